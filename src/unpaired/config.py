@@ -1,0 +1,248 @@
+"""The mechanism of settings: frozen dataclasses to plain dictionaries and YAML, and back, with checked types.
+
+A setting is a field of a frozen, keyword-only dataclass; a part of the tree is a dataclass in a field. Where a
+field may hold one of several dataclasses (`CycleGAN | Pix2Pix`), each of them carries a class variable `kind`
+that names it in YAML. Unknown keys are errors with a suggestion, wrong types are errors that name the setting.
+What the settings are stands beside the parts they belong to; `unpaired.recipes` joins them in one tree.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import math
+import types
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+
+import yaml
+
+from unpaired.errors import ConfigError
+
+T = TypeVar("T")
+
+SCHEMA = 1
+"""Version of the layout of config.yaml; raised when a setting is renamed or changes its meaning."""
+
+
+def free(default: Any) -> Any:
+    """Declare a setting that cannot change the result of a run, so that continuing one may change it."""
+    return dataclasses.field(default=default, metadata={"free": True})
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Difference:
+    """One setting whose value differs between two configurations; `key` is its dotted path."""
+
+    key: str
+    saved: Any
+    given: Any
+
+    def __str__(self) -> str:
+        return f"{self.key}: saved {self.saved!r}, given {self.given!r}"
+
+
+def to_dict(config: Any) -> dict[str, Any]:
+    """Return `config` (a dataclass instance) as nested dictionaries of plain YAML/JSON values."""
+    plain: dict[str, Any] = {"kind": config.kind} if hasattr(config, "kind") else {}
+    for field in dataclasses.fields(config):
+        value = getattr(config, field.name)
+        if dataclasses.is_dataclass(value):
+            value = to_dict(value)
+        elif isinstance(value, tuple):
+            value = list(value)
+        plain[field.name] = value
+    return plain
+
+
+def from_dict(annotation: Any, data: Any, where: str = "") -> Any:
+    """Build the dataclass (or the member of a union of dataclasses) that `annotation` names from plain values.
+
+    Fields that `data` leaves out keep their defaults. Raises ConfigError for an unknown key (with a suggestion),
+    a missing or unknown `kind`, or a value of the wrong type; `where` is the dotted path the message starts from.
+    """
+    if not isinstance(data, Mapping):
+        raise ConfigError(f"{where or 'The configuration'} must be a mapping of settings, not {data!r}.")
+    members = _dataclasses_in(annotation)
+    cls = members[0] if len(members) == 1 else _member_named(members, data, where)
+    hints = get_type_hints(cls)
+    known = [field.name for field in dataclasses.fields(cls)]
+    values: dict[str, Any] = {}
+    for key, value in data.items():
+        if key == "kind" and hasattr(cls, "kind"):
+            if value != cls.kind:
+                raise ConfigError(f"{_join(where, 'kind')} must be {cls.kind!r} here, not {value!r}.")
+            continue
+        if key not in known:
+            raise ConfigError(unknown(_join(where, str(key)), [_join(where, name) for name in known], "setting"))
+        values[key] = convert(hints[key], value, _join(where, key))
+    try:
+        return cls(**values)
+    except TypeError as error:  # a field without default was left out
+        raise ConfigError(f"{where or cls.__name__} is incomplete: {error}.") from None
+
+
+def convert(annotation: Any, value: Any, key: str) -> Any:
+    """Return `value` as the type that `annotation` asks for; text (from a command line) is parsed.
+
+    Understands bool, int, float, str, Literal, `X | None`, `tuple[X, ...]` and dataclasses. Raises ConfigError.
+    """
+    options = [annotation] if get_origin(annotation) not in (Union, types.UnionType) else list(get_args(annotation))
+    if type(None) in options:
+        if value is None or value in ("none", "null"):
+            return None
+        options = [option for option in options if option is not type(None)]
+    if _dataclasses_in(annotation):
+        return from_dict(annotation, value, key)
+    (option,) = options
+    if get_origin(option) is Literal:
+        if value in get_args(option):
+            return value
+        raise ConfigError(unknown(f"{value!r} for {key}", [str(choice) for choice in get_args(option)], "choice"))
+    if get_origin(option) is tuple:
+        items = [item.strip() for item in value.split(",")] if isinstance(value, str) else value
+        if not isinstance(items, (list, tuple)):
+            raise ConfigError(f"{key} takes a list, not {value!r}.")
+        return tuple(convert(get_args(option)[0], item, key) for item in items)
+    converted = _scalar(option, value)
+    if converted is None:
+        raise ConfigError(f"{key} takes {_named(option)}, not {value!r}.")
+    return converted
+
+
+def override(config: T, settings: Mapping[str, Any]) -> T:
+    """Return a copy of `config` with the settings at dotted paths replaced, e.g. {"data.crop_size": 128}.
+
+    Paths may be spelled with hyphens. A union member is replaced whole by a path that names it and a mapping
+    with its `kind`, or by the name of the kind alone. Raises ConfigError for an unknown path or a bad value.
+    """
+    plain = to_dict(config)
+    paths = list(flatten(config))
+    for path, value in settings.items():
+        key = path.replace("-", "_")
+        *parents, leaf = key.split(".")
+        node: Any = plain
+        for parent in parents:
+            node = node.get(parent) if isinstance(node, dict) else None
+        if not isinstance(node, dict) or leaf not in node:
+            raise ConfigError(unknown(path, paths, "setting"))
+        replaces_member = isinstance(node[leaf], dict) and isinstance(value, str)
+        node[leaf] = {"kind": value} if replaces_member else value
+    result: T = from_dict(type(config), plain)
+    return result
+
+
+def flatten(config: Any, prefix: str = "", *, without_free: bool = False) -> dict[str, Any]:
+    """Return every setting of the tree by its dotted path, e.g. {"optimizer.learning_rate": 0.0002, ...}."""
+    left_out = {field.name for field in dataclasses.fields(config) if without_free and field.metadata.get("free")}
+    flat: dict[str, Any] = {}
+    for key, value in to_dict(config).items():
+        if isinstance(value, dict):
+            flat.update(flatten(getattr(config, key), _join(prefix, key), without_free=without_free))
+        elif key not in left_out:
+            flat[_join(prefix, key)] = value
+    return flat
+
+
+def differences(saved: Any, given: Any) -> list[Difference]:
+    """Return the settings that change a run's result and differ between two configurations, in the tree's order."""
+    old, new = flatten(saved, without_free=True), flatten(given, without_free=True)
+    keys = list(old) + [key for key in new if key not in old]
+    return [Difference(key=key, saved=old.get(key), given=new.get(key)) for key in keys if old.get(key) != new.get(key)]
+
+
+def to_yaml(config: Any) -> str:
+    """Return the whole tree as YAML text, with the schema's number in front."""
+    return yaml.safe_dump({"schema": SCHEMA, **to_dict(config)}, sort_keys=False, allow_unicode=True)
+
+
+def read_yaml(cls: type[T], path: Path, base: T | None = None) -> T:
+    """Read a configuration from a YAML file; what the file leaves out comes from `base` (default: `cls()`).
+
+    Raises ConfigError when the file is missing, is no YAML, has another schema, or holds unknown settings.
+    """
+    try:
+        data = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(f"Cannot read the configuration {path}: {error.strerror}; check --config.") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        reason = " ".join(str(error).split())
+        raise ConfigError(f"The configuration {path} is not valid YAML: {reason}.") from None
+    if data is None:
+        data = {}
+    if not isinstance(data, dict):
+        raise ConfigError(f"The configuration {path} must be a mapping of settings, not {type(data).__name__}.")
+    schema = data.pop("schema", SCHEMA)
+    if schema != SCHEMA:
+        raise ConfigError(f"The configuration {path} has schema {schema!r}; this version reads schema {SCHEMA}.")
+    result: T = from_dict(cls, _merged(to_dict(base), data) if base is not None else data)
+    return result
+
+
+def unknown(name: str, known: Iterable[str], noun: str) -> str:
+    """Return the sentence for a name that does not exist, with the nearest existing one as a suggestion."""
+    names = list(known)
+    near = difflib.get_close_matches(name.replace("-", "_"), names, n=1, cutoff=0.6)
+    if not near:  # the group may be forgotten: crop_size -> data.crop_size
+        leaf = name.rsplit(".", 1)[-1].replace("-", "_")
+        near = [path for path in names if path.rsplit(".", 1)[-1] == leaf][:1]
+    hint = f"did you mean {near[0]}?" if near else f"choose from: {', '.join(names)}."
+    return f"Unknown {noun} {name}; {hint}"
+
+
+def require(condition: bool, sentence: str) -> None:
+    """Raise ConfigError with `sentence` unless `condition` holds: the range checks of settings."""
+    if not condition:
+        raise ConfigError(sentence)
+
+
+def _merged(base: dict[str, Any], data: Mapping[str, Any]) -> dict[str, Any]:
+    """Lay `data` over `base`; a part of another kind replaces the whole part instead of mixing with it."""
+    merged = dict(base)
+    for key, value in data.items():
+        old = merged.get(key)
+        same_kind = isinstance(old, dict) and isinstance(value, dict) and value.get("kind") in (None, old.get("kind"))
+        merged[key] = _merged(old, value) if same_kind and isinstance(old, dict) else value
+    return merged
+
+
+def _dataclasses_in(annotation: Any) -> list[Any]:
+    options = get_args(annotation) if get_origin(annotation) in (Union, types.UnionType) else (annotation,)
+    return [option for option in options if dataclasses.is_dataclass(option)]
+
+
+def _member_named(members: list[Any], data: Mapping[str, Any], where: str) -> Any:
+    by_kind = {member.kind: member for member in members}
+    kind = data.get("kind")
+    if kind not in by_kind:
+        raise ConfigError(unknown(f"{kind!r} for {_join(where, 'kind')}", by_kind, "choice"))
+    return by_kind[kind]
+
+
+def _scalar(option: Any, value: Any) -> Any:
+    """Return `value` as bool, int, float or str, or None where it is not one without loss."""
+    if option is str:
+        return value if isinstance(value, str) else None
+    if option is bool:
+        words = {"true": True, "yes": True, "on": True, "false": False, "no": False, "off": False}
+        return value if isinstance(value, bool) else words.get(str(value).lower())
+    if isinstance(value, bool):
+        return None
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        return None
+    if option is float:
+        return number if math.isfinite(number) else None
+    if option is int and math.isfinite(number) and number == int(number):
+        return int(value) if isinstance(value, (int, str)) and str(value).lstrip("+-").isdigit() else int(number)
+    return None
+
+
+def _named(option: Any) -> str:
+    return {bool: "true or false", int: "a whole number", float: "a number", str: "text"}.get(option, str(option))
+
+
+def _join(prefix: str, name: str) -> str:
+    return f"{prefix}.{name}" if prefix else name

@@ -1,0 +1,226 @@
+"""From two sources to training batches: pairing, resizing, crops and flips, every draw indexed by the sample.
+
+Sample k of a run (k = 0, 1, 2, ...) belongs to epoch k // length + 1, where an epoch is as long as the larger
+domain. Which images it holds and how they are augmented depends on (seed, k) alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from unpaired.config import free, require
+from unpaired.data.sources import ImageSource
+from unpaired.errors import DataError, UnpairedError
+from unpaired.images import Image, resize, to_tensor
+from unpaired.randomness import rng
+
+Preprocess = Literal["resize_and_crop", "crop", "scale_width", "scale_width_and_crop", "none"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataConfig:
+    """Where the images are and how they become training samples.
+
+    root holds trainA and trainB; or a and b are the two folders. name_a and name_b are what people call the domains
+    (default: guessed from the folders). preprocess, with the official code's names:
+    resize_and_crop resizes to load_size x load_size (bicubic, antialiased, not keeping the aspect ratio) and
+    takes a random crop_size x crop_size crop; crop only crops; scale_width makes the width load_size and keeps
+    the ratio; scale_width_and_crop crops after that; none does neither. Transparent images are laid over
+    `background` (R, G, B in 0..255). cache_mb bounds the memory for decoded images, in every loader process.
+    """
+
+    root: str = free("")
+    a: str = free("")
+    b: str = free("")
+    name_a: str = free("")
+    name_b: str = free("")
+    load_size: int = 286
+    crop_size: int = 256
+    preprocess: Preprocess = "resize_and_crop"
+    flip: bool = True
+    channels_a: int = 3
+    channels_b: int = 3
+    batch_size: int = 1
+    background: tuple[int, ...] = (255, 255, 255)
+    num_workers: int = free(0)
+    cache_mb: int = free(1024)
+
+    def __post_init__(self) -> None:
+        for name in ("load_size", "crop_size", "channels_a", "channels_b", "batch_size"):
+            require(getattr(self, name) >= 1, f"data.{name} must be at least 1, not {getattr(self, name)}.")
+        for name in ("num_workers", "cache_mb"):
+            require(getattr(self, name) >= 0, f"data.{name} must not be negative, not {getattr(self, name)}.")
+        require(
+            self.preprocess != "resize_and_crop" or self.load_size >= self.crop_size,
+            f"data.load_size ({self.load_size}) must be at least data.crop_size ({self.crop_size}).",
+        )
+        ok = len(self.background) == 3 and all(0 <= level <= 255 for level in self.background)
+        require(ok, f"data.background takes three levels 0..255, e.g. 255,255,255, not {list(self.background)}.")
+
+
+@dataclass(frozen=True)
+class Batch:
+    """One training batch: images of both domains, n c h w, float32 in [-1, 1]."""
+
+    a: Tensor
+    b: Tensor
+
+    def to(self, device: torch.device) -> Batch:
+        """Return the batch on another device."""
+        return Batch(a=self.a.to(device, non_blocking=True), b=self.b.to(device, non_blocking=True))
+
+
+class UnpairedDataset(Dataset[Batch]):
+    """Batches by step number (1, 2, ...): A in an order shuffled each epoch, B uniformly at random.
+
+    As published: the shuffled index runs to the length of the larger domain and A takes it modulo its own.
+    """
+
+    def __init__(self, a: ImageSource, b: ImageSource, config: DataConfig, seed: int) -> None:
+        self.length = max(len(a), len(b))
+        self._a, self._b, self._config, self._seed = a, b, config, seed
+        budget = config.cache_mb * 2**20
+        share = budget * len(a) // (len(a) + len(b))
+        self._cache_a, self._cache_b = ImageCache(a, config, share), ImageCache(b, config, budget - share)
+
+    def __getitem__(self, step: int) -> Batch:
+        """Return the batch of step `step` >= 1."""
+        size = self._config.batch_size
+        pairs = [self._sample(sample) for sample in range((step - 1) * size, step * size)]
+        return Batch(a=torch.stack([a for a, _ in pairs]), b=torch.stack([b for _, b in pairs]))
+
+    def images_of(self, sample: int) -> tuple[int, int]:
+        """Return the indices of the A and the B image that sample `sample` >= 0 is made of."""
+        epoch, position = divmod(sample, self.length)
+        a = int(shuffled(self._seed, epoch, self.length)[position]) % len(self._a)
+        return a, int(rng(self._seed, "partner", sample).integers(len(self._b)))
+
+    def names_of(self, step: int) -> list[str]:
+        """Return the names of the images in the batch of a step, for messages."""
+        size = self._config.batch_size
+        indices = [self.images_of(sample) for sample in range((step - 1) * size, step * size)]
+        return [f"{self._a.name(a)} and {self._b.name(b)}" for a, b in indices]
+
+    def preview(self, count: int) -> Batch:
+        """Return the first `count` images of each domain, resized and cropped in the middle, with no randomness."""
+        c, count = self._config, min(count, len(self._a), len(self._b))
+        a = [crop(self._cache_a[i], c, None) for i in range(count)]
+        b = [crop(self._cache_b[i], c, None) for i in range(count)]
+        size = min(min(image.height, image.width) for image in a + b)  # "none" keeps sizes, which may differ
+        if c.preprocess in ("none", "scale_width"):
+            a, b = [_centre(image, size, size) for image in a], [_centre(image, size, size) for image in b]
+        tensors_a = [to_tensor(image, c.channels_a) for image in a]
+        return Batch(a=torch.stack(tensors_a), b=torch.stack([to_tensor(image, c.channels_b) for image in b]))
+
+    def _sample(self, sample: int) -> tuple[Tensor, Tensor]:
+        a, b = self.images_of(sample)
+        image_a = crop(self._cache_a[a], self._config, rng(self._seed, "augment a", sample))
+        image_b = crop(self._cache_b[b], self._config, rng(self._seed, "augment b", sample))
+        return to_tensor(image_a, self._config.channels_a), to_tensor(image_b, self._config.channels_b)
+
+
+class ImageCache:
+    """Decoded and resized images of a source, kept until a budget of bytes is full; crops and flips come later."""
+
+    def __init__(self, source: ImageSource, config: DataConfig, budget: int) -> None:
+        self._source, self._config = source, config
+        self._budget = budget
+        self._held: dict[int, Image] = {}
+
+    def __getitem__(self, index: int) -> Image:
+        """Return image `index`, opaque and resized, uint8 or uint16 h w c."""
+        if index in self._held:
+            return self._held[index]
+        image = prepare(self._source[index], self._config)
+        if image.pixels.nbytes <= self._budget:
+            self._budget -= image.pixels.nbytes
+            self._held[index] = image
+        return image
+
+
+def prepare(image: Image, config: DataConfig) -> Image:
+    """Return the image over the background and resized as `config.preprocess` says; nothing random happens here."""
+    red, green, blue = config.background
+    opaque = image.over((red, green, blue)) if image.alpha is not None else image
+    if config.preprocess == "resize_and_crop":
+        return resize(opaque, (config.load_size, config.load_size))
+    if config.preprocess in ("scale_width", "scale_width_and_crop"):
+        height = round(opaque.height * config.load_size / opaque.width)
+        if config.preprocess == "scale_width_and_crop":
+            height = max(height, config.crop_size)
+        return resize(opaque, (max(height, 1), config.load_size))
+    return opaque
+
+
+def crop(image: Image, config: DataConfig, draw: np.random.Generator | None) -> Image:
+    """Return a random crop, possibly mirrored; the middle and never mirrored when `draw` is None."""
+    pixels = image.pixels
+    if config.preprocess not in ("none", "scale_width"):
+        size = config.crop_size
+        if draw is None:
+            return _centre(image, size, size)
+        top = int(draw.integers(image.height - size + 1))
+        left = int(draw.integers(image.width - size + 1))
+        pixels = pixels[top : top + size, left : left + size]
+    if draw is not None and config.flip and draw.random() < 0.5:
+        pixels = pixels[:, ::-1]
+    return Image(pixels=np.ascontiguousarray(pixels))
+
+
+def check_size(name: str, height: int, width: int, config: DataConfig) -> None:
+    """Raise DataError when an image of this size cannot give a crop under `config`."""
+    if config.preprocess == "crop" and min(height, width) < config.crop_size:
+        raise DataError(
+            f"{name} is {width}x{height} pixels, smaller than the crop ({config.crop_size}): lower --size, or let "
+            "--data.preprocess resize_and_crop enlarge it."
+        )
+    if config.preprocess == "scale_width_and_crop" and config.load_size < config.crop_size:
+        raise DataError(f"data.load_size ({config.load_size}) is smaller than the crop ({config.crop_size}); raise it.")
+
+
+def batches(dataset: UnpairedDataset, first: int, last: int, num_workers: int) -> Iterator[Batch]:
+    """Yield the batches of steps first..last; the same ones for any number of loader processes.
+
+    An image that cannot be read raises its own ImageError here, whichever process read it.
+    """
+    steps: Any = range(first, last + 1)
+    loader: DataLoader[Batch] = DataLoader(
+        _Carrying(dataset), sampler=steps, batch_size=None, num_workers=num_workers, pin_memory=False
+    )
+    for item in loader:
+        if isinstance(item, UnpairedError):
+            raise item
+        yield item
+
+
+class _Carrying(Dataset[Any]):
+    """Hands an expected error over as a value, since a loader process would wrap it in a traceback."""
+
+    def __init__(self, dataset: UnpairedDataset) -> None:
+        self._dataset = dataset
+
+    def __getitem__(self, step: int) -> Batch | UnpairedError:
+        try:
+            return self._dataset[step]
+        except UnpairedError as error:
+            return error
+
+
+@lru_cache(maxsize=2)
+def shuffled(seed: int, epoch: int, length: int) -> NDArray[np.int64]:
+    """Return the order of an epoch (0, 1, ...): a permutation of range(length)."""
+    return rng(seed, "order", epoch).permutation(length)
+
+
+def _centre(image: Image, height: int, width: int) -> Image:
+    top, left = (image.height - height) // 2, (image.width - width) // 2
+    return Image(pixels=np.ascontiguousarray(image.pixels[top : top + height, left : left + width]))

@@ -1,0 +1,81 @@
+"""The exception tree: every message is one sentence that names what is wrong and what to do next.
+
+Each class carries the exit code its sentence ends a command with (BSD sysexits where one fits), so that a
+shell script can tell a wrong setting from a broken file without reading English.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class UnpairedError(Exception):
+    """Anything a user can mend; `unpaired` prints its message alone, never a traceback."""
+
+    exit_code: ClassVar[int] = 1
+
+
+class ConfigError(UnpairedError):
+    """A setting is unknown, of the wrong type, out of range, or at odds with another one."""
+
+    exit_code: ClassVar[int] = 78
+
+
+class DataError(UnpairedError):
+    """A data folder is missing, empty, or does not hold what training or translating needs."""
+
+    exit_code: ClassVar[int] = 65
+
+
+class ImageError(DataError):
+    """One image file cannot be read faithfully: broken, too large, or of a kind that is not supported."""
+
+
+class ModelError(DataError):
+    """A model folder is missing, incomplete, or its weights do not fit its description."""
+
+
+class CheckpointError(DataError):
+    """A checkpoint is damaged: a file is missing or its SHA-256 is not the one in the manifest."""
+
+
+class OutputError(UnpairedError):
+    """An output cannot be created: it exists already, two inputs claim one name, or the run is in use."""
+
+    exit_code: ClassVar[int] = 73
+
+
+class StorageError(UnpairedError):
+    """The disk said no: full, read-only, or failing."""
+
+    exit_code: ClassVar[int] = 74
+
+
+class DeviceError(ConfigError):
+    """The device asked for does not exist on this machine."""
+
+
+class NonFiniteError(UnpairedError):
+    """A loss or gradient became NaN or infinite; nothing was updated with it."""
+
+    exit_code: ClassVar[int] = 70
+
+
+class MissingExtraError(UnpairedError):
+    """A feature needs an optional dependency that is not installed."""
+
+    exit_code: ClassVar[int] = 69
+
+    def __init__(self, feature: str, extra: str) -> None:
+        super().__init__(f"{feature} needs an optional part: pip install 'unpaired[{extra}]'.")
+
+
+class Interrupted(UnpairedError):  # noqa: N818 - not an error, the wish of the user
+    """Training was asked to stop by a signal; its state was saved before this was raised.
+
+    `exit_code` is 128 + the signal's number: 130 after Ctrl-C, 143 after SIGTERM.
+    """
+
+    def __init__(self, message: str, *, signum: int) -> None:
+        super().__init__(message)
+        self.signum = signum

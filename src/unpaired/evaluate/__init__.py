@@ -1,0 +1,1 @@
+"""Figures of merit: pure functions, and what runs them over a test set."""

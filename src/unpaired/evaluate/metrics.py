@@ -1,0 +1,77 @@
+"""Figures against truth: pure functions of two batches of images, one figure an image.
+
+Every function takes two tensors n c h w in [-1, 1] of one shape and returns n values. All are defined on the
+[0, 1] scale, the images x/2 + 1/2; nothing is rounded to 8 bits or clipped here. Average over images, not
+over their pixels: PSNR is the mean of the images' decibels.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+__all__ = ["l1", "psnr", "ssim"]
+
+_WINDOW, _SIGMA = 11, 1.5
+_C1, _C2 = 0.01**2, 0.03**2  # (K1 L)² and (K2 L)² with L = 1
+
+
+def l1(x: Tensor, y: Tensor) -> Tensor:
+    """Mean absolute difference, n values in [0, 1] for images within their range; 0 is best.
+
+    Raises ValueError if the shapes differ or are not n c h w.
+    """
+    x, y = _unit_scale(x, y)
+    return (x - y).abs().mean(dim=(1, 2, 3))
+
+
+def psnr(x: Tensor, y: Tensor) -> Tensor:
+    """Peak signal-to-noise ratio in dB, n values: -10 log10(mean squared difference), for a peak of 1.
+
+    More is better; two identical images score infinity. Raises ValueError if the shapes differ or are not
+    n c h w.
+    """
+    x, y = _unit_scale(x, y)
+    return -10 * (x - y).square().mean(dim=(1, 2, 3)).log10()
+
+
+def ssim(x: Tensor, y: Tensor) -> Tensor:
+    """Structural similarity, n values in [-1, 1]; 1 for identical images.
+
+    Wang, Bovik, Sheikh and Simoncelli, "Image quality assessment: from error visibility to structural
+    similarity", IEEE TIP 2004: an 11x11 Gaussian window with sigma 1.5, K1 = 0.01, K2 = 0.03, dynamic range
+    1, biased local variances; each channel on its own, only where the window lies within the image, then
+    the mean over positions and channels.
+
+    Raises ValueError if the shapes differ, are not n c h w, or h or w is below 11.
+    """
+    x, y = _unit_scale(x, y)
+    n, c, h, w = x.shape
+    if min(h, w) < _WINDOW:
+        raise ValueError(f"SSIM needs images of at least {_WINDOW}x{_WINDOW} pixels, not {h}x{w}.")
+    # In double precision, since a variance is a small difference of two larger numbers.
+    u, v = x.double(), y.double()
+    moments = torch.stack((u, v, u * u, v * v, u * v)).reshape(5 * n * c, 1, h, w)
+    kernel = _gaussian(moments)
+    blurred = F.conv2d(F.conv2d(moments, kernel[None, None, :, None]), kernel[None, None, None, :])
+    mean_x, mean_y, mean_xx, mean_yy, mean_xy = blurred.reshape(5, n, c, *blurred.shape[-2:])
+    var_x, var_y = mean_xx - mean_x.square(), mean_yy - mean_y.square()
+    covariance = mean_xy - mean_x * mean_y
+    luminance = (2 * mean_x * mean_y + _C1) / (mean_x.square() + mean_y.square() + _C1)
+    structure = (2 * covariance + _C2) / (var_x + var_y + _C2)
+    similarity: Tensor = (luminance * structure).mean(dim=(1, 2, 3))
+    return similarity.to(x.dtype)
+
+
+def _gaussian(like: Tensor) -> Tensor:
+    offsets = torch.arange(_WINDOW, dtype=like.dtype, device=like.device) - _WINDOW // 2
+    return torch.softmax(-0.5 * (offsets / _SIGMA).square(), dim=0)
+
+
+def _unit_scale(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+    """Both images on the [0, 1] scale, in float32 or better."""
+    if x.shape != y.shape or x.ndim != 4:
+        raise ValueError(f"Two batches n c h w of one shape are needed, not {(*x.shape,)} and {(*y.shape,)}.")
+    dtype = torch.promote_types(torch.promote_types(x.dtype, y.dtype), torch.float32)
+    return x.to(dtype) * 0.5 + 0.5, y.to(dtype) * 0.5 + 0.5

@@ -1,0 +1,66 @@
+"""Layers that every network of the family is made of: norm, padding, initialisation.
+
+`instance_norm` is spelled as a group norm with one channel a group. The mathematics is the same, and the
+gradient is right in every memory layout; the dedicated operator's backward is not for a batch of one image
+whose gradient arrives in channels_last order.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+NormKind = Literal["instance", "batch", "none"]
+
+
+class InstanceNorm(nn.Module):
+    """Normalise each channel of each image to mean 0 and variance 1 over its pixels; no parameters, no statistics.
+
+    Ulyanov et al. 2016, as the official code uses it: affine=False, track_running_stats=False, eps 1e-5. The
+    result for an image does not depend on the others in the batch, and training equals evaluation.
+    """
+
+    def __init__(self, num_channels: int, eps: float = 1e-5) -> None:
+        super().__init__()
+        self.num_channels = num_channels
+        self.eps = eps
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the normalised images; x and the result are n c h w."""
+        return F.group_norm(x, self.num_channels, eps=self.eps)
+
+
+def make_norm(kind: NormKind, num_channels: int) -> nn.Module:
+    """Return the norm layer of the given kind for n c h w activations with `num_channels` channels."""
+    match kind:
+        case "instance":
+            return InstanceNorm(num_channels)
+        case "batch":
+            return nn.BatchNorm2d(num_channels)
+        case "none":
+            return nn.Identity()
+
+
+def needs_bias(kind: NormKind) -> bool:
+    """Whether a convolution in front of this norm carries a bias: batch norm brings its own, so there it does not.
+
+    In front of instance norm the bias has no effect, but the published networks have one and the files hold it.
+    """
+    return kind != "batch"
+
+
+def initialise(network: nn.Module, std: float = 0.02) -> None:
+    """Draw the published initial weights in place: convolutions N(0, std), biases 0, batch-norm weights N(1, std).
+
+    Source: CycleGAN section 7.1 and the official code's `init_weights` with init_type "normal".
+    """
+    for module in network.modules():
+        if isinstance(module, (nn.Conv2d, nn.ConvTranspose2d, nn.Linear)):
+            nn.init.normal_(module.weight, 0.0, std)
+            if module.bias is not None:
+                nn.init.zeros_(module.bias)
+        elif isinstance(module, nn.BatchNorm2d):
+            nn.init.normal_(module.weight, 1.0, std)
+            nn.init.zeros_(module.bias)

@@ -1,0 +1,115 @@
+"""The ResNet generator of CycleGAN (section 7.1), after Johnson et al. 2016.
+
+In the paper's shorthand with k = 64 and 9 blocks: c7s1-64, d128, d256, R256 x 9, u128, u64, c7s1-3, tanh.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+from torch import Tensor, nn
+
+from unpaired.config import require
+from unpaired.networks.layers import NormKind, make_norm, needs_bias
+
+
+@dataclass(frozen=True, kw_only=True)
+class ResNetGenerator:
+    """Settings of the ResNet generator: an image in, an image of the same size out.
+
+    base_channels: width of the first layer (the papers' ngf). num_blocks: residual blocks; published are 9 for
+    256 x 256 and larger, 6 for 128 x 128. num_downs: halvings of the resolution before the blocks.
+    upsampling: "transposed" is published; "resize" (nearest, then a 3 x 3 convolution) leaves no checkerboards.
+    dropout: 0.5 between the two convolutions of a block.
+    """
+
+    kind: ClassVar[str] = "resnet"
+    base_channels: int = 64
+    num_blocks: int = 9
+    num_downs: int = 2
+    norm: NormKind = "instance"
+    dropout: bool = False
+    upsampling: Literal["transposed", "resize"] = "transposed"
+
+    def __post_init__(self) -> None:
+        require(self.base_channels >= 1, f"generator.base_channels must be at least 1, not {self.base_channels}.")
+        require(self.num_blocks >= 1, f"generator.num_blocks must be at least 1, not {self.num_blocks}.")
+        require(0 <= self.num_downs <= 5, f"generator.num_downs must be 0 to 5, not {self.num_downs}.")
+
+    @property
+    def multiple(self) -> int:
+        """Sides of the input must be multiples of this for the output to have the same size."""
+        return int(2**self.num_downs)
+
+    @property
+    def min_size(self) -> int:
+        """Smallest side of an input: reflection padding needs two pixels at the bottleneck and four at the stem."""
+        return max(4, 2 * self.multiple)
+
+    def build(self, in_channels: int, out_channels: int) -> ResNetModule:
+        """Return the untrained network for images with the given channel counts."""
+        return ResNetModule(self, in_channels, out_channels)
+
+
+class ResNetModule(nn.Module):
+    """The network that `ResNetGenerator` describes: n in_channels h w in [-1, 1] to n out_channels h w in (-1, 1)."""
+
+    def __init__(self, config: ResNetGenerator, in_channels: int, out_channels: int) -> None:
+        super().__init__()
+        width, norm, bias = config.base_channels, config.norm, needs_bias(config.norm)
+        self.stem = nn.Sequential(
+            nn.ReflectionPad2d(3), nn.Conv2d(in_channels, width, 7, bias=bias), make_norm(norm, width), nn.ReLU(True)
+        )
+        downs: list[nn.Module] = []
+        for _ in range(config.num_downs):
+            conv = nn.Conv2d(width, 2 * width, 3, stride=2, padding=1, bias=bias)
+            downs.append(nn.Sequential(conv, make_norm(norm, 2 * width), nn.ReLU(True)))
+            width *= 2
+        self.downs = nn.Sequential(*downs)
+        self.blocks = nn.Sequential(*(ResidualBlock(width, norm, config.dropout) for _ in range(config.num_blocks)))
+        ups: list[nn.Module] = []
+        for _ in range(config.num_downs):
+            ups.append(_up(config, width, width // 2))
+            width //= 2
+        self.ups = nn.Sequential(*ups)
+        self.head = nn.Sequential(nn.ReflectionPad2d(3), nn.Conv2d(width, out_channels, 7), nn.Tanh())
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Translate a batch; both are n c h w, sides multiples of the configuration's `multiple`."""
+        features = self.blocks(self.downs(self.stem(image)))
+        translated: Tensor = self.head(self.ups(features))
+        return translated
+
+
+class ResidualBlock(nn.Module):
+    """x + f(x), f two reflection-padded 3 x 3 convolutions with norms, ReLU after the first only."""
+
+    def __init__(self, width: int, norm: NormKind, dropout: bool) -> None:
+        super().__init__()
+        bias = needs_bias(norm)
+        self.body = nn.Sequential(
+            nn.ReflectionPad2d(1),
+            nn.Conv2d(width, width, 3, bias=bias),
+            make_norm(norm, width),
+            nn.ReLU(True),
+            nn.Dropout(0.5 if dropout else 0.0),
+            nn.ReflectionPad2d(1),
+            nn.Conv2d(width, width, 3, bias=bias),
+            make_norm(norm, width),
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return x + f(x), n c h w."""
+        y: Tensor = x + self.body(x)
+        return y
+
+
+def _up(config: ResNetGenerator, width: int, out: int) -> nn.Module:
+    bias = needs_bias(config.norm)
+    norm, relu = make_norm(config.norm, out), nn.ReLU(True)
+    if config.upsampling == "transposed":
+        conv = nn.ConvTranspose2d(width, out, 3, stride=2, padding=1, output_padding=1, bias=bias)
+        return nn.Sequential(conv, norm, relu)
+    resize = nn.Upsample(scale_factor=2, mode="nearest")
+    return nn.Sequential(resize, nn.ReflectionPad2d(1), nn.Conv2d(width, out, 3, bias=bias), norm, relu)

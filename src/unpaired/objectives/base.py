@@ -1,0 +1,75 @@
+"""What a training method is: networks, the images it makes, and the losses of its two players."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import ClassVar, Generic, Literal, TypeVar
+
+from torch import Tensor, nn
+
+from unpaired.data.datasets import Batch
+from unpaired.networks.layers import initialise
+from unpaired.pool import ImagePool
+from unpaired.randomness import torch_seeded
+
+ImagesT = TypeVar("ImagesT")
+Player = Literal["generator", "discriminator"]
+Direction = Literal["AtoB", "BtoA"]
+Samples = Mapping[Direction, Mapping[str, Tensor]]
+
+
+class Objective(nn.Module, ABC, Generic[ImagesT]):
+    """One published training method. Everything it learns is in `translators` and `discriminators`.
+
+    translators: the generator's side, keyed by direction. discriminators: keyed by the domain they judge.
+    pools: the image pools of the method, keyed by the domain of their images. order: who steps first.
+    """
+
+    order: ClassVar[tuple[Player, Player]] = ("generator", "discriminator")
+    translators: nn.ModuleDict
+    discriminators: nn.ModuleDict
+    pools: dict[str, ImagePool]
+
+    @abstractmethod
+    def generate(self, batch: Batch) -> ImagesT:
+        """Make every image the losses need, once a step; the graph is kept for the generator's step."""
+
+    @abstractmethod
+    def generator_losses(self, batch: Batch, images: ImagesT) -> dict[str, Tensor]:
+        """Return the generators' weighted terms by name; their sum is minimised, discriminators frozen."""
+
+    @abstractmethod
+    def discriminator_losses(self, batch: Batch, images: ImagesT) -> dict[str, Tensor]:
+        """Return the discriminators' terms by name, on detached images."""
+
+    @abstractmethod
+    def samples(self, batch: Batch) -> Samples:
+        """Return what a person looks at, by direction and column (real_a, fake_b, ...); no graph, no side effect."""
+
+    def generators(self) -> dict[Direction, nn.Module]:
+        """Return what is published: the translators by direction."""
+        directions: tuple[Direction, ...] = ("AtoB", "BtoA")
+        return {name: self.translators[name] for name in directions if name in self.translators}
+
+    def players(self) -> dict[Player, nn.ModuleDict]:
+        """Return the networks that each player's optimizer updates."""
+        return {"generator": self.translators, "discriminator": self.discriminators}
+
+
+@contextmanager
+def frozen(networks: nn.Module) -> Iterator[None]:
+    """Keep gradients from the networks' weights, not from what flows through them to their inputs."""
+    networks.requires_grad_(False)
+    try:
+        yield
+    finally:
+        networks.requires_grad_(True)
+
+
+def initialised(network: nn.Module, seed: int, name: str) -> nn.Module:
+    """Return `network` with the published initial weights, drawn for this seed and name alone."""
+    with torch_seeded(seed, f"initial weights of {name}"):
+        initialise(network)
+    return network

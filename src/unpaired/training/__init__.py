@@ -1,0 +1,1 @@
+"""The training loop and everything a run leaves behind: checkpoints, log, samples, report."""

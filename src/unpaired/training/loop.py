@@ -1,0 +1,259 @@
+"""The one training loop, for every method: it owns the optimizers, the precision, the weight average and the clock."""
+
+from __future__ import annotations
+
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass
+from types import FrameType
+from typing import Any, Literal, Protocol
+
+import torch
+from torch import Tensor
+
+from unpaired.config import free, require
+from unpaired.data.datasets import Batch, UnpairedDataset, batches
+from unpaired.errors import Interrupted, NonFiniteError
+from unpaired.losses import total
+from unpaired.objectives.base import Objective, Player, frozen
+from unpaired.randomness import torch_seeded
+from unpaired.training.schedule import Schedule
+from unpaired.training.state import TrainingState
+
+Precision = Literal["fp32", "bf16"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunConfig:
+    """How a run is carried out. The settings marked free cannot change what is learnt.
+
+    device: auto (a GPU when there is one), cpu, cuda, cuda:1, mps. num_threads: 0 leaves torch's choice; the bits
+    of a CPU run depend on it. keep_checkpoints: the newest ones kept, at least two. A *_every of 0 means never
+    (a checkpoint is always taken at the end and when the run is interrupted).
+    """
+
+    seed: int = 0
+    precision: Precision = "fp32"
+    device: str = free("auto")
+    num_threads: int = free(0)
+    log_every: int = free(20)
+    sample_every: int = free(500)
+    num_samples: int = free(4)
+    checkpoint_every: int = free(500)
+    keep_checkpoints: int = free(2)
+    tensorboard: bool = free(False)
+
+    def __post_init__(self) -> None:
+        for name in ("seed", "num_threads", "log_every", "sample_every", "checkpoint_every"):
+            require(getattr(self, name) >= 0, f"run.{name} must not be negative, not {getattr(self, name)}.")
+        require(self.num_samples >= 1, f"run.num_samples must be at least 1, not {self.num_samples}.")
+
+
+@dataclass(frozen=True)
+class Progress:
+    """One logged step. `losses` are that step's weighted terms by name; `seconds` are those of this process.
+
+    loader_wait: share of the time since the last report that was spent waiting for images.
+    """
+
+    step: int
+    num_steps: int
+    epoch: int
+    losses: dict[str, float]
+    learning_rate: float
+    images_per_second: float
+    loader_wait: float
+    seconds: float
+    seconds_left: float
+
+
+class Recorder(Protocol):
+    """What the loop tells about itself; `unpaired.training.recorder` writes files and passes it on."""
+
+    def progress(self, progress: Progress) -> None:
+        """Take note of a logged step."""
+        ...
+
+    def sample(self, state: TrainingState) -> None:
+        """Draw what the networks make of the preview images now."""
+        ...
+
+    def checkpoint(self, state: TrainingState) -> None:
+        """Save everything that resuming needs."""
+        ...
+
+
+def fit(
+    state: TrainingState,
+    dataset: UnpairedDataset,
+    schedule: Schedule,
+    run: RunConfig,
+    device: torch.device,
+    recorder: Recorder,
+    *,
+    num_workers: int = 0,
+) -> None:
+    """Train from the step after `state.step` to the schedule's end, in place.
+
+    Raises Interrupted after SIGINT or SIGTERM, with the state of the last whole step saved; NonFiniteError, before
+    anything is updated with it, when a loss is no number; ImageError when an image cannot be read.
+    """
+    objective, clock = state.objective, Clock(state.step, schedule)
+    objective.train()
+    with stop_signals() as stop:
+        if state.step == 0 and run.sample_every:
+            recorder.sample(state)
+        for batch in clock.timed(batches(dataset, state.step + 1, schedule.num_steps, num_workers)):
+            step = state.step + 1
+
+            # one step of both players, every draw of dropout indexed by it
+            state.set_learning_rate(schedule.multiplier(step))
+            with torch_seeded(run.seed, "dropout", step):
+                terms = train_step(state, batch.to(device), run.precision, lambda: dataset.names_of(state.step + 1))
+            state.step = step
+            if state.average is not None:
+                state.average.update(objective.translators, step)
+
+            # what a person and a later process want to know
+            last = step == schedule.num_steps
+            if last or due(step, run.log_every):
+                rate = state.config.learning_rate * schedule.multiplier(step)
+                recorder.progress(clock.progress(step, terms, rate))
+            if last or due(step, run.sample_every):
+                recorder.sample(state)
+            if last or stop() or due(step, run.checkpoint_every):
+                recorder.checkpoint(state)
+            signum = stop()
+            if signum and not last:
+                raise Interrupted(
+                    f"Stopped at step {step} of {schedule.num_steps}; everything is saved. Run the same command again "
+                    "to continue.",
+                    signum=signum,
+                )
+
+
+def train_step(
+    state: TrainingState, batch: Batch, precision: Precision, names: Callable[[], list[str]] = list
+) -> dict[str, Tensor]:
+    """Update both players once, in the order the method publishes; return every term by name (detached).
+
+    All forwards of the generators come first, so the discriminators judge images made before the generators' step.
+    `names` tells the images of the batch for the message of a NonFiniteError.
+    """
+    objective, seen = state.objective, {}
+    with autocast(batch.a.device, precision):
+        images = objective.generate(batch)
+    for player in objective.order:
+        terms = player_losses(objective, player, batch, images, precision)
+        loss = total(terms)
+        if not torch.isfinite(loss):
+            raise NonFiniteError(non_finite_sentence(terms, state.step + 1, names()))
+        state.optimizers[player].zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        state.optimizers[player].step()
+        seen.update({name: term.detach() for name, term in terms.items()})
+    return seen
+
+
+def player_losses(
+    objective: Objective[Any], player: Player, batch: Batch, images: Any, precision: Precision
+) -> dict[str, Tensor]:
+    """Return a player's terms in float32; the generators' are taken with the discriminators frozen."""
+    with autocast(batch.a.device, precision):
+        if player == "discriminator":
+            terms = objective.discriminator_losses(batch, images)
+        else:
+            with frozen(objective.discriminators):
+                terms = objective.generator_losses(batch, images)
+    return {name: term.float() for name, term in terms.items()}
+
+
+def autocast(device: torch.device, precision: Precision) -> AbstractContextManager[Any]:
+    """Return the context in which forwards run: bfloat16 where asked for, with float32 weights either way."""
+    return torch.autocast(device.type, torch.bfloat16) if precision == "bf16" else nullcontext()
+
+
+def non_finite_sentence(terms: dict[str, Tensor], step: int, names: list[str]) -> str:
+    """Return which term is no number, at which step and on which images."""
+    bad = ", ".join(f"{name} is {term.item()}" for name, term in terms.items() if not torch.isfinite(term))
+    return (
+        f"At step {step} the loss {bad} (images: {'; '.join(names)}); nothing was updated with it. Lower "
+        "--optimizer.learning-rate or look at these images, then run the same command to go on from the checkpoint."
+    )
+
+
+def due(step: int, every: int) -> bool:
+    """Whether something done every `every` steps is done at `step`; 0 means never."""
+    return every > 0 and step % every == 0
+
+
+class Clock:
+    """Speed and time left, from a monotonic clock; nothing of training depends on it."""
+
+    def __init__(self, first_step: int, schedule: Schedule) -> None:
+        self._schedule = schedule
+        self._start = self._last = time.monotonic()
+        self._first_step = self._last_step = first_step
+        self._waited = 0.0
+
+    def timed(self, source: Iterator[Batch]) -> Iterator[Batch]:
+        """Yield from `source`, counting the time it takes to deliver."""
+        while True:
+            asked = time.monotonic()
+            batch = next(source, None)
+            self._waited += time.monotonic() - asked
+            if batch is None:
+                return
+            yield batch
+
+    def progress(self, step: int, terms: dict[str, Tensor], learning_rate: float) -> Progress:
+        """Return the report of a step, with speeds since the last report."""
+        now = time.monotonic()
+        span = max(now - self._last, 1e-9)
+        speed = (step - self._last_step) / span
+        overall = (step - self._first_step) / max(now - self._start, 1e-9)
+        report = Progress(
+            step=step,
+            num_steps=self._schedule.num_steps,
+            epoch=self._schedule.epoch(step),
+            losses={name: round(term.item(), 6) for name, term in terms.items()},
+            learning_rate=learning_rate,
+            images_per_second=speed * self._schedule.batch_size,
+            loader_wait=self._waited / span,
+            seconds=now - self._start,
+            seconds_left=(self._schedule.num_steps - step) / max(overall, 1e-9),
+        )
+        self._last, self._last_step, self._waited = now, step, 0.0
+        return report
+
+
+@contextmanager
+def stop_signals() -> Iterator[Callable[[], int]]:
+    """Turn the first SIGINT or SIGTERM into a wish to stop; the body asks with the function it is given.
+
+    The function returns the signal's number, or 0. After the first signal the handlers that were there before are
+    back, so a second Ctrl-C stops at once. Outside the main thread signals are left alone.
+    """
+    received: list[int] = []
+    if threading.current_thread() is not threading.main_thread():
+        yield lambda: 0
+        return
+    before: dict[int, Any] = {}
+
+    def note(signum: int, _frame: FrameType | None) -> None:
+        received.append(signum)
+        restore()
+
+    def restore() -> None:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        before[number] = signal.signal(number, note)
+    try:
+        yield lambda: received[0] if received else 0
+    finally:
+        restore()

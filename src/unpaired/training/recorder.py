@@ -1,0 +1,154 @@
+"""What a run leaves behind as it trains: log lines, sample grids, checkpoints, the model, the report page."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import asdict
+from typing import Any
+
+import torch
+from torch import nn
+
+from unpaired.data.datasets import Batch
+from unpaired.errors import MissingExtraError
+from unpaired.objectives.base import Direction
+from unpaired.randomness import torch_seeded
+from unpaired.training.checkpoint import save_checkpoint
+from unpaired.training.loop import Progress
+from unpaired.training.report import write_report
+from unpaired.training.run_folder import RunFolder
+from unpaired.training.samples import draw_samples, write_samples
+from unpaired.training.state import TrainingState
+
+Publish = Callable[[dict[Direction, nn.Module], int], None]
+"""Writes the model folder from the generators and the step they were taken at."""
+
+
+class RunRecorder:
+    """The loop's Recorder for a run folder.
+
+    names: what the domains are called, by "A" and "B". facts: the sections "config" (YAML text), "data" and
+    "machine" of the report. publish: writes model/. listener: is told each logged step, e.g. to print it.
+    """
+
+    def __init__(
+        self,
+        folder: RunFolder,
+        preview: Batch,
+        *,
+        names: Mapping[str, str],
+        facts: Mapping[str, Any],
+        publish: Publish,
+        listener: Callable[[Progress], None],
+        keep_checkpoints: int,
+        tensorboard: bool = False,
+    ) -> None:
+        self._folder, self._preview, self._names, self._facts = folder, preview, names, facts
+        self._publish, self._listener, self._keep = publish, listener, keep_checkpoints
+        self._num_lines = len(folder.records())
+        self._latest: Progress | None = None
+        self._board = _summary_writer(folder) if tensorboard else None
+
+    def progress(self, progress: Progress) -> None:
+        """Write a line of log.jsonl, and TensorBoard's scalars where asked for, and tell the listener."""
+        record = {
+            **{key: _rounded(value) for key, value in asdict(progress).items()},
+            "time": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+        }
+        self._folder.append(record)
+        self._num_lines += 1
+        self._latest = progress
+        if self._board is not None:
+            for name, value in progress.losses.items():
+                self._board.add_scalar(f"loss/{name}", value, progress.step)
+            self._board.add_scalar("learning_rate", progress.learning_rate, progress.step)
+            self._board.add_scalar("images_per_second", progress.images_per_second, progress.step)
+        self._listener(progress)
+
+    def sample(self, state: TrainingState) -> None:
+        """Draw real | fake | reconstructed | identity of the preview images, with the weights that are published."""
+        state.objective.eval()
+        with averaged(state), torch.no_grad(), torch_seeded(0, "samples"):
+            samples = state.objective.samples(self._preview)
+        state.objective.train()
+        grid = draw_samples(samples, names=self._names, caption=f"step {state.step}")
+        write_samples(self._folder.sample(state.step), grid)
+        if self._board is not None:
+            pixels = torch.frombuffer(bytearray(grid.convert("RGB").tobytes()), dtype=torch.uint8)
+            self._board.add_image("samples", pixels.view(grid.height, grid.width, 3), state.step, dataformats="HWC")
+        self.report("training")
+
+    def checkpoint(self, state: TrainingState) -> None:
+        """Save the state, then publish the generators as the model folder, then refresh the report."""
+        save_checkpoint(
+            self._folder.checkpoints,
+            state.parts(),
+            state.counters(),
+            log_lines=self._num_lines,
+            made_with=self._facts["machine"],
+            keep=self._keep,
+        )
+        with averaged(state):
+            self._publish(state.objective.generators(), state.step)
+        finished = self._latest is not None and state.step == self._latest.num_steps
+        self.report("finished" if finished else "training")
+
+    def report(self, condition: str) -> None:
+        """Write report.html from what is in the folder now."""
+        status = {"state": condition}
+        if self._latest is not None:
+            latest = self._latest
+            status["step"] = f"{latest.step} of {latest.num_steps}"
+            status["epoch"] = str(latest.epoch)
+            status["speed"] = f"{latest.images_per_second:.1f} images/s"
+            status["time left"] = duration(latest.seconds_left)
+        write_report(
+            self._folder.report,
+            title=f"{self._folder.path.resolve().name}: {self._names['A']} ↔ {self._names['B']}",
+            status=status,
+            log=self._folder.records(),
+            samples=self._folder.sample_paths(),
+            config_yaml=self._facts["config"],
+            data=self._facts["data"],
+            machine=self._facts["machine"],
+        )
+
+
+class averaged:  # noqa: N801 - reads as a verb where it is used
+    """Put the averaged weights into the translators for the body, where an average is kept."""
+
+    def __init__(self, state: TrainingState) -> None:
+        self._state = state
+
+    def __enter__(self) -> None:
+        if self._state.average is not None:
+            translators = self._state.objective.translators
+            self._trained = {name: value.clone() for name, value in translators.state_dict().items()}
+            translators.load_state_dict(self._state.average.weights)
+
+    def __exit__(self, *_: object) -> None:
+        if self._state.average is not None:
+            self._state.objective.translators.load_state_dict(self._trained)
+
+
+def duration(seconds: float) -> str:
+    """Return a length of time as people say it: 45 s, 12:05 min, 3:20 h."""
+    seconds = round(seconds)
+    if seconds < 60:
+        return f"{seconds} s"
+    if seconds < 3600:
+        return f"{seconds // 60}:{seconds % 60:02d} min"
+    return f"{seconds // 3600}:{seconds % 3600 // 60:02d} h"
+
+
+def _rounded(value: Any) -> Any:
+    return float(f"{value:.5g}") if isinstance(value, float) else value
+
+
+def _summary_writer(folder: RunFolder) -> Any:
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError:
+        raise MissingExtraError("--run.tensorboard", "tensorboard") from None
+    return SummaryWriter(folder.path / "tensorboard")

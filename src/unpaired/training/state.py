@@ -1,0 +1,164 @@
+"""Everything that decides how a run goes on: networks, both Adams, pools, the weight average, the step.
+
+Randomness is indexed and the schedule a function of the step, so neither has a state of its own.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from unpaired.config import require
+from unpaired.errors import CheckpointError
+from unpaired.objectives.base import Objective, Player
+
+Parts = dict[str, dict[str, Tensor]]
+"""Tensors by part ("weights", "optim", "pool", "average") and name; each part is one file of a checkpoint."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class OptimizerConfig:
+    """Adam as published: 2e-4, betas (0.5, 0.999), one optimizer for each player.
+
+    discriminator_learning_rate: where the players differ; none means the same. ema_decay: 0 publishes the trained
+    weights; otherwise an exponential moving average of the generators' weights is kept and published.
+    """
+
+    learning_rate: float = 2e-4
+    discriminator_learning_rate: float | None = None
+    beta1: float = 0.5
+    beta2: float = 0.999
+    eps: float = 1e-8
+    ema_decay: float = 0.0
+
+    def __post_init__(self) -> None:
+        require(self.learning_rate > 0, f"optimizer.learning_rate must be positive, not {self.learning_rate}.")
+        for name in ("beta1", "beta2", "ema_decay"):
+            require(0 <= getattr(self, name) < 1, f"optimizer.{name} must be in [0, 1), not {getattr(self, name)}.")
+        rate = self.discriminator_learning_rate
+        require(rate is None or rate > 0, f"optimizer.discriminator_learning_rate must be positive, not {rate}.")
+
+    def rate(self, player: Player) -> float:
+        """Return the base learning rate of a player."""
+        own = self.discriminator_learning_rate if player == "discriminator" else None
+        return own if own is not None else self.learning_rate
+
+
+class WeightAverage:
+    """The exponential moving average of the generators' weights, in which short runs wander less.
+
+    The decay of update t is min(decay, (1 + t) / (10 + t)), so that the first steps are forgotten quickly.
+    """
+
+    def __init__(self, networks: nn.Module, decay: float) -> None:
+        self.decay = decay
+        self.weights = {name: value.detach().clone() for name, value in networks.state_dict().items()}
+
+    @torch.no_grad()
+    def update(self, networks: nn.Module, step: int) -> None:
+        """Move the average towards the weights after step `step` (1, 2, ...); whole-number buffers are copied."""
+        rate = 1 - min(self.decay, (1 + step) / (10 + step))
+        for name, value in networks.state_dict().items():
+            if value.is_floating_point():
+                self.weights[name].lerp_(value, rate)
+            else:
+                self.weights[name].copy_(value)
+
+
+class TrainingState:
+    """The objective with its optimizers, its weight average and the number of steps taken."""
+
+    def __init__(self, objective: Objective[Any], config: OptimizerConfig) -> None:
+        self.objective = objective
+        self.config = config
+        self.step = 0
+        self.optimizers: dict[Player, torch.optim.Adam] = {}
+        for player, networks in objective.players().items():
+            self.optimizers[player] = torch.optim.Adam(
+                networks.parameters(),
+                lr=config.rate(player),
+                betas=(config.beta1, config.beta2),
+                eps=config.eps,
+                fused=True,
+            )
+        self.average = WeightAverage(objective.translators, config.ema_decay) if config.ema_decay else None
+
+    def set_learning_rate(self, multiplier: float) -> None:
+        """Set both players' rates to their base rate times `multiplier`."""
+        for player, optimizer in self.optimizers.items():
+            for group in optimizer.param_groups:
+                group["lr"] = self.config.rate(player) * multiplier
+
+    def parts(self) -> Parts:
+        """Return every tensor of the state (references, not copies), by part and name."""
+        parts: Parts = {
+            "weights": dict(self.objective.state_dict()),
+            "optim": dict(self._optimizer_tensors()),
+            "pool": {domain: pool.state() for domain, pool in self.objective.pools.items()},
+        }
+        if self.average is not None:
+            parts["average"] = dict(self.average.weights)
+        return parts
+
+    def counters(self) -> dict[str, int]:
+        """Return every number of the state that is not a tensor."""
+        seen = {f"pool.{domain}.num_seen": pool.num_seen for domain, pool in self.objective.pools.items()}
+        return {"step": self.step, **seen}
+
+    def restore(self, parts: Parts, counters: Mapping[str, int]) -> None:
+        """Take over what `parts` and `counters` returned; raises CheckpointError where something does not fit."""
+        try:
+            self.objective.load_state_dict(parts["weights"])
+            for domain, pool in self.objective.pools.items():
+                pool.restore(parts["pool"][domain].to(self._device()), counters[f"pool.{domain}.num_seen"])
+            if self.average is not None:
+                for name, value in self.average.weights.items():
+                    value.copy_(parts["average"][name])
+            self._restore_optimizers(parts["optim"])
+            self.step = counters["step"]
+        except (KeyError, RuntimeError) as error:
+            reason = str(error).splitlines()[0]
+            raise CheckpointError(f"The checkpoint does not fit this configuration ({reason}).") from None
+
+    def sha256(self) -> str:
+        """Return one hash over all state: SHA-256 over sorted (name, dtype, shape, bytes), then the counters."""
+        return state_sha256(self.parts(), self.counters())
+
+    def _device(self) -> torch.device:
+        return next(self.objective.parameters()).device
+
+    def _named_parameters(self) -> Iterator[tuple[Player, str, nn.Parameter]]:
+        for player, networks in self.objective.players().items():
+            for name, parameter in networks.named_parameters():
+                yield player, f"{player}.{name}", parameter
+
+    def _optimizer_tensors(self) -> Iterator[tuple[str, Tensor]]:
+        for player, name, parameter in self._named_parameters():
+            for key, value in self.optimizers[player].state.get(parameter, {}).items():
+                yield f"{name}.{key}", value
+
+    def _restore_optimizers(self, saved: Mapping[str, Tensor]) -> None:
+        for player, name, parameter in self._named_parameters():
+            keys = ("step", "exp_avg", "exp_avg_sq")
+            if f"{name}.step" not in saved:
+                continue  # a weight that no gradient has reached yet has no moments
+            moments = {key: saved[f"{name}.{key}"].to(parameter.device).clone() for key in keys}
+            self.optimizers[player].state[parameter] = moments
+
+
+def state_sha256(parts: Parts, counters: Mapping[str, int]) -> str:
+    """Return the hash of a state given by its parts and counters, independent of device and of file layout."""
+    digest = hashlib.sha256()
+    for part in sorted(parts):
+        for name in sorted(parts[part]):
+            tensor = parts[part][name].detach().cpu().contiguous()
+            digest.update(f"{part}/{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
+            digest.update(tensor.reshape(-1).view(torch.uint8).numpy().tobytes())
+    digest.update(json.dumps(dict(counters), sort_keys=True).encode())
+    return digest.hexdigest()

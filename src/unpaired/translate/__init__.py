@@ -1,0 +1,29 @@
+"""Inference: a model folder becomes a `Translator`, and a `Translator` turns images and files into others."""
+
+from __future__ import annotations
+
+from unpaired.translate.files import Failure, Job, Plan, plan_outputs, translate_files
+from unpaired.translate.model_folder import (
+    DirectionInfo,
+    ModelInfo,
+    TrainingInfo,
+    find_model,
+    read_model,
+    write_model,
+)
+from unpaired.translate.translator import Translator
+
+__all__ = [
+    "DirectionInfo",
+    "Failure",
+    "Job",
+    "ModelInfo",
+    "Plan",
+    "TrainingInfo",
+    "Translator",
+    "find_model",
+    "plan_outputs",
+    "read_model",
+    "translate_files",
+    "write_model",
+]

@@ -1,0 +1,59 @@
+"""The model card: README.md of a model folder, written for the person who is handed the folder."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+_CARD = """# {a} to {b}
+
+An image-to-image translation model, learnt from images of *{a}* (A) and of *{b}* (B) by {objective}.
+It translates {directions}.
+
+## Use
+
+    pip install unpaired
+    unpaired translate PATH_TO_THIS_FOLDER IMAGES --direction {first}
+
+or, in Python:
+
+    import unpaired
+    translator = unpaired.load("PATH_TO_THIS_FOLDER")
+    translated = translator(PIL.Image.open("image.jpg"), direction="{first}")
+
+Images of any size and aspect ratio; the output is as large as the input.
+
+## Facts
+
+| | |
+|---|---|
+{facts}
+
+What the model makes is invented: it looks like its training images and is no evidence of what is there.
+"""
+
+
+def model_card(model: Mapping[str, Any]) -> str:
+    """Return the Markdown text of the card for the content of a model.json."""
+    training, names = model["training"], model["domains"]
+    directions = {"AtoB": f"{names['A']} to {names['B']}", "BtoA": f"{names['B']} to {names['A']}"}
+    rows = {
+        "training steps": training["step"],
+        "size in training": f"{training['load_size']} pixels, cropped to {training['crop_size']}",
+        "seed": training["seed"],
+        "weights": training["weights"],
+        "transparent images": f"laid over the colour {tuple(model['background'])}",
+        "made by": model["package"],
+    }
+    for name, entry in model["directions"].items():
+        settings = ", ".join(f"{key} {value}" for key, value in entry["generator"].items())
+        rows[f"{name} generator"] = f"{settings}; {entry['in_channels']} to {entry['out_channels']} channels"
+        rows[f"{name} SHA-256"] = f"`{entry['sha256']}`"
+    return _CARD.format(
+        a=names["A"],
+        b=names["B"],
+        objective=training["objective"],
+        directions=" and ".join(f"{directions[name]} (`{name}`)" for name in model["directions"]),
+        first=next(iter(model["directions"])),
+        facts="\n".join(f"| {key} | {value} |" for key, value in rows.items()),
+    )

@@ -1,0 +1,262 @@
+"""The model folder: what is shared of a training, readable and checkable without any training code.
+
+    model.json          what the networks are, what they were trained for, the SHA-256 of their weights
+    AtoB.safetensors    the weights of one direction's generator; BtoA.safetensors where there is one
+    README.md           a model card for people
+
+A folder is replaced as a whole, and the old one stays on disk until the new one is complete.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import safetensors
+import safetensors.torch
+import torch
+from torch import nn
+
+from unpaired.config import from_dict, require, to_dict
+from unpaired.errors import ConfigError, ModelError
+from unpaired.images import Color
+from unpaired.networks import Generator
+from unpaired.storage import shown, storage_error, sync_folder, write_bytes
+from unpaired.translate.card import model_card
+from unpaired.version import __version__
+
+SCHEMA = 1
+"""Version of the layout of model.json; raised when a key is renamed or changes its meaning."""
+
+DIRECTIONS = ("AtoB", "BtoA")
+"""Every name a direction can have."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class DirectionInfo:
+    """One generator: its configuration and the channels of the images it takes and makes."""
+
+    generator: Generator
+    in_channels: int = 3
+    out_channels: int = 3
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingInfo:
+    """How the weights came to be; sizes in pixels. weights: as trained, or their running average."""
+
+    step: int
+    seed: int
+    load_size: int
+    crop_size: int
+    objective: str
+    weights: Literal["trained", "averaged"] = "trained"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelInfo:
+    """What model.json says.
+
+    directions: by name, "AtoB" and perhaps "BtoA". domains: what A and B show, as {"A": "summer", ...}.
+    background: the colour that transparent images were laid over. value_range: "dtype" where the whole range
+    of an image's type, 0 to 255 or 0 to 65535, is [-1, 1]; there is no other yet. version: the package's.
+    """
+
+    directions: Mapping[str, DirectionInfo]
+    domains: Mapping[str, str]
+    training: TrainingInfo
+    background: Color = (255, 255, 255)
+    value_range: Literal["dtype"] = "dtype"
+    version: str = __version__
+
+
+def write_model(folder: Path, info: ModelInfo, generators: Mapping[str, nn.Module]) -> None:
+    """Write a model folder whole, replacing one that exists; `generators` has the directions of `info`.
+
+    Everything is written and synced beside the folder, then two renames put it in place; a crash between the
+    two leaves the old folder under a name that `read_model` knows. Raises OutputError or StorageError.
+    """
+    assert set(generators) == set(info.directions)
+    fresh, old = _beside(folder, "new"), _beside(folder, "old")
+    try:
+        shutil.rmtree(fresh, ignore_errors=True)
+        fresh.mkdir(parents=True)
+        digests = {name: _write_weights(fresh / f"{name}.safetensors", generators[name]) for name in generators}
+        write_bytes(fresh / "README.md", model_card(_to_json(info, digests)).encode(), sync=True)
+        text = json.dumps(_to_json(info, digests), indent=2, ensure_ascii=False) + "\n"
+        write_bytes(fresh / "model.json", text.encode(), sync=True)
+        sync_folder(fresh)
+        if folder.exists():
+            shutil.rmtree(old, ignore_errors=True)
+            folder.rename(old)
+        fresh.rename(folder)
+        sync_folder(folder.parent)
+    except OSError as error:
+        raise storage_error(error, folder) from None
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def read_model(path: str | os.PathLike[str]) -> tuple[ModelInfo, dict[str, nn.Module]]:
+    """Read a model folder, or that of a run folder: its info and its generators, on the CPU, in eval mode.
+
+    Names and shapes are checked against networks without memory before a weight is loaded, and the files
+    against their SHA-256. Raises ModelError, naming the first thing that does not fit and what to do.
+    """
+    folder = find_model(Path(path))
+    data = _read_json(folder / "model.json")
+    info = _from_json(data, folder)
+    networks = {}
+    for name, direction in info.directions.items():
+        entry = data["directions"][name]
+        file = folder / f"{name}.safetensors"
+        if entry.get("weights") != file.name:
+            raise ModelError(f"{shown(folder)}: the weights of {name} must be named {file.name}; publish it again.")
+        networks[name] = _load_weights(file, direction, str(entry.get("sha256")))
+    return info, networks
+
+
+def find_model(path: Path) -> Path:
+    """Return the model folder that `path` (a model folder or a run folder) means. Raises ModelError."""
+    for folder in (path, path / "model"):
+        for candidate in (folder, _beside(folder, "old")):
+            if (candidate / "model.json").is_file():
+                return candidate
+    name = shown(path)
+    if not path.exists():
+        raise ModelError(f"There is no run or model folder {name}; check the name.")
+    if not path.is_dir():
+        raise ModelError(f"{name} is a file; give the run folder or the model folder (it holds model.json).")
+    if (path / "config.yaml").exists():
+        raise ModelError(f"The run {name} has no model yet; train it until its first checkpoint.")
+    raise ModelError(f"{name} is neither a run nor a model folder: it holds no model.json; check the name.")
+
+
+def _beside(folder: Path, role: str) -> Path:
+    folder = folder.absolute()
+    return folder.parent / f".{folder.name}.{role}"
+
+
+def _write_weights(path: Path, network: nn.Module) -> str:
+    tensors = {name: value.detach().cpu().contiguous() for name, value in network.state_dict().items()}
+    data = safetensors.torch.save(tensors)
+    write_bytes(path, data, sync=True)
+    return hashlib.sha256(data).hexdigest()
+
+
+def _to_json(info: ModelInfo, digests: Mapping[str, str]) -> dict[str, Any]:
+    directions = {
+        name: {
+            "generator": to_dict(direction.generator),
+            "in_channels": direction.in_channels,
+            "out_channels": direction.out_channels,
+            "weights": f"{name}.safetensors",
+            "sha256": digests[name],
+        }
+        for name, direction in info.directions.items()
+    }
+    return {
+        "schema": SCHEMA,
+        "package": f"unpaired {info.version}",
+        "directions": directions,
+        "domains": dict(info.domains),
+        "training": to_dict(info.training),
+        "value_range": info.value_range,
+        "background": list(info.background),
+    }
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ModelError(f"Cannot read {shown(path)}: {error.strerror}; check its permissions.") from None
+    except (ValueError, RecursionError):
+        raise ModelError(f"{shown(path)} is damaged: it is not JSON; publish the model again.") from None
+    schema = data.get("schema") if isinstance(data, dict) else None
+    if schema != SCHEMA:
+        raise ModelError(
+            f"{shown(path)} has schema {schema!r} and this version reads {SCHEMA}; "
+            "use the version of unpaired that made it."
+        )
+    assert isinstance(data, dict)
+    return data
+
+
+def _from_json(data: dict[str, Any], folder: Path) -> ModelInfo:
+    """Build the info from model.json; whatever is amiss there becomes one ModelError."""
+    try:
+        directions = {}
+        for name, entry in data["directions"].items():
+            require(name in DIRECTIONS, f"the direction {name!r} is unknown")
+            known = {key: entry[key] for key in ("generator", "in_channels", "out_channels")}
+            directions[name] = from_dict(DirectionInfo, known, f"directions.{name}")
+        require(data["value_range"] == "dtype", f"value_range {data['value_range']!r} is unknown")
+        red, green, blue = (int(value) for value in data["background"])
+        return ModelInfo(
+            directions=directions,
+            domains={key: str(data["domains"][key]) for key in ("A", "B")},
+            training=from_dict(TrainingInfo, data["training"], "training"),
+            background=(red, green, blue),
+            version=str(data["package"]).removeprefix("unpaired "),
+        )
+    except ConfigError as error:
+        reason = str(error).rstrip(".")
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        reason = f"it lacks or garbles {error}"
+    raise ModelError(f"{shown(folder / 'model.json')} does not describe a model: {reason}; publish it again.")
+
+
+def _load_weights(path: Path, info: DirectionInfo, sha256: str) -> nn.Module:
+    name = shown(path)
+    try:
+        with path.open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        if digest != sha256:
+            raise ModelError(f"{name} is damaged: its SHA-256 is not the one in model.json; copy it again.")
+        network = _without_memory(path, info)
+        _check_fit(path, network)
+        tensors = safetensors.torch.load_file(path)
+    except OSError as error:
+        raise ModelError(f"Cannot read {name}: {error.strerror or error}; copy it again.") from None
+    except safetensors.SafetensorError as error:
+        raise ModelError(f"{name} cannot be loaded ({' '.join(str(error).split())}); copy it again.") from None
+    broken = [key for key, value in tensors.items() if value.is_floating_point() and not value.isfinite().all()]
+    if broken:
+        raise ModelError(f"{name} holds NaN or infinite weights in {broken[0]}; use an earlier checkpoint.")
+    network.load_state_dict(tensors, strict=True, assign=True)
+    assert not any(buffer.is_meta for buffer in network.buffers()), "a buffer is missing from the state dict"
+    return network.float().requires_grad_(False).eval()
+
+
+def _without_memory(path: Path, info: DirectionInfo) -> nn.Module:
+    """Build the network with shapes only, so that an absurd description costs nothing. Raises ModelError."""
+    try:
+        with torch.device("meta"):
+            return info.generator.build(info.in_channels, info.out_channels)
+    except (RuntimeError, ValueError, OverflowError) as error:
+        reason = " ".join(str(error).split())
+        raise ModelError(f"The network that model.json wants for {shown(path)} cannot be ({reason}).") from None
+
+
+def _check_fit(path: Path, network: nn.Module) -> None:
+    """Compare the file's header with the network, both without memory. Raises ModelError."""
+    wanted = {key: list(value.shape) for key, value in network.state_dict().items()}
+    with safetensors.safe_open(path, framework="pt") as file:
+        found = {key: file.get_slice(key).get_shape() for key in file.keys()}  # noqa: SIM118 - not a mapping
+    problems = [f"{key} is missing" for key in wanted if key not in found]
+    problems += [f"{key} is unknown" for key in found if key not in wanted]
+    problems += [
+        f"{key} is {found[key]} instead of {shape}"
+        for key, shape in wanted.items()
+        if key in found and found[key] != shape
+    ]
+    if problems:
+        more = f" and {len(problems) - 3} more" if len(problems) > 3 else ""
+        first = ", ".join(problems[:3])
+        raise ModelError(f"{shown(path)} does not fit model.json: {first}{more}; publish the model again.")

@@ -1,0 +1,180 @@
+"""The translator: a trained generator as a function from images to images, of any size and kind."""
+
+from __future__ import annotations
+
+import itertools
+import os
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal, get_args, overload
+
+import numpy as np
+import PIL.Image
+import torch
+from torch import Tensor, nn
+
+from unpaired.config import require, unknown
+from unpaired.devices import resolve_device
+from unpaired.errors import ConfigError, ImageError
+from unpaired.images import Image, from_tensor, to_tensor
+from unpaired.translate.model_folder import DirectionInfo, ModelInfo, read_model
+
+Array = np.ndarray[Any, np.dtype[Any]]
+Precision = Literal["auto", "fp32", "bf16"]
+
+
+class Translator:
+    """Translates images between two domains with the generators of a model folder.
+
+    info: what model.json says. directions: the names that `direction` may have. Make one with `load`.
+    """
+
+    def __init__(
+        self,
+        info: ModelInfo,
+        networks: Mapping[str, nn.Module],
+        *,
+        device: str = "auto",
+        precision: Precision = "auto",
+    ) -> None:
+        known = get_args(Precision)
+        require(precision in known, unknown(repr(precision), known, "precision"))
+        self.info = info
+        self.directions = tuple(info.directions)
+        self.device = resolve_device(device)
+        self.precision = "fp32" if precision == "auto" else precision
+        self._networks = {name: networks[name].to(self.device).eval() for name in self.directions}
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str], *, device: str = "auto", precision: Precision = "auto") -> Translator:
+        """Return the translator of a run folder or a model folder.
+
+        device: "auto", "cpu", "cuda", "cuda:N" or "mps". precision: "fp32" (which "auto" is for now), or
+        "bf16", faster where the hardware knows it and some grey levels off. Raises ModelError, DeviceError.
+        """
+        return cls(*read_model(path), device=device, precision=precision)
+
+    @overload
+    def __call__(self, image: PIL.Image.Image, *, direction: str = ...) -> PIL.Image.Image: ...
+    @overload
+    def __call__(self, image: Image, *, direction: str = ...) -> Image: ...
+    @overload
+    def __call__(self, image: Array, *, direction: str = ...) -> Array: ...
+    @overload
+    def __call__(self, image: Tensor, *, direction: str = ...) -> Tensor: ...
+    @overload
+    def __call__(self, image: Sequence[Any], *, direction: str = ..., batch: int = ...) -> list[Any]: ...
+    def __call__(self, image: Any, *, direction: str = "AtoB", batch: int = 1) -> Any:
+        """Translate an image, or a list of images, and return the same kind of thing, exactly as large.
+
+        image: a Pillow image (turned as its EXIF says) · an `Image` · an array uint8 or uint16, h w or
+        h w c, c 1 to 4 with alpha last · a float tensor c h w or n c h w in [-1, 1] with the model's
+        channels · a list of the first three kinds, of any sizes, translated `batch` at a time where sizes
+        agree. Grey goes through a colour model as RGB and comes out in colour. Alpha is kept; beneath it the
+        image is laid over the model's background. Raises ConfigError for an unknown direction, kind or
+        channel count, ImageError for an image that cannot be held or does not fit the memory.
+        """
+        if isinstance(image, Tensor):
+            return self._translate_tensor(image, direction)
+        if isinstance(image, (list, tuple)):
+            images = [_as_image(item) for item in image]
+            results = self.translate_images(images, direction=direction, batch=batch)
+            return [_as_given(result, given) for result, given in zip(results, image, strict=True)]
+        (result,) = self.translate_images([_as_image(image)], direction=direction)
+        return _as_given(result, image)
+
+    def translate_images(self, images: Sequence[Image], *, direction: str = "AtoB", batch: int = 1) -> list[Image]:
+        """Translate images of any sizes, in order; neighbours of one size share a batch of up to `batch`.
+
+        Each keeps its size, its dtype and its alpha. Raises as `__call__` does.
+        """
+        require(batch >= 1, f"batch must be at least 1, not {batch}.")
+        channels = self._info(direction).in_channels
+        results: list[Image] = []
+        for _, group in itertools.groupby(images, key=lambda image: (image.height, image.width)):
+            same = list(group)
+            for start in range(0, len(same), batch):
+                part = same[start : start + batch]
+                flat = [to_tensor(image.over(self.info.background), channels) for image in part]
+                made = self._run(torch.stack(flat), direction).cpu()
+                results += [
+                    from_tensor(tensor, dtype=image.dtype, alpha=image.alpha)
+                    for tensor, image in zip(made, part, strict=True)
+                ]
+        return results
+
+    def _translate_tensor(self, tensor: Tensor, direction: str) -> Tensor:
+        channels = self._info(direction).in_channels
+        if tensor.ndim not in (3, 4) or not tensor.is_floating_point() or tensor.shape[-3] != channels:
+            raise ConfigError(
+                f"A tensor to translate is float, c h w or n c h w with c = {channels}, not "
+                f"{tuple(tensor.shape)} of {tensor.dtype}."
+            )
+        if tensor.numel() == 0 or not bool((tensor.abs() <= 1.001).all()):
+            raise ConfigError("A tensor to translate holds values in [-1, 1], and at least one; scale it first.")
+        made = self._run(tensor if tensor.ndim == 4 else tensor[None], direction)
+        return (made if tensor.ndim == 4 else made[0]).to(tensor.device)
+
+    def _run(self, images: Tensor, direction: str) -> Tensor:
+        """Translate n c h w in [-1, 1], of any size; the result is float32 on the translator's device."""
+        generator = self._info(direction).generator
+        height, width = images.shape[-2:]
+        padded = _pad(images.to(self.device, torch.float32), generator.multiple, generator.min_size)
+        try:
+            with (
+                torch.inference_mode(),
+                torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bf16"),
+            ):
+                made: Tensor = self._networks[direction](padded)
+        except (RuntimeError, MemoryError) as error:  # of torch's, only the text tells which
+            if not isinstance(error, (MemoryError, torch.OutOfMemoryError)) and "memory" not in str(error):
+                raise
+            raise ImageError(
+                f"{len(images)} x {width} x {height} pixels do not fit the memory; lower the batch or size."
+            ) from None
+        # Cloned out of inference mode, so that callers may go on computing with it.
+        return made[..., :height, :width].float().clone()
+
+    def _info(self, direction: str) -> DirectionInfo:
+        if direction not in self.info.directions:
+            raise ConfigError(unknown(repr(direction), self.directions, "direction"))
+        return self.info.directions[direction]
+
+
+def _pad(images: Tensor, multiple: int, min_size: int) -> Tensor:
+    """Mirror n c h w to the right and below, until both sides are multiples and at least `min_size`.
+
+    By index, as torch's own padding refuses to mirror more than one image width: the reflection goes to and
+    fro, so that even one pixel fills any size.
+    """
+    for axis in (-2, -1):
+        size = images.shape[axis]
+        target = -(-max(size, min_size) // multiple) * multiple
+        if target != size:
+            period = max(2 * size - 2, 1)
+            index = torch.arange(target, device=images.device) % period
+            images = images.index_select(axis, torch.where(index < size, index, period - index))
+    return images
+
+
+def _as_image(given: Any) -> Image:
+    if isinstance(given, Image):
+        return given
+    if isinstance(given, PIL.Image.Image):
+        return Image.from_pil(given)
+    if isinstance(given, np.ndarray):
+        array = given[:, :, None] if given.ndim == 2 else given
+        if array.ndim == 3 and array.shape[2] in (2, 4):
+            return Image(np.ascontiguousarray(array[:, :, :-1]), np.ascontiguousarray(array[:, :, -1]))
+        return Image(array)
+    raise ConfigError(
+        f"Cannot translate {type(given).__name__}; give Pillow images, arrays or tensors, or read the file."
+    )
+
+
+def _as_given(made: Image, given: Any) -> Any:
+    """Return `made` as the kind of thing that was given."""
+    if isinstance(given, PIL.Image.Image):
+        return made.to_pil()
+    if isinstance(given, np.ndarray):
+        return made.pixels[:, :, 0] if given.ndim == 2 and made.channels == 1 else made.interleaved
+    return made
