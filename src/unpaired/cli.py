@@ -16,7 +16,8 @@ from cyclopts import App, CycloptsError, Parameter
 from rich.console import Console
 from rich.table import Table
 
-from unpaired.errors import ConfigError, Interrupted, UnpairedError
+from unpaired.errors import ConfigError, DataError, Interrupted, UnpairedError
+from unpaired.storage import shown
 from unpaired.version import __version__
 
 if TYPE_CHECKING:
@@ -157,11 +158,12 @@ def translate(
         say(f"Passed over {plan.num_ignored} files that are no images.")
 
     def done(job: Job, failure: Failure | None) -> None:
-        print(f"{job.source} -> {job.target}" if failure is None else f"failed: {failure.error}", flush=True)
+        made = f"{shown(job.source)} -> {shown(job.target)}"
+        print(made if failure is None else f"failed: {failure.error}", flush=True)
 
     failures = translate_files(translator, plan.jobs, direction=direction, batch=batch, on_done=done)
     say(f"Translated {len(plan.jobs) - len(failures)} of {len(plan.jobs)} images into {folder}")
-    return failures[0].error.exit_code if failures else 0
+    return DataError.exit_code if failures else 0
 
 
 @app.command

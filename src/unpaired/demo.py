@@ -84,7 +84,9 @@ def run_demo(
     for direction, (source, _) in DIRECTIONS.items():
         folder = out / "translated" / direction
         plan = plan_outputs([data / source], folder, overwrite=True, direction=direction)
-        translate_files(translator, plan.jobs, direction=direction, batch=8)
+        failures = translate_files(translator, plan.jobs, direction=direction, batch=8)
+        if failures:
+            raise failures[0].error
     scores: dict[str, dict[str, Scores]] = {"none": {}, "colour": {}, "model": {}}
     sheet = {}
     for direction, (source, target) in DIRECTIONS.items():

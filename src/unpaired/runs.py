@@ -166,7 +166,9 @@ def publish_model(
     channels = {"AtoB": (config.data.channels_a, config.data.channels_b)}
     channels["BtoA"] = channels["AtoB"][::-1]
     directions = {
-        str(name): DirectionInfo(generator=config.generator, in_channels=channels[name][0], out_channels=channels[name][1])
+        str(name): DirectionInfo(
+            generator=config.generator, in_channels=channels[name][0], out_channels=channels[name][1]
+        )
         for name in generators
     }
     training = TrainingInfo(

@@ -79,7 +79,8 @@ class Water:
 
     def half_width(self, y: float) -> float:
         """Half the width of the river at height y."""
-        return 0.02 + 0.45 * max(0.0, y - self.top) ** 1.25
+        below: float = max(0.0, y - self.top) ** 1.25
+        return 0.02 + 0.45 * below
 
     def covers(self, x: float, y: float, margin: float) -> bool:
         """Whether (x, y), give or take `margin`, is in the water."""

@@ -15,6 +15,9 @@ from unpaired.networks import Discriminator, Generator
 from unpaired.objectives.base import Objective, Samples, initialised
 from unpaired.pool import ImagePool
 
+TOGETHER_PIXELS = 96 * 96
+"""Up to this size of image one forward of two batches was measured to be faster than two forwards."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class CycleGAN:
@@ -59,6 +62,8 @@ class CycleGANImages:
     rec_a: Tensor
     fake_a: Tensor
     rec_b: Tensor
+    identity_a: Tensor | None
+    identity_b: Tensor | None
 
 
 class CycleGANObjective(Objective[CycleGANImages]):
@@ -69,51 +74,80 @@ class CycleGANObjective(Objective[CycleGANImages]):
     ) -> None:
         super().__init__()
         self.config = config
-        self.a_to_b = initialised(generator.build(a, b), seed, "AtoB")
-        self.b_to_a = initialised(generator.build(b, a), seed, "BtoA")
-        self.translators = nn.ModuleDict({"AtoB": self.a_to_b, "BtoA": self.b_to_a})
-        self.judge_a = initialised(discriminator.build(a), seed, "discriminator A")
-        self.judge_b = initialised(discriminator.build(b), seed, "discriminator B")
-        self.discriminators = nn.ModuleDict({"A": self.judge_a, "B": self.judge_b})
+        a_to_b = initialised(generator.build(a, b), seed, "AtoB")
+        b_to_a = initialised(generator.build(b, a), seed, "BtoA")
+        self.translators = nn.ModuleDict({"AtoB": a_to_b, "BtoA": b_to_a})
+        judge_a = initialised(discriminator.build(a), seed, "discriminator A")
+        judge_b = initialised(discriminator.build(b), seed, "discriminator B")
+        self.discriminators = nn.ModuleDict({"A": judge_a, "B": judge_b})
         self.pools = {domain: ImagePool(config.pool_size, seed=seed, name=domain) for domain in ("A", "B")}
+
+    @property
+    def a_to_b(self) -> nn.Module:
+        """G of the paper; n c h w in [-1, 1] to n c h w in (-1, 1)."""
+        return self.translators["AtoB"]
+
+    @property
+    def b_to_a(self) -> nn.Module:
+        """F of the paper."""
+        return self.translators["BtoA"]
 
     def generate(self, batch: Batch) -> CycleGANImages:
         """Translate both halves of the batch and translate the results back."""
-        fake_b, fake_a = self.a_to_b(batch.a), self.b_to_a(batch.b)
-        return CycleGANImages(fake_b=fake_b, rec_a=self.b_to_a(fake_b), fake_a=fake_a, rec_b=self.a_to_b(fake_a))
+        identity_a = identity_b = None
+        if self.config.identity_weight > 0:
+            fake_b, identity_b = translate_both(self.a_to_b, batch.a, batch.b)
+            fake_a, identity_a = translate_both(self.b_to_a, batch.b, batch.a)
+        else:
+            fake_b, fake_a = self.a_to_b(batch.a), self.b_to_a(batch.b)
+        rec_a, rec_b = self.b_to_a(fake_b), self.a_to_b(fake_a)
+        return CycleGANImages(fake_b, rec_a, fake_a, rec_b, identity_a, identity_b)
 
     def generator_losses(self, batch: Batch, images: CycleGANImages) -> dict[str, Tensor]:
         """Return eq. 1-3 and, where weighted, the identity terms |G(b) - b| and |F(a) - a|."""
         c = self.config
-        adversarial_b = generator_adversarial(c.adversarial, self.judge_b(images.fake_b))
-        adversarial_a = generator_adversarial(c.adversarial, self.judge_a(images.fake_a))
+        judge_a, judge_b = self.discriminators["A"], self.discriminators["B"]
+        adversarial_b = generator_adversarial(c.adversarial, judge_b(images.fake_b))
+        adversarial_a = generator_adversarial(c.adversarial, judge_a(images.fake_a))
         terms = {
             "adversarial_b": c.adversarial_weight * adversarial_b,
             "adversarial_a": c.adversarial_weight * adversarial_a,
             "cycle_a": c.cycle_weight_a * l1(images.rec_a, batch.a),
             "cycle_b": c.cycle_weight_b * l1(images.rec_b, batch.b),
         }
-        if c.identity_weight > 0:
-            weight_a, weight_b = c.identity_weight * c.cycle_weight_a, c.identity_weight * c.cycle_weight_b
-            terms["identity_a"] = weight_a * l1(self.b_to_a(batch.a), batch.a)
-            terms["identity_b"] = weight_b * l1(self.a_to_b(batch.b), batch.b)
+        if images.identity_a is not None and images.identity_b is not None:
+            terms["identity_a"] = c.identity_weight * c.cycle_weight_a * l1(images.identity_a, batch.a)
+            terms["identity_b"] = c.identity_weight * c.cycle_weight_b * l1(images.identity_b, batch.b)
         return terms
 
     def discriminator_losses(self, batch: Batch, images: CycleGANImages) -> dict[str, Tensor]:
         """Return each discriminator's loss on real images and on a draw from its pool."""
         kind = self.config.adversarial
+        judge_a, judge_b = self.discriminators["A"], self.discriminators["B"]
         fake_a, fake_b = self.pools["A"].query(images.fake_a), self.pools["B"].query(images.fake_b)
         return {
-            "discriminator_a": discriminator_adversarial(kind, self.judge_a(batch.a), self.judge_a(fake_a)),
-            "discriminator_b": discriminator_adversarial(kind, self.judge_b(batch.b), self.judge_b(fake_b)),
+            "discriminator_a": discriminator_adversarial(kind, judge_a(batch.a), judge_a(fake_a)),
+            "discriminator_b": discriminator_adversarial(kind, judge_b(batch.b), judge_b(fake_b)),
         }
 
     @torch.no_grad()
     def samples(self, batch: Batch) -> Samples:
         """Return real, fake, reconstructed and (for equal channel counts) identity images of both directions."""
-        images = self.generate(batch)
-        a = {"real_a": batch.a, "fake_b": images.fake_b, "rec_a": images.rec_a}
-        b = {"real_b": batch.b, "fake_a": images.fake_a, "rec_b": images.rec_b}
+        fake_b, fake_a = self.a_to_b(batch.a), self.b_to_a(batch.b)
+        a = {"real_a": batch.a, "fake_b": fake_b, "rec_a": self.b_to_a(fake_b)}
+        b = {"real_b": batch.b, "fake_a": fake_a, "rec_b": self.a_to_b(fake_a)}
         if batch.a.shape[1] == batch.b.shape[1]:
             a["identity_a"], b["identity_b"] = self.b_to_a(batch.a), self.a_to_b(batch.b)
         return {"AtoB": a, "BtoA": b}
+
+
+def translate_both(translator: nn.Module, first: Tensor, second: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the translations of two batches n c h w; in one forward where that is faster and changes nothing.
+
+    Small images keep a processor busy only together. With batch norm two batches must not see each other.
+    """
+    small = first.shape[2:].numel() <= TOGETHER_PIXELS and first.shape[1:] == second.shape[1:]
+    if not small or any(isinstance(module, nn.BatchNorm2d) for module in translator.modules()):
+        return translator(first), translator(second)
+    made: Tensor = translator(torch.cat([first, second]))
+    return made[: len(first)], made[len(first) :]

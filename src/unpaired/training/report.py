@@ -8,6 +8,7 @@ from __future__ import annotations
 import html
 import importlib.resources
 import math
+import re
 import string
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -32,6 +33,7 @@ _TITLES = {
     "identity": "Identity mapping",
     "discriminator": "Adversarial, discriminators",
 }
+_HASH = re.compile("[0-9a-f]{40,}")
 _RATES = {"learning_rate": "Learning rate", "images_per_second": "Images per second"}
 # A panel, in units of its view box.
 _WIDTH, _HEIGHT, _LEFT, _RIGHT, _TOP, _BOTTOM = 380, 210, 46, 10, 8, 24
@@ -61,107 +63,73 @@ def write_report(
     Losses that are no number leave a gap in their curve, which is stated; a grid that cannot be read is named in
     the notes. Raises OutputError where the place refuses the file, StorageError where the disk is full or failing.
     """
-    grids, unread = _sample_section(samples)
+    grids, unread = _sample_figures(samples)
     template = importlib.resources.files(__package__).joinpath("report.html").read_text(encoding="utf-8")
     page = string.Template(template).substitute(
         title=_text(title),
-        status=_status(status),
-        notes=_note_list([*notes, *unread]),
-        samples=grids,
-        curves=_curve_section(log),
+        status="".join(f"<div><dt>{_text(key)}</dt><dd>{_text(value)}</dd></div>" for key, value in status.items()),
+        notes="".join(f"<li>{_text(note)}</li>" for note in [*notes, *unread]),
+        newest=grids[0] if grids else '<p class="dim">No sample grid yet.</p>',
+        earlier="".join(grids[1:]),
+        curves="".join(_panels(log)) or '<p class="dim">Nothing logged yet.</p>',
+        smoothing=f"{100 * _SMOOTHING / _NUM_BUCKETS:.0f}",
         data=_facts(data),
         config=_text(config_yaml),
         machine=_facts(machine),
-        footer=_footer(log),
+        num_logged=_text(len(log)),
+        written=_text(log[-1].get("time", "")) if log else "",
     )
     write_bytes(path, page.encode("utf-8", errors="replace"))
 
 
-# ---- text ----
+# ---- facts and samples ----
 
 
 def _text(value: object) -> str:
-    """Return a fact as escaped text: thousands set apart, lists with commas."""
+    """Return a fact as escaped text: thousands set apart, lists with commas, hashes in a typewriter's letters."""
     if isinstance(value, int) and not isinstance(value, bool):
         return f"{value:,}"
     if isinstance(value, (list, tuple)):
         return ", ".join(map(_text, value))
-    return html.escape(str(value), quote=True)
-
-
-def _note_list(notes: Sequence[str]) -> str:
-    items = "".join(f"<li>{_text(note)}</li>" for note in notes)
-    return f'<aside class="notes" aria-label="Notes"><ul>{items}</ul></aside>' if notes else ""
-
-
-def _status(facts: Mapping[str, str]) -> str:
-    items = "".join(f"<div><dt>{_text(k)}</dt><dd>{_text(v)}</dd></div>" for k, v in facts.items())
-    return f'<dl class="status">{items}</dl>' if facts else ""
+    escaped = html.escape(str(value), quote=True)
+    return f"<code>{escaped}</code>" if _HASH.fullmatch(escaped) else escaped
 
 
 def _facts(facts: Mapping[str, object]) -> str:
     """Return facts as definition lists: what is single in one, what is a mapping in one each."""
     single = {key: value for key, value in facts.items() if not isinstance(value, Mapping)}
-    groups = [f"<div class=wide>{_definitions(single)}</div>"] if single else []
+    groups = [f'<div class="wide">{_definitions(single)}</div>'] if single else []
     for key, value in facts.items():
         if isinstance(value, Mapping):
             groups.append(f"<div><h3>{_text(key)}</h3>{_definitions(value)}</div>")
-    return f'<div class="facts">{"".join(groups)}</div>' if groups else '<p class="dim">Nothing is recorded.</p>'
+    return "".join(groups) or '<p class="dim">Nothing is recorded.</p>'
 
 
 def _definitions(facts: Mapping[str, object]) -> str:
     return f"<dl>{''.join(f'<dt>{_text(key)}</dt><dd>{_text(value)}</dd>' for key, value in facts.items())}</dl>"
 
 
-def _footer(log: Sequence[Record]) -> str:
-    if not log:
-        return "Nothing was logged yet."
-    when = f" at {_text(log[-1]['time'])}" if "time" in log[-1] else ""
-    return f"{len(log):,} logged steps, the last one {_text(log[-1].get('step', 'unnumbered'))}{when}."
-
-
-# ---- samples ----
-
-
-def _sample_section(paths: Sequence[Path]) -> tuple[str, list[str]]:
-    """Return the newest grid, the earlier ones folded away, and a sentence for each that cannot be read."""
-    figures: list[str] = []
-    unread: list[str] = []
-    for index in reversed(_spread(len(paths), MAX_GRIDS)):
-        budget = _EARLIER_BYTES if figures else _NEWEST_BYTES
+def _sample_figures(paths: Sequence[Path]) -> tuple[list[str], list[str]]:
+    """Return figures of at most `MAX_GRIDS` grids, the newest first, and a sentence for each that cannot be read."""
+    last = len(paths) - 1
+    spread = {round(last * index / (MAX_GRIDS - 1)) for index in range(MAX_GRIDS)} if paths else set()
+    figures, unread = list[str](), list[str]()
+    for index in sorted(spread, reverse=True):
         try:
-            figures.append(_sample_figure(paths[index], budget))
+            figures.append(_sample_figure(paths[index], _EARLIER_BYTES if figures else _NEWEST_BYTES))
         except (OSError, SyntaxError, ValueError) as error:  # what Pillow raises for a broken file
             unread.append(f"{paths[index].name} is left out, as it cannot be read: {error}.")
-    if not figures:
-        return '<p class="dim">No sample grid yet.</p>', unread
-    newest, earlier = figures[0], "".join(figures[1:])
-    if not earlier:
-        return newest, unread
-    return (
-        f'<div id="stage">{newest}</div><div class="time" hidden>'
-        f'<input type="range" min="0" max="0" step="1" aria-label="Sample grid over time"><output></output></div>'
-        f'<details id="earlier"><summary>{len(figures) - 1} earlier</summary>{earlier}</details>',
-        unread,
-    )
+    return figures, unread
 
 
-def _spread(count: int, most: int) -> list[int]:
-    """Return at most `most` of the indices below `count`, evenly, the first and the last among them."""
-    if count <= most:
-        return list(range(count))
-    return [round(index * (count - 1) / (most - 1)) for index in range(most)]
-
-
-def _sample_figure(path: Path, budget: int) -> str:
-    uri, width, height = data_uri(path, budget)
+def _sample_figure(path: Path, max_bytes: int) -> str:
+    uri, width, height = data_uri(path, max_bytes)
     step = path.stem.rpartition("-")[2]
-    name = f"Step {int(step):,}" if step.isdecimal() else path.stem
+    name = _text(f"Step {int(step):,}" if step.isdecimal() else path.stem)
     return (
-        f'<figure class="shot" data-name="{_text(name)}" style="--width:{width}px"><div class="sheet">'
-        f'<img width="{width}" height="{height}" alt="Sample grid, {_text(name.lower())}: a column for each kind of '
-        f'image, a row for each image" src="{uri}">'
-        f"</div><figcaption>{_text(name)}</figcaption></figure>"
+        f'<figure class="shot" data-name="{name}" style="--width:{width}px"><div class="sheet"><img src="{uri}" '
+        f'width="{width}" height="{height}" alt="{name}: a column for each kind of image, a row for each image">'
+        f"</div><figcaption>{name}</figcaption></figure>"
     )
 
 
@@ -186,8 +154,23 @@ class _Curve:
     first_bad: float
 
 
-def _curve(name: str, steps: Floats, values: Floats, last: float, smoothing: float) -> _Curve:
-    """Thin `values` at `steps` (0 to `last`), smoothed by a Gaussian of `smoothing` buckets."""
+def _panels(log: Sequence[Record]) -> list[str]:
+    """Return a figure for each family of losses, for the learning rate and for the speed."""
+    terms = [losses if isinstance(losses := record.get("losses"), Mapping) else {} for record in log]
+    steps = _numbers([record["step"] for record in log])
+    last = float(steps.max(initial=0)) or 1.0
+    families: dict[str, list[_Curve]] = {title: [] for title in _TITLES.values()}
+    for name in sorted({name for row in terms for name in row}):
+        families.setdefault(_family(name), []).append(_curve(name, terms, steps, last))
+    for name, title in _RATES.items():
+        families[title] = [_curve(name, log, steps, last)] if any(name in record for record in log) else []
+    return [_panel(title, curves, last) for title, curves in families.items() if curves]
+
+
+def _curve(name: str, rows: Sequence[Record], all_steps: Floats, last: float) -> _Curve:
+    """Return what the rows hold under `name`, smoothed by a Gaussian; the rows' steps go from 0 to `last`."""
+    steps = all_steps[[name in row for row in rows]]
+    values = _numbers([row[name] for row in rows if name in row])
     bucket = np.clip(steps / last * _NUM_BUCKETS, 0, _NUM_BUCKETS - 1).astype(np.intp)
     finite = np.abs(values) < 1e30  # false for NaN, and for what would overflow a sum
     good, numbers = bucket[finite], values[finite]
@@ -198,40 +181,14 @@ def _curve(name: str, steps: Floats, values: Floats, last: float, smoothing: flo
         np.bincount(at, weights=weights, minlength=_NUM_BUCKETS).astype(float)
         for at, weights in ((bucket, None), (good, None), (good, numbers), (bucket, steps))
     )
-    kernel = np.exp(-0.5 * (np.arange(-20, 21) / smoothing) ** 2)
+    width = 0.01 if name == "learning_rate" else _SMOOTHING  # the schedule has corners, and no noise
+    kernel = np.exp(-0.5 * (np.arange(-20, 21) / width) ** 2)
     with np.errstate(invalid="ignore", divide="ignore"):  # a bucket without numbers has no mean: NaN says so
         smooth = np.convolve(sums, kernel, "same") / np.convolve(count, kernel, "same")
         where /= total
     low[count == 0] = high[count == 0] = smooth[count == 0] = np.nan
-    used, num_bad = total > 0, int((~finite).sum())
-    points = [array[used] for array in (where, low, high, smooth)]
-    return _Curve(name, *points, (total > count)[used], num_bad, float(steps[~finite].min(initial=np.inf)))
-
-
-def _curve_section(log: Sequence[Record]) -> str:
-    """Return one SVG panel a family of losses, one for the learning rate, one for the speed."""
-    series: dict[str, dict[str, tuple[list[float], list[float]]]] = {title: {} for title in _TITLES.values()}
-    for record in log:
-        step, losses = _number(record.get("step")), record.get("losses")
-        terms = losses.items() if isinstance(losses, Mapping) else ()
-        rates = [(title, name, record[name]) for name, title in _RATES.items() if name in record]
-        for title, name, value in [*((_family(name), name, value) for name, value in terms), *rates]:
-            steps, values = series.setdefault(title, {}).setdefault(name, ([], []))
-            steps.append(step)
-            values.append(_number(value))
-    last = max((_number(record.get("step")) for record in log), default=0.0) or 1.0
-    panels = []
-    for title in sorted(filter(series.get, series), key=list(_RATES.values()).__contains__):
-        smoothing = 0.01 if title == _RATES["learning_rate"] else _SMOOTHING
-        curves = [_curve(n, np.array(s), np.array(v), last, smoothing) for n, (s, v) in series[title].items()]
-        panels.append(_panel(title, sorted(curves, key=lambda curve: curve.name), last))
-    if not panels:
-        return '<p class="dim">Nothing logged yet.</p>'
-    return (
-        f'<div class="plots">{"".join(panels)}</div><p class="dim">Faint: what was logged, lowest and highest where '
-        "several steps share a pixel. Strong: its mean under a Gaussian with a standard deviation of "
-        f"{_figure(last * _SMOOTHING / _NUM_BUCKETS)} steps. Losses carry their weights, as in log.jsonl.</p>"
-    )
+    num_bad, first_bad, used = int((~finite).sum()), float(steps[~finite].min(initial=np.inf)), total > 0
+    return _Curve(name, where[used], low[used], high[used], smooth[used], (total > count)[used], num_bad, first_bad)
 
 
 def _panel(title: str, curves: Sequence[_Curve], last: float) -> str:
@@ -250,15 +207,14 @@ def _panel(title: str, curves: Sequence[_Curve], last: float) -> str:
         legend.append(f'<li><i class="s{colour}"></i>{_text(curve.name)} <b>{latest}</b></li>')
         drawn.append(f'<g class="s{colour}">{axes.lines(curve)}</g>')
         if curve.num_bad:
-            first = f"{curve.first_bad:,.0f}"
-            notes.append(f"{curve.name} is no number at {curve.num_bad:,} logged steps, first at step {first}.")
-    peak = np.nanmax(seen)
-    above = f"<p>Cut off above {_figure(axes.high)}; the highest value is {_figure(peak)}.</p>"
+            what = f"is no number at {curve.num_bad:,} of the logged steps, first at step {curve.first_bad:,.0f}."
+            notes.append(f'<p class="warn">{_text(curve.name)} {what}</p>')
+    if (peak := np.nanmax(seen)) > axes.high + 1e-6 * abs(axes.high):
+        notes.insert(0, f"<p>Cut off above {_figure(axes.high)}; the highest value is {_figure(peak)}.</p>")
     summary = _text(f"{title} over {_figure(last)} steps: {', '.join(curve.name for curve in curves)}")
     return (
-        f'<figure><h3>{_text(title)}</h3><ul class="legend">{"".join(legend)}</ul>'
-        f'<svg viewBox="0 0 {_WIDTH} {_HEIGHT}" role="img" aria-label="{summary}">{"".join(drawn)}</svg>'
-        f"{above if peak > axes.high else ''}{''.join(f'<p class=warn>{_text(note)}</p>' for note in notes)}</figure>"
+        f'<figure><h3>{_text(title)}</h3><ul class="legend">{"".join(legend)}</ul><svg viewBox="0 0 {_WIDTH} '
+        f'{_HEIGHT}" role="img" aria-label="{summary}">{"".join(drawn)}</svg><div>{"".join(notes)}</div></figure>'
     )
 
 
@@ -285,7 +241,8 @@ class _Axes:
             parts.append(f'<text x="{_LEFT - 7}" y="{y + 4:.1f}" text-anchor="end">{_figure(tick)}</text>')
         steps = [tick for tick in _ticks(0, self.last) if tick <= self.last and tick == int(tick)]
         for tick, x in zip(steps, self.x(np.array(steps)), strict=True):
-            parts.append(f'<text x="{x:.1f}" y="{_HEIGHT - 6}" text-anchor="middle">{_figure(tick)}</text>')
+            anchor = "end" if x > _WIDTH - 2 * _RIGHT else "middle"
+            parts.append(f'<text x="{x:.1f}" y="{_HEIGHT - 6}" text-anchor="{anchor}">{_figure(tick)}</text>')
         return "".join(parts)
 
     def lines(self, curve: _Curve) -> str:
@@ -293,9 +250,8 @@ class _Axes:
         x = self.x(curve.steps)
         spread = _path(np.repeat(x, 2), self.y(np.stack([curve.low, curve.high], axis=1).ravel()))
         gaps = "".join(f"M{step:.1f} {_TOP}v7" for step in x[curve.bad])
-        return f'<path class="raw" d="{spread}"/><path class="smooth" d="{_path(x, self.y(curve.smooth))}"/>' + (
-            f'<path class="gap" d="{gaps}"/>' if gaps else ""
-        )
+        mean = _path(x, self.y(curve.smooth))
+        return f'<path class="raw" d="{spread}"/><path class="smooth" d="{mean}"/><path class="gap" d="{gaps}"/>'
 
 
 def _path(x: Floats, y: Floats) -> str:
@@ -323,13 +279,21 @@ def _family(name: str) -> str:
     return _TITLES.get(family, family.replace("_", " ").capitalize())
 
 
-def _number(value: object) -> float:
-    return float(value) if isinstance(value, (int, float)) else math.nan
+def _numbers(values: list[object]) -> Floats:
+    """Return values of a log, NaN for what is no number."""
+    try:
+        return np.array(values, dtype=np.float64)  # None becomes NaN
+    except (TypeError, ValueError):
+        return np.array([value if isinstance(value, (int, float)) else math.nan for value in values])
 
 
 def _figure(value: float) -> str:
-    """Return a number in four digits, with k and M for thousands and millions."""
-    for unit, sign in ((1e6, " M"), (1e3, " k")):
-        if abs(value) >= 10 * unit or (abs(value) >= unit and unit == 1e6):
-            return f"{value / unit:.4g}{sign}"
-    return f"{value:.4g}".replace("e-0", "e-")
+    """Return a number in three or four digits: 0.312, 8,000, 12.5 k, 1.5 M, 2e-4."""
+    if abs(value) >= 10_000:
+        return f"{value / 1e6:.4g} M" if abs(value) >= 1e6 else f"{value / 1e3:.4g} k"
+    if abs(value) >= 100:
+        return f"{value:,.0f}"
+    if 0 < abs(value) < 1e-3:
+        mantissa, exponent = f"{value:.2e}".split("e")
+        return f"{float(mantissa):g}e{int(exponent)}"
+    return f"{value:.3g}"

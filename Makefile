@@ -1,0 +1,61 @@
+# Each target is a line anyone can paste. `make demo` and `make test` need Python >= 3.11 and nothing before them.
+PYTHON ?= python3
+# The build of torch that is tested here. On Linux the plain package brings several GB for NVIDIA GPUs; set
+# TORCH_INDEX to an index of CPU builds to do without them.
+TORCH ?= torch==2.13.0
+TORCH_INDEX ?=
+VENV := .venv
+BIN := $(VENV)/bin
+
+.PHONY: demo test check slow gpu golden clean help
+
+help:
+	@echo "make demo    train on drawn scenes, translate, score, in minutes on two cores"
+	@echo "make test    the test suite"
+	@echo "make check   ruff, mypy --strict, import-linter, and the tests of the docs"
+	@echo "make slow    tests that train for minutes;  make gpu    tests that need a CUDA device"
+	@echo "make golden  write the golden files anew (losses, --help); look at the difference before you commit it"
+
+demo: $(VENV)/installed
+	@echo "Training the demo: progress below, results in runs/demo."
+	$(BIN)/unpaired demo --out runs/demo
+
+test: $(VENV)/installed-dev
+	$(BIN)/python -m pytest
+
+check: $(VENV)/installed-dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/python -m pytest tests/test_docs.py
+
+slow: $(VENV)/installed-dev
+	$(BIN)/python -m pytest -m slow
+
+gpu: $(VENV)/installed-dev
+	$(BIN)/python -m pytest -m gpu
+
+golden: $(VENV)/installed-dev
+	$(BIN)/python tests/test_golden.py --write
+	$(BIN)/python tests/test_cli.py --write
+
+$(VENV)/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "unpaired needs Python 3.11 or newer; set PYTHON=python3.11"; exit 1; }
+	@echo "Making $(VENV)"
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/installed: pyproject.toml | $(VENV)/bin/python
+	@echo "Installing unpaired and what it needs into $(VENV)"
+	$(BIN)/python -m pip install --quiet $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX)) "$(TORCH)"
+	$(BIN)/python -m pip install --quiet --editable .
+	@touch $@
+
+$(VENV)/installed-dev: $(VENV)/installed
+	@echo "Installing the tools of development into $(VENV)"
+	$(BIN)/python -m pip install --quiet --editable ".[dev]"
+	@touch $@
+
+clean:
+	rm -rf $(VENV) build dist src/*.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
