@@ -42,6 +42,7 @@ app.command(data_app)
 @app.command
 def train(
     data: Annotated[Path | None, Parameter(name="DATA")] = None,
+    /,
     *,
     a: Path | None = None,
     b: Path | None = None,
@@ -54,7 +55,7 @@ def train(
     seed: int | None = None,
     device: str | None = None,
     checkpoint_every: int | None = None,
-    dry_run: Annotated[bool, Parameter(negative=())] = False,
+    dry_run: Annotated[bool, Parameter(negative=(), show_default=False)] = False,
     set_: Annotated[tuple[str, ...], Parameter(name="--set", show=False, negative=())] = (),
 ) -> None:
     """Train on two folders of images; the same command again continues an interrupted run.
@@ -116,12 +117,13 @@ def train(
 def translate(
     model: Annotated[Path, Parameter(name="MODEL")],
     inputs: Annotated[tuple[str, ...], Parameter(name="INPUT", negative=())],
+    /,
     *,
     direction: str = "AtoB",
     out: Path | None = None,
     format: str | None = None,
     batch: int = 1,
-    overwrite: Annotated[bool, Parameter(negative=())] = False,
+    overwrite: Annotated[bool, Parameter(negative=(), show_default=False)] = False,
     device: str = "auto",
     precision: Literal["auto", "fp32", "bf16"] = "auto",
 ) -> int:
@@ -201,10 +203,11 @@ def demo(
 @data_app.command
 def draw(
     root: Annotated[Path, Parameter(name="DIR")],
+    /,
     *,
     a: str = "summer",
     b: str = "winter",
-    paired: Annotated[bool, Parameter(negative=())] = False,
+    paired: Annotated[bool, Parameter(negative=(), show_default=False)] = False,
     count: int = 600,
     num_test: int | None = None,
     size: int = 64,
@@ -241,8 +244,9 @@ def draw(
 @app.command
 def info(
     run: Annotated[Path, Parameter(name="RUN")],
+    /,
     *,
-    json_: Annotated[bool, Parameter(name="--json", negative=())] = False,
+    json_: Annotated[bool, Parameter(name="--json", negative=(), show_default=False)] = False,
 ) -> None:
     """Say what a run is and where it stands.
 

@@ -34,7 +34,9 @@ class Canvas:
     def ellipse(self, x: float, y: float, rx: float, ry: float, fill: int) -> None:
         """Fill an ellipse around (x, y)."""
         s = self.side
-        self._draw.ellipse(((x - rx) * s, (y - ry) * s, (x + rx) * s - 1, (y + ry) * s - 1), fill)
+        left, top = (x - rx) * s, (y - ry) * s
+        right, bottom = max(left, (x + rx) * s - 1), max(top, (y + ry) * s - 1)  # less than a dot is a dot
+        self._draw.ellipse((left, top, right, bottom), fill)
 
     def line(self, start: Point, end: Point, width: float, fill: int) -> None:
         """A straight stroke, at least one dot wide."""

@@ -29,7 +29,6 @@ Font = PIL.ImageFont.FreeTypeFont | PIL.ImageFont.ImageFont
 
 _WHITE, _INK, _GREY, _RULE = (255, 255, 255), (28, 30, 34), (104, 110, 120), (205, 208, 214)
 _MIN_CELL = 112  # the side below which images are enlarged: 64 becomes 128, 128 stays
-_ENCODINGS = ((1600, 88), (1280, 80), (960, 72), (640, 60))  # width, quality of JPEG
 _MAX_WORD = 16  # letters of a word that a label keeps where its column is narrower
 _WORDS = {"rec": "reconstructed"}
 _LANDSCAPE = 1.6  # width by height that fits both a page and a screen
@@ -96,15 +95,15 @@ def data_uri(path: Path, max_bytes: int) -> tuple[str, int, int]:
 
 
 def _jpeg(picture: Picture, max_bytes: int) -> bytes:
-    """Return the best JPEG of `_ENCODINGS` that keeps to `max_bytes`, or the last of them."""
-    for width, quality in _ENCODINGS:
-        height = max(1, round(picture.height * width / picture.width))
-        shown = picture.resize((width, height)) if picture.width > width else picture
+    """Return a JPEG of at most `max_bytes` (or 64 pixels wide), coarser and smaller until it fits."""
+    width, quality = min(picture.width, 1600), 88
+    while True:
+        shown = picture.resize((width, max(1, round(picture.height * width / picture.width))))
         encoded = io.BytesIO()
         shown.save(encoded, format="JPEG", quality=quality, subsampling=0)
-        if encoded.tell() <= max_bytes:
-            break
-    return encoded.getvalue()
+        if encoded.tell() <= max_bytes or width <= 64:
+            return encoded.getvalue()
+        width, quality = max(64, width * 3 // 4), max(60, quality - 8)
 
 
 def label(column: str, names: Mapping[str, str] = DOMAIN_NAMES) -> str:

@@ -1,0 +1,62 @@
+"""What several test files share: a configuration and folders small enough for whole runs to take a second."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import PIL.Image
+import pytest
+import torch
+from hypothesis import settings
+
+from unpaired.data.datasets import DataConfig
+from unpaired.data.scenes import draw_scene, scene_seeds
+from unpaired.networks import PatchGAN, ResNetGenerator
+from unpaired.objectives import CycleGAN
+from unpaired.recipes import Config
+from unpaired.training.loop import RunConfig
+from unpaired.training.schedule import ScheduleConfig
+
+# A busy machine is no failure: what must be fast has a test of its own that says so.
+settings.register_profile("unpaired", deadline=None)
+settings.load_profile("unpaired")
+
+# The promise of equal bits names the number of threads.
+torch.set_num_threads(1)
+
+COUNTS = {"trainA": 6, "trainB": 5, "testA": 2, "testB": 2}
+STYLES = {"A": "summer", "B": "winter"}
+
+
+@pytest.fixture
+def toy_config() -> Config:
+    """The published method in miniature: 8 steps at 32 x 32 on the processor; it names no data."""
+    return Config(
+        data=DataConfig(load_size=36, crop_size=32, cache_mb=16),
+        objective=CycleGAN(pool_size=3),
+        generator=ResNetGenerator(base_channels=4, num_blocks=2),
+        discriminator=PatchGAN(base_channels=4, num_layers=1),
+        schedule=ScheduleConfig(num_steps=8),
+        run=RunConfig(
+            device="cpu", num_threads=1, log_every=1, sample_every=4, num_samples=2, checkpoint_every=4, seed=3
+        ),
+    )
+
+
+@pytest.fixture(scope="session")
+def drawn_folders(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Drawn once a session and never changed; tests take a copy of it from `two_folders`."""
+    root = tmp_path_factory.mktemp("drawn") / "summer2winter"
+    for name, count in COUNTS.items():
+        folder = root / name
+        folder.mkdir(parents=True)
+        for number, seed in enumerate(scene_seeds(name, count, seed=1)):
+            PIL.Image.fromarray(draw_scene(seed, STYLES[name[-1]], 40)).save(folder / f"{number:03d}.png")
+    return root
+
+
+@pytest.fixture
+def two_folders(drawn_folders: Path, tmp_path: Path) -> Path:
+    """A folder of one's own: trainA and trainB with 6 and 5 images, testA and testB with 2, 40 x 40 PNG."""
+    return shutil.copytree(drawn_folders, tmp_path / drawn_folders.name)

@@ -1,0 +1,163 @@
+"""The recipes say what was published, number for number, and a recipe of one's own is a function in a file."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+
+from unpaired.config import flatten, from_dict, to_dict, to_yaml
+from unpaired.errors import ConfigError
+from unpaired.networks import ResNetGenerator
+from unpaired.recipes import RECIPES, Config, at_size, named, paper
+from unpaired.training.schedule import Schedule
+
+PAPER = {
+    # Zhu et al. 2017, section 4 and 7.1; the code's defaults where the paper is silent
+    "data.load_size": 286,
+    "data.crop_size": 256,
+    "data.preprocess": "resize_and_crop",
+    "data.flip": True,
+    "data.channels_a": 3,
+    "data.channels_b": 3,
+    "data.batch_size": 1,
+    "objective.kind": "cyclegan",
+    "objective.cycle_weight_a": 10.0,
+    "objective.cycle_weight_b": 10.0,
+    "objective.identity_weight": 0.5,
+    "objective.adversarial_weight": 1.0,
+    "objective.adversarial": "lsgan",
+    "objective.pool_size": 50,
+    "generator.kind": "resnet",
+    "generator.base_channels": 64,
+    "generator.num_blocks": 9,
+    "generator.num_downs": 2,
+    "generator.norm": "instance",
+    "generator.dropout": False,
+    "generator.upsampling": "transposed",
+    "discriminator.kind": "patchgan",
+    "discriminator.base_channels": 64,
+    "discriminator.num_layers": 3,
+    "discriminator.norm": "instance",
+    "optimizer.learning_rate": 2e-4,
+    "optimizer.discriminator_learning_rate": None,
+    "optimizer.beta1": 0.5,
+    "optimizer.beta2": 0.999,
+    "optimizer.eps": 1e-8,
+    "optimizer.ema_decay": 0.0,
+    "schedule.num_epochs_constant": 100,
+    "schedule.num_epochs_decay": 100,
+    "schedule.num_steps": None,
+    "run.precision": "fp32",
+}
+
+
+@pytest.mark.parametrize("path", PAPER)
+def test_the_paper_recipe_has_the_published_value(path: str) -> None:
+    assert flatten(paper())[path] == PAPER[path]
+
+
+def test_every_setting_that_can_change_the_result_has_a_published_value() -> None:
+    own = {"run.seed", "data.background"}  # ours: the paper has neither
+    assert set(flatten(paper(), without_free=True)) - own == set(PAPER)
+
+
+def test_the_paper_recipe_is_the_default() -> None:
+    assert paper() == Config() == named("paper")
+
+
+def test_the_paper_recipe_makes_published_networks_and_schedule() -> None:
+    config = paper()
+    with torch.device("meta"):
+        generator, discriminator = config.generator.build(3, 3), config.discriminator.build(3)
+    assert sum(p.numel() for p in generator.parameters()) == 11_378_179
+    assert sum(p.numel() for p in discriminator.parameters()) == 2_764_737
+    assert Schedule(config.schedule, epoch_length=1334, batch_size=1).num_steps == 200 * 1334  # horse2zebra
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_every_recipe_survives_yaml_and_builds_networks_for_its_size(name: str) -> None:
+    config = named(name)
+    plain = yaml.safe_load(to_yaml(config))
+    plain.pop("schema")
+    assert from_dict(Config, plain) == config
+    size = config.data.crop_size
+    with torch.device("meta"):
+        image = torch.empty(1, 3, size, size)
+        assert config.generator.build(3, 3)(image).shape == image.shape
+        assert config.discriminator.build(3)(image).shape[-1] >= 1
+    assert config.data.load_size >= size
+
+
+@pytest.mark.parametrize(
+    ("size", "load_size", "num_blocks"), [(64, 72, 6), (128, 143, 6), (256, 286, 9), (512, 572, 9)]
+)
+def test_another_size_scales_the_recipe_as_the_paper_does(size: int, load_size: int, num_blocks: int) -> None:
+    config = at_size(paper(), size)
+    assert (config.data.crop_size, config.data.load_size) == (size, load_size)
+    assert config.generator == ResNetGenerator(num_blocks=num_blocks)
+    assert replace(config, data=paper().data, generator=paper().generator) == paper()
+
+
+def test_another_size_leaves_a_generator_that_is_not_the_published_one_as_it_is() -> None:
+    own = replace(paper(), generator=ResNetGenerator(num_blocks=4, upsampling="resize"))
+    assert at_size(own, 128).generator == own.generator
+
+
+@pytest.mark.parametrize("size", [30, 130, 16, 0])
+def test_a_size_the_networks_cannot_take_is_refused(size: int) -> None:
+    with pytest.raises(ConfigError, match="crop_size"):
+        at_size(paper(), size)
+
+
+def test_an_unknown_recipe_is_an_error_with_the_nearest_one() -> None:
+    with pytest.raises(ConfigError, match="Unknown recipe papr; did you mean paper?"):
+        named("papr")
+    with pytest.raises(ConfigError, match="choose from: paper, demo"):
+        named("something else")
+
+
+OWN = '''
+from dataclasses import dataclass, replace
+
+from unpaired.recipes import paper
+
+
+def wide():
+    config = paper()
+    return replace(config, generator=replace(config.generator, base_channels=96))
+
+
+def broken():
+    return 3
+
+
+number = 3
+'''
+
+
+def test_a_recipe_of_ones_own_is_a_function_in_a_file(tmp_path: Path) -> None:
+    path = tmp_path / "my recipe.py"
+    path.write_text(OWN)
+    config = named(f"{path}:wide")
+    assert config.generator == ResNetGenerator(base_channels=96)
+    assert to_dict(config)["data"] == to_dict(paper())["data"]
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("none.py:wide", "none.py does not exist"),
+        ("mine.py:slim", r"has no function slim\(\) that returns a Config"),
+        ("mine.py:broken", r"has no function broken\(\) that returns a Config"),
+        ("mine.py:number", r"has no function number\(\) that returns a Config"),
+        ("mine.py:", "no function"),
+    ],
+)
+def test_a_recipe_file_without_the_function_is_an_error(tmp_path: Path, name: str, message: str) -> None:
+    (tmp_path / "mine.py").write_text(OWN)
+    with pytest.raises(ConfigError, match=message):
+        named(f"{tmp_path}/{name}")

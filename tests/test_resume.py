@@ -1,0 +1,243 @@
+"""An interrupted run that continues ends in the state of the run that was never interrupted, bit for bit."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from unpaired.config import override, to_yaml
+from unpaired.errors import ConfigError, DataError, Interrupted, NonFiniteError, OutputError
+from unpaired.recipes import Config
+from unpaired.runs import info, train
+from unpaired.training.checkpoint import list_checkpoints
+from unpaired.training.loop import Progress
+from unpaired.training.run_folder import RunFolder
+
+STEPS = 8
+
+
+@pytest.fixture
+def config(toy_config: Config, two_folders: Path) -> Config:
+    return override(toy_config, {"data.root": str(two_folders), "optimizer.ema_decay": 0.9, "generator.dropout": True})
+
+
+@pytest.fixture
+def uninterrupted(config: Config, tmp_path: Path) -> Path:
+    train(config, out=tmp_path / "whole")
+    return tmp_path / "whole"
+
+
+def stop_at(step: int, signum: int = signal.SIGTERM) -> Any:
+    def listener(progress: Progress) -> None:
+        if progress.step == step:
+            os.kill(os.getpid(), signum)
+
+    return listener
+
+
+def losses(run: Path) -> list[tuple[int, dict[str, float]]]:
+    return [(record["step"], record["losses"]) for record in RunFolder(run).records()]
+
+
+def test_a_run_interrupted_at_any_step_ends_in_the_same_state_and_log(
+    config: Config, uninterrupted: Path, tmp_path: Path
+) -> None:
+    for step in range(1, STEPS):
+        run = tmp_path / f"stopped-at-{step}"
+        with pytest.raises(Interrupted) as stopped:
+            train(config, out=run, listener=stop_at(step))
+        assert stopped.value.signum == signal.SIGTERM
+        assert info(run).step == step
+        train(config, out=run)
+        assert info(run).state_sha256 == info(uninterrupted).state_sha256
+        assert losses(run) == losses(uninterrupted)
+
+
+def test_a_run_interrupted_many_times_ends_in_the_same_state(
+    config: Config, uninterrupted: Path, tmp_path: Path
+) -> None:
+    run = tmp_path / "stuttering"
+    for step in (1, 2, 5, 6):
+        with pytest.raises(Interrupted):
+            train(config, out=run, listener=stop_at(step))
+    assert train(config, out=run).state_sha256 == info(uninterrupted).state_sha256
+
+
+def test_work_after_the_last_checkpoint_is_repeated_exactly_after_a_crash(
+    config: Config, uninterrupted: Path, tmp_path: Path
+) -> None:
+    class CrashError(Exception):
+        pass
+
+    def listener(progress: Progress) -> None:
+        if progress.step == 6:  # two steps after the checkpoint at 4
+            raise CrashError
+
+    with pytest.raises(CrashError):
+        train(config, out=tmp_path / "crashed", listener=listener)
+    assert info(tmp_path / "crashed").step == 4
+    assert train(config, out=tmp_path / "crashed").state_sha256 == info(uninterrupted).state_sha256
+    assert losses(tmp_path / "crashed") == losses(uninterrupted)
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_loader_workers_do_not_change_the_state(
+    config: Config, uninterrupted: Path, tmp_path: Path, workers: int
+) -> None:
+    other = override(config, {"data.num_workers": workers})
+    assert train(other, out=tmp_path / "workers").state_sha256 == info(uninterrupted).state_sha256
+
+
+def test_what_is_shown_and_kept_on_the_way_does_not_change_the_state(
+    config: Config, uninterrupted: Path, tmp_path: Path
+) -> None:
+    other = override(
+        config,
+        {
+            "run.sample_every": 1,
+            "run.num_samples": 1,
+            "run.log_every": 3,
+            "run.checkpoint_every": 0,
+            "data.cache_mb": 0,
+        },
+    )
+    assert train(other, out=tmp_path / "other").state_sha256 == info(uninterrupted).state_sha256
+
+
+def test_another_seed_ends_in_another_state(config: Config, uninterrupted: Path, tmp_path: Path) -> None:
+    other = train(override(config, {"run.seed": 4}), out=tmp_path / "seed")
+    assert other.state_sha256 != info(uninterrupted).state_sha256
+
+
+def test_a_finished_run_is_left_as_it_is(config: Config, uninterrupted: Path) -> None:
+    log = (uninterrupted / "log.jsonl").read_bytes()
+    said: list[str] = []
+    assert train(config, out=uninterrupted, say=said.append).finished
+    assert any("finished" in sentence for sentence in said)
+    assert (uninterrupted / "log.jsonl").read_bytes() == log
+
+
+def test_a_damaged_newest_checkpoint_is_named_and_the_one_before_continues(
+    config: Config, uninterrupted: Path, tmp_path: Path
+) -> None:
+    newest = list_checkpoints(uninterrupted / "checkpoints")[0]
+    before = info(uninterrupted).state_sha256
+    path = newest / "optim.safetensors"
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+    said: list[str] = []
+    assert train(config, out=uninterrupted, say=said.append).state_sha256 == before
+    assert any("optim.safetensors" in sentence and "set aside" in sentence for sentence in said)
+
+
+def test_a_run_folder_of_another_configuration_is_refused_with_the_differing_settings(
+    config: Config, uninterrupted: Path
+) -> None:
+    other = override(config, {"optimizer.learning_rate": 1e-3, "objective.pool_size": 7, "run.log_every": 2})
+    with pytest.raises(ConfigError) as refused:
+        train(other, out=uninterrupted)
+    assert "optimizer.learning_rate: saved 0.0002, given 0.001" in str(refused.value)
+    assert "objective.pool_size: saved 3, given 7" in str(refused.value)
+    assert "log_every" not in str(refused.value)
+
+
+def test_changed_images_are_refused(config: Config, uninterrupted: Path, two_folders: Path) -> None:
+    next((two_folders / "trainB").glob("*.png")).unlink()
+    with pytest.raises(DataError, match="images of domain B changed"):
+        train(config, out=uninterrupted)
+
+
+def test_two_trainers_cannot_share_a_run_folder(config: Config, tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path / "busy")
+    folder.create()
+    with folder.lock(), pytest.raises(OutputError, match="in use by another training"):
+        train(config, out=folder.path)
+    assert train(config, out=folder.path).finished
+
+
+def test_a_loss_that_is_no_number_stops_before_anything_is_updated(
+    config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from unpaired.objectives.cyclegan import CycleGANObjective
+
+    original = CycleGANObjective.generator_losses
+
+    def poisoned(self: Any, batch: Any, images: Any) -> Any:
+        poisoned.calls += 1
+        terms = original(self, batch, images)
+        return {**terms, "cycle_a": terms["cycle_a"] * float("nan")} if poisoned.calls == 6 else terms
+
+    poisoned.calls = 0  # type: ignore[attr-defined]
+    monkeypatch.setattr(CycleGANObjective, "generator_losses", poisoned)
+    with pytest.raises(NonFiniteError, match=r"At step 6 the loss cycle_a is nan \(images: \d+\.png and \d+\.png\)"):
+        train(config, out=tmp_path / "nan")
+    assert info(tmp_path / "nan").step == 4
+
+
+def test_the_run_folder_holds_what_the_manual_says(config: Config, uninterrupted: Path) -> None:
+    assert (uninterrupted / "config.yaml").read_text() == to_yaml(config)
+    assert [record["step"] for record in RunFolder(uninterrupted).records()] == list(range(1, STEPS + 1))
+    assert [path.name for path in RunFolder(uninterrupted).sample_paths()] == [
+        f"step-{step:08d}.png" for step in (0, 4, 8)
+    ]
+    manifest = json.loads((uninterrupted / "checkpoints" / "step-00000008" / "MANIFEST.json").read_text())
+    assert manifest["step"] == STEPS
+    assert len(manifest["state_sha256"]) == 64
+    assert set(manifest["files"]) == {f"{part}.safetensors" for part in ("weights", "optim", "pool", "average")} | {
+        "state.json"
+    }
+    assert manifest["made_with"]["torch"] == torch.__version__
+    data = json.loads((uninterrupted / "data.json").read_text())
+    assert data["A"]["images"] == 6
+    assert data["A"]["name"] == "summer"
+    assert (uninterrupted / "report.html").stat().st_size > 10_000
+    assert dataclasses.asdict(info(uninterrupted))["step"] == STEPS
+
+
+def command(config: Config, run: Path, tmp_path: Path) -> list[str]:
+    file = tmp_path / "config.yaml"
+    file.write_text(to_yaml(config))
+    return [sys.executable, "-m", "unpaired", "train", "--config", str(file), "--out", str(run)]
+
+
+def wait_for_step(run: Path, step: int) -> None:
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        records = RunFolder(run).records()
+        if records and records[-1]["step"] >= step:
+            return
+        time.sleep(0.01)
+    raise AssertionError(f"step {step} was not reached")
+
+
+@pytest.mark.parametrize(("signum", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGKILL, -9)])
+def test_a_signalled_process_leaves_with_its_code_and_the_same_command_continues(
+    config: Config, tmp_path: Path, signum: int, code: int
+) -> None:
+    long = override(config, {"schedule.num_steps": 60, "run.sample_every": 0, "data.num_workers": 2})
+    train(override(long, {"data.num_workers": 0}), out=tmp_path / "whole")
+    process = subprocess.Popen(
+        command(long, tmp_path / "run", tmp_path), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    wait_for_step(tmp_path / "run", 10)
+    process.send_signal(signum)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == code
+    if signum != signal.SIGKILL:
+        assert errors.startswith("unpaired: Stopped at step ")
+        assert errors.count("\n") == 1
+    assert info(tmp_path / "run").step < 60
+    again = subprocess.run(command(long, tmp_path / "run", tmp_path), capture_output=True, text=True, timeout=120)
+    assert again.returncode == 0, again.stderr
+    assert info(tmp_path / "run").state_sha256 == info(tmp_path / "whole").state_sha256
