@@ -109,7 +109,7 @@ def test_another_size_leaves_a_generator_that_is_not_the_published_one_as_it_is(
 
 @pytest.mark.parametrize("size", [30, 130, 16, 0])
 def test_a_size_the_networks_cannot_take_is_refused(size: int) -> None:
-    with pytest.raises(ConfigError, match="crop_size"):
+    with pytest.raises(ConfigError, match=r"data\.(crop|load)_size"):
         at_size(paper(), size)
 
 

@@ -114,21 +114,27 @@ def convert(annotation: Any, value: Any, key: str) -> Any:
 def override(config: T, settings: Mapping[str, Any]) -> T:
     """Return a copy of `config` with the settings at dotted paths replaced, e.g. {"data.crop_size": 128}.
 
-    Paths may be spelled with hyphens. A union member is replaced whole by a path that names it and a mapping
-    with its `kind`, or by the name of the kind alone. Raises ConfigError for an unknown path or a bad value.
+    Paths may be spelled with hyphens. A path that ends in `kind` makes the part another one, at its defaults, before
+    the other settings are applied. Raises ConfigError for an unknown path or a bad value.
     """
+    keys = {path.replace("-", "_"): value for path, value in settings.items()}
+    kinds = {key.removesuffix(".kind"): value for key, value in keys.items() if key.endswith(".kind")}
+    config = _with(config, {part: {"kind": kind} for part, kind in kinds.items()})
+    return _with(config, {key: value for key, value in keys.items() if not key.endswith(".kind")})
+
+
+def _with(config: T, settings: Mapping[str, Any]) -> T:
+    """Return a copy of `config` with the values at dotted paths replaced."""
     plain = to_dict(config)
     paths = list(flatten(config))
     for path, value in settings.items():
-        key = path.replace("-", "_")
-        *parents, leaf = key.split(".")
+        *parents, leaf = path.split(".")
         node: Any = plain
         for parent in parents:
             node = node.get(parent) if isinstance(node, dict) else None
         if not isinstance(node, dict) or leaf not in node:
             raise ConfigError(unknown(path, paths, "setting"))
-        replaces_member = isinstance(node[leaf], dict) and isinstance(value, str)
-        node[leaf] = {"kind": value} if replaces_member else value
+        node[leaf] = value
     result: T = from_dict(type(config), plain)
     return result
 
@@ -215,7 +221,7 @@ def _dataclasses_in(annotation: Any) -> list[Any]:
 def _member_named(members: list[Any], data: Mapping[str, Any], where: str) -> Any:
     by_kind = {member.kind: member for member in members}
     kind = data.get("kind")
-    if kind not in by_kind:
+    if not isinstance(kind, str) or kind not in by_kind:
         raise ConfigError(unknown(f"{kind!r} for {_join(where, 'kind')}", by_kind, "choice"))
     return by_kind[kind]
 
@@ -231,7 +237,7 @@ def _scalar(option: Any, value: Any) -> Any:
         return None
     try:
         number = float(value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return None
     if option is float:
         return number if math.isfinite(number) else None
