@@ -218,17 +218,17 @@ def test_a_kind_that_is_no_name_is_a_config_error(kind: object) -> None:
 
 def test_a_kind_is_accepted_where_there_is_only_one_and_another_refused() -> None:
     assert from_dict(ResNetGenerator, {"kind": "resnet", "num_blocks": 6}).num_blocks == 6
-    with pytest.raises(ConfigError, match="generator.kind must be 'resnet' here, not 'unet'"):
+    with pytest.raises(ConfigError, match=r"generator\.kind must be 'resnet' here, not 'unet'"):
         from_dict(Config, {"generator": {"kind": "unet"}})
 
 
 def test_a_file_that_is_missing_or_no_settings_is_an_error_that_names_it(tmp_path: Path) -> None:
     path = tmp_path / "mine.yaml"
-    with pytest.raises(ConfigError, match="mine.yaml"):
+    with pytest.raises(ConfigError, match=r"mine\.yaml"):
         read_yaml(Config, path)
     for content in (b"a: [", b"- 1\n- 2", b"just text", b"\xff\xfe\x00", b"a: !!python/object:os.system {}"):
         path.write_bytes(content)
-        with pytest.raises(ConfigError, match="mine.yaml"):
+        with pytest.raises(ConfigError, match=r"mine\.yaml"):
             read_yaml(Config, path)
 
 
@@ -355,7 +355,10 @@ SETTINGS = [
 
 def test_the_free_settings_are_exactly_the_listed_ones() -> None:
     declared = {
-        f"{cls.__name__}.{f.name}" for cls in every_part(Config) for f in dataclasses.fields(cls) if f.metadata.get("free")
+        f"{cls.__name__}.{f.name}"
+        for cls in every_part(Config)
+        for f in dataclasses.fields(cls)
+        if f.metadata.get("free")
     }
     assert declared == FREE
 

@@ -156,7 +156,12 @@ class Transcription:
 
     def pairs(self, objective: CycleGANObjective) -> list[tuple[Network, nn.Module]]:
         judges = objective.discriminators
-        return [(self.g, objective.a_to_b), (self.f, objective.b_to_a), (self.d_a, judges["A"]), (self.d_b, judges["B"])]
+        return [
+            (self.g, objective.a_to_b),
+            (self.f, objective.b_to_a),
+            (self.d_a, judges["A"]),
+            (self.d_b, judges["B"]),
+        ]
 
 
 def distance(ours: list[Tensor], theirs: list[Tensor]) -> float:
@@ -207,8 +212,12 @@ def test_the_identity_weight_is_relative_to_the_cycle_weight_of_its_domain() -> 
     objective, batch = build(cycle_weight_a=10, cycle_weight_b=4, identity_weight=0.5), batch_number(1)
     terms = objective.generator_losses(batch, objective.generate(batch))
     with torch.no_grad():
-        assert terms["identity_a"].item() == pytest.approx(5 * (objective.b_to_a(batch.a) - batch.a).abs().mean().item())
-        assert terms["identity_b"].item() == pytest.approx(2 * (objective.a_to_b(batch.b) - batch.b).abs().mean().item())
+        assert terms["identity_a"].item() == pytest.approx(
+            5 * (objective.b_to_a(batch.a) - batch.a).abs().mean().item()
+        )
+        assert terms["identity_b"].item() == pytest.approx(
+            2 * (objective.a_to_b(batch.b) - batch.b).abs().mean().item()
+        )
 
 
 def test_every_weight_scales_its_own_terms_only() -> None:
@@ -333,7 +342,7 @@ def test_a_loss_that_is_no_number_stops_before_the_weights_move() -> None:
     before = state.sha256()
     broken = batch_number(2)
     broken.a[0, 0, 3, 3] = float("nan")
-    with pytest.raises(NonFiniteError, match="cycle_a is nan.*horse.png and zebra.png"):
+    with pytest.raises(NonFiniteError, match=r"cycle_a is nan.*horse\.png and zebra\.png"):
         train_step(state, broken, "fp32", lambda: ["horse.png and zebra.png"])
     assert state.sha256() == before
 

@@ -114,13 +114,13 @@ def test_a_size_the_networks_cannot_take_is_refused(size: int) -> None:
 
 
 def test_an_unknown_recipe_is_an_error_with_the_nearest_one() -> None:
-    with pytest.raises(ConfigError, match="Unknown recipe papr; did you mean paper?"):
+    with pytest.raises(ConfigError, match=r"Unknown recipe papr; did you mean paper\?"):
         named("papr")
     with pytest.raises(ConfigError, match="choose from: paper, demo"):
         named("something else")
 
 
-OWN = '''
+OWN = """
 from dataclasses import dataclass, replace
 
 from unpaired.recipes import paper
@@ -136,7 +136,7 @@ def broken():
 
 
 number = 3
-'''
+"""
 
 
 def test_a_recipe_of_ones_own_is_a_function_in_a_file(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import errno
 import json
 import os
 import signal
@@ -16,7 +17,15 @@ import pytest
 import torch
 
 from unpaired.config import override, to_yaml
-from unpaired.errors import ConfigError, DataError, Interrupted, NonFiniteError, OutputError
+from unpaired.errors import (
+    ConfigError,
+    DataError,
+    Interrupted,
+    MissingExtraError,
+    NonFiniteError,
+    OutputError,
+    StorageError,
+)
 from unpaired.recipes import Config
 from unpaired.runs import info, train
 from unpaired.training.checkpoint import list_checkpoints
@@ -203,6 +212,31 @@ def test_the_run_folder_holds_what_the_manual_says(config: Config, uninterrupted
     assert data["A"]["name"] == "summer"
     assert (uninterrupted / "report.html").stat().st_size > 10_000
     assert dataclasses.asdict(info(uninterrupted))["step"] == STEPS
+
+
+def test_tensorboard_is_an_extra_and_says_how_to_get_it(
+    config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
+    with pytest.raises(MissingExtraError, match=r"pip install 'unpaired\[tensorboard\]'"):
+        train(override(config, {"run.tensorboard": True}), out=tmp_path / "board")
+
+
+def test_a_full_disk_is_one_sentence_and_keeps_the_checkpoint_before(
+    config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from unpaired.training import checkpoint
+
+    def full(folder: Path, needed: int) -> None:
+        if list_checkpoints(folder):
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(checkpoint, "_check_space", full)
+    with pytest.raises(StorageError, match="No space left on device; the checkpoints already there are untouched"):
+        train(config, out=tmp_path / "full")
+    monkeypatch.undo()
+    assert info(tmp_path / "full").step == 4
+    assert train(config, out=tmp_path / "full").finished
 
 
 def command(config: Config, run: Path, tmp_path: Path) -> list[str]:

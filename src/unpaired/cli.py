@@ -108,7 +108,7 @@ def train(
     if dry_run:
         print(to_yaml(resolved), end="")
         return
-    run = train_run(resolved, out=out, listener=print_progress, say=say)
+    run = train_run(resolved, out=out, listener=ProgressLines(), say=say)
     say(f"Model: {run.path / 'model'}   Report: {run.path / 'report.html'}")
     say(f"Translate with it: unpaired translate {run.path} IMAGE...")
 
@@ -196,7 +196,9 @@ def demo(
     """
     from unpaired.demo import run_demo
 
-    result = run_demo(out, num_train=count, num_steps=steps, seed=seed, device=device, listener=print_progress, say=say)
+    result = run_demo(
+        out, num_train=count, num_steps=steps, seed=seed, device=device, listener=ProgressLines(), say=say
+    )
     print_demo(result, out)
 
 
@@ -354,31 +356,48 @@ def say(sentence: str) -> None:
     print(sentence, flush=True)
 
 
-def print_progress(progress: Progress) -> None:
-    """Print a line for a logged step; on a terminal lines between the tenths of a run overwrite one another."""
-    from unpaired.training.recorder import duration
+class ProgressLines:
+    """Prints logged steps: on a terminal one line that keeps changing, in a log file a line every ten seconds.
 
-    losses = "  ".join(f"{name} {value:.3f}" for name, value in progress.losses.items())
-    width = len(str(progress.num_steps))
-    line = (
-        f"step {progress.step:{width}d}/{progress.num_steps}  epoch {progress.epoch}  "
-        f"{progress.images_per_second:.1f} images/s  {duration(progress.seconds_left)} left  {losses}"
-    )
-    print(line, flush=True)
+    The first and the last step are always printed, and on a terminal a line stays behind every minute.
+    """
+
+    def __init__(self) -> None:
+        self._terminal = sys.stdout.isatty()
+        self._spacing = 60.0 if self._terminal else 10.0
+        self._kept = -self._spacing
+
+    def __call__(self, progress: Progress) -> None:
+        """Print a step, if it is time to."""
+        from unpaired.training.recorder import duration
+
+        keep = progress.seconds - self._kept >= self._spacing or progress.step == progress.num_steps
+        if keep:
+            self._kept = progress.seconds
+        elif not self._terminal:
+            return
+        losses = "  ".join(f"{name} {value:.3f}" for name, value in progress.losses.items())
+        line = (
+            f"step {progress.step:{len(str(progress.num_steps))}d}/{progress.num_steps}  epoch {progress.epoch}  "
+            f"{progress.images_per_second:.1f} images/s  {duration(progress.seconds_left)} left  {losses}"
+        )
+        if self._terminal:
+            clear = "\r\x1b[K"
+            line = clear + (line if keep else line[: console().width - 1])
+        print(line, end="\n" if keep else "", flush=True)
 
 
 def print_demo(result: DemoResult, out: Path) -> None:
     """Print the demo's table, best figures of each column in bold, and where the pictures are."""
     titles = {
         "none": "no translation",
-        "colour": "best global colour transform*",
+        "colour": "best colour transform*",
         "model": "this model",
     }
     table = Table(title="Against truth, on scenes never seen in training")
     table.add_column("")
-    for direction in ("summer → winter", "winter → summer"):
-        for figure in ("L1", "PSNR", "SSIM"):
-            table.add_column(f"{direction}\n{figure}", justify="right")
+    for title in ("→ winter L1", "PSNR", "SSIM", "→ summer L1", "PSNR", "SSIM"):
+        table.add_column(title, justify="right")
     for name, title in titles.items():
         cells = []
         for direction in ("AtoB", "BtoA"):

@@ -70,6 +70,12 @@ class MissingExtraError(UnpairedError):
         super().__init__(f"{feature} needs an optional part: pip install 'unpaired[{extra}]'.")
 
 
+class DownloadError(UnpairedError):
+    """A server is absent, refuses, or broke off; nothing on this machine is wrong."""
+
+    exit_code: ClassVar[int] = 69
+
+
 class Interrupted(UnpairedError):  # noqa: N818 - not an error, the wish of the user
     """Training was asked to stop by a signal; its state was saved before this was raised.
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +12,8 @@ import torch
 from torch import nn
 
 from unpaired.config import differences, read_yaml, to_dict, to_yaml
-from unpaired.data.check import check_images
-from unpaired.data.datasets import DataConfig, UnpairedDataset
-from unpaired.data.sources import FolderSource, fingerprint, test_folders, train_folders
+from unpaired.data.datasets import DataConfig
+from unpaired.data.domains import Domains, open_domains
 from unpaired.devices import resolve_device
 from unpaired.errors import ConfigError, DataError
 from unpaired.objectives.base import Direction
@@ -51,30 +50,6 @@ class RunInfo:
         return self.step >= self.num_steps
 
 
-@dataclass(frozen=True)
-class Domains:
-    """The images of a run: training sources, preview sources (test images where there are any), names."""
-
-    train_a: FolderSource
-    train_b: FolderSource
-    preview_a: FolderSource
-    preview_b: FolderSource
-    names: dict[str, str]
-
-    def facts(self) -> dict[str, Any]:
-        """Return what data.json keeps: by domain its name, folder, count and fingerprint."""
-        sources = {"A": self.train_a, "B": self.train_b}
-        return {
-            domain: {
-                "name": self.names[domain],
-                "folder": str(source.folder),
-                "images": len(source),
-                "fingerprint": fingerprint(source),
-            }
-            for domain, source in sources.items()
-        }
-
-
 def train(
     config: Config,
     *,
@@ -95,12 +70,12 @@ def train(
     if config.run.num_threads:
         torch.set_num_threads(config.run.num_threads)
     domains = open_domains(config.data)
+    config = replace(config, data=domains.settled(config.data))
     folder = RunFolder(Path(out) if out is not None else default_out(config.data))
     agree(folder, config, domains)
     if not folder.config.exists():
-        say(f"Looking at {len(domains.train_a)} + {len(domains.train_b)} images.")
-        for source in (domains.train_a, domains.train_b, domains.preview_a, domains.preview_b):
-            check_images(source, config.data)
+        say(f"Looking at {domains.described()}.")
+        domains.check(config.data)
     state = TrainingState(build_objective(config).to(device), config.optimizer)
     folder.create()
     with folder.lock():
@@ -120,7 +95,7 @@ def _carry_out(
     """Continue `state` from the folder's newest checkpoint to the end, the folder being locked."""
     write_bytes(folder.config, to_yaml(config).encode())
     write_bytes(folder.data, (json.dumps(domains.facts(), indent=1, ensure_ascii=False) + "\n").encode())
-    dataset = UnpairedDataset(domains.train_a, domains.train_b, config.data, config.run.seed)
+    dataset = domains.dataset(config.data, config.run.seed)
     schedule = Schedule(config.schedule, dataset.length, config.data.batch_size)
     newest, warnings = load_newest(folder.checkpoints)
     for warning in warnings:
@@ -132,7 +107,7 @@ def _carry_out(
         say(f"This run is finished: {state.step} of {schedule.num_steps} steps are done.")
         return
     say(f"{'Continuing' if state.step else 'Training'} at step {state.step} of {schedule.num_steps} in {folder.path}")
-    preview = UnpairedDataset(domains.preview_a, domains.preview_b, config.data, config.run.seed)
+    preview = domains.previews(config.data, config.run.seed)
     facts = {"config": to_yaml(config), "data": domains.facts(), "machine": made_with(device)}
 
     def publish(generators: dict[Direction, nn.Module], step: int) -> None:
@@ -184,30 +159,10 @@ def publish_model(
     write_model(folder, info, {str(name): network for name, network in generators.items()})
 
 
-def open_domains(data: DataConfig) -> Domains:
-    """List the images of both domains; raises DataError when a folder is missing or empty."""
-    folder_a, folder_b = train_folders(data.root, data.a, data.b)
-    train_a, train_b = FolderSource(folder_a), FolderSource(folder_b)
-    previews = test_folders(data.root) if not data.a else None
-    preview_a = FolderSource(previews[0]) if previews else train_a
-    preview_b = FolderSource(previews[1]) if previews else train_b
-    return Domains(train_a, train_b, preview_a, preview_b, domain_names(data))
-
-
-def domain_names(data: DataConfig) -> dict[str, str]:
-    """Return the domains' names: name_a and name_b, else horse and zebra for horse2zebra, else the folders'."""
-    guess = ("A", "B")
-    if data.a:
-        guess = (Path(data.a).resolve().name, Path(data.b).resolve().name)
-    elif "2" in (stem := Path(data.root).resolve().name):
-        left, right = stem.split("2", 1)
-        guess = (left or "A", right or "B")
-    return {"A": data.name_a or guess[0], "B": data.name_b or guess[1]}
-
-
 def default_out(data: DataConfig) -> Path:
     """Return runs/NAME for the data: the folder's name, or "A to B" for two folders."""
-    name = f"{Path(data.a).resolve().name}2{Path(data.b).resolve().name}" if data.a else Path(data.root).resolve().name
+    folders = [Path(folder).resolve().name for folder in (data.a, data.b) if folder]
+    name = "2".join(folders) or Path(data.root).resolve().name
     return Path("runs") / name
 
 

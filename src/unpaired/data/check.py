@@ -7,6 +7,8 @@ from concurrent.futures import ThreadPoolExecutor
 from unpaired.data.datasets import DataConfig, check_size
 from unpaired.data.sources import FolderSource
 from unpaired.errors import DataError
+from unpaired.images import read_header
+from unpaired.storage import shown
 
 _MOST_NAMED = 10
 
@@ -23,10 +25,29 @@ def check_images(source: FolderSource, config: DataConfig) -> None:
         return
     if len(problems) == 1:
         raise DataError(problems[0])
-    rest = f"\n  and {len(problems) - _MOST_NAMED} more" if len(problems) > _MOST_NAMED else ""
-    named = "".join(f"\n  {problem}" for problem in problems[:_MOST_NAMED])
     count = f"{len(problems)} of {len(source)} images in {source.folder}"
-    raise DataError(f"{count} cannot be trained on; mend or remove them:{named}{rest}")
+    raise DataError(f"{count} cannot be trained on; mend or remove them:{listed(problems)}")
+
+
+def check_pairs(a: FolderSource, b: FolderSource) -> None:
+    """Raise DataError that names the first ten pairs whose files differ in size; no pixel is decoded."""
+    problems = []
+    for path_a, path_b in zip(a.paths, b.paths, strict=True):
+        one, other = read_header(path_a), read_header(path_b)
+        if (one.width, one.height) != (other.width, other.height):
+            sizes = f"{one.width}x{one.height} and {other.width}x{other.height} pixels"
+            problems.append(f"{shown(path_a)} and {shown(path_b)} are {sizes}")
+    if problems:
+        raise DataError(
+            f"{len(problems)} of {len(a)} pairs differ in size; make them equal, or let --data.preprocess "
+            f"resize_and_crop do it:{listed(problems)}"
+        )
+
+
+def listed(problems: list[str]) -> str:
+    """Return the first ten problems, each on a line of its own, and how many more there are."""
+    rest = f"\n  and {len(problems) - _MOST_NAMED} more" if len(problems) > _MOST_NAMED else ""
+    return "".join(f"\n  {problem}" for problem in problems[:_MOST_NAMED]) + rest
 
 
 def _problem(source: FolderSource, index: int, config: DataConfig) -> str:

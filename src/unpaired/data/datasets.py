@@ -1,15 +1,16 @@
 """From two sources to training batches: pairing, resizing, crops and flips, every draw indexed by the sample.
 
 Sample k of a run (k = 0, 1, 2, ...) belongs to epoch k // length + 1, where an epoch is as long as the larger
-domain. Which images it holds and how they are augmented depends on (seed, k) alone.
+domain. Which images it holds and how they are augmented depends on (seed, k) alone. Domain A as noise is in `noise`.
 """
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import torch
@@ -24,6 +25,7 @@ from unpaired.images import Image, resize, to_tensor
 from unpaired.randomness import rng
 
 Preprocess = Literal["resize_and_crop", "crop", "scale_width", "scale_width_and_crop", "none"]
+Pairing = Literal["unpaired", "paired", "noise"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,7 +33,10 @@ class DataConfig:
     """Where the images are and how they become training samples.
 
     root holds trainA and trainB; or a and b are the two folders. name_a and name_b are what people call the domains
-    (default: guessed from the folders). preprocess, with the official code's names:
+    (default: guessed from the folders). pairing: unpaired; paired, where root/train holds A and B side by side in
+    each image, or files of the same name are pairs; noise, where domain A is noise_channels normal numbers and B
+    the images, with the one-hot class of the image behind the noise when `classes` says that their folders are
+    classes (channels_a is then counted, not given). preprocess, with the official code's names:
     resize_and_crop resizes to load_size x load_size (bicubic, antialiased, not keeping the aspect ratio) and
     takes a random crop_size x crop_size crop; crop only crops; scale_width makes the width load_size and keeps
     the ratio; scale_width_and_crop crops after that; none does neither. Transparent images are laid over
@@ -43,6 +48,9 @@ class DataConfig:
     b: str = free("")
     name_a: str = free("")
     name_b: str = free("")
+    pairing: Pairing = "unpaired"
+    noise_channels: int = 100
+    classes: bool = False
     load_size: int = 286
     crop_size: int = 256
     preprocess: Preprocess = "resize_and_crop"
@@ -55,13 +63,17 @@ class DataConfig:
     cache_mb: int = free(1024)
 
     def __post_init__(self) -> None:
-        for name in ("load_size", "crop_size", "channels_a", "channels_b", "batch_size"):
+        for name in ("load_size", "crop_size", "channels_a", "channels_b", "batch_size", "noise_channels"):
             require(getattr(self, name) >= 1, f"data.{name} must be at least 1, not {getattr(self, name)}.")
         for name in ("num_workers", "cache_mb"):
             require(getattr(self, name) >= 0, f"data.{name} must not be negative, not {getattr(self, name)}.")
         require(
             self.preprocess != "resize_and_crop" or self.load_size >= self.crop_size,
             f"data.load_size ({self.load_size}) must be at least data.crop_size ({self.crop_size}).",
+        )
+        require(
+            not self.classes or self.pairing == "noise",
+            f"data.classes is for data.pairing noise, which appends the class to the noise, not {self.pairing}.",
         )
         ok = len(self.background) == 3 and all(0 <= level <= 255 for level in self.background)
         require(ok, f"data.background takes three levels 0..255, e.g. 255,255,255, not {list(self.background)}.")
@@ -79,36 +91,61 @@ class Batch:
         return Batch(a=self.a.to(device, non_blocking=True), b=self.b.to(device, non_blocking=True))
 
 
-class UnpairedDataset(Dataset[Batch]):
-    """Batches by step number (1, 2, ...): A in an order shuffled each epoch, B uniformly at random.
+class StepDataset(Dataset[Batch], ABC):
+    """Batches by step number (1, 2, ...); what a sample holds is the affair of each kind of data.
 
-    As published: the shuffled index runs to the length of the larger domain and A takes it modulo its own.
+    length: samples an epoch.
     """
 
+    def __init__(self, length: int, config: DataConfig, seed: int) -> None:
+        self.length, self._config, self._seed = length, config, seed
+
+    def __getitem__(self, step: int) -> Batch:
+        """Return the batch of step `step` >= 1."""
+        pairs = [self._sample(sample) for sample in self._samples(step)]
+        return Batch(a=torch.stack([a for a, _ in pairs]), b=torch.stack([b for _, b in pairs]))
+
+    def names_of(self, step: int) -> list[str]:
+        """Return the names of the images in the batch of a step, for messages."""
+        return [self._name(sample) for sample in self._samples(step)]
+
+    @abstractmethod
+    def preview(self, count: int) -> Batch:
+        """Return about `count` samples to look at, the same ones whatever was drawn before."""
+
+    @abstractmethod
+    def _sample(self, sample: int) -> tuple[Tensor, Tensor]:
+        """Return A and B of sample `sample` >= 0, c h w each."""
+
+    @abstractmethod
+    def _name(self, sample: int) -> str:
+        """Return what messages call a sample."""
+
+    def _samples(self, step: int) -> range:
+        size = self._config.batch_size
+        return range((step - 1) * size, step * size)
+
+    def _shuffled(self, sample: int) -> int:
+        """Return the place of a sample, 0 <= place < length, in the order of its epoch."""
+        epoch, position = divmod(sample, self.length)
+        return int(shuffled(self._seed, epoch, self.length)[position])
+
+
+class TwoDomainDataset(StepDataset):
+    """Batches of images of both domains. `purposes` name the draws that cut and flip A and B."""
+
+    purposes: ClassVar[tuple[str, str]]
+
     def __init__(self, a: ImageSource, b: ImageSource, config: DataConfig, seed: int) -> None:
-        self.length = max(len(a), len(b))
-        self._a, self._b, self._config, self._seed = a, b, config, seed
+        super().__init__(max(len(a), len(b)), config, seed)
+        self._a, self._b = a, b
         budget = config.cache_mb * 2**20
         share = budget * len(a) // (len(a) + len(b))
         self._cache_a, self._cache_b = ImageCache(a, config, share), ImageCache(b, config, budget - share)
 
-    def __getitem__(self, step: int) -> Batch:
-        """Return the batch of step `step` >= 1."""
-        size = self._config.batch_size
-        pairs = [self._sample(sample) for sample in range((step - 1) * size, step * size)]
-        return Batch(a=torch.stack([a for a, _ in pairs]), b=torch.stack([b for _, b in pairs]))
-
+    @abstractmethod
     def images_of(self, sample: int) -> tuple[int, int]:
         """Return the indices of the A and the B image that sample `sample` >= 0 is made of."""
-        epoch, position = divmod(sample, self.length)
-        a = int(shuffled(self._seed, epoch, self.length)[position]) % len(self._a)
-        return a, int(rng(self._seed, "partner", sample).integers(len(self._b)))
-
-    def names_of(self, step: int) -> list[str]:
-        """Return the names of the images in the batch of a step, for messages."""
-        size = self._config.batch_size
-        indices = [self.images_of(sample) for sample in range((step - 1) * size, step * size)]
-        return [f"{self._a.name(a)} and {self._b.name(b)}" for a, b in indices]
 
     def preview(self, count: int) -> Batch:
         """Return the first `count` images of each domain, resized and cropped in the middle, with no randomness."""
@@ -121,11 +158,64 @@ class UnpairedDataset(Dataset[Batch]):
         tensors_a = [to_tensor(image, c.channels_a) for image in a]
         return Batch(a=torch.stack(tensors_a), b=torch.stack([to_tensor(image, c.channels_b) for image in b]))
 
-    def _sample(self, sample: int) -> tuple[Tensor, Tensor]:
+    def _prepared(self, sample: int) -> tuple[Image, Image]:
+        """Return the images of a sample, resized and not yet cut."""
         a, b = self.images_of(sample)
-        image_a = crop(self._cache_a[a], self._config, rng(self._seed, "augment a", sample))
-        image_b = crop(self._cache_b[b], self._config, rng(self._seed, "augment b", sample))
+        return self._cache_a[a], self._cache_b[b]
+
+    def _sample(self, sample: int) -> tuple[Tensor, Tensor]:
+        a, b = self._prepared(sample)
+        draw_a, draw_b = (rng(self._seed, purpose, sample) for purpose in self.purposes)
+        image_a, image_b = crop(a, self._config, draw_a), crop(b, self._config, draw_b)
         return to_tensor(image_a, self._config.channels_a), to_tensor(image_b, self._config.channels_b)
+
+    def _name(self, sample: int) -> str:
+        a, b = self.images_of(sample)
+        return f"{self._a.name(a)} and {self._b.name(b)}"
+
+
+class UnpairedDataset(TwoDomainDataset):
+    """A in an order shuffled each epoch, B uniformly at random, each cut and flipped for itself.
+
+    As published: the shuffled index runs to the length of the larger domain and A takes it modulo its own.
+    """
+
+    purposes = ("augment a", "augment b")
+
+    def images_of(self, sample: int) -> tuple[int, int]:
+        """Return the indices of the A and the B image that sample `sample` >= 0 is made of."""
+        return self._shuffled(sample) % len(self._a), int(rng(self._seed, "partner", sample).integers(len(self._b)))
+
+
+class PairedDataset(TwoDomainDataset):
+    """Image k of A with image k of B, in an order shuffled each epoch, both with the same crop and the same flip.
+
+    As published for pix2pix. Raises DataError for sources of different lengths, and for a pair whose images differ in
+    size where `preprocess` does not make them equal: one crop would not show the same place in both.
+    """
+
+    purposes = ("augment", "augment")
+
+    def __init__(self, a: ImageSource, b: ImageSource, config: DataConfig, seed: int) -> None:
+        if len(a) != len(b):
+            raise DataError(f"Pairs need as many images in A as in B, not {len(a)} and {len(b)}; add what is missing.")
+        super().__init__(a, b, config, seed)
+
+    def images_of(self, sample: int) -> tuple[int, int]:
+        """Return the index of the pair that sample `sample` >= 0 is made of, twice."""
+        index = self._shuffled(sample)
+        return index, index
+
+    def _prepared(self, sample: int) -> tuple[Image, Image]:
+        a, b = super()._prepared(sample)
+        if (a.height, a.width) != (b.height, b.width):
+            raise DataError(different_sizes(self._name(sample), (a.height, a.width), (b.height, b.width)))
+        return a, b
+
+    def _name(self, sample: int) -> str:
+        index = self.images_of(sample)[0]
+        a, b = self._a.name(index), self._b.name(index)
+        return a if a == b else f"{a} and {b}"  # both halves of one file have its name
 
 
 class ImageCache:
@@ -187,7 +277,15 @@ def check_size(name: str, height: int, width: int, config: DataConfig) -> None:
         raise DataError(f"data.load_size ({config.load_size}) is smaller than the crop ({config.crop_size}); raise it.")
 
 
-def batches(dataset: UnpairedDataset, first: int, last: int, num_workers: int) -> Iterator[Batch]:
+def different_sizes(name: str, a: tuple[int, int], b: tuple[int, int]) -> str:
+    """Return the sentence for a pair whose images are of different sizes, (height, width) each."""
+    return (
+        f"{name} are a pair of different sizes, {a[1]}x{a[0]} and {b[1]}x{b[0]} pixels: make them equal, or let "
+        "--data.preprocess resize_and_crop do it."
+    )
+
+
+def batches(dataset: StepDataset, first: int, last: int, num_workers: int) -> Iterator[Batch]:
     """Yield the batches of steps first..last; the same ones for any number of loader processes.
 
     An image that cannot be read raises its own ImageError here, whichever process read it.
@@ -205,7 +303,7 @@ def batches(dataset: UnpairedDataset, first: int, last: int, num_workers: int) -
 class _Carrying(Dataset[Any]):
     """Hands an expected error over as a value, since a loader process would wrap it in a traceback."""
 
-    def __init__(self, dataset: UnpairedDataset) -> None:
+    def __init__(self, dataset: StepDataset) -> None:
         self._dataset = dataset
 
     def __getitem__(self, step: int) -> Batch | UnpairedError:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Protocol
 
@@ -34,8 +35,7 @@ class FolderSource:
         self.folder = folder
         if not folder.is_dir():
             raise DataError(f"{folder} is not a folder; give a folder of images.")
-        found = (path for path in folder.rglob("*") if path.suffix.lower() in IMAGE_SUFFIXES and path.is_file())
-        self.paths = sorted(found, key=lambda path: path.relative_to(folder).as_posix())
+        self.paths = sorted(_image_files(folder), key=lambda path: path.relative_to(folder).as_posix())
         if not self.paths:
             raise DataError(f"{folder} holds no images ({', '.join(sorted(IMAGE_SUFFIXES))}); put some there.")
 
@@ -48,6 +48,15 @@ class FolderSource:
     def name(self, index: int) -> str:
         """Return the path of the file below the folder, with forward slashes."""
         return self.paths[index].relative_to(self.folder).as_posix()
+
+
+def holds_images(folder: Path) -> bool:
+    """Return whether a folder is there and holds an image, in itself or below."""
+    return next(_image_files(folder), None) is not None
+
+
+def _image_files(folder: Path) -> Iterator[Path]:
+    return (path for path in folder.rglob("*") if path.suffix.lower() in IMAGE_SUFFIXES and path.is_file())
 
 
 def fingerprint(source: FolderSource) -> str:

@@ -2,13 +2,25 @@
 
 from __future__ import annotations
 
-from unpaired.networks.patchgan import PatchGAN, PixelGAN
+from unpaired.networks.dcgan import DCGANDiscriminator, DCGANGenerator
+from unpaired.networks.patchgan import ImageGAN, PatchGAN, PixelGAN
 from unpaired.networks.resnet import ResNetGenerator
+from unpaired.networks.unet import UNetGenerator
 
-Generator = ResNetGenerator
+Generator = ResNetGenerator | UNetGenerator | DCGANGenerator
 """Every generator configuration that a recipe or a model.json may name; a new one is added here, as a union."""
 
-Discriminator = PatchGAN | PixelGAN
+Discriminator = PatchGAN | PixelGAN | ImageGAN | DCGANDiscriminator
 """Every discriminator configuration that a recipe may name."""
 
-__all__ = ["Discriminator", "Generator", "PatchGAN", "PixelGAN", "ResNetGenerator"]
+__all__ = [
+    "DCGANDiscriminator",
+    "DCGANGenerator",
+    "Discriminator",
+    "Generator",
+    "ImageGAN",
+    "PatchGAN",
+    "PixelGAN",
+    "ResNetGenerator",
+    "UNetGenerator",
+]

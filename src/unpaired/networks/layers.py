@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 NormKind = Literal["instance", "batch", "none"]
+Upsampling = Literal["transposed", "resize"]
 
 
 class InstanceNorm(nn.Module):
@@ -49,6 +50,15 @@ def needs_bias(kind: NormKind) -> bool:
     In front of instance norm the bias has no effect, but the published networks have one and the files hold it.
     """
     return kind != "batch"
+
+
+def resize_convolution(in_channels: int, out_channels: int, *, bias: bool) -> list[nn.Module]:
+    """Return the layers that double n c h w without checkerboards: nearest neighbour, then a 3 x 3 convolution.
+
+    Source: Odena et al. 2016, "Deconvolution and Checkerboard Artifacts". Sides of at least one pixel.
+    """
+    convolution = nn.Conv2d(in_channels, out_channels, 3, bias=bias)
+    return [nn.Upsample(scale_factor=2, mode="nearest"), nn.ReflectionPad2d(1), convolution]
 
 
 def initialise(network: nn.Module, std: float = 0.02) -> None:

@@ -1,14 +1,17 @@
 """Discriminators that judge patches (pix2pix, section 3.2.2): one raw score for each overlapping patch.
 
 The published 70 x 70 PatchGAN is C64-C128-C256-C512-1, 4 x 4 kernels, strides 2, 2, 2, 1, 1, LeakyReLU 0.2,
-no norm on the first layer and no sigmoid on the last: a 256 x 256 image gets 30 x 30 scores.
+no norm on the first layer and no sigmoid on the last: a 256 x 256 image gets 30 x 30 scores. Section 4.4 compares
+the patches' sizes from one pixel (PixelGAN) to the whole image (ImageGAN).
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
+import torch
 from torch import Tensor, nn
 
 from unpaired.config import require
@@ -20,26 +23,31 @@ class PatchGAN:
     """Settings of the n-layer patch discriminator.
 
     base_channels: width of the first layer (the papers' ndf). num_layers: layers with stride 2; the receptive
-    field of one score is 16, 34, 70, 142 or 286 pixels for 1 to 5 of them.
+    field of one score is 16, 34, 70, 142 or 286 pixels for 1 to 5 of them. num_discriminators: independent networks
+    that judge the same image; their losses are averaged.
     """
 
     kind: ClassVar[str] = "patchgan"
     base_channels: int = 64
     num_layers: int = 3
     norm: NormKind = "instance"
+    num_discriminators: int = 1
 
     def __post_init__(self) -> None:
         require(self.base_channels >= 1, f"discriminator.base_channels must be at least 1, not {self.base_channels}.")
         require(1 <= self.num_layers <= 6, f"discriminator.num_layers must be 1 to 6, not {self.num_layers}.")
+        number = self.num_discriminators
+        require(number >= 1, f"discriminator.num_discriminators must be at least 1, not {number}.")
 
     @property
     def min_size(self) -> int:
         """Smallest side of an image that still gets a score: the last norm needs more than one value."""
         return int(2**self.num_layers * 4)
 
-    def build(self, in_channels: int) -> PatchGANModule:
-        """Return the untrained network for images (or stacked pairs) with `in_channels` channels."""
-        return PatchGANModule(self, in_channels)
+    def build(self, in_channels: int) -> PatchGANModule | SeveralModule:
+        """Return the untrained network (or several) for images or stacked pairs with `in_channels` channels."""
+        networks = [PatchGANModule(self, in_channels) for _ in range(self.num_discriminators)]
+        return networks[0] if len(networks) == 1 else SeveralModule(networks)
 
 
 class PatchGANModule(nn.Module):
@@ -47,20 +55,96 @@ class PatchGANModule(nn.Module):
 
     def __init__(self, config: PatchGAN, in_channels: int) -> None:
         super().__init__()
-        width, bias = config.base_channels, needs_bias(config.norm)
-        layers: list[nn.Module] = [nn.Conv2d(in_channels, width, 4, stride=2, padding=1), nn.LeakyReLU(0.2, True)]
-        for layer in range(1, config.num_layers + 1):
-            out = config.base_channels * min(2**layer, 8)
-            stride = 2 if layer < config.num_layers else 1
-            conv = nn.Conv2d(width, out, 4, stride=stride, padding=1, bias=bias)
-            layers += [conv, make_norm(config.norm, out), nn.LeakyReLU(0.2, True)]
-            width = out
-        self.layers = nn.Sequential(*layers, nn.Conv2d(width, 1, 4, stride=1, padding=1))
+        self.layers = _patch_layers(config.base_channels, config.num_layers, config.norm, in_channels)
 
     def forward(self, image: Tensor) -> Tensor:
         """Return one raw score a patch, n 1 h' w'."""
         scores: Tensor = self.layers(image)
         return scores
+
+
+class SeveralModule(nn.Module):
+    """Independent discriminators of one kind, side by side: n c h w to raw scores n k h' w', one channel a network.
+
+    All score maps have one size, so the mean that a loss takes over every score is the average of their losses.
+    """
+
+    def __init__(self, networks: Sequence[nn.Module]) -> None:
+        super().__init__()
+        self.networks = nn.ModuleList(networks)
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Return the raw scores of every network, n k h' w'."""
+        return torch.cat([network(image) for network in self.networks], 1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImageGAN:
+    """Settings of the discriminator that judges the image as a whole (pix2pix, section 4.4): one score an image.
+
+    It has the layers of the PatchGAN with the fewest layers whose receptive field is at least `size`: 1 to 7 of
+    them for images up to 16, 34, 70, 142, 286, 574 and 1150 pixels. For 256 these are the published 286 x 286
+    discriminator's, C64-C128-C256-C512-C512-C512 (appendix 6.1.2). What these give, 6 x 6 overlapping scores on a 256
+    image, is averaged into one. size: side of the images the layers are chosen for.
+    """
+
+    kind: ClassVar[str] = "imagegan"
+    size: int = 256
+    base_channels: int = 64
+    norm: NormKind = "instance"
+
+    def __post_init__(self) -> None:
+        require(self.base_channels >= 1, f"discriminator.base_channels must be at least 1, not {self.base_channels}.")
+        require(8 <= self.size <= 1150, f"discriminator.size must be 8 to 1150, not {self.size}.")
+
+    @property
+    def num_layers(self) -> int:
+        """Layers with stride 2 (as PatchGAN counts them): the fewest that cover `size`."""
+        return next(number for number in range(1, 8) if receptive_field(number) >= self.size)
+
+    @property
+    def min_size(self) -> int:
+        """Smallest side of an image that still gets a score; never more than `size`."""
+        return int(2**self.num_layers * 4)
+
+    def build(self, in_channels: int) -> ImageGANModule:
+        """Return the untrained network for images (or stacked pairs) with `in_channels` channels."""
+        return ImageGANModule(self, in_channels)
+
+
+class ImageGANModule(nn.Module):
+    """The network that `ImageGAN` describes: n c h w in [-1, 1] to raw scores n 1 1 1 (no sigmoid)."""
+
+    def __init__(self, config: ImageGAN, in_channels: int) -> None:
+        super().__init__()
+        self.layers = _patch_layers(config.base_channels, config.num_layers, config.norm, in_channels)
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Return one raw score an image, n 1 1 1."""
+        scores: Tensor = self.layers(image)
+        return scores.mean((2, 3), keepdim=True)
+
+
+def receptive_field(num_layers: int) -> int:
+    """Return the side, in pixels, of the patch that one score of an n-layer PatchGAN sees: 70 for 3 layers.
+
+    Two 4 x 4 layers with stride 1 see 7 pixels of what they are given, and each layer with stride 2 in front of
+    them makes s pixels 2 s + 2.
+    """
+    return 9 * 2**num_layers - 2
+
+
+def _patch_layers(base_channels: int, num_layers: int, norm: NormKind, in_channels: int) -> nn.Sequential:
+    """Return the layers from n c h w to raw scores n 1 h' w'."""
+    width, bias = base_channels, needs_bias(norm)
+    layers: list[nn.Module] = [nn.Conv2d(in_channels, width, 4, stride=2, padding=1), nn.LeakyReLU(0.2, True)]
+    for layer in range(1, num_layers + 1):
+        out = base_channels * min(2**layer, 8)
+        stride = 2 if layer < num_layers else 1
+        conv = nn.Conv2d(width, out, 4, stride=stride, padding=1, bias=bias)
+        layers += [conv, make_norm(norm, out), nn.LeakyReLU(0.2, True)]
+        width = out
+    return nn.Sequential(*layers, nn.Conv2d(width, 1, 4, stride=1, padding=1))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,12 +6,12 @@ In the paper's shorthand with k = 64 and 9 blocks: c7s1-64, d128, d256, R256 x 9
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import ClassVar
 
 from torch import Tensor, nn
 
 from unpaired.config import require
-from unpaired.networks.layers import NormKind, make_norm, needs_bias
+from unpaired.networks.layers import NormKind, Upsampling, make_norm, needs_bias, resize_convolution
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,7 +30,7 @@ class ResNetGenerator:
     num_downs: int = 2
     norm: NormKind = "instance"
     dropout: bool = False
-    upsampling: Literal["transposed", "resize"] = "transposed"
+    upsampling: Upsampling = "transposed"
 
     def __post_init__(self) -> None:
         require(self.base_channels >= 1, f"generator.base_channels must be at least 1, not {self.base_channels}.")
@@ -111,5 +111,4 @@ def _up(config: ResNetGenerator, width: int, out: int) -> nn.Module:
     if config.upsampling == "transposed":
         conv = nn.ConvTranspose2d(width, out, 3, stride=2, padding=1, output_padding=1, bias=bias)
         return nn.Sequential(conv, norm, relu)
-    resize = nn.Upsample(scale_factor=2, mode="nearest")
-    return nn.Sequential(resize, nn.ReflectionPad2d(1), nn.Conv2d(width, out, 3, bias=bias), norm, relu)
+    return nn.Sequential(*resize_convolution(width, out, bias=bias), norm, relu)

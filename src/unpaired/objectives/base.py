@@ -7,9 +7,11 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import ClassVar, Generic, Literal, TypeVar
 
+import torch
 from torch import Tensor, nn
 
 from unpaired.data.datasets import Batch
+from unpaired.losses import AdversarialLoss, discriminator_adversarial, gradient_penalty
 from unpaired.networks.layers import initialise
 from unpaired.pool import ImagePool
 from unpaired.randomness import torch_seeded
@@ -19,18 +21,26 @@ Player = Literal["generator", "discriminator"]
 Direction = Literal["AtoB", "BtoA"]
 Samples = Mapping[Direction, Mapping[str, Tensor]]
 
+PENALTY_WEIGHT = 10.0
+"""Weight of the gradient penalty of WGAN-GP (Gulrajani et al. 2017, lambda)."""
+
 
 class Objective(nn.Module, ABC, Generic[ImagesT]):
     """One published training method. Everything it learns is in `translators` and `discriminators`.
 
     translators: the generator's side, keyed by direction. discriminators: keyed by the domain they judge.
     pools: the image pools of the method, keyed by the domain of their images. order: who steps first.
+    uses_training_mode: whether the generators stay in training mode when they are used.
     """
 
     order: ClassVar[tuple[Player, Player]] = ("generator", "discriminator")
-    translators: nn.ModuleDict
-    discriminators: nn.ModuleDict
-    pools: dict[str, ImagePool]
+    uses_training_mode: ClassVar[bool] = False
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.translators = nn.ModuleDict()
+        self.discriminators = nn.ModuleDict()
+        self.pools: dict[str, ImagePool] = {}
 
     @abstractmethod
     def generate(self, batch: Batch) -> ImagesT:
@@ -47,6 +57,18 @@ class Objective(nn.Module, ABC, Generic[ImagesT]):
     @abstractmethod
     def samples(self, batch: Batch) -> Samples:
         """Return what a person looks at, by direction and column (real_a, fake_b, ...); no graph, no side effect."""
+
+    def judged(self, domain: str, real: Tensor, fake: Tensor, kind: AdversarialLoss) -> dict[str, Tensor]:
+        """Return the terms of one domain's discriminator on real and on detached generated images (or stacks).
+
+        With WGAN-GP its gradient penalty, weighted 10 as published, is a term of its own.
+        """
+        judge, name = self.discriminators[domain], domain.lower()
+        terms = {f"discriminator_{name}": discriminator_adversarial(kind, judge(real), judge(fake))}
+        if kind == "wgan_gp":
+            alpha = torch.rand(len(real), 1, 1, 1, device=real.device)
+            terms[f"penalty_{name}"] = PENALTY_WEIGHT * gradient_penalty(judge, real, fake, alpha)
+        return terms
 
     def generators(self) -> dict[Direction, nn.Module]:
         """Return what is published: the translators by direction."""

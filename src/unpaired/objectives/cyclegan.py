@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from unpaired.config import require
 from unpaired.data.datasets import Batch
-from unpaired.losses import AdversarialLoss, discriminator_adversarial, generator_adversarial, l1
+from unpaired.losses import AdversarialLoss, generator_adversarial, l1
 from unpaired.networks import Discriminator, Generator
 from unpaired.objectives.base import Objective, Samples, initialised
 from unpaired.pool import ImagePool
@@ -40,6 +40,10 @@ class CycleGAN:
         for name in ("cycle_weight_a", "cycle_weight_b", "identity_weight", "adversarial_weight", "pool_size"):
             value = getattr(self, name)
             require(value >= 0, f"objective.{name} must not be negative, not {value}.")
+        require(
+            self.adversarial_weight + self.cycle_weight_a + self.cycle_weight_b > 0,
+            "objective.adversarial_weight and both cycle weights are 0, so nothing would be learnt; raise one.",
+        )
 
     def build(
         self, generator: Generator, discriminator: Discriminator, channels_a: int, channels_b: int, seed: int
@@ -56,12 +60,15 @@ class CycleGAN:
 
 @dataclass(frozen=True)
 class CycleGANImages:
-    """What the translators make of one batch, n c h w; an image is named after the domain it shows."""
+    """What the translators make of one batch, n c h w; an image is named after the domain it shows.
+
+    What no weighted term needs is not made.
+    """
 
     fake_b: Tensor
-    rec_a: Tensor
     fake_a: Tensor
-    rec_b: Tensor
+    rec_a: Tensor | None
+    rec_b: Tensor | None
     identity_a: Tensor | None
     identity_b: Tensor | None
 
@@ -74,13 +81,11 @@ class CycleGANObjective(Objective[CycleGANImages]):
     ) -> None:
         super().__init__()
         self.config = config
-        a_to_b = initialised(generator.build(a, b), seed, "AtoB")
-        b_to_a = initialised(generator.build(b, a), seed, "BtoA")
-        self.translators = nn.ModuleDict({"AtoB": a_to_b, "BtoA": b_to_a})
-        judge_a = initialised(discriminator.build(a), seed, "discriminator A")
-        judge_b = initialised(discriminator.build(b), seed, "discriminator B")
-        self.discriminators = nn.ModuleDict({"A": judge_a, "B": judge_b})
-        self.pools = {domain: ImagePool(config.pool_size, seed=seed, name=domain) for domain in ("A", "B")}
+        self.translators["AtoB"] = initialised(generator.build(a, b), seed, "AtoB")
+        self.translators["BtoA"] = initialised(generator.build(b, a), seed, "BtoA")
+        for domain, channels in (("A", a), ("B", b)):
+            self.discriminators[domain] = initialised(discriminator.build(channels), seed, f"discriminator {domain}")
+            self.pools[domain] = ImagePool(config.pool_size, seed=seed, name=domain)
 
     @property
     def a_to_b(self) -> nn.Module:
@@ -94,40 +99,42 @@ class CycleGANObjective(Objective[CycleGANImages]):
 
     def generate(self, batch: Batch) -> CycleGANImages:
         """Translate both halves of the batch and translate the results back."""
+        c = self.config
         identity_a = identity_b = None
-        if self.config.identity_weight > 0:
+        if c.identity_weight > 0:
             fake_b, identity_b = translate_both(self.a_to_b, batch.a, batch.b)
             fake_a, identity_a = translate_both(self.b_to_a, batch.b, batch.a)
         else:
             fake_b, fake_a = self.a_to_b(batch.a), self.b_to_a(batch.b)
-        rec_a, rec_b = self.b_to_a(fake_b), self.a_to_b(fake_a)
-        return CycleGANImages(fake_b, rec_a, fake_a, rec_b, identity_a, identity_b)
+        rec_a = self.b_to_a(fake_b) if c.cycle_weight_a > 0 else None
+        rec_b = self.a_to_b(fake_a) if c.cycle_weight_b > 0 else None
+        return CycleGANImages(fake_b, fake_a, rec_a, rec_b, identity_a, identity_b)
 
     def generator_losses(self, batch: Batch, images: CycleGANImages) -> dict[str, Tensor]:
-        """Return eq. 1-3 and, where weighted, the identity terms |G(b) - b| and |F(a) - a|."""
+        """Return the weighted terms of eq. 1-3 and the identity terms |G(b) - b| and |F(a) - a|."""
         c = self.config
-        judge_a, judge_b = self.discriminators["A"], self.discriminators["B"]
-        adversarial_b = generator_adversarial(c.adversarial, judge_b(images.fake_b))
-        adversarial_a = generator_adversarial(c.adversarial, judge_a(images.fake_a))
-        terms = {
-            "adversarial_b": c.adversarial_weight * adversarial_b,
-            "adversarial_a": c.adversarial_weight * adversarial_a,
-            "cycle_a": c.cycle_weight_a * l1(images.rec_a, batch.a),
-            "cycle_b": c.cycle_weight_b * l1(images.rec_b, batch.b),
-        }
+        terms = {}
+        if c.adversarial_weight > 0:
+            scores_b, scores_a = self.discriminators["B"](images.fake_b), self.discriminators["A"](images.fake_a)
+            terms["adversarial_b"] = c.adversarial_weight * generator_adversarial(c.adversarial, scores_b)
+            terms["adversarial_a"] = c.adversarial_weight * generator_adversarial(c.adversarial, scores_a)
+        if images.rec_a is not None:
+            terms["cycle_a"] = c.cycle_weight_a * l1(images.rec_a, batch.a)
+        if images.rec_b is not None:
+            terms["cycle_b"] = c.cycle_weight_b * l1(images.rec_b, batch.b)
         if images.identity_a is not None and images.identity_b is not None:
             terms["identity_a"] = c.identity_weight * c.cycle_weight_a * l1(images.identity_a, batch.a)
             terms["identity_b"] = c.identity_weight * c.cycle_weight_b * l1(images.identity_b, batch.b)
         return terms
 
     def discriminator_losses(self, batch: Batch, images: CycleGANImages) -> dict[str, Tensor]:
-        """Return each discriminator's loss on real images and on a draw from its pool."""
-        kind = self.config.adversarial
-        judge_a, judge_b = self.discriminators["A"], self.discriminators["B"]
+        """Return each discriminator's loss on real images and on a draw from its pool; nothing to learn without one."""
+        if self.config.adversarial_weight == 0:
+            return {}
         fake_a, fake_b = self.pools["A"].query(images.fake_a), self.pools["B"].query(images.fake_b)
         return {
-            "discriminator_a": discriminator_adversarial(kind, judge_a(batch.a), judge_a(fake_a)),
-            "discriminator_b": discriminator_adversarial(kind, judge_b(batch.b), judge_b(fake_b)),
+            **self.judged("A", batch.a, fake_a, self.config.adversarial),
+            **self.judged("B", batch.b, fake_b, self.config.adversarial),
         }
 
     @torch.no_grad()

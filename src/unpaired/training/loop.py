@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from unpaired.config import free, require
-from unpaired.data.datasets import Batch, UnpairedDataset, batches
+from unpaired.data.datasets import Batch, StepDataset, batches
 from unpaired.errors import Interrupted, NonFiniteError
 from unpaired.losses import total
 from unpaired.objectives.base import Objective, Player, frozen
@@ -88,7 +88,7 @@ class Recorder(Protocol):
 
 def fit(
     state: TrainingState,
-    dataset: UnpairedDataset,
+    dataset: StepDataset,
     schedule: Schedule,
     run: RunConfig,
     device: torch.device,
@@ -148,6 +148,8 @@ def train_step(
         images = objective.generate(batch)
     for player in objective.order:
         terms = player_losses(objective, player, batch, images, precision)
+        if not terms:  # an ablation without this player
+            continue
         loss = total(terms)
         if not torch.isfinite(loss):
             raise NonFiniteError(non_finite_sentence(terms, state.step + 1, names()))

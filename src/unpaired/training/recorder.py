@@ -46,9 +46,11 @@ class RunRecorder:
     ) -> None:
         self._folder, self._preview, self._names, self._facts = folder, preview, names, facts
         self._publish, self._listener, self._keep = publish, listener, keep_checkpoints
-        self._num_lines = len(folder.records())
+        records = folder.records()
+        self._num_lines = len(records)
         self._latest: Progress | None = None
-        self._board = _summary_writer(folder) if tensorboard else None
+        next_step = records[-1]["step"] + 1 if records else 0
+        self._board = _summary_writer(folder, next_step) if tensorboard else None
 
     def progress(self, progress: Progress) -> None:
         """Write a line of log.jsonl, and TensorBoard's scalars where asked for, and tell the listener."""
@@ -146,9 +148,10 @@ def _rounded(value: Any) -> Any:
     return float(f"{value:.5g}") if isinstance(value, float) else value
 
 
-def _summary_writer(folder: RunFolder) -> Any:
+def _summary_writer(folder: RunFolder, next_step: int) -> Any:
+    """Return TensorBoard's writer; what an interrupted try wrote for later steps is marked as void."""
     try:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError:
         raise MissingExtraError("--run.tensorboard", "tensorboard") from None
-    return SummaryWriter(folder.path / "tensorboard")
+    return SummaryWriter(folder.path / "tensorboard", purge_step=next_step)

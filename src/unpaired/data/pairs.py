@@ -1,0 +1,123 @@
+"""Pairs for pix2pix: A and B side by side in one image, or in two folders under the same name."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path, PurePosixPath
+
+from unpaired.data.check import listed
+from unpaired.data.sources import FolderSource, holds_images
+from unpaired.errors import DataError
+from unpaired.images import Image
+from unpaired.storage import shown
+
+Pair = tuple[FolderSource, FolderSource]
+"""A and B, as long as each other; image k of one belongs to image k of the other."""
+
+
+class HalfSource(FolderSource):
+    """One half of every side-by-side image of a folder: the left one is domain A, the right one domain B."""
+
+    def __init__(self, sheets: _Sheets, *, left: bool) -> None:
+        self.folder, self.paths = sheets.source.folder, sheets.source.paths
+        self._sheets, self._left = sheets, left
+
+    def __getitem__(self, index: int) -> Image:
+        """Return a half; raises DataError for an odd width, ImageError where the file cannot be read."""
+        whole = self._sheets[index]
+        if whole.width % 2:
+            raise DataError(
+                f"{shown(self.paths[index])} is {whole.width} pixels wide, which is odd, so it cannot be A and B side "
+                "by side; mend or remove it."
+            )
+        half = slice(None, whole.width // 2) if self._left else slice(whole.width // 2, None)
+        return Image(whole.pixels[:, half], None if whole.alpha is None else whole.alpha[:, half])
+
+
+class _Sheets:
+    """Side-by-side images; the last one read is kept, so that its two halves cost one decoding."""
+
+    def __init__(self, source: FolderSource) -> None:
+        self.source = source
+        self._last: tuple[int, Image] | None = None
+
+    def __getitem__(self, index: int) -> Image:
+        last = self._last  # read once: another thread may replace it meanwhile
+        if last is None or last[0] != index:
+            last = self._last = (index, self.source[index])
+        return last[1]
+
+
+def side_by_side(folder: Path) -> Pair:
+    """Return both halves of the images of a folder; raises DataError when it is missing or empty."""
+    sheets = _Sheets(FolderSource(folder))
+    return HalfSource(sheets, left=True), HalfSource(sheets, left=False)
+
+
+def matched(folder_a: Path, folder_b: Path) -> Pair:
+    """Return the images of two folders, matched by their paths below them without the suffix.
+
+    Where every name of A ends in _A and every one of B in _B, as in the published facades and maps, that is left out.
+    Raises DataError for a missing or empty folder, for two files of one name, and for names without a partner.
+    """
+    a, b = FolderSource(folder_a), FolderSource(folder_b)
+    marked = all(path.stem.endswith("_A") for path in a.paths) and all(path.stem.endswith("_B") for path in b.paths)
+    by_name_a, by_name_b = (_by_name(source, cut=2 if marked else 0) for source in (a, b))
+    alone = [f"{shown(name)} is in {folder_a} only" for name in sorted(by_name_a.keys() - by_name_b.keys())]
+    alone += [f"{shown(name)} is in {folder_b} only" for name in sorted(by_name_b.keys() - by_name_a.keys())]
+    if alone:
+        raise DataError(f"{len(alone)} images have no partner of the same name; add or remove them:{listed(alone)}")
+    names = sorted(by_name_a)
+    a.paths, b.paths = [by_name_a[name] for name in names], [by_name_b[name] for name in names]
+    return a, b
+
+
+def paired_sources(root: str, a: str, b: str) -> Pair:
+    """Return the training pairs: those of the folders `a` and `b`, or what `root` holds.
+
+    That is root/train of side-by-side images, or matched names in root/train/A and train/B, trainA and trainB,
+    A/train and B/train, A and B: the first that is there. Raises DataError when nothing is, or only half is given.
+    """
+    if a or b:
+        if not (a and b):
+            raise DataError(f"--{'a' if a else 'b'} is given alone; give both --a and --b, or one DATA folder.")
+        return matched(Path(a), Path(b))
+    if not root:
+        raise DataError("No data: give a DATA folder of pairs, or --a DIR --b DIR with the same names in both.")
+    folder = Path(root)
+    found = _split(folder, "train")
+    if found is None and holds_images(folder / "A") and holds_images(folder / "B"):
+        found = matched(folder / "A", folder / "B")
+    if found is None:
+        raise DataError(
+            f"{folder} holds no pairs; give a folder with train (A and B side by side in each image) or with trainA "
+            "and trainB (the same names in both), or --a DIR --b DIR."
+        )
+    return found
+
+
+def preview_pairs(root: str) -> Pair | None:
+    """Return the pairs of root/test, or of root/val, in any of the layouts of `paired_sources`; None without any."""
+    found = (_split(Path(root), split) for split in ("test", "val")) if root else ()
+    return next((pair for pair in found if pair), None)
+
+
+def _split(root: Path, split: str) -> Pair | None:
+    """Return the pairs of one split ("train", "test", "val"), or None where no layout of it holds images."""
+    folders = [(root / f"{split}A", root / f"{split}B"), (root / "A" / split, root / "B" / split)]
+    inside = (root / split / "A", root / split / "B")
+    if holds_images(root / split) and not all(map(holds_images, inside)):
+        return side_by_side(root / split)
+    return next((matched(*pair) for pair in [inside, *folders] if all(map(holds_images, pair))), None)
+
+
+def _by_name(source: FolderSource, cut: int) -> Mapping[str, Path]:
+    """Return the files by their path below the folder, without the suffix and the last `cut` letters of the stem."""
+    found: dict[str, Path] = {}
+    for index, path in enumerate(source.paths):
+        name = str(PurePosixPath(source.name(index)).with_suffix(""))
+        name = name[: len(name) - cut]
+        if name in found:
+            raise DataError(f"{shown(found[name])} and {shown(path)} share a name; a pair has one file on each side.")
+        found[name] = path
+    return found

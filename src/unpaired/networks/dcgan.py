@@ -1,0 +1,130 @@
+"""The networks of DCGAN (Radford, Metz, Chintala, ICLR 2016): noise to an image, and an image to one score.
+
+Each layer doubles (or halves) the image with a strided 4 x 4 convolution, from (or to) 4 x 4 features; no pooling,
+no fully connected layers. For a conditional GAN (Mirza & Osindero 2014) the class comes as one-hot planes beside
+the noise and beside the image: `in_channels` counts them, and the networks need not know.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from torch import Tensor, nn
+
+from unpaired.config import require
+from unpaired.networks.layers import NormKind, make_norm, needs_bias
+
+
+@dataclass(frozen=True, kw_only=True)
+class DCGANGenerator:
+    """Settings of the generator: noise n c 1 1 in, images n c size size out.
+
+    size: side of the images. base_channels: width of the last hidden layer (the authors' ngf: 128 in the paper's
+    figure 1, 64 in their code); it doubles a layer towards the noise, up to 8 times. noise_channels: length of the
+    noise vector, for whoever draws it; the network's `in_channels` are these and one more for each class.
+    """
+
+    kind: ClassVar[str] = "dcgan"
+    size: int = 64
+    base_channels: int = 64
+    noise_channels: int = 100
+    norm: NormKind = "batch"
+
+    def __post_init__(self) -> None:
+        _check("generator", self.size, self.base_channels)
+        require(self.noise_channels >= 1, f"generator.noise_channels must be at least 1, not {self.noise_channels}.")
+
+    @property
+    def multiple(self) -> int:
+        """Sides of the input are multiples of this: noise has one pixel."""
+        return 1
+
+    @property
+    def min_size(self) -> int:
+        """Smallest side of an input: noise has one pixel."""
+        return 1
+
+    def build(self, in_channels: int, out_channels: int) -> DCGANGeneratorModule:
+        """Return the untrained network for noise (and class) and images with the given channel counts."""
+        return DCGANGeneratorModule(self, in_channels, out_channels)
+
+
+class DCGANGeneratorModule(nn.Module):
+    """The network that `DCGANGenerator` describes: n in_channels 1 1 to n out_channels size size in (-1, 1)."""
+
+    def __init__(self, config: DCGANGenerator, in_channels: int, out_channels: int) -> None:
+        super().__init__()
+        widths, norm, bias = _widths(config.size, config.base_channels), config.norm, needs_bias(config.norm)
+        width = widths[-1]
+        project = nn.ConvTranspose2d(in_channels, width, 4, bias=bias)  # 1 x 1 to 4 x 4
+        layers: list[nn.Module] = [project, make_norm(norm, width), nn.ReLU(True)]
+        for out in reversed(widths[:-1]):
+            conv = nn.ConvTranspose2d(width, out, 4, stride=2, padding=1, bias=bias)
+            layers += [conv, make_norm(norm, out), nn.ReLU(True)]
+            width = out
+        head = nn.ConvTranspose2d(width, out_channels, 4, stride=2, padding=1)
+        self.layers = nn.Sequential(*layers, head, nn.Tanh())
+
+    def forward(self, noise: Tensor) -> Tensor:
+        """Return images n out_channels size size; noise is n in_channels 1 1, usually N(0, 1)."""
+        images: Tensor = self.layers(noise)
+        return images
+
+
+@dataclass(frozen=True, kw_only=True)
+class DCGANDiscriminator:
+    """Settings of the discriminator: an image in, one raw score out.
+
+    size: side of the images. base_channels: width of the first layer (the authors' ndf); it doubles a layer, up to
+    8 times. norm: batch is published, and not on the first layer; with WGAN-GP take "instance" or "none", because its
+    penalty is on each image by itself (Gulrajani et al. 2017, section 4).
+    """
+
+    kind: ClassVar[str] = "dcgan"
+    size: int = 64
+    base_channels: int = 64
+    norm: NormKind = "batch"
+
+    def __post_init__(self) -> None:
+        _check("discriminator", self.size, self.base_channels)
+
+    @property
+    def min_size(self) -> int:
+        """Smallest side of an image: exactly this size gets one score; larger images get several."""
+        return self.size
+
+    def build(self, in_channels: int) -> DCGANDiscriminatorModule:
+        """Return the untrained network for images (and class planes) with `in_channels` channels."""
+        return DCGANDiscriminatorModule(self, in_channels)
+
+
+class DCGANDiscriminatorModule(nn.Module):
+    """The network that `DCGANDiscriminator` describes: n c size size in [-1, 1] to raw scores n 1 1 1 (no sigmoid)."""
+
+    def __init__(self, config: DCGANDiscriminator, in_channels: int) -> None:
+        super().__init__()
+        widths, bias = _widths(config.size, config.base_channels), needs_bias(config.norm)
+        width = widths[0]
+        layers: list[nn.Module] = [nn.Conv2d(in_channels, width, 4, stride=2, padding=1), nn.LeakyReLU(0.2, True)]
+        for out in widths[1:]:
+            conv = nn.Conv2d(width, out, 4, stride=2, padding=1, bias=bias)
+            layers += [conv, make_norm(config.norm, out), nn.LeakyReLU(0.2, True)]
+            width = out
+        self.layers = nn.Sequential(*layers, nn.Conv2d(width, 1, 4))  # 4 x 4 to 1 x 1
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Return one raw score an image, n 1 1 1."""
+        scores: Tensor = self.layers(image)
+        return scores
+
+
+def _widths(size: int, base_channels: int) -> list[int]:
+    """Return the channels at size / 2, size / 4, ... 4."""
+    return [base_channels * min(2**layer, 8) for layer in range(size.bit_length() - 3)]
+
+
+def _check(part: str, size: int, base_channels: int) -> None:
+    """Raise ConfigError for settings that both networks share; `part` names the one of the configuration."""
+    require(size in (32, 64, 128, 256), f"{part}.size must be 32, 64, 128 or 256, not {size}.")
+    require(base_channels >= 1, f"{part}.base_channels must be at least 1, not {base_channels}.")

@@ -1,0 +1,136 @@
+"""The U-Net generator of pix2pix (Isola et al. 2017, section 3.2.1 and appendix 6.1.1), after Ronneberger et al. 2015.
+
+Each level halves the image and, on the way back, doubles it again beside a copy of what it had been (the skip), so
+that edges need not pass the bottleneck. In the papers' shorthand U-Net-256 is C64-C128-C256-C512 x 5 on the way
+down and CD512 x 3-C512-C256-C128-C64 on the way up, all with 4 x 4 kernels and stride 2.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from unpaired.config import require
+from unpaired.networks.layers import NormKind, Upsampling, make_norm, needs_bias, resize_convolution
+
+
+@dataclass(frozen=True, kw_only=True)
+class UNetGenerator:
+    """Settings of the U-Net generator: an image in, an image of the same size out.
+
+    num_downs: levels; published are 8 (U-Net-256) and 7 (U-Net-128), which bring their size to one pixel.
+    base_channels: width of the outermost level (the papers' ngf); it doubles a level, up to 8 times. norm: batch
+    is published. dropout: 0.5 on the way up of the published levels, those from the fifth down to the one above
+    the innermost; pix2pix has it on. upsampling: "transposed" is published; "resize" (nearest, then a 3 x 3
+    convolution) leaves no checkerboards.
+    """
+
+    kind: ClassVar[str] = "unet"
+    num_downs: int = 8
+    base_channels: int = 64
+    norm: NormKind = "batch"
+    dropout: bool = False
+    upsampling: Upsampling = "transposed"
+
+    def __post_init__(self) -> None:
+        require(self.base_channels >= 1, f"generator.base_channels must be at least 1, not {self.base_channels}.")
+        require(2 <= self.num_downs <= 12, f"generator.num_downs must be 2 to 12, not {self.num_downs}.")
+
+    @property
+    def multiple(self) -> int:
+        """Sides of the input must be multiples of this for the output to have the same size."""
+        return int(2**self.num_downs)
+
+    @property
+    def min_size(self) -> int:
+        """Smallest side of an input: one pixel at the bottleneck, which has no norm; the next level has 2 x 2."""
+        return self.multiple
+
+    @property
+    def widths(self) -> tuple[int, ...]:
+        """Channels that each level's way down makes, the outermost level first."""
+        return tuple(self.base_channels * min(2**level, 8) for level in range(self.num_downs))
+
+    def build(self, in_channels: int, out_channels: int) -> UNetModule:
+        """Return the untrained network for images with the given channel counts."""
+        return UNetModule(self, in_channels, out_channels)
+
+
+class UNetModule(nn.Module):
+    """The network that `UNetGenerator` describes: n in_channels h w in [-1, 1] to n out_channels h w in (-1, 1).
+
+    `downs[k]` and `ups[k]` are the two halves of level k, k = 0 the outermost (P_k of the official files); each has
+    a `conv` and a `norm`. Only `downs[0]`, the innermost `downs[-1]` and `ups[0]` have no norm (an `nn.Identity`).
+    """
+
+    def __init__(self, config: UNetGenerator, in_channels: int, out_channels: int) -> None:
+        super().__init__()
+        widths, innermost = config.widths, config.num_downs - 1
+        self.downs = nn.ModuleList()
+        self.ups = nn.ModuleList()
+        for level, width in enumerate(widths):
+            outer_in = widths[level - 1] if level else in_channels
+            outer_out = widths[level - 1] if level else out_channels
+            norm: NormKind = config.norm if 0 < level < innermost else "none"
+            self.downs.append(UNetDown(config, outer_in, width, norm, activation=level > 0))
+            inner = width if level == innermost else 2 * width  # what comes up, beside the skip
+            self.ups.append(UNetUp(config, inner, outer_out, outermost=level == 0, dropout=4 <= level < innermost))
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Translate a batch; both are n c h w, sides multiples of the configuration's `multiple`."""
+        features, skips = image, []
+        for down in self.downs:
+            features = down(features)
+            skips.append(features)
+        features = self.ups[-1](skips.pop())
+        for level in reversed(range(len(skips))):
+            features = self.ups[level](torch.cat([skips[level], features], 1))
+        return torch.tanh(features)
+
+
+class UNetDown(nn.Module):
+    """The way down of one level: LeakyReLU 0.2 (not on the image), 4 x 4 convolution with stride 2, norm."""
+
+    def __init__(
+        self, config: UNetGenerator, in_channels: int, out_channels: int, norm: NormKind, *, activation: bool
+    ) -> None:
+        super().__init__()
+        # In place, so the skip holds what the activation left of it; the ReLU on the way up makes both the same.
+        self.activation = nn.LeakyReLU(0.2, True) if activation else nn.Identity()
+        bias = needs_bias(config.norm)  # the published rule goes by the network's norm, where this level has none too
+        self.conv = nn.Conv2d(in_channels, out_channels, 4, stride=2, padding=1, bias=bias)
+        self.norm = make_norm(norm, out_channels)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return n out_channels h/2 w/2."""
+        y: Tensor = self.norm(self.conv(self.activation(x)))
+        return y
+
+
+class UNetUp(nn.Module):
+    """The way up of one level: ReLU, an upsampling by 2, norm (but on the outermost level), dropout where published.
+
+    `conv` is the transposed convolution, or with upsampling "resize" the layers of `resize_convolution`.
+    """
+
+    def __init__(
+        self, config: UNetGenerator, in_channels: int, out_channels: int, *, outermost: bool, dropout: bool
+    ) -> None:
+        super().__init__()
+        bias = outermost or needs_bias(config.norm)
+        self.activation = nn.ReLU(True)
+        self.conv: nn.Module
+        if config.upsampling == "transposed":
+            self.conv = nn.ConvTranspose2d(in_channels, out_channels, 4, stride=2, padding=1, bias=bias)
+        else:
+            self.conv = nn.Sequential(*resize_convolution(in_channels, out_channels, bias=bias))
+        self.norm = make_norm("none" if outermost else config.norm, out_channels)
+        self.dropout = nn.Dropout(0.5) if dropout and config.dropout else nn.Identity()
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return n out_channels 2h 2w."""
+        y: Tensor = self.dropout(self.norm(self.conv(self.activation(x))))
+        return y

@@ -1,0 +1,116 @@
+"""pix2pix: a conditional GAN on aligned pairs, with L1 (Isola, Zhu, Zhou, Efros, CVPR 2017)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from unpaired.config import require
+from unpaired.data.datasets import Batch
+from unpaired.losses import AdversarialLoss, generator_adversarial, l1
+from unpaired.networks import Discriminator, Generator
+from unpaired.objectives.base import Direction, Objective, Player, Samples, initialised
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pix2Pix:
+    """Weights of eq. 4 and the paper's ablations (section 4.2).
+
+    l1_weight 0 is the cGAN alone, adversarial_weight 0 is L1 alone, conditional false lets the discriminator see the
+    output without the input. direction: which half of a pair is translated into the other.
+    """
+
+    kind: ClassVar[str] = "pix2pix"
+    pairing: ClassVar[str] = "paired"
+    l1_weight: float = 100.0
+    adversarial_weight: float = 1.0
+    adversarial: AdversarialLoss = "cross_entropy"
+    conditional: bool = True
+    direction: Direction = "AtoB"
+
+    def __post_init__(self) -> None:
+        for name in ("l1_weight", "adversarial_weight"):
+            value = getattr(self, name)
+            require(value >= 0, f"objective.{name} must not be negative, not {value}.")
+        require(
+            self.l1_weight + self.adversarial_weight > 0,
+            "objective.l1_weight and objective.adversarial_weight are both 0, so nothing would be learnt; raise one.",
+        )
+
+    def build(
+        self, generator: Generator, discriminator: Discriminator, channels_a: int, channels_b: int, seed: int
+    ) -> Pix2PixObjective:
+        """Return the untrained method for pairs with the given channel counts."""
+        return Pix2PixObjective(self, generator, discriminator, channels_a, channels_b, seed)
+
+
+@dataclass(frozen=True)
+class Pix2PixImages:
+    """The given half of each pair, what was made of it, and the true other half; n c h w."""
+
+    real: Tensor
+    fake: Tensor
+    truth: Tensor
+
+
+class Pix2PixObjective(Objective[Pix2PixImages]):
+    """One generator and one discriminator, which sees input and output stacked; it steps first, as published."""
+
+    order: ClassVar[tuple[Player, Player]] = ("discriminator", "generator")
+    # Section 3.2.1: dropout is the noise, and batch norm uses the statistics of the test image, so the generator
+    # stays in training mode when it is used.
+    uses_training_mode: ClassVar[bool] = True
+
+    def __init__(
+        self, config: Pix2Pix, generator: Generator, discriminator: Discriminator, a: int, b: int, seed: int
+    ) -> None:
+        super().__init__()
+        self.config = config
+        source, target = (a, b) if config.direction == "AtoB" else (b, a)
+        self.domain = config.direction[-1]
+        self.translators[config.direction] = initialised(generator.build(source, target), seed, config.direction)
+        seen = source + target if config.conditional else target
+        self.discriminators[self.domain] = initialised(discriminator.build(seen), seed, f"discriminator {self.domain}")
+
+    def generate(self, batch: Batch) -> Pix2PixImages:
+        """Translate one half of each pair."""
+        real, truth = (batch.a, batch.b) if self.config.direction == "AtoB" else (batch.b, batch.a)
+        return Pix2PixImages(real, self.translators[self.config.direction](real), truth)
+
+    def generator_losses(self, batch: Batch, images: Pix2PixImages) -> dict[str, Tensor]:
+        """Return the adversarial term and L1 of eq. 4, those that are weighted."""
+        c, name = self.config, self.domain.lower()
+        terms = {}
+        if c.adversarial_weight > 0:
+            scores = self.discriminators[self.domain](self._stacked(images.real, images.fake))
+            terms[f"adversarial_{name}"] = c.adversarial_weight * generator_adversarial(c.adversarial, scores)
+        if c.l1_weight > 0:
+            terms[f"l1_{name}"] = c.l1_weight * l1(images.fake, images.truth)
+        return terms
+
+    def discriminator_losses(self, batch: Batch, images: Pix2PixImages) -> dict[str, Tensor]:
+        """Return the discriminator's loss on the true and on the generated output, each beside the input."""
+        if self.config.adversarial_weight == 0:
+            return {}
+        real = self._stacked(images.real, images.truth)
+        fake = self._stacked(images.real, images.fake.detach())
+        return self.judged(self.domain, real, fake, self.config.adversarial)
+
+    @torch.no_grad()
+    def samples(self, batch: Batch) -> Samples:
+        """Return the given half, its translation and the truth."""
+        images, name = self.generate(batch), self.domain.lower()
+        other = "b" if name == "a" else "a"
+        return {
+            self.config.direction: {
+                f"real_{other}": images.real,
+                f"fake_{name}": images.fake,
+                f"real_{name}": images.truth,
+            }
+        }
+
+    def _stacked(self, given: Tensor, output: Tensor) -> Tensor:
+        return torch.cat([given, output], dim=1) if self.config.conditional else output

@@ -1,0 +1,157 @@
+"""Reads a file that `torch.save` wrote from a state dict, and nothing else: no code in it is ever run.
+
+What a stranger's file may do here is bounded by its size: containers that would unpack to more are refused before
+they are opened, and tensors that claim more than the file holds before they are used.
+"""
+
+from __future__ import annotations
+
+import re
+import zipfile
+from collections import OrderedDict
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from unpaired.errors import ModelError
+from unpaired.storage import shown
+
+MAX_BYTES = 4 << 30
+"""Largest file that is opened; the official networks take 10 to 220 MB."""
+
+MAX_TENSORS = 4096
+
+_FLOATS = (torch.float32, torch.float16, torch.bfloat16, torch.float64)
+_COUNTER = "num_batches_tracked"
+_STATISTICS = ("running_mean", "running_var", _COUNTER)
+
+
+def read_state(path: Path) -> dict[str, Tensor]:
+    """Return the tensors of a file by name, float32 on the CPU, `module.` prefixes removed.
+
+    Raises ModelError, naming the file and the first thing in it that is not plain weights.
+    """
+    name = shown(path)
+    size = _check_container(path, name)
+    try:
+        # With weights_only, torch builds tensors and containers; whatever else the file asks for is an error.
+        loaded = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # the bytes are a stranger's, and the reader fails with whatever they provoke
+        raise ModelError(_reason(name, error)) from None
+    tensors = _tensors(loaded, name)
+    for key, tensor in tensors.items():
+        _check_plain(name, key, tensor)
+    _check_memory(name, tensors, size)
+    state = {key: tensor if _is_counter(key) else tensor.float().contiguous() for key, tensor in tensors.items()}
+    broken = next((key for key, tensor in state.items() if not tensor.isfinite().all()), None)
+    if broken is not None:
+        raise ModelError(f"{name} holds NaN or infinite weights in {broken}; use a file of an earlier epoch.")
+    return _without_prefix(state)
+
+
+def without_instance_statistics(state: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], int]:
+    """Return a state dict without the statistics of instance norms, and how many tensors these were.
+
+    Old versions of torch kept them and the official code does not use them. A batch norm's have weights beside them.
+    """
+    kept = {}
+    for key, tensor in state.items():
+        layer, _, leaf = key.rpartition(".")
+        if leaf not in _STATISTICS or f"{layer}.weight" in state:
+            kept[key] = tensor
+    return kept, len(state) - len(kept)
+
+
+def _check_container(path: Path, name: str) -> int:
+    """Return the file's size; raises ModelError where it is none, too large, or unpacks to more than it is."""
+    try:
+        size = path.stat().st_size
+        with path.open("rb") as file:
+            is_zip = file.read(4) == b"PK\x03\x04"
+        if not 0 < size <= MAX_BYTES:
+            raise ModelError(f"{name} has {size} bytes, and no official network has; check the download.")
+        if not is_zip:
+            return size
+        with zipfile.ZipFile(path) as archive:
+            entries = archive.infolist()
+    except OSError as error:
+        raise ModelError(f"Cannot read {name}: {error.strerror or error}; check the name and its permissions.") from None
+    except (zipfile.BadZipFile, ValueError, NotImplementedError):
+        raise ModelError(f"{name} is damaged: it begins as a torch file and has no end; copy it again.") from None
+    if any(entry.filename.endswith("/constants.pkl") for entry in entries):
+        raise ModelError(f"{name} is a TorchScript program, not weights; it was not run. Ask for its state dict.")
+    packed = next((entry for entry in entries if entry.compress_type != zipfile.ZIP_STORED), None)
+    if packed is not None or sum(entry.file_size for entry in entries) > size:
+        raise ModelError(f"{name} would unpack to more than its size, which torch.save never does; it was not read.")
+    return size
+
+
+def _reason(name: str, error: Exception) -> str:
+    """Return the sentence for a file that torch would not read."""
+    text = " ".join(str(error).split())
+    if wanted := re.search(r"\bGLOBAL ([\w.]+)|\bglobal:? `?([\w.]+)", text):
+        return (
+            f"{name} holds code beside weights (it calls {shown(wanted[1] or wanted[2])}), so it is refused; nothing of "
+            "it was run. If you trust its author, ask for a file of `torch.save(network.state_dict(), ...)`."
+        )
+    if "weights_only" in text and "tar" in text:
+        return f"{name} is a tar file of a torch before 0.2, which cannot be read without running code; it was not run."
+    return f"{name} is damaged, or no file of torch.save ({shown(text.split('. ')[0])[:160]}); copy it again."
+
+
+def _tensors(loaded: Any, name: str) -> dict[str, Tensor]:
+    """Return what was loaded if it is a dictionary of tensors by name, detached."""
+    if type(loaded) not in (dict, OrderedDict):
+        kind = type(loaded).__name__
+        raise ModelError(f"{name} holds a {kind}, not tensors by name; the official files hold one network's state dict.")
+    tensors: dict[str, Tensor] = {}
+    for key, value in loaded.items():
+        if key == "_metadata":  # torch's own note about versions, saved as an entry by some tools
+            continue
+        if not isinstance(key, str) or type(value) not in (Tensor, torch.nn.Parameter):
+            raise ModelError(
+                f"{name} is no state dict of one network: its entry {shown(key)[:80]} is a {type(value).__name__}, "
+                "not a tensor."
+            )
+        tensors[key] = value.detach()
+    if not 0 < len(tensors) <= MAX_TENSORS:
+        raise ModelError(f"{name} holds {len(tensors)} tensors, which no official network has.")
+    return tensors
+
+
+def _check_plain(name: str, key: str, tensor: Tensor) -> None:
+    """Raise ModelError unless the tensor is an ordinary array of floats (or a batch norm's counter)."""
+    plain = tensor.layout == torch.strided and tensor.device.type == "cpu" and not tensor.is_quantized
+    wanted = (torch.int64,) if _is_counter(key) else _FLOATS
+    if not plain or tensor.dtype not in wanted:
+        kind = str(tensor.dtype).removeprefix("torch.")
+        raise ModelError(f"{name} holds no plain weights in {shown(key)[:80]}: {kind}, {tensor.layout}, {tensor.device}.")
+    expected = 1
+    for extent, stride in sorted(zip(tensor.shape, tensor.stride(), strict=True), key=lambda pair: pair[1]):
+        if extent > 1 and stride != expected:
+            raise ModelError(f"{name} repeats or skips memory in {shown(key)[:80]} (strides {tensor.stride()}).")
+        expected *= extent
+
+
+def _check_memory(name: str, tensors: Mapping[str, Tensor], size: int) -> None:
+    """Raise ModelError where two tensors share memory, or all of them are more than the file."""
+    spans = sorted((t.data_ptr(), t.data_ptr() + t.numel() * t.element_size(), key) for key, t in tensors.items())
+    for (_, end, key), (start, _, other) in zip(spans, spans[1:], strict=False):
+        if start < end:
+            raise ModelError(f"{name} holds {shown(key)[:80]} and {shown(other)[:80]} in one memory; no network does.")
+    if sum(tensor.numel() * tensor.element_size() for tensor in tensors.values()) > size:
+        raise ModelError(f"{name} claims more weights than it has bytes; it was not used.")
+
+
+def _without_prefix(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Return the state dict of the network inside, where it was saved from within DataParallel."""
+    while state and all(key.startswith("module.") for key in state):
+        state = {key.removeprefix("module."): tensor for key, tensor in state.items()}
+    return state
+
+
+def _is_counter(key: str) -> bool:
+    return key.rpartition(".")[2] == _COUNTER
