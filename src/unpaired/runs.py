@@ -74,7 +74,7 @@ def train(
     folder = RunFolder(Path(out) if out is not None else default_out(config.data))
     agree(folder, config, domains)
     if not folder.config.exists():
-        say(f"Looking at {domains.described()}.")
+        say(f"Looking at {domains.described(config.data)}.")
         domains.check(config.data)
     state = TrainingState(build_objective(config).to(device), config.optimizer)
     folder.create()

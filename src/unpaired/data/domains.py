@@ -47,20 +47,23 @@ class Domains:
             return data
         return replace(data, channels_a=data.noise_channels + len(self.classes))
 
-    def described(self) -> str:
+    def described(self, data: DataConfig) -> str:
         """Return what there is to look at: "6 + 5 images", "6 pairs" or "6 images of 2 classes"."""
         if self.train_a is None:
             return f"{len(self.train_b)} images" + (f" of {len(self.classes)} classes" if self.classes else "")
+        if data.pairing == "paired":
+            return f"{len(self.train_a)} pairs"
         return f"{len(self.train_a)} + {len(self.train_b)} images"
 
     def check(self, data: DataConfig) -> None:
         """Decode every image; raises DataError that names those which training cannot use."""
-        for a, b in ((self.train_a, self.train_b), (self.preview_a, self.preview_b)):
-            for source in (a, b):
-                # The right half of a file that was looked at for its left one has nothing new.
-                if source is not None and not (isinstance(source, HalfSource) and source is b):
+        pairs = dict.fromkeys([(self.train_a, self.train_b), (self.preview_a, self.preview_b)])
+        for a, b in pairs:
+            # Of files that hold both halves the left one is looked at, as the right one has nothing new.
+            for source in (a,) if isinstance(b, HalfSource) else (a, b):
+                if source is not None:
                     check_images(source, data)
-            if data.pairing == "paired" and data.preprocess != "resize_and_crop" and a is not None:
+            if a is not None and data.pairing == "paired" and data.preprocess != "resize_and_crop":
                 check_pairs(a, b)
 
     def dataset(self, data: DataConfig, seed: int) -> StepDataset:

@@ -237,8 +237,7 @@ def _read_resnet(shapes: Shapes) -> Network:
         num_blocks=len(blocks),
         num_downs=max(0, first - 4) // 3,
         norm=_norm(shapes, "model.1", "model.2"),
-        dropout=f"model.{first}.conv_block.6.weight" in shapes
-        and f"model.{first}.conv_block.5.weight" not in shapes,
+        dropout=f"model.{first}.conv_block.6.weight" in shapes and f"model.{first}.conv_block.5.weight" not in shapes,
     )
     head = f"model.{last + 3 * config.num_downs + 2}.weight"
     return Network(config, _size(shapes, "model.1.weight", 1), _size(shapes, head, 0))

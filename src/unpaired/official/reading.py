@@ -52,17 +52,25 @@ def read_state(path: Path) -> dict[str, Tensor]:
     return _without_prefix(state)
 
 
-def without_instance_statistics(state: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], int]:
-    """Return a state dict without the statistics of instance norms, and how many tensors these were.
+def modernised(state: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], list[str]]:
+    """Return a state dict as today's torch would have saved it, and a sentence for each thing that was different.
 
-    Old versions of torch kept them and the official code does not use them. A batch norm's have weights beside them.
+    torch before 0.4 kept statistics of instance norms, which the official code drops (a batch norm's have a weight
+    beside them), and did not count the batches of batch norms.
     """
-    kept = {}
+    kept: dict[str, Tensor] = {}
+    counted = 0
     for key, tensor in state.items():
         layer, _, leaf = key.rpartition(".")
-        if leaf not in _STATISTICS or f"{layer}.weight" in state:
-            kept[key] = tensor
-    return kept, len(state) - len(kept)
+        if leaf in _STATISTICS and f"{layer}.weight" not in state:
+            continue
+        kept[key] = tensor
+        if leaf == "running_var" and f"{layer}.{_COUNTER}" not in state:
+            kept[f"{layer}.{_COUNTER}"] = torch.zeros((), dtype=torch.int64)
+            counted += 1
+    dropped = len(state) - (len(kept) - counted)
+    notes = [f"{dropped} statistics of instance norms were dropped, as the official code does."] if dropped else []
+    return kept, notes
 
 
 def _check_container(path: Path, name: str) -> int:
@@ -78,7 +86,9 @@ def _check_container(path: Path, name: str) -> int:
         with zipfile.ZipFile(path) as archive:
             entries = archive.infolist()
     except OSError as error:
-        raise ModelError(f"Cannot read {name}: {error.strerror or error}; check the name and its permissions.") from None
+        raise ModelError(
+            f"Cannot read {name}: {error.strerror or error}; check the name and its permissions."
+        ) from None
     except (zipfile.BadZipFile, ValueError, NotImplementedError):
         raise ModelError(f"{name} is damaged: it begins as a torch file and has no end; copy it again.") from None
     if any(entry.filename.endswith("/constants.pkl") for entry in entries):
@@ -106,7 +116,9 @@ def _tensors(loaded: Any, name: str) -> dict[str, Tensor]:
     """Return what was loaded if it is a dictionary of tensors by name, detached."""
     if type(loaded) not in (dict, OrderedDict):
         kind = type(loaded).__name__
-        raise ModelError(f"{name} holds a {kind}, not tensors by name; the official files hold one network's state dict.")
+        raise ModelError(
+            f"{name} holds a {kind}, not tensors by name; the official files hold one network's state dict."
+        )
     tensors: dict[str, Tensor] = {}
     for key, value in loaded.items():
         if key == "_metadata":  # torch's own note about versions, saved as an entry by some tools
@@ -128,7 +140,9 @@ def _check_plain(name: str, key: str, tensor: Tensor) -> None:
     wanted = (torch.int64,) if _is_counter(key) else _FLOATS
     if not plain or tensor.dtype not in wanted:
         kind = str(tensor.dtype).removeprefix("torch.")
-        raise ModelError(f"{name} holds no plain weights in {shown(key)[:80]}: {kind}, {tensor.layout}, {tensor.device}.")
+        raise ModelError(
+            f"{name} holds no plain weights in {shown(key)[:80]}: {kind}, {tensor.layout}, {tensor.device}."
+        )
     expected = 1
     for extent, stride in sorted(zip(tensor.shape, tensor.stride(), strict=True), key=lambda pair: pair[1]):
         if extent > 1 and stride != expected:

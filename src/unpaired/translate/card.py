@@ -37,10 +37,11 @@ def model_card(model: Mapping[str, Any]) -> str:
     """Return the Markdown text of the card for the content of a model.json."""
     training, names = model["training"], model["domains"]
     directions = {"AtoB": f"{names['A']} to {names['B']}", "BtoA": f"{names['B']} to {names['A']}"}
+    known = {key: "not recorded" if value is None else value for key, value in training.items()}
     rows = {
-        "training steps": training["step"],
-        "size in training": f"{training['load_size']} pixels, cropped to {training['crop_size']}",
-        "seed": training["seed"],
+        "training steps": known["step"],
+        "size in training": f"{known['load_size']} pixels, cropped to {known['crop_size']}",
+        "seed": known["seed"],
         "weights": training["weights"],
         "transparent images": f"laid over the colour {tuple(model['background'])}",
         "made by": model["package"],

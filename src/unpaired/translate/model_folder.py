@@ -49,12 +49,15 @@ class DirectionInfo:
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingInfo:
-    """How the weights came to be; sizes in pixels. weights: as trained, or their running average."""
+    """How the weights came to be; sizes in pixels. weights: as trained, or their running average.
 
-    step: int
-    seed: int
-    load_size: int
-    crop_size: int
+    None where nobody recorded it: official files say neither step nor seed.
+    """
+
+    step: int | None
+    seed: int | None
+    load_size: int | None
+    crop_size: int | None
     objective: str
     weights: Literal["trained", "averaged"] = "trained"
 

@@ -1,0 +1,20 @@
+"""Files of the official CycleGAN and pix2pix code, read and written (junyanz/pytorch-CycleGAN-and-pix2pix)."""
+
+from __future__ import annotations
+
+from unpaired.official.exporting import Exported, export_official
+from unpaired.official.importing import Imported, import_official
+from unpaired.official.layout import Network, from_official, recognise, to_official
+from unpaired.official.reading import read_state
+
+__all__ = [
+    "Exported",
+    "Imported",
+    "Network",
+    "export_official",
+    "from_official",
+    "import_official",
+    "read_state",
+    "recognise",
+    "to_official",
+]

@@ -1,0 +1,170 @@
+"""`unpaired export`: a model, or a run with its discriminators, as files that the official test script loads."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+from torch import Tensor
+
+from unpaired.config import from_dict
+from unpaired.errors import CheckpointError, ConfigError, ModelError, OutputError
+from unpaired.networks import Discriminator, ResNetGenerator
+from unpaired.official.importing import official_name
+from unpaired.official.layout import to_official
+from unpaired.official.options import options_text
+from unpaired.storage import shown, storage_error, write_bytes
+from unpaired.training.checkpoint import list_checkpoints, load_checkpoint
+from unpaired.training.run_folder import RunFolder
+from unpaired.translate.model_folder import DirectionInfo, ModelInfo, read_model
+
+_KNOWN = ("resnet_9blocks", "resnet_6blocks", "unet_128", "unet_256")
+_GENERATORS = {"AtoB": "G_A", "BtoA": "G_B"}
+_DISCRIMINATORS = {"B": "D_A", "A": "D_B"}
+"""The official code names a discriminator after the generator it trains: D_A judges B."""
+
+
+@dataclass(frozen=True)
+class Exported:
+    """The files that were written, and the official command that uses them."""
+
+    files: tuple[Path, ...]
+    command: str
+
+
+def export_official(path: Path, out: Path) -> Exported:
+    """Write the generators of a run or model folder, and a run's newest discriminators, as official files into `out`.
+
+    Two generators become latest_net_G_A.pth and latest_net_G_B.pth, a single one latest_net_G.pth; train_opt.txt holds
+    the options that describe them. Raises ModelError where the official code has no such network, OutputError where a
+    file exists already, StorageError.
+    """
+    info, networks = read_model(path)
+    pair = len(networks) == 2
+    for entry in info.directions.values():
+        _check_known(entry, path)
+    states = {
+        _GENERATORS[name] if pair else "G": to_official(info.directions[name].generator, network.state_dict())
+        for name, network in networks.items()
+    }
+    options = _options(info, out)
+    for domain, (config, state) in _discriminators(path).items():
+        states[_DISCRIMINATORS[domain] if pair else "D"] = to_official(config, state)
+        options |= _judge_options(config)
+    contents = {f"latest_net_{name}.pth": _saved(state) for name, state in states.items()}
+    contents["train_opt.txt"] = options_text(options).encode()
+    return Exported(_write_all(out, contents), _command(info, options, out))
+
+
+def _check_known(entry: DirectionInfo, path: Path) -> None:
+    """Raise ModelError unless the official code can build the generator by its flags."""
+    config = entry.generator
+    if getattr(config, "kind", "") not in ("resnet", "unet"):
+        return  # to_official says what is amiss
+    if official_name(config) not in _KNOWN:  # type: ignore[arg-type]
+        raise ModelError(
+            f"The official code has no generator like that of {shown(path)} ({official_name(config)}); "  # type: ignore[arg-type]
+            f"it knows {', '.join(_KNOWN)}."
+        )
+    if isinstance(config, ResNetGenerator) and config.num_downs != 2:
+        raise ModelError(
+            f"The official ResNet generator halves its images twice, that of {shown(path)} {config.num_downs} times "
+            "(num_downs); it cannot be loaded there."
+        )
+
+
+def _discriminators(path: Path) -> dict[str, tuple[Any, dict[str, Tensor]]]:
+    """Return the discriminators in a run's newest whole checkpoint by the domain they judge; none for a model folder."""
+    run = RunFolder(path)
+    if not run.config.exists():
+        return {}
+    try:
+        settings = yaml.safe_load(run.config.read_text(encoding="utf-8"))
+        config = from_dict(Discriminator, settings["discriminator"], "discriminator")
+    except (OSError, KeyError, TypeError, yaml.YAMLError, ConfigError) as error:
+        raise ModelError(f"{shown(run.config)} does not describe a run ({shown(error)}).") from None
+    for checkpoint in list_checkpoints(run.checkpoints):
+        try:
+            weights = load_checkpoint(checkpoint).parts["weights"]
+        except CheckpointError:
+            continue  # an older one will do; the run itself sets this one aside when it goes on
+        found: dict[str, tuple[Any, dict[str, Tensor]]] = {}
+        for key, tensor in weights.items():
+            kind, _, rest = key.partition(".")
+            domain, _, name = rest.partition(".")
+            if kind == "discriminators" and domain in _DISCRIMINATORS:
+                found.setdefault(domain, (config, {}))[1][name] = tensor
+        return found
+    return {}
+
+
+def _options(info: ModelInfo, out: Path) -> dict[str, object]:
+    """Return the official options that describe the generators; these are what a test needs repeated."""
+    pair = len(info.directions) == 2
+    direction = "AtoB" if "AtoB" in info.directions else "BtoA"
+    entry = info.directions[direction]
+    config: Any = entry.generator
+    unet = config.kind == "unet"
+    options: dict[str, object] = {
+        "name": out.absolute().name,
+        "model": "cycle_gan" if pair else "pix2pix" if info.training.objective == "pix2pix" else "test",
+        "direction": direction,
+        "netG": official_name(config),
+        "ngf": config.base_channels,
+        "norm": config.norm,
+        "no_dropout": not config.dropout,
+        "input_nc": entry.in_channels,
+        "output_nc": entry.out_channels,
+        "preprocess": "resize_and_crop" if unet else "none",
+    }
+    sizes = {"load_size": info.training.load_size, "crop_size": info.training.crop_size}
+    return options | {key: value for key, value in sizes.items() if value is not None}
+
+
+def _judge_options(config: Any) -> dict[str, object]:
+    if config.kind == "pixelgan":
+        return {"netD": "pixel", "ndf": config.base_channels}
+    return {"netD": "n_layers", "n_layers_D": config.num_layers, "ndf": config.base_channels}
+
+
+def _command(info: ModelInfo, options: Mapping[str, object], out: Path) -> str:
+    """Return the line that runs the official test script on the exported files."""
+    # --model cycle_gan loads both generators, and always builds them without dropout.
+    both = options["model"] == "cycle_gan" and options["no_dropout"]
+    words = ["python test.py", f"--dataroot {'DATA' if both else 'FOLDER_OF_IMAGES'}", f"--name {options['name']}"]
+    words += [f"--checkpoints_dir {out.absolute().parent}", f"--model {'cycle_gan' if both else 'test'}"]
+    if len(info.directions) == 2 and not both:
+        words.append("--model_suffix _A")
+    for key in ("netG", "ngf", "norm", "input_nc", "output_nc", "preprocess"):
+        words.append(f"--{key} {options[key]}")
+    if options["no_dropout"] and not both:
+        words.append("--no_dropout")
+    if options["norm"] == "batch" or not options["no_dropout"]:
+        words.append("--eval")
+    return " ".join(words)
+
+
+def _saved(state: Mapping[str, Tensor]) -> bytes:
+    """Return a state dict as torch.save writes it, which is what the official code reads (docs/decisions/006)."""
+    buffer = io.BytesIO()
+    torch.save({key: tensor.detach().cpu().clone() for key, tensor in state.items()}, buffer)
+    return buffer.getvalue()
+
+
+def _write_all(out: Path, contents: Mapping[str, bytes]) -> tuple[Path, ...]:
+    files = tuple(out / name for name in contents)
+    there = next((file for file in files if file.exists()), None)
+    if there is not None:
+        raise OutputError(f"{shown(there)} exists already; give another --out, or remove it first.")
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise storage_error(error, out) from None
+    for file, content in zip(files, contents.values(), strict=True):
+        write_bytes(file, content, sync=True)
+    return files

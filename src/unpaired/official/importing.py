@@ -1,0 +1,185 @@
+"""`unpaired import`: files of the official code become a model folder, the architecture read off their keys and shapes.
+
+In the official code G_A translates what it calls A into B and G_B the other way; a file of one generator is called G.
+With --direction BtoA it exchanges the two domains of the data, so its A is the data's B.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from torch import Tensor
+
+from unpaired.errors import ModelError, OutputError
+from unpaired.networks import PatchGAN, PixelGAN, ResNetGenerator, UNetGenerator
+from unpaired.official.layout import Network, describe, from_official, recognise
+from unpaired.official.options import FILES, Options, read_options
+from unpaired.official.reading import modernised, read_state
+from unpaired.storage import shown
+from unpaired.translate.model_folder import DirectionInfo, ModelInfo, TrainingInfo, write_model
+
+_NAMED = re.compile(r"(?P<epoch>latest|\d+|iter_\d+)_net_(?P<network>G|G_A|G_B)\.pth$")
+_BACK = {"AtoB": "BtoA", "BtoA": "AtoB"}
+
+
+@dataclass(frozen=True)
+class Imported:
+    """A model folder that was made, and in sentences what was found and what was chosen."""
+
+    folder: Path
+    info: ModelInfo
+    notes: tuple[str, ...]
+
+
+def import_official(path: Path, out: Path) -> Imported:
+    """Make the model folder `out` of a file of the official code, or of the newest generators in a folder of them.
+
+    G_A and G_B of one epoch come in together, whichever is named. Raises ModelError that names the file and the first
+    thing that does not fit, OutputError where `out` exists, StorageError.
+    """
+    if out.exists() and not (out.is_dir() and not any(out.iterdir())):
+        raise OutputError(f"{shown(out)} exists already; give another --out, or remove it first.")
+    files = find_files(path)
+    options = read_options(next(iter(files.values())).parent)
+    notes = [_about_options(options)]
+    networks: dict[str, Network] = {}
+    states: dict[str, dict[str, Tensor]] = {}
+    for name, file in files.items():
+        direction = _direction(name, options)
+        networks[direction], states[direction], said = _read_generator(file, options)
+        notes += [f"{shown(file.name)} is {direction}: {describe(networks[direction])}.", *said]
+    _check_pair(networks, path)
+    info = ModelInfo(
+        directions={name: DirectionInfo(
+            generator=found.config, in_channels=found.in_channels, out_channels=found.out_channels
+        ) for name, found in sorted(networks.items())},
+        domains=_domains(files, options),
+        training=_training(files, options),
+    )  # fmt: skip
+    generators = {}
+    for name, entry in info.directions.items():
+        generators[name] = entry.generator.build(entry.in_channels, entry.out_channels)
+        generators[name].load_state_dict(from_official(entry.generator, states[name]), assign=True)
+    write_model(out, info, generators)
+    return Imported(out, info, tuple(notes))
+
+
+def find_files(path: Path) -> dict[str, Path]:
+    """Return the generator files that `path` means by their official names, {"G": ...} or {"G_A": ..., "G_B": ...}.
+
+    In a folder the epoch "latest" is taken, otherwise the highest. Raises ModelError where there is none.
+    """
+    if path.is_dir():
+        return _newest(path)
+    if not path.exists():
+        raise ModelError(f"There is no file or folder {shown(path)}; check the name.")
+    named = _NAMED.match(path.name)
+    if not named or named["network"] == "G":
+        return {"G": path}
+    return _of_epoch(path.parent, named["epoch"])
+
+
+def _newest(folder: Path) -> dict[str, Path]:
+    epochs = {match["epoch"] for file in folder.iterdir() if (match := _NAMED.match(file.name))}
+    if epochs:
+        return _of_epoch(folder, max(epochs, key=_rank))
+    others = sorted(folder.glob("*.pth"))
+    if len(others) == 1:
+        return {"G": others[0]}
+    held = ", ".join(shown(file.name) for file in others[:6]) or "no .pth file"
+    raise ModelError(
+        f"{shown(folder)} holds no latest_net_G_A.pth, latest_net_G.pth or the like ({held}); give the file itself, or "
+        "the folder checkpoints/NAME of the official code."
+    )
+
+
+def _rank(epoch: str) -> tuple[bool, bool, int]:
+    """Order epochs: iterations, then epochs, each by number, then the latest."""
+    return (
+        epoch == "latest",
+        not epoch.startswith("iter_"),
+        int(epoch.removeprefix("iter_")) if epoch != "latest" else 0,
+    )
+
+
+def _of_epoch(folder: Path, epoch: str) -> dict[str, Path]:
+    found = {name: folder / f"{epoch}_net_{name}.pth" for name in ("G_A", "G_B", "G")}
+    found = {name: file for name, file in found.items() if file.is_file()}
+    if "G" in found and len(found) > 1:
+        raise ModelError(f"{shown(folder)} holds {epoch}_net_G.pth beside G_A or G_B; give the file that you mean.")
+    return found
+
+
+def _read_generator(file: Path, options: Options) -> tuple[Network, dict[str, Tensor], list[str]]:
+    """Return the network in a file, its weights with official names, and notes about both."""
+    state, notes = modernised(read_state(file))
+    found = recognise(state, shown(file))
+    if isinstance(found.config, (PatchGAN, PixelGAN)):
+        raise ModelError(
+            f"{shown(file)} is a discriminator ({found.config.kind}, {found.in_channels} channels), which only training "
+            "needs; give the generator, latest_net_G_A.pth or latest_net_G.pth."
+        )
+    said = options.values.get("netG", "")
+    if said and said != official_name(found.config):
+        notes.append(f"{options.file} says netG {said}; the weights are believed.")
+    if isinstance(found.config, UNetGenerator):
+        # Dropout leaves no trace in a file; pix2pix has it on unless --no_dropout was given.
+        without = options.flag("no_dropout")
+        found = replace(found, config=replace(found.config, dropout=not without))
+        why = f"{options.file} says so" if without is not None else "as pix2pix has it; nothing says otherwise"
+        notes.append(f"Dropout was {'off' if without else 'on'} in training ({why}).")
+    if found.config.norm == "batch" or found.config.dropout:
+        notes.append(
+            "Translated as test.py --eval does: batch norm by its statistics of training, dropout off; without --eval "
+            "that script normalises by the test image and leaves dropout on."
+        )
+    return found, state, notes
+
+
+def official_name(config: ResNetGenerator | UNetGenerator) -> str:
+    """Return what --netG calls a generator, e.g. "resnet_9blocks"; the official code knows 6, 9, 128 and 256."""
+    return f"resnet_{config.num_blocks}blocks" if isinstance(config, ResNetGenerator) else f"unet_{config.multiple}"
+
+
+def _direction(name: str, options: Options) -> str:
+    forward = options.choice("direction", "AtoB", "BtoA") or "AtoB"
+    return _BACK[forward] if name == "G_B" else forward
+
+
+def _check_pair(networks: Mapping[str, Network], path: Path) -> None:
+    channels = {name: (found.in_channels, found.out_channels) for name, found in networks.items()}
+    if len(channels) == 2 and channels["AtoB"] != channels["BtoA"][::-1]:
+        raise ModelError(
+            f"{shown(path)} holds generators that do not belong together: {channels['AtoB']} and {channels['BtoA']} "
+            "channels in and out; give one of the files in a folder of its own."
+        )
+
+
+def _about_options(options: Options) -> str:
+    if not options.file:
+        return f"No {FILES[0]} beside it: the direction of a single generator is taken to be AtoB."
+    return f"{options.file} beside it was read: direction {_direction('G', options)}."
+
+
+def _domains(files: Mapping[str, Path], options: Options) -> dict[str, str]:
+    """Return the domains' names, read off the data's or the weights' name where that is like horse2zebra."""
+    file = next(iter(files.values()))
+    weights = file.stem if not _NAMED.match(file.name) else file.absolute().parent.name
+    for name in (re.split(r"[/\\]", options.values.get("dataroot", "").rstrip("/\\"))[-1], weights):
+        if match := re.fullmatch(r"([A-Za-z]+)2([A-Za-z]+)(?:_.*)?", name):
+            return {"A": match[1], "B": match[2]}
+    return {"A": "A", "B": "B"}
+
+
+def _training(files: Mapping[str, Path], options: Options) -> TrainingInfo:
+    method = {"cycle_gan": "cyclegan", "pix2pix": "pix2pix"}.get(options.values.get("model", ""), "")
+    return TrainingInfo(
+        step=None,
+        seed=None,
+        load_size=options.number("load_size"),
+        crop_size=options.number("crop_size"),
+        objective=method or ("cyclegan" if "G_A" in files or "G_B" in files else "an unrecorded method"),
+    )
