@@ -143,7 +143,7 @@ def test_the_penalty_and_its_gradients_are_those_of_finite_differences(config: D
     for parameter in critic.parameters():
         parameter.data *= 10
     size = config.min_size
-    real, fake, alpha = seeded(2, 1, size, size), seeded(2, 1, size, size, seed=1), torch.rand(2, 1, 1, 1).double()
+    real, fake, alpha = seeded(2, 1, size, size), seeded(2, 1, size, size, seed=1), seeded(2, 1, 1, 1, seed=2).sigmoid()
     mixed = alpha * real + (1 - alpha) * fake
 
     def slope(image: Tensor, direction: Tensor, channel: int) -> Tensor:
@@ -180,7 +180,7 @@ def test_a_flat_critic_has_the_whole_penalty_and_finite_gradients() -> None:
     critic = nn.Conv2d(1, 1, 4).double()
     nn.init.zeros_(critic.weight)
     real, fake = seeded(2, 1, 4, 4), seeded(2, 1, 4, 4, seed=1)
-    penalty = gradient_penalty(critic, real, fake, torch.rand(2, 1, 1, 1).double())
+    penalty = gradient_penalty(critic, real, fake, seeded(2, 1, 1, 1, seed=2).sigmoid())
     assert penalty.item() == 1
     penalty.backward()
     assert critic.weight.grad is not None
@@ -189,7 +189,7 @@ def test_a_flat_critic_has_the_whole_penalty_and_finite_gradients() -> None:
 
 def test_the_penalty_reaches_the_critic_and_not_the_generator() -> None:
     critic, made = PatchGAN(num_layers=1, base_channels=2).build(1).double(), seeded(1, 1, 8, 8).requires_grad_()
-    gradient_penalty(critic, seeded(1, 1, 8, 8), made * 2, torch.rand(1, 1, 1, 1).double()).backward()
+    gradient_penalty(critic, seeded(1, 1, 8, 8), made * 2, seeded(1, 1, 1, 1, seed=2).sigmoid()).backward()
     assert made.grad is None
     assert all(p.grad is not None and p.grad.any() for n, p in critic.named_parameters() if n == "layers.0.weight")
 
@@ -234,8 +234,8 @@ def test_every_translator_takes_a_step_on_any_channels(config: Generator, channe
 def test_every_discriminator_takes_a_step_with_every_loss(
     config: Discriminator, channels: int, kind: AdversarialLoss
 ) -> None:
-    noise = DCGANGenerator(size=32, base_channels=4, noise_channels=5)
-    generator = initialised(noise.build(noise.noise_channels, channels), 0, "AtoB")
+    noise = DCGANGenerator(size=32, base_channels=4)
+    generator = initialised(noise.build(5, channels), 0, "AtoB")
     judge = initialised(config.build(channels), 0, "discriminator B")
     losses = step(generator, judge, kind, seeded(2, 5, 1, 1).float(), seeded(2, channels, 32, 32).float())
     assert np.isfinite(losses).all()
@@ -256,7 +256,7 @@ def test_every_pair_survives_a_configuration_file(config: Generator, judge: Disc
 def test_a_kind_on_the_command_line_makes_the_part_another_one() -> None:
     made = override(Config(), {"generator.kind": "unet", "generator.num-downs": "7", "discriminator.kind": "imagegan"})
     assert (made.generator, made.discriminator) == (UNetGenerator(num_downs=7), ImageGAN())
-    with pytest.raises(ConfigError, match="did you mean unet"):
+    with pytest.raises(ConfigError, match="choose from: resnet, unet, dcgan"):
         override(Config(), {"generator.kind": "unett"})
 
 

@@ -116,7 +116,7 @@ def test_a_class_beside_the_noise_and_beside_the_image_counts() -> None:
 @pytest.mark.parametrize(
     ("union", "config"),
     [
-        (Generator, DCGANGenerator(size=128, base_channels=5, noise_channels=7, norm="instance")),
+        (Generator, DCGANGenerator(size=128, base_channels=5, norm="instance")),
         (Discriminator, DCGANDiscriminator(size=32, base_channels=5, norm="none")),
     ],
 )
@@ -137,7 +137,6 @@ def test_noise_is_one_pixel_and_images_are_of_the_size() -> None:
         lambda: DCGANGenerator(size=48),
         lambda: DCGANGenerator(size=16),
         lambda: DCGANGenerator(base_channels=0),
-        lambda: DCGANGenerator(noise_channels=0),
         lambda: DCGANDiscriminator(size=512),
         lambda: DCGANDiscriminator(base_channels=0),
     ],

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import sys
+import time
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -35,7 +36,7 @@ app = App(
     help_format="plaintext",
     result_action="return_value",
 )
-data_app = App(name="data", help="Draw data sets to try things on.")
+data_app = App(name="data", help="Draw data sets to try things on, or fetch published ones.")
 app.command(data_app)
 
 
@@ -243,6 +244,94 @@ def draw(
     say(f"Wrote {root}: {a} and {b}, {count} training scenes {'in pairs' if paired else 'each'}, {size} x {size}")
 
 
+@data_app.command
+def download(
+    name: Annotated[str, Parameter(name="NAME")],
+    /,
+    *,
+    out: Path | None = None,
+    paired: Annotated[bool, Parameter(negative=(), show_default=False)] = False,
+    url: str | None = None,
+) -> None:
+    """Fetch a published data set, ready to train on; the same command again continues an interrupted download.
+
+    Parameters
+    ----------
+    name
+        apple2orange, summer2winter_yosemite, horse2zebra, monet2photo, cezanne2photo, ukiyoe2photo, vangogh2photo,
+        maps, facades, iphone2dslr_flower or ae_photos; in pairs facades, maps, edges2shoes, edges2handbags or
+        night2day.
+    out
+        Folder for the data set (default: datasets/NAME).
+    paired
+        Fetch pix2pix's pairs where CycleGAN has a set of the same name: facades and maps.
+    url
+        A server with a copy, instead of the authors'; its paths are theirs.
+    """
+    from unpaired.data.download import PUBLISHED_AT, download
+
+    arrived = download(name, out=out, paired=paired, url=url or PUBLISHED_AT, listener=ByteLines(), say=say)
+    say(f"{arrived.path}: {arrived.num_bytes:,} bytes, SHA-256 {arrived.sha256}")
+
+
+@app.command(name="import")
+def import_(
+    path: Annotated[Path, Parameter(name="DIR_OR_PTH")],
+    /,
+    *,
+    out: Path,
+) -> None:
+    """Make a model folder of files of the official CycleGAN and pix2pix code; no flag says what network they hold.
+
+    Parameters
+    ----------
+    path
+        A .pth file, or a folder of them such as checkpoints/NAME; its latest generators are taken.
+    out
+        The model folder to make.
+    """
+    from unpaired.official import import_official
+
+    made = import_official(path, out)
+    for note in made.notes:
+        say(note)
+    directions = " and ".join(made.info.directions)
+    say(f"Model: {made.folder}   ({directions})")
+    first = next(iter(made.info.directions))
+    say(
+        f"Translate with it: unpaired translate {made.folder} IMAGE...{'' if first == 'AtoB' else f' --direction {first}'}"
+    )
+
+
+@app.command
+def export(
+    model: Annotated[Path, Parameter(name="MODEL")],
+    /,
+    *,
+    out: Path,
+    format: Literal["official"] = "official",
+) -> None:
+    """Write a model in another form: official is the .pth files that the official CycleGAN and pix2pix code loads.
+
+    Parameters
+    ----------
+    model
+        A run folder (its discriminators are written too), or a model folder.
+    out
+        Folder for the files, such as checkpoints/NAME of the official code.
+    format
+        official.
+    """
+    from unpaired.official import export_official
+
+    made = export_official(model, out)
+    for file in made.files:
+        print(shown(file))
+    for note in made.notes:
+        say(note)
+    say(f"Test with the official code: {made.command}")
+
+
 @app.command
 def info(
     run: Annotated[Path, Parameter(name="RUN")],
@@ -385,6 +474,26 @@ class ProgressLines:
             clear = "\r\x1b[K"
             line = clear + (line if keep else line[: console().width - 1])
         print(line, end="\n" if keep else "", flush=True)
+
+
+class ByteLines:
+    """Prints how much has arrived: on a terminal one line that keeps changing, in a log file a line every ten seconds."""
+
+    def __init__(self) -> None:
+        self._terminal = sys.stdout.isatty()
+        self._printed = 0.0
+
+    def __call__(self, received: int, total: int) -> None:
+        """Print the bytes received of all (0: unknown), if it is time to."""
+        now, last = time.monotonic(), received == total
+        if not last and now - self._printed < (0.2 if self._terminal else 10.0):
+            return
+        self._printed = now
+        share = f" of {total / 1e6:.1f} MB  {received / total:.0%}" if total else " MB"
+        line = f"{received / 1e6:.1f}{share}"
+        print(
+            f"\r\x1b[K{line}" if self._terminal else line, end="" if self._terminal and not last else "\n", flush=True
+        )
 
 
 def print_demo(result: DemoResult, out: Path) -> None:

@@ -26,7 +26,7 @@ from unpaired.training.recorder import RunRecorder
 from unpaired.training.run_folder import RunFolder
 from unpaired.training.schedule import Schedule
 from unpaired.training.state import TrainingState
-from unpaired.translate.model_folder import DirectionInfo, ModelInfo, TrainingInfo, write_model
+from unpaired.translate.model_folder import DirectionInfo, GeneratorMode, ModelInfo, TrainingInfo, write_model
 
 
 @dataclass(frozen=True)
@@ -111,7 +111,8 @@ def _carry_out(
     facts = {"config": to_yaml(config), "data": domains.facts(), "machine": made_with(device)}
 
     def publish(generators: dict[Direction, nn.Module], step: int) -> None:
-        publish_model(folder.model, config, domains.names, generators, step)
+        mode: GeneratorMode = "training" if state.objective.uses_training_mode else "evaluation"
+        publish_model(folder.model, config, domains.names, generators, step, mode)
 
     recorder = RunRecorder(
         folder,
@@ -135,14 +136,19 @@ def build_objective(config: Config) -> Any:
 
 
 def publish_model(
-    folder: Path, config: Config, names: dict[str, str], generators: dict[Direction, nn.Module], step: int
+    folder: Path,
+    config: Config,
+    names: dict[str, str],
+    generators: dict[Direction, nn.Module],
+    step: int,
+    mode: GeneratorMode,
 ) -> None:
     """Write the model folder: the generators of `config` as they are after `step`, and what they were trained for."""
     channels = {"AtoB": (config.data.channels_a, config.data.channels_b)}
     channels["BtoA"] = channels["AtoB"][::-1]
     directions = {
         str(name): DirectionInfo(
-            generator=config.generator, in_channels=channels[name][0], out_channels=channels[name][1]
+            generator=config.generator, in_channels=channels[name][0], out_channels=channels[name][1], mode=mode
         )
         for name in generators
     }

@@ -17,6 +17,7 @@ import zlib
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import IO, Any, BinaryIO
 
@@ -34,20 +35,31 @@ MAX_ENTRIES = 10**6
 
 _CHUNK = 2**20
 _ZIP_RECORD = 46  # bytes of a zip's directory for an entry, without its name
-_DAMAGE = (zipfile.BadZipFile, tarfile.TarError, zlib.error, gzip.BadGzipFile, EOFError, struct.error, ValueError)
+_DEEPEST = 64  # folders in folders
+_DAMAGE = (
+    zipfile.BadZipFile,
+    tarfile.TarError,
+    gzip.BadGzipFile,
+    zlib.error,
+    struct.error,
+    EOFError,
+    ValueError,
+    OverflowError,
+    RuntimeError,  # what the readers do not know, and what would have them call themselves for ever
+)
 
 
 @dataclass(frozen=True)
 class _Entry:
-    """One file of an archive: its path below the folder, bytes when unpacked, and how to open it."""
+    """One file of an archive: its path below the folder, bytes when unpacked, how to open it (None for a folder)."""
 
     path: tuple[str, ...]
-    size: int
-    open: Callable[[], IO[bytes] | None]
+    size: int = 0
+    open: Callable[[], IO[bytes] | None] | None = None
 
 
 def unpack(archive: Path, folder: Path) -> None:
-    """Unpack a .zip, or a .tar.gz by any other name, into `folder`, which is there and empty.
+    """Unpack a zip or tar.gz, whatever it is called, into `folder`, which is there and empty.
 
     Raises DataError, with nothing written, for an archive that is refused; DataError for one that turns out to be
     damaged, OutputError or StorageError where the disk refuses, and then `folder` may hold a part.
@@ -56,7 +68,9 @@ def unpack(archive: Path, folder: Path) -> None:
         entries = _checked(archive, listed)
         total = sum(entry.size for entry in entries)
         if total > shutil.disk_usage(folder).free:
-            raise StorageError(f"Unpacking {shown(archive)} needs {total:,} bytes at {shown(folder.parent)}; free some.")
+            raise StorageError(
+                f"Unpacking {shown(archive)} needs {total:,} bytes at {shown(folder.parent)}; free some."
+            )
         for entry in entries:
             _write(folder.joinpath(*entry.path), entry)
 
@@ -65,8 +79,12 @@ def unpack(archive: Path, folder: Path) -> None:
 def _opened(archive: Path) -> Iterator[Iterable[_Entry]]:
     """Open an archive as its entries, which are found while they are asked for."""
     name, budget = shown(archive), min(MAX_RATIO * archive.stat().st_size, MAX_BYTES)
+    with archive.open("rb") as file:
+        begin = file.read(2)
+    if begin not in (b"PK", b"\x1f\x8b"):
+        raise DataError(f"{name} is no zip or tar.gz; look at what the server sent.")
     try:
-        if archive.suffix == ".zip":
+        if begin == b"PK":
             _refuse_long_directory(archive)
             with zipfile.ZipFile(archive) as packed:
                 yield _zip_entries(name, packed)
@@ -87,28 +105,36 @@ def _checked(archive: Path, entries: Iterable[_Entry]) -> list[_Entry]:
     files: set[tuple[str, ...]] = set()
     folders: set[tuple[str, ...]] = set()
     total = 0
-    for entry in entries:
+    for number, entry in enumerate(entries):
         total += entry.size
-        if len(found) >= MAX_ENTRIES:
-            raise DataError(f"The archive {name} holds more than {MAX_ENTRIES:,} entries, so it is refused.")
+        if number >= MAX_ENTRIES:
+            raise _crowd(name)
         if total > budget:
             raise _bomb(name)
         # Some file systems take names for one that differ in case or in the way of writing accents.
         key = tuple(unicodedata.normalize("NFC", part).casefold() for part in entry.path)
         above = {key[:depth] for depth in range(1, len(key))}
-        if key in files or key in folders or above & files:
+        taken = key in files or bool(above & files) or (entry.open is not None and key in folders)
+        if taken:
             raise DataError(f"The archive {name} holds {shown('/'.join(entry.path))} twice, so it is refused.")
-        files.add(key)
         folders |= above
-        found.append(entry)
+        if entry.open is None:
+            folders.add(key)
+        else:
+            files.add(key)
+            found.append(entry)
     return found
 
 
 def _path(name: str, entry: str) -> tuple[str, ...]:
     """Return the parts of an entry's name; raises DataError for one that is no plain path below the folder."""
     parts = tuple(part for part in entry.split("/") if part not in ("", "."))
-    if entry.startswith("/") or ".." in parts or any(c in "\\:" or not c.isprintable() for c in entry):
-        raise DataError(f"The archive {name} has an entry that leaves its folder ({shown(entry)}), so it is refused.")
+    odd = entry.startswith("/") or ".." in parts or any(c in "\\:" or not c.isprintable() for c in entry)
+    if odd or len(parts) > _DEEPEST:
+        raise DataError(
+            f"The archive {name} has an entry that leaves its folder or is no plain path ({shown(entry[:100])}), so it is "
+            "refused."
+        )
     return parts
 
 
@@ -120,8 +146,7 @@ def _zip_entries(name: str, packed: zipfile.ZipFile) -> Iterator[_Entry]:
             raise _special(name, info.filename)
         if info.flag_bits & 1 or info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
             raise DataError(f"The archive {name} is encrypted or packed in a rare way, so it is refused.")
-        if not info.is_dir() and path:
-            yield _Entry(path, info.file_size, lambda info=info: packed.open(info))  # type: ignore[misc]
+        yield _Entry(path) if info.is_dir() else _Entry(path, info.file_size, partial(packed.open, info))
 
 
 def _tar_entries(name: str, tar: tarfile.TarFile) -> Iterator[_Entry]:
@@ -129,8 +154,7 @@ def _tar_entries(name: str, tar: tarfile.TarFile) -> Iterator[_Entry]:
         path = _path(name, info.name)
         if not (info.isreg() or info.isdir()) or info.issparse():
             raise _special(name, info.name)
-        if info.isreg() and path:
-            yield _Entry(path, info.size, lambda info=info: tar.extractfile(info))  # type: ignore[misc]
+        yield _Entry(path) if info.isdir() else _Entry(path, info.size, partial(tar.extractfile, info))
 
 
 def _refuse_long_directory(archive: Path) -> None:
@@ -145,7 +169,7 @@ def _refuse_long_directory(archive: Path) -> None:
     if wide >= 0 and len(tail) >= wide + 56:
         length = max(length if length != 2**32 - 1 else 0, struct.unpack("<Q", tail[wide + 40 : wide + 48])[0])
     if length > MAX_ENTRIES * _ZIP_RECORD:
-        raise DataError(f"The archive {shown(archive)} holds more than {MAX_ENTRIES:,} entries, so it is refused.")
+        raise _crowd(shown(archive))
 
 
 class _Bounded:
@@ -173,6 +197,7 @@ class _Bounded:
 
 def _write(path: Path, entry: _Entry) -> None:
     """Write one entry as a new file, no longer than it was said to be."""
+    assert entry.open is not None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with path.open("xb") as file:
@@ -180,12 +205,14 @@ def _write(path: Path, entry: _Entry) -> None:
             assert source is not None
             with source:
                 shutil.copyfileobj(source, file, _CHUNK)
-    except tarfile.TarError:
+    except gzip.BadGzipFile:  # an OSError that is none of the disk's
         raise
     except OSError as error:
-        if isinstance(error, gzip.BadGzipFile):
-            raise
         raise storage_error(error, path) from None
+
+
+def _crowd(name: str) -> DataError:
+    return DataError(f"The archive {name} holds more than {MAX_ENTRIES:,} entries, so it is refused.")
 
 
 def _bomb(name: str) -> DataError:

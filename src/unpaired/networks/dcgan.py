@@ -21,19 +21,17 @@ class DCGANGenerator:
     """Settings of the generator: noise n c 1 1 in, images n c size size out.
 
     size: side of the images. base_channels: width of the last hidden layer (the authors' ngf: 128 in the paper's
-    figure 1, 64 in their code); it doubles a layer towards the noise, up to 8 times. noise_channels: length of the
-    noise vector, for whoever draws it; the network's `in_channels` are these and one more for each class.
+    figure 1, 64 in their code); it doubles a layer towards the noise, up to 8 times. norm: batch is published. How
+    long the noise is and how many classes there are is a matter of the data: `in_channels` is the sum.
     """
 
     kind: ClassVar[str] = "dcgan"
     size: int = 64
     base_channels: int = 64
-    noise_channels: int = 100
     norm: NormKind = "batch"
 
     def __post_init__(self) -> None:
         _check("generator", self.size, self.base_channels)
-        require(self.noise_channels >= 1, f"generator.noise_channels must be at least 1, not {self.noise_channels}.")
 
     @property
     def multiple(self) -> int:

@@ -131,7 +131,7 @@ def receptive_field(num_layers: int) -> int:
     Two 4 x 4 layers with stride 1 see 7 pixels of what they are given, and each layer with stride 2 in front of
     them makes s pixels 2 s + 2.
     """
-    return 9 * 2**num_layers - 2
+    return int(9 * 2**num_layers - 2)
 
 
 def _patch_layers(base_channels: int, num_layers: int, norm: NormKind, in_channels: int) -> nn.Sequential:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +15,7 @@ from torch import Tensor
 
 from unpaired.config import from_dict
 from unpaired.errors import CheckpointError, ConfigError, ModelError, OutputError
-from unpaired.networks import Discriminator, ResNetGenerator
+from unpaired.networks import Discriminator, ResNetGenerator, UNetGenerator
 from unpaired.official.importing import official_name
 from unpaired.official.layout import to_official
 from unpaired.official.options import options_text
@@ -31,10 +32,11 @@ _DISCRIMINATORS = {"B": "D_A", "A": "D_B"}
 
 @dataclass(frozen=True)
 class Exported:
-    """The files that were written, and the official command that uses them."""
+    """The files that were written, the official command that uses them, and sentences about what was left out."""
 
     files: tuple[Path, ...]
     command: str
+    notes: tuple[str, ...]
 
 
 def export_official(path: Path, out: Path) -> Exported:
@@ -52,34 +54,39 @@ def export_official(path: Path, out: Path) -> Exported:
         _GENERATORS[name] if pair else "G": to_official(info.directions[name].generator, network.state_dict())
         for name, network in networks.items()
     }
-    options = _options(info, out)
+    options, notes = _options(info, out), []
     for domain, (config, state) in _discriminators(path).items():
-        states[_DISCRIMINATORS[domain] if pair else "D"] = to_official(config, state)
-        options |= _judge_options(config)
+        try:
+            states[_DISCRIMINATORS[domain] if pair else "D"] = to_official(config, state)
+            options |= _judge_options(config)
+        except ModelError as error:  # a test does without it
+            notes.append(f"The discriminator of domain {domain} was left out: {error}")
     contents = {f"latest_net_{name}.pth": _saved(state) for name, state in states.items()}
     contents["train_opt.txt"] = options_text(options).encode()
-    return Exported(_write_all(out, contents), _command(info, options, out))
+    return Exported(_write_all(out, contents), _command(info, options, out), tuple(notes))
 
 
 def _check_known(entry: DirectionInfo, path: Path) -> None:
-    """Raise ModelError unless the official code can build the generator by its flags."""
+    """Raise ModelError unless the flags of the official code can describe the generator."""
     config = entry.generator
-    if getattr(config, "kind", "") not in ("resnet", "unet"):
-        return  # to_official says what is amiss
-    if official_name(config) not in _KNOWN:  # type: ignore[arg-type]
+    if not isinstance(config, (ResNetGenerator, UNetGenerator)):
+        raise ModelError(f"The official code has no generator like the {config.kind} of {shown(path)}.")
+    if official_name(config) not in _KNOWN:
         raise ModelError(
-            f"The official code has no generator like that of {shown(path)} ({official_name(config)}); "  # type: ignore[arg-type]
-            f"it knows {', '.join(_KNOWN)}."
+            f"The official code has no {official_name(config)} like that of {shown(path)}; it knows {', '.join(_KNOWN)}."
         )
     if isinstance(config, ResNetGenerator) and config.num_downs != 2:
         raise ModelError(
-            f"The official ResNet generator halves its images twice, that of {shown(path)} {config.num_downs} times "
-            "(num_downs); it cannot be loaded there."
+            f"The official ResNet generator halves its images twice (num_downs 2), that of {shown(path)} "
+            f"{config.num_downs} times; it cannot be loaded there."
         )
 
 
 def _discriminators(path: Path) -> dict[str, tuple[Any, dict[str, Tensor]]]:
-    """Return the discriminators in a run's newest whole checkpoint by the domain they judge; none for a model folder."""
+    """Return the discriminators in a run's newest whole checkpoint by the domain they judge; none of a model folder.
+
+    Each is its configuration and its weights.
+    """
     run = RunFolder(path)
     if not run.config.exists():
         return {}
@@ -136,15 +143,21 @@ def _command(info: ModelInfo, options: Mapping[str, object], out: Path) -> str:
     """Return the line that runs the official test script on the exported files."""
     # --model cycle_gan loads both generators, and always builds them without dropout.
     both = options["model"] == "cycle_gan" and options["no_dropout"]
-    words = ["python test.py", f"--dataroot {'DATA' if both else 'FOLDER_OF_IMAGES'}", f"--name {options['name']}"]
-    words += [f"--checkpoints_dir {out.absolute().parent}", f"--model {'cycle_gan' if both else 'test'}"]
+    folder = out.absolute()
+    words = ["python test.py", f"--dataroot {'DATA' if both else 'FOLDER_OF_IMAGES'}"]
+    words += [f"--checkpoints_dir {shlex.quote(str(folder.parent))}", f"--name {shlex.quote(folder.name)}"]
+    words.append(f"--model {'cycle_gan' if both else 'test'}")
     if len(info.directions) == 2 and not both:
         words.append("--model_suffix _A")
     for key in ("netG", "ngf", "norm", "input_nc", "output_nc", "preprocess"):
         words.append(f"--{key} {options[key]}")
+    if options["preprocess"] != "none":  # a U-Net takes one size alone
+        words += [f"--{key} {str(options['netG']).removeprefix('unet_')}" for key in ("load_size", "crop_size")]
     if options["no_dropout"] and not both:
         words.append("--no_dropout")
-    if options["norm"] == "batch" or not options["no_dropout"]:
+    if any(entry.mode == "evaluation" for entry in info.directions.values()) and (
+        options["norm"] == "batch" or not options["no_dropout"]
+    ):
         words.append("--eval")
     return " ".join(words)
 

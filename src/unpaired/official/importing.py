@@ -11,7 +11,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from torch import Tensor
+import torch
+from torch import nn
 
 from unpaired.errors import ModelError, OutputError
 from unpaired.networks import PatchGAN, PixelGAN, ResNetGenerator, UNetGenerator
@@ -19,10 +20,16 @@ from unpaired.official.layout import Network, describe, from_official, recognise
 from unpaired.official.options import FILES, Options, read_options
 from unpaired.official.reading import modernised, read_state
 from unpaired.storage import shown
-from unpaired.translate.model_folder import DirectionInfo, ModelInfo, TrainingInfo, write_model
+from unpaired.translate.model_folder import DirectionInfo, GeneratorMode, ModelInfo, TrainingInfo, write_model
 
 _NAMED = re.compile(r"(?P<epoch>latest|\d+|iter_\d+)_net_(?P<network>G|G_A|G_B)\.pth$")
 _BACK = {"AtoB": "BtoA", "BtoA": "AtoB"}
+_MODES: dict[GeneratorMode, str] = {
+    "training": "Translated as test.py does by default, in training mode as pix2pix is: batch norm by the statistics of "
+    "the image at hand, dropout (where there is any) on.",
+    "evaluation": "Translated as test.py --eval does: batch norm by its statistics of training, dropout off; without "
+    "--eval that script stays in training mode.",
+}
 
 
 @dataclass(frozen=True)
@@ -46,23 +53,30 @@ def import_official(path: Path, out: Path) -> Imported:
     options = read_options(next(iter(files.values())).parent)
     notes = [_about_options(options)]
     networks: dict[str, Network] = {}
-    states: dict[str, dict[str, Tensor]] = {}
+    generators: dict[str, nn.Module] = {}
     for name, file in files.items():
         direction = _direction(name, options)
-        networks[direction], states[direction], said = _read_generator(file, options)
-        notes += [f"{shown(file.name)} is {direction}: {describe(networks[direction])}.", *said]
+        found, generators[direction], said = _read_generator(file, options)
+        networks[direction] = found
+        notes += [f"{shown(file.name)} is {direction}: {describe(found)}.", *said]
     _check_pair(networks, path)
-    info = ModelInfo(
-        directions={name: DirectionInfo(
-            generator=found.config, in_channels=found.in_channels, out_channels=found.out_channels
-        ) for name, found in sorted(networks.items())},
-        domains=_domains(files, options),
-        training=_training(files, options),
-    )  # fmt: skip
-    generators = {}
-    for name, entry in info.directions.items():
-        generators[name] = entry.generator.build(entry.in_channels, entry.out_channels)
-        generators[name].load_state_dict(from_official(entry.generator, states[name]), assign=True)
+    directions = {
+        name: DirectionInfo(
+            generator=net.config,
+            in_channels=net.in_channels,
+            out_channels=net.out_channels,
+            mode=_mode(net, options),
+        )
+        for name, net in sorted(networks.items())
+    }
+    training = TrainingInfo(
+        step=None,
+        seed=None,
+        load_size=options.number("load_size"),
+        crop_size=options.number("crop_size"),
+        objective=_method(networks, options),
+    )
+    info = ModelInfo(directions=directions, domains=_domains(files, options), training=training)
     write_model(out, info, generators)
     return Imported(out, info, tuple(notes))
 
@@ -113,14 +127,14 @@ def _of_epoch(folder: Path, epoch: str) -> dict[str, Path]:
     return found
 
 
-def _read_generator(file: Path, options: Options) -> tuple[Network, dict[str, Tensor], list[str]]:
-    """Return the network in a file, its weights with official names, and notes about both."""
+def _read_generator(file: Path, options: Options) -> tuple[Network, nn.Module, list[str]]:
+    """Return what a file holds: the network in words and in weights, and what there is to say about it."""
     state, notes = modernised(read_state(file))
     found = recognise(state, shown(file))
     if isinstance(found.config, (PatchGAN, PixelGAN)):
         raise ModelError(
-            f"{shown(file)} is a discriminator ({found.config.kind}, {found.in_channels} channels), which only training "
-            "needs; give the generator, latest_net_G_A.pth or latest_net_G.pth."
+            f"{shown(file)} is a discriminator ({found.config.kind}, {found.in_channels} channels), for training "
+            "alone; give the generator, latest_net_G_A.pth or latest_net_G.pth."
         )
     said = options.values.get("netG", "")
     if said and said != official_name(found.config):
@@ -132,11 +146,11 @@ def _read_generator(file: Path, options: Options) -> tuple[Network, dict[str, Te
         why = f"{options.file} says so" if without is not None else "as pix2pix has it; nothing says otherwise"
         notes.append(f"Dropout was {'off' if without else 'on'} in training ({why}).")
     if found.config.norm == "batch" or found.config.dropout:
-        notes.append(
-            "Translated as test.py --eval does: batch norm by its statistics of training, dropout off; without --eval "
-            "that script normalises by the test image and leaves dropout on."
-        )
-    return found, state, notes
+        notes.append(_MODES[_mode(found, options)])
+    with torch.device("meta"):
+        generator: nn.Module = found.config.build(found.in_channels, found.out_channels)
+    generator.load_state_dict(from_official(found.config, state), assign=True)
+    return found, generator, notes
 
 
 def official_name(config: ResNetGenerator | UNetGenerator) -> str:
@@ -174,12 +188,18 @@ def _domains(files: Mapping[str, Path], options: Options) -> dict[str, str]:
     return {"A": "A", "B": "B"}
 
 
-def _training(files: Mapping[str, Path], options: Options) -> TrainingInfo:
-    method = {"cycle_gan": "cyclegan", "pix2pix": "pix2pix"}.get(options.values.get("model", ""), "")
-    return TrainingInfo(
-        step=None,
-        seed=None,
-        load_size=options.number("load_size"),
-        crop_size=options.number("crop_size"),
-        objective=method or ("cyclegan" if "G_A" in files or "G_B" in files else "an unrecorded method"),
-    )
+def _mode(found: Network, options: Options) -> GeneratorMode:
+    """Return how a generator is run: pix2pix stays in training mode, as published and as test.py has it."""
+    return "training" if _method({"": found}, options) == "pix2pix" else "evaluation"
+
+
+def _method(networks: Mapping[str, Network], options: Options) -> str:
+    """Return the method of training: as the options say, else as the files look."""
+    said = {"cycle_gan": "cyclegan", "pix2pix": "pix2pix"}.get(options.values.get("model", ""))
+    if said is not None:
+        return said
+    if len(networks) == 2:
+        return "cyclegan"
+    (found,) = networks.values()
+    likely = isinstance(found.config, UNetGenerator) and found.config.norm == "batch"
+    return "pix2pix" if likely else "an unrecorded method"

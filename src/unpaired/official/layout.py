@@ -18,6 +18,7 @@ from torch import Tensor
 from unpaired.errors import ConfigError, ModelError
 from unpaired.networks import PatchGAN, PixelGAN, ResNetGenerator, UNetGenerator
 from unpaired.networks.layers import NormKind
+from unpaired.storage import shown
 
 State = Mapping[str, Tensor]
 """Tensors by name, as `state_dict()` returns them."""
@@ -52,11 +53,14 @@ def to_official(config: Any, state: State) -> dict[str, Tensor]:
     Raises ModelError where the official code has no such network, or `state` is not of this one.
     """
     table = names(config)
-    _first_difference(state, [*table.values(), *_extra_biases(config, state)], "The network")
-    for name in _extra_biases(config, state):
+    extra = _extra_biases(config, state)
+    if reason := _difference(state, [*table.values(), *extra]):
+        raise ModelError(f"The weights are not those of a {config.kind} with these settings: {reason}.")
+    for name in extra:
         if bool(state[name].any()):
             raise ModelError(
-                f"The official network without norm has no {name}, and this one is not zero; use instance or batch norm."
+                f"{name} is not zero, and the official network without norm has no bias there; train with instance or "
+                "batch norm to export."
             )
     return {official: state[ours] for official, ours in table.items()}
 
@@ -67,7 +71,8 @@ def from_official(config: Any, state: State) -> dict[str, Tensor]:
     Raises ModelError where `state` is not of the network that `config` describes.
     """
     table = names(config)
-    _first_difference(state, list(table), "The state dict")
+    if reason := _difference(state, list(table)):
+        raise ModelError(f"The weights are not those of an official {config.kind} with these settings: {reason}.")
     ours = {name: state[official] for official, name in table.items()}
     for layer in layers(config) if config.norm == "none" else ():
         if layer.leaves == ("weight",):
@@ -98,21 +103,19 @@ def recognise(state: State, name: str = "The state dict") -> Network:
     Raises ModelError that begins with `name` and gives the first key or shape that does not fit.
     """
     shapes = {key: tuple(value.shape) for key, value in state.items()}
-    for signature, read in _READERS.items():
-        if any(re.match(signature, key) for key in shapes):
-            break
-    else:
+    read = next((read for key, read in _READERS.items() if any(re.match(key, name) for name in shapes)), None)
+    if read is None:
         first = next(iter(shapes), "")
         raise ModelError(
-            f"{name} is no network of the official code: its first tensor is {first} {list(shapes.get(first, ()))}, "
-            "and neither model.1, model.model.0, model.0 nor net.0 is a layer in it."
+            f"{name} is in no layout of the official code: its first tensor is {shown(first)[:80]} "
+            f"{list(shapes.get(first, ()))}, and no layer is called model.N, model.model.0 or net.0."
         )
     try:
         found = read(shapes)
     except KeyError as error:
-        raise ModelError(f"{name} looks like a network of the official code but has no {error.args[0]}.") from None
+        raise ModelError(f"{name} looks like a network of the official code but lacks {error.args[0]}.") from None
     except (ConfigError, ValueError) as error:
-        raise ModelError(f"{name} holds a network that cannot be: {str(error).rstrip('.')}.") from None
+        raise ModelError(f"{name} holds a network that cannot be ({str(error).rstrip('.')}).") from None
     _check_shapes(shapes, found, name)
     return found
 
@@ -282,32 +285,24 @@ _READERS: dict[str, Callable[[Shapes], Network]] = {
 
 def _check_shapes(shapes: Shapes, found: Network, name: str) -> None:
     """Compare every key and shape with the network that was recognised, built without memory."""
-    channels = (found.in_channels,) if isinstance(found.config, (PatchGAN, PixelGAN)) else _channels(found)
+    judges = isinstance(found.config, (PatchGAN, PixelGAN))
     with torch.device("meta"):
-        built = found.config.build(*channels).state_dict()
-    table = names(found.config)
-    _first_difference(shapes, list(table), name)
-    for official, ours in table.items():
-        wanted = tuple(built[ours].shape)
-        if shapes[official] != wanted:
-            raise ModelError(
-                f"{name} does not fit the official {found.config.kind}: {official} is {list(shapes[official])} instead "
-                f"of {list(wanted)}."
-            )
+        network = found.config.build(*[found.in_channels] if judges else [found.in_channels, found.out_channels])
+    built = network.state_dict()
+    wanted = {official: tuple(built[ours].shape) for official, ours in names(found.config).items()}
+    reason = _difference(shapes, list(wanted))
+    if not reason:
+        wrong = [key for key, shape in wanted.items() if shapes[key] != shape]
+        reason = f"{wrong[0]} is {list(shapes[wrong[0]])} instead of {list(wanted[wrong[0]])}" if wrong else ""
+    if reason:
+        raise ModelError(f"{name} is nearly an official {describe(found)}, but {reason}.")
 
 
-def _channels(found: Network) -> tuple[int, int]:
-    return found.in_channels, found.out_channels
-
-
-def _first_difference(given: Mapping[str, Any], wanted: list[str], name: str) -> None:
-    """Raise ModelError for the first name that is missing or too many."""
+def _difference(given: Mapping[str, Any], wanted: list[str]) -> str:
+    """Return which name is the first to be missing or too many, "" where there is none."""
     known = set(wanted)
-    missing = next((key for key in wanted if key not in given), None)
-    unknown = next((key for key in given if key not in known), None)
-    if missing is not None or unknown is not None:
-        reason = f"{missing} is missing" if missing is not None else f"{unknown} is not part of it"
-        raise ModelError(f"{name} does not fit the network it looks like: {reason}.")
+    unknown = next((f"{shown(key)[:80]} is not part of it" for key in given if key not in known), "")
+    return next((f"{key} is missing" for key in wanted if key not in given), unknown)
 
 
 def _extra_biases(config: Any, state: State) -> list[str]:

@@ -6,6 +6,7 @@ they are opened, and tensors that claim more than the file holds before they are
 
 from __future__ import annotations
 
+import itertools
 import re
 import zipfile
 from collections import OrderedDict
@@ -92,7 +93,7 @@ def _check_container(path: Path, name: str) -> int:
     except (zipfile.BadZipFile, ValueError, NotImplementedError):
         raise ModelError(f"{name} is damaged: it begins as a torch file and has no end; copy it again.") from None
     if any(entry.filename.endswith("/constants.pkl") for entry in entries):
-        raise ModelError(f"{name} is a TorchScript program, not weights; it was not run. Ask for its state dict.")
+        raise ModelError(f"{name} is a TorchScript program, not weights, and was not run; ask for its state dict.")
     packed = next((entry for entry in entries if entry.compress_type != zipfile.ZIP_STORED), None)
     if packed is not None or sum(entry.file_size for entry in entries) > size:
         raise ModelError(f"{name} would unpack to more than its size, which torch.save never does; it was not read.")
@@ -104,8 +105,8 @@ def _reason(name: str, error: Exception) -> str:
     text = " ".join(str(error).split())
     if wanted := re.search(r"\bGLOBAL ([\w.]+)|\bglobal:? `?([\w.]+)", text):
         return (
-            f"{name} holds code beside weights (it calls {shown(wanted[1] or wanted[2])}), so it is refused; nothing of "
-            "it was run. If you trust its author, ask for a file of `torch.save(network.state_dict(), ...)`."
+            f"{name} holds code beside weights (it calls {shown(wanted[1] or wanted[2])[:80]}), so it is refused and "
+            "nothing of it was run; ask its author for a file of torch.save(network.state_dict(), ...)."
         )
     if "weights_only" in text and "tar" in text:
         return f"{name} is a tar file of a torch before 0.2, which cannot be read without running code; it was not run."
@@ -153,7 +154,7 @@ def _check_plain(name: str, key: str, tensor: Tensor) -> None:
 def _check_memory(name: str, tensors: Mapping[str, Tensor], size: int) -> None:
     """Raise ModelError where two tensors share memory, or all of them are more than the file."""
     spans = sorted((t.data_ptr(), t.data_ptr() + t.numel() * t.element_size(), key) for key, t in tensors.items())
-    for (_, end, key), (start, _, other) in zip(spans, spans[1:], strict=False):
+    for (_, end, key), (start, _, other) in itertools.pairwise(spans):
         if start < end:
             raise ModelError(f"{name} holds {shown(key)[:80]} and {shown(other)[:80]} in one memory; no network does.")
     if sum(tensor.numel() * tensor.element_size() for tensor in tensors.values()) > size:

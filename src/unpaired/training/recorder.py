@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict
 from typing import Any
 
@@ -12,7 +13,7 @@ from torch import nn
 
 from unpaired.data.datasets import Batch
 from unpaired.errors import MissingExtraError
-from unpaired.objectives.base import Direction
+from unpaired.objectives.base import Direction, Objective
 from unpaired.randomness import torch_seeded
 from unpaired.training.checkpoint import save_checkpoint
 from unpaired.training.loop import Progress
@@ -70,10 +71,8 @@ class RunRecorder:
 
     def sample(self, state: TrainingState) -> None:
         """Draw real | fake | reconstructed | identity of the preview images, with the weights that are published."""
-        state.objective.eval()
-        with averaged(state), torch.no_grad(), torch_seeded(0, "samples"):
+        with averaged(state), in_use(state.objective), torch_seeded(0, "samples"):
             samples = state.objective.samples(self._preview)
-        state.objective.train()
         grid = draw_samples(samples, names=self._names, caption=f"step {state.step}")
         write_samples(self._folder.sample(state.step), grid)
         if self._board is not None:
@@ -132,6 +131,20 @@ class averaged:  # noqa: N801 - reads as a verb where it is used
     def __exit__(self, *_: object) -> None:
         if self._state.average is not None:
             self._state.objective.translators.load_state_dict(self._trained)
+
+
+@contextmanager
+def in_use(objective: Objective[Any]) -> Iterator[None]:
+    """Run the objective's networks as they are used after training, without a trace of it in their statistics."""
+    before = {name: buffer.clone() for name, buffer in objective.named_buffers()}
+    objective.train(objective.uses_training_mode)
+    try:
+        with torch.no_grad():
+            yield
+    finally:
+        objective.train()
+        for name, buffer in objective.named_buffers():
+            buffer.copy_(before[name])
 
 
 def duration(seconds: float) -> str:

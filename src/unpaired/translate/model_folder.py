@@ -34,17 +34,24 @@ from unpaired.version import __version__
 SCHEMA = 1
 """Version of the layout of model.json; raised when a key is renamed or changes its meaning."""
 
+GeneratorMode = Literal["evaluation", "training"]
+
 DIRECTIONS = ("AtoB", "BtoA")
 """Every name a direction can have."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class DirectionInfo:
-    """One generator: its configuration and the channels of the images it takes and makes."""
+    """One generator: its configuration, the channels of the images it takes and makes, and how it is run.
+
+    mode: "training" for pix2pix as published, whose dropout is its noise and whose batch norm uses the statistics of
+    the image at hand; "evaluation" otherwise.
+    """
 
     generator: Generator
     in_channels: int = 3
     out_channels: int = 3
+    mode: GeneratorMode = "evaluation"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,7 +113,7 @@ def write_model(folder: Path, info: ModelInfo, generators: Mapping[str, nn.Modul
 
 
 def read_model(path: str | os.PathLike[str]) -> tuple[ModelInfo, dict[str, nn.Module]]:
-    """Read a model folder, or that of a run folder: its info and its generators, on the CPU, in eval mode.
+    """Read a model folder, or that of a run folder: its info and its generators, on the CPU, in the mode it names.
 
     Names and shapes are checked against networks without memory before a weight is loaded, and the files
     against their SHA-256. Raises ModelError, naming the first thing that does not fit and what to do.
@@ -158,6 +165,7 @@ def _to_json(info: ModelInfo, digests: Mapping[str, str]) -> dict[str, Any]:
             "generator": to_dict(direction.generator),
             "in_channels": direction.in_channels,
             "out_channels": direction.out_channels,
+            "mode": direction.mode,
             "weights": f"{name}.safetensors",
             "sha256": digests[name],
         }
@@ -197,7 +205,7 @@ def _from_json(data: dict[str, Any], folder: Path) -> ModelInfo:
         directions = {}
         for name, entry in data["directions"].items():
             require(name in DIRECTIONS, f"the direction {name!r} is unknown")
-            known = {key: entry[key] for key in ("generator", "in_channels", "out_channels")}
+            known = {key: entry[key] for key in ("generator", "in_channels", "out_channels", "mode")}
             directions[name] = from_dict(DirectionInfo, known, f"directions.{name}")
         require(data["value_range"] == "dtype", f"value_range {data['value_range']!r} is unknown")
         red, green, blue = (int(value) for value in data["background"])
@@ -234,7 +242,7 @@ def _load_weights(path: Path, info: DirectionInfo, sha256: str) -> nn.Module:
         raise ModelError(f"{name} holds NaN or infinite weights in {broken[0]}; use an earlier checkpoint.")
     network.load_state_dict(tensors, strict=True, assign=True)
     assert not any(buffer.is_meta for buffer in network.buffers()), "a buffer is missing from the state dict"
-    return network.float().requires_grad_(False).eval()
+    return network.float().requires_grad_(False).train(info.mode == "training")
 
 
 def _without_memory(path: Path, info: DirectionInfo) -> nn.Module:

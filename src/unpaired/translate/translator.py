@@ -16,6 +16,7 @@ from unpaired.config import require, unknown
 from unpaired.devices import resolve_device
 from unpaired.errors import ConfigError, ImageError
 from unpaired.images import Image, from_tensor, to_tensor
+from unpaired.randomness import torch_seeded
 from unpaired.translate.model_folder import DirectionInfo, ModelInfo, read_model
 
 Array = np.ndarray[Any, np.dtype[Any]]
@@ -42,7 +43,7 @@ class Translator:
         self.directions = tuple(info.directions)
         self.device = resolve_device(device)
         self.precision = "fp32" if precision == "auto" else precision
-        self._networks = {name: networks[name].to(self.device).eval() for name in self.directions}
+        self._networks = {name: networks[name].to(self.device) for name in self.directions}
 
     @classmethod
     def load(cls, path: str | os.PathLike[str], *, device: str = "auto", precision: Precision = "auto") -> Translator:
@@ -124,7 +125,7 @@ class Translator:
                 torch.inference_mode(),
                 torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bf16"),
             ):
-                made: Tensor = self._networks[direction](padded)
+                made = self._forward(padded, direction)
         except (RuntimeError, MemoryError) as error:  # of torch's, only the text tells which
             if not isinstance(error, (MemoryError, torch.OutOfMemoryError)) and "memory" not in str(error):
                 raise
@@ -133,6 +134,18 @@ class Translator:
             ) from None
         # Cloned out of inference mode, so that callers may go on computing with it.
         return made[..., :height, :width].float().clone()
+
+    def _forward(self, images: Tensor, direction: str) -> Tensor:
+        """Run a generator; one that stays in training mode sees one image at a time, with the same noise for each."""
+        network = self._networks[direction]
+        if not network.training:
+            made: Tensor = network(images)
+            return made
+        alone = []
+        for index in range(len(images)):
+            with torch_seeded(0, "translate"):
+                alone.append(network(images[index : index + 1]))
+        return torch.cat(alone)
 
     def _info(self, direction: str) -> DirectionInfo:
         if direction not in self.info.directions:

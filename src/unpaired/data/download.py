@@ -1,0 +1,304 @@
+"""Fetching the published data sets: by this verb only, resumable, its SHA-256 on record, unpacked with suspicion.
+
+What has arrived lies beside the folder as NAME.part until it is whole; the same command again goes on from there.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import http.client
+import json
+import secrets
+import shutil
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from unpaired.config import require, unknown
+from unpaired.data.archives import unpack
+from unpaired.errors import DataError, DownloadError, OutputError, StorageError
+from unpaired.storage import shown, storage_error, write_bytes
+from unpaired.version import __version__
+
+PUBLISHED_AT = "http://efrosgans.eecs.berkeley.edu"
+"""Where the authors of CycleGAN and pix2pix keep their data sets."""
+
+UNPAIRED_SETS = (
+    "apple2orange",
+    "summer2winter_yosemite",
+    "horse2zebra",
+    "monet2photo",
+    "cezanne2photo",
+    "ukiyoe2photo",
+    "vangogh2photo",
+    "maps",
+    "facades",
+    "iphone2dslr_flower",
+    "ae_photos",
+)
+"""CycleGAN's sets: trainA, trainB, testA, testB."""
+
+PAIRED_SETS = ("facades", "maps", "edges2shoes", "edges2handbags", "night2day")
+"""pix2pix's sets: train, val and test of A and B side by side."""
+
+TIMEOUT = 30.0
+"""Seconds without a byte after which a connection counts as cut."""
+
+_CHUNK = 2**20
+_RECORD = "download.json"
+
+
+@dataclass(frozen=True)
+class Download:
+    """A data set that has arrived; `sha256` and `num_bytes` are those of its archive."""
+
+    path: Path
+    url: str
+    sha256: str
+    num_bytes: int
+
+
+def download(
+    name: str,
+    *,
+    out: str | Path | None = None,
+    paired: bool = False,
+    url: str = PUBLISHED_AT,
+    listener: Callable[[int, int], None] = lambda received, total: None,
+    say: Callable[[str], None] = lambda sentence: None,
+) -> Download:
+    """Fetch a published data set into the folder `out` (default: datasets/NAME), or return what is there already.
+
+    paired: pix2pix's set of a name that CycleGAN uses too. url: where a copy with the authors' paths is kept.
+    `listener` is told the bytes received and expected (0: unknown), `say` gets sentences. download.json in the folder
+    records url, SHA-256, size and date.
+
+    Raises ConfigError for an unknown name or address, DownloadError for a server that is absent, refuses or breaks
+    off (what has arrived is kept), DataError for an archive that is damaged or unsafe (it is removed), OutputError
+    where the folder holds something else, StorageError where the disk is full or failing.
+    """
+    source, folder = address(name, paired, url), Path(out) if out is not None else default_folder(name, paired)
+    there = _recorded(folder, source)
+    if there is not None:
+        say(f"{folder} is there already.")
+        return there
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise storage_error(error, folder) from None
+    part = Part(folder.parent / f"{folder.name}.{source.rsplit('/', 1)[1].split('.', 1)[1]}.part")
+    if part.start(source):
+        say(f"Continuing {source} at {part.received:,} bytes.")
+    fetch(source, part, listener)
+    say(f"Unpacking into {folder}")
+    arrived = Download(folder, source, part.sha256(), part.received)
+    _install(part, arrived)
+    return arrived
+
+
+def address(name: str, paired: bool, base: str = PUBLISHED_AT) -> str:
+    """Return the address of a set; raises ConfigError for a name that is not published, with the nearest one."""
+    require(urlsplit(base).scheme in ("http", "https"), f"--url takes an http or https address, not {base}.")
+    known = list(dict.fromkeys(UNPAIRED_SETS + PAIRED_SETS))
+    require(name in known, unknown(name, known, "data set"))
+    require(not paired or name in PAIRED_SETS, f"{name} has no pairs; those that have are {', '.join(PAIRED_SETS)}.")
+    if paired or name not in UNPAIRED_SETS:
+        return f"{base.rstrip('/')}/pix2pix/datasets/{name}.tar.gz"
+    return f"{base.rstrip('/')}/cyclegan/datasets/{name}.zip"
+
+
+def default_folder(name: str, paired: bool) -> Path:
+    """Return datasets/NAME, or datasets/NAME-pairs where both methods have a set of the name."""
+    return Path("datasets") / (f"{name}-pairs" if paired and name in UNPAIRED_SETS else name)
+
+
+class Part:
+    """An archive on its way: the bytes that arrived and, beside them, which file of which server they are of."""
+
+    def __init__(self, path: Path) -> None:
+        self.path, self._note = path, path.with_name(f"{path.name}.json")
+        self.facts: dict[str, Any] = {}
+
+    @property
+    def received(self) -> int:
+        """Bytes that have arrived."""
+        return self.path.stat().st_size if self.path.exists() else 0
+
+    @property
+    def total(self) -> int:
+        """Bytes of the whole archive, 0 where the server did not say."""
+        return int(self.facts.get("total", 0))
+
+    @property
+    def whole(self) -> bool:
+        """Whether all has arrived, as far as the size tells."""
+        return 0 < self.total == self.received
+
+    def start(self, url: str) -> bool:
+        """Return whether there is something of `url` to go on from; anything else is thrown away."""
+        try:
+            self.facts = json.loads(self._note.read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            self.facts = {}
+        if not isinstance(self.facts, dict) or self.facts.get("url") != url or self.received > self.total > 0:
+            self.remove()
+        return self.received > 0
+
+    def note(self, url: str, headers: Mapping[str, str]) -> None:
+        """Remember what is arriving: its address, its size, and by what the server knows this version of it."""
+        length, validator = headers.get("Content-Length", ""), headers.get("ETag", "")
+        if not validator or validator.startswith("W/"):  # weak tags do not promise equal bytes
+            validator = headers.get("Last-Modified", "")
+        self.facts = {"url": url, "total": int(length) if length.isdecimal() else 0, "validator": validator}
+        write_bytes(self._note, json.dumps(self.facts).encode())
+
+    def append(self, chunk: bytes) -> None:
+        """Keep some more bytes; raises StorageError or OutputError where the disk refuses."""
+        try:
+            with self.path.open("ab") as file:
+                file.write(chunk)
+        except OSError as error:
+            raise storage_error(error, self.path) from None
+
+    def remove(self) -> None:
+        """Delete what arrived."""
+        self.facts = {}
+        for path in (self.path, self._note):
+            path.unlink(missing_ok=True)
+
+    def sha256(self) -> str:
+        """Return the SHA-256 of what arrived."""
+        with self.path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def fetch(url: str, part: Part, listener: Callable[[int, int], None]) -> None:
+    """Fetch what is missing of `url`, from the start where the server cannot do otherwise.
+
+    Raises DownloadError, what has arrived being kept, and StorageError.
+    """
+    if part.whole:
+        return
+    with _failures(url, part), _request(url, part) as response:
+        if response.status != 206:
+            part.remove()
+            part.note(url, response.headers)
+        _check_room(part)
+        received = part.received
+        listener(received, part.total)
+        while chunk := response.read(_CHUNK):
+            part.append(chunk)
+            received += len(chunk)
+            listener(received, part.total)
+    if part.total and not part.whole:
+        raise _cut(url, part)
+
+
+def _request(url: str, part: Part) -> Any:
+    """Send the request for what is missing, and once more for all of it where the server's copy is another by now."""
+    headers = {"User-Agent": f"unpaired/{__version__}", "Accept-Encoding": "identity"}
+    if part.received:
+        headers["Range"] = f"bytes={part.received}-"
+        if part.facts.get("validator"):
+            headers["If-Range"] = part.facts["validator"]
+    request = urllib.request.Request(url, headers=headers)  # noqa: S310 - http(s) only, see `address`
+    try:
+        response = urllib.request.urlopen(request, timeout=TIMEOUT)  # noqa: S310
+    except urllib.error.HTTPError as error:
+        if error.code != 416 or not part.received:
+            raise
+        error.close()
+        part.remove()
+        return _request(url, part)
+    expected = f"bytes {part.received}-{part.total - 1}/{part.total}"
+    if response.status == 206 and response.headers.get("Content-Range", "") != expected:
+        response.close()
+        part.remove()
+        return _request(url, part)
+    return response
+
+
+@contextmanager
+def _failures(url: str, part: Part) -> Iterator[None]:
+    """Turn what goes wrong between two machines into sentences."""
+    host = urlsplit(url).netloc
+    try:
+        yield
+    except urllib.error.HTTPError as error:
+        error.close()
+        raise DownloadError(f"{host} answers {error.code} ({error.reason}) for {url}; try --url with a copy.") from None
+    except urllib.error.URLError as error:
+        reason = error.reason.strerror if isinstance(error.reason, OSError) else None
+        reason = reason or shown(error.reason)
+        raise DownloadError(f"Cannot reach {host} ({reason}); check the network and run the same again.") from None
+    except (http.client.HTTPException, OSError):
+        raise _cut(url, part) from None
+
+
+def _cut(url: str, part: Part) -> DownloadError:
+    of = f" of {part.total:,}" if part.total else ""
+    return DownloadError(
+        f"The connection to {urlsplit(url).netloc} was cut after {part.received:,}{of} bytes, which are kept; run the "
+        "same again to continue."
+    )
+
+
+def _check_room(part: Part) -> None:
+    """Raise StorageError where the disk cannot hold what is still to come."""
+    missing = part.total - part.received
+    if missing > shutil.disk_usage(part.path.parent).free:
+        raise StorageError(f"{missing:,} bytes are to come and {shown(part.path.parent)} has less room; free some.")
+
+
+def _recorded(folder: Path, url: str) -> Download | None:
+    """Return what download.json says where the folder holds `url`, None where there is nothing; else OutputError."""
+    try:
+        if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
+            return None
+        facts = json.loads((folder / _RECORD).read_text(encoding="utf-8"))
+        if facts["url"] == url:
+            return Download(folder, url, facts["sha256"], facts["bytes"])
+    except (OSError, ValueError, KeyError, TypeError):
+        pass
+    raise OutputError(f"{folder} holds something else already; give another --out or remove it.")
+
+
+def _install(part: Part, arrived: Download) -> None:
+    """Unpack the archive beside the folder, record where it is from, and give it the folder's name.
+
+    An archive that is damaged or refused is removed, as fetching it further is of no use.
+    """
+    folder = arrived.path
+    temporary = folder.parent / f".unpaired-{secrets.token_hex(6)}.tmp"
+    try:
+        temporary.mkdir()
+        unpack(part.path, temporary)
+        inside = _only_folder(temporary)
+        date = datetime.now(UTC).isoformat(timespec="seconds")
+        record = {"url": arrived.url, "sha256": arrived.sha256, "bytes": arrived.num_bytes, "date": date}
+        write_bytes(inside / _RECORD, (json.dumps(record, indent=1) + "\n").encode())
+        if folder.exists():
+            folder.rmdir()
+        inside.rename(folder)
+        part.remove()
+    except DataError:
+        part.remove()
+        raise
+    except OSError as error:
+        raise storage_error(error, folder) from None
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _only_folder(folder: Path) -> Path:
+    """Return the one folder that an archive holds, as the published ones do, or `folder` itself."""
+    shutil.rmtree(folder / "__MACOSX", ignore_errors=True)  # what one system adds to its zips
+    inside = list(folder.iterdir())
+    is_set = len(inside) == 1 and inside[0].is_dir() and not inside[0].name.startswith(("train", "test"))
+    return inside[0] if is_set else folder
