@@ -295,12 +295,10 @@ def import_(
     made = import_official(path, out)
     for note in made.notes:
         say(note)
-    directions = " and ".join(made.info.directions)
-    say(f"Model: {made.folder}   ({directions})")
-    first = next(iter(made.info.directions))
-    say(
-        f"Translate with it: unpaired translate {made.folder} IMAGE...{'' if first == 'AtoB' else f' --direction {first}'}"
-    )
+    directions = list(made.info.directions)
+    flag = "" if "AtoB" in directions else " --direction BtoA"
+    say(f"Model: {made.folder} ({' and '.join(directions)})")
+    say(f"Translate with it: unpaired translate {made.folder} IMAGE...{flag}")
 
 
 @app.command
@@ -477,7 +475,7 @@ class ProgressLines:
 
 
 class ByteLines:
-    """Prints how much has arrived: on a terminal one line that keeps changing, in a log file a line every ten seconds."""
+    """Prints how much has arrived: on a terminal one line that keeps changing, in a log file one every ten seconds."""
 
     def __init__(self) -> None:
         self._terminal = sys.stdout.isatty()

@@ -11,11 +11,20 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from unpaired.config import unknown
+from unpaired.config import require, unknown
 from unpaired.data.datasets import DataConfig
 from unpaired.errors import ConfigError
-from unpaired.networks import Discriminator, Generator, PatchGAN, ResNetGenerator
-from unpaired.objectives import CycleGAN, Method
+from unpaired.networks import (
+    DCGANDiscriminator,
+    DCGANGenerator,
+    Discriminator,
+    Generator,
+    ImageGAN,
+    PatchGAN,
+    ResNetGenerator,
+    UNetGenerator,
+)
+from unpaired.objectives import CUT, GAN, CycleGAN, Method, Pix2Pix
 from unpaired.training.loop import RunConfig
 from unpaired.training.schedule import ScheduleConfig
 from unpaired.training.state import OptimizerConfig
@@ -34,15 +43,28 @@ class Config:
     run: RunConfig = field(default_factory=RunConfig)
 
     def __post_init__(self) -> None:
-        crop = self.data.crop_size
-        smallest = max(self.discriminator.min_size, self.generator.min_size)
-        if self.data.preprocess in ("none", "scale_width"):
-            return
-        if crop % self.generator.multiple or crop < smallest:
-            raise ConfigError(
-                f"data.crop_size (--size) must be a multiple of {self.generator.multiple} and at least {smallest} for "
-                f"these networks, not {crop}."
+        data, pairing = self.data, self.objective.pairing
+        require(
+            data.pairing == pairing,
+            f"objective.kind {self.objective.kind} needs data.pairing {pairing}, not {data.pairing}; the recipe of the "
+            "method sets both.",
+        )
+        if isinstance(self.objective, GAN):
+            require(
+                self.objective.conditional == data.classes and self.objective.noise_channels == data.noise_channels,
+                "objective.conditional and data.classes must agree, and so must objective.noise_channels and "
+                "data.noise_channels.",
             )
+        smallest = max(self.discriminator.min_size, self.generator.min_size)
+        if data.preprocess in ("none", "scale_width"):
+            return
+        require(
+            data.crop_size % self.generator.multiple == 0 and data.crop_size >= smallest,
+            f"data.crop_size (--size) must be a multiple of {self.generator.multiple} and at least {smallest} for "
+            f"these networks, not {data.crop_size}.",
+        )
+        made = self.generator.size if isinstance(self.generator, DCGANGenerator) else data.crop_size
+        require(made == data.crop_size, f"generator.size ({made}) must be data.crop_size ({data.crop_size}).")
 
 
 def paper() -> Config:
@@ -62,7 +84,98 @@ def demo() -> Config:
     )
 
 
-RECIPES: dict[str, Callable[[], Config]] = {"paper": paper, "demo": demo}
+def cycle_alone() -> Config:
+    """The paper's ablation without adversarial losses (section 5.1.4, "Cycle alone")."""
+    return replace(paper(), objective=CycleGAN(identity_weight=0, adversarial_weight=0))
+
+
+def gan_alone() -> Config:
+    """The paper's ablation without cycle consistency ("GAN alone")."""
+    return replace(paper(), objective=CycleGAN(identity_weight=0, cycle_weight_a=0, cycle_weight_b=0))
+
+
+def gan_forward() -> Config:
+    """The paper's ablation with the forward cycle a -> b -> a only ("GAN + forward")."""
+    return replace(paper(), objective=CycleGAN(identity_weight=0, cycle_weight_b=0))
+
+
+def gan_backward() -> Config:
+    """The paper's ablation with the backward cycle b -> a -> b only ("GAN + backward")."""
+    return replace(paper(), objective=CycleGAN(identity_weight=0, cycle_weight_a=0))
+
+
+def pix2pix() -> Config:
+    """pix2pix as published (Isola et al. 2017): U-Net-256 with dropout, batch norm, L1 100, on pairs."""
+    return Config(
+        data=DataConfig(pairing="paired"),
+        objective=Pix2Pix(),
+        generator=UNetGenerator(dropout=True),
+        discriminator=PatchGAN(norm="batch"),
+    )
+
+
+def l1_alone() -> Config:
+    """pix2pix's ablation without a discriminator (section 4.2, "L1")."""
+    return replace(pix2pix(), objective=Pix2Pix(adversarial_weight=0))
+
+
+def l1_gan() -> Config:
+    """pix2pix's ablation whose discriminator does not see the input ("L1+GAN")."""
+    return replace(pix2pix(), objective=Pix2Pix(conditional=False))
+
+
+def cgan_alone() -> Config:
+    """pix2pix's ablation without L1 ("cGAN")."""
+    return replace(pix2pix(), objective=Pix2Pix(l1_weight=0))
+
+
+def cut() -> Config:
+    """CUT as published (Park et al. 2020): 200 epochs constant, 200 decaying."""
+    return replace(paper(), objective=CUT(), schedule=ScheduleConfig(num_epochs_constant=200, num_epochs_decay=200))
+
+
+def fastcut() -> Config:
+    """FastCUT as published: contrast weight 10, no identity contrast, mirrored half the time, 150 + 50 epochs."""
+    return replace(
+        paper(),
+        objective=CUT(contrast_weight=10, identity_contrast=False, flip_equivariance=True),
+        schedule=ScheduleConfig(num_epochs_constant=150, num_epochs_decay=50),
+    )
+
+
+def gan() -> Config:
+    """Images from noise (Goodfellow et al. 2014) with the networks and sizes of DCGAN (Radford et al. 2016)."""
+    return Config(
+        data=DataConfig(pairing="noise", load_size=64, crop_size=64, batch_size=128),
+        objective=GAN(),
+        generator=DCGANGenerator(),
+        discriminator=DCGANDiscriminator(),
+        schedule=ScheduleConfig(num_epochs_constant=25, num_epochs_decay=0),
+    )
+
+
+def cgan() -> Config:
+    """Images of a class from noise (Mirza & Osindero 2014); the folders of the images are the classes."""
+    return replace(gan(), data=replace(gan().data, classes=True), objective=GAN(conditional=True))
+
+
+RECIPES: dict[str, Callable[[], Config]] = {
+    "paper": paper,
+    "cyclegan": paper,
+    "demo": demo,
+    "cycle-alone": cycle_alone,
+    "gan-alone": gan_alone,
+    "gan-forward": gan_forward,
+    "gan-backward": gan_backward,
+    "pix2pix": pix2pix,
+    "pix2pix-l1": l1_alone,
+    "pix2pix-l1-gan": l1_gan,
+    "pix2pix-cgan": cgan_alone,
+    "cut": cut,
+    "fastcut": fastcut,
+    "gan": gan,
+    "cgan": cgan,
+}
 """The recipes by name; "paper" is the default of every command."""
 
 
@@ -91,11 +204,19 @@ def named(name: str) -> Config:
 def at_size(config: Config, size: int) -> Config:
     """Return the recipe for crops of size x size, as the paper scales it.
 
-    The images are resized in the published proportion (286 for 256), and a published ResNet generator has 6 blocks
-    below 256 and 9 from there on (section 7.1); a generator of another depth keeps it.
+    The images are resized in the recipe's proportion (286 for 256), a published ResNet generator has 6 blocks below
+    256 and 9 from there on (section 7.1), and a U-Net-256 halves as often as the size allows, down to one pixel.
+    Generators of another depth keep it.
     """
-    data = replace(config.data, crop_size=size, load_size=max(size, round(size * 286 / 256)))
-    generator = config.generator
+    proportion = config.data.load_size / config.data.crop_size
+    data = replace(config.data, crop_size=size, load_size=max(size, round(size * proportion)))
+    generator, discriminator = config.generator, config.discriminator
     if generator == ResNetGenerator():
         generator = replace(generator, num_blocks=9 if size >= 256 else 6)
-    return replace(config, data=data, generator=generator)
+    if isinstance(generator, UNetGenerator) and generator.num_downs == 8:
+        generator = replace(generator, num_downs=min(8, (size & -size).bit_length() - 1))
+    if isinstance(generator, DCGANGenerator):
+        generator = replace(generator, size=size)
+    if isinstance(discriminator, (DCGANDiscriminator, ImageGAN)):
+        discriminator = replace(discriminator, size=size)
+    return replace(config, data=data, generator=generator, discriminator=discriminator)

@@ -132,8 +132,8 @@ def _path(name: str, entry: str) -> tuple[str, ...]:
     odd = entry.startswith("/") or ".." in parts or any(c in "\\:" or not c.isprintable() for c in entry)
     if odd or len(parts) > _DEEPEST:
         raise DataError(
-            f"The archive {name} has an entry that leaves its folder or is no plain path ({shown(entry[:100])}), so it is "
-            "refused."
+            f"The archive {name} has an entry that leaves its folder or is no plain path ({shown(entry[:100])}), so it "
+            "is refused."
         )
     return parts
 

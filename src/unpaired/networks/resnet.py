@@ -81,6 +81,25 @@ class ResNetModule(nn.Module):
         translated: Tensor = self.head(self.ups(features))
         return translated
 
+    def features(self, image: Tensor) -> list[Tensor]:
+        """Return the encoder's activations, n c' h' w' each, that CUT contrasts (Park et al. 2020, section 4).
+
+        They are the padded image, the first convolution of each halving before its norm, and the first and the middle
+        residual block: for 9 blocks and 2 halvings the published layers 0, 4, 8, 12 and 16.
+        """
+        found = [self.stem[0](image)]
+        x = self.stem(image)
+        for down in self.downs:
+            assert isinstance(down, nn.Sequential)
+            found.append(down[0](x))
+            x = down[1:](found[-1])
+        middle = len(self.blocks) // 2
+        for index, block in enumerate(list(self.blocks)[: middle + 1]):
+            x = block(x)
+            if index in (0, middle):
+                found.append(x)
+        return found
+
 
 class ResidualBlock(nn.Module):
     """x + f(x), f two reflection-padded 3 x 3 convolutions with norms, ReLU after the first only."""

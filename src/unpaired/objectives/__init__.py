@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from unpaired.objectives.cut import CUT
 from unpaired.objectives.cyclegan import CycleGAN
+from unpaired.objectives.gan import GAN
+from unpaired.objectives.pix2pix import Pix2Pix
 
-Method = CycleGAN
-"""Every objective configuration that a recipe may name; a new method is added here, as a union."""
+Method = CycleGAN | Pix2Pix | CUT | GAN
+"""Every objective configuration that a recipe may name; a new method is added here."""
 
-__all__ = ["CycleGAN", "Method"]
+__all__ = ["CUT", "GAN", "CycleGAN", "Method", "Pix2Pix"]

@@ -58,13 +58,17 @@ class Objective(nn.Module, ABC, Generic[ImagesT]):
     def samples(self, batch: Batch) -> Samples:
         """Return what a person looks at, by direction and column (real_a, fake_b, ...); no graph, no side effect."""
 
-    def judged(self, domain: str, real: Tensor, fake: Tensor, kind: AdversarialLoss) -> dict[str, Tensor]:
+    def judged(
+        self, domain: str, real: Tensor, fake: Tensor, kind: AdversarialLoss, real_label: float = 1.0
+    ) -> dict[str, Tensor]:
         """Return the terms of one domain's discriminator on real and on detached generated images (or stacks).
 
         With WGAN-GP its gradient penalty, weighted 10 as published, is a term of its own.
         """
         judge, name = self.discriminators[domain], domain.lower()
-        terms = {f"discriminator_{name}": discriminator_adversarial(kind, judge(real), judge(fake))}
+        terms = {
+            f"discriminator_{name}": discriminator_adversarial(kind, judge(real), judge(fake), real_label=real_label)
+        }
         if kind == "wgan_gp":
             alpha = torch.rand(len(real), 1, 1, 1, device=real.device)
             terms[f"penalty_{name}"] = PENALTY_WEIGHT * gradient_penalty(judge, real, fake, alpha)

@@ -29,6 +29,7 @@ class CycleGAN:
     """
 
     kind: ClassVar[str] = "cyclegan"
+    pairing: ClassVar[str] = "unpaired"
     cycle_weight_a: float = 10.0
     cycle_weight_b: float = 10.0
     identity_weight: float = 0.5

@@ -73,7 +73,7 @@ def _check_known(entry: DirectionInfo, path: Path) -> None:
         raise ModelError(f"The official code has no generator like the {config.kind} of {shown(path)}.")
     if official_name(config) not in _KNOWN:
         raise ModelError(
-            f"The official code has no {official_name(config)} like that of {shown(path)}; it knows {', '.join(_KNOWN)}."
+            f"The official code has no {official_name(config)}, as {shown(path)} is; it knows {', '.join(_KNOWN)}."
         )
     if isinstance(config, ResNetGenerator) and config.num_downs != 2:
         raise ModelError(

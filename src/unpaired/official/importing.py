@@ -25,8 +25,8 @@ from unpaired.translate.model_folder import DirectionInfo, GeneratorMode, ModelI
 _NAMED = re.compile(r"(?P<epoch>latest|\d+|iter_\d+)_net_(?P<network>G|G_A|G_B)\.pth$")
 _BACK = {"AtoB": "BtoA", "BtoA": "AtoB"}
 _MODES: dict[GeneratorMode, str] = {
-    "training": "Translated as test.py does by default, in training mode as pix2pix is: batch norm by the statistics of "
-    "the image at hand, dropout (where there is any) on.",
+    "training": "Translated in training mode, as pix2pix is published and test.py has it: batch norm by the statistics "
+    "of the image at hand, dropout (where there is any) on.",
     "evaluation": "Translated as test.py --eval does: batch norm by its statistics of training, dropout off; without "
     "--eval that script stays in training mode.",
 }

@@ -1,0 +1,156 @@
+"""CUT and FastCUT: one-sided translation by contrasting patches (Park, Efros, Zhang, Zhu, ECCV 2020).
+
+A patch of the translation should be nearer to the patch of the input at its own place than to the input's other
+patches. The features come from the generator's own encoder, through a small head for each layer.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from unpaired.config import require
+from unpaired.data.datasets import Batch
+from unpaired.losses import AdversarialLoss, generator_adversarial
+from unpaired.networks import Discriminator, Generator, ResNetGenerator
+from unpaired.networks.resnet import ResNetModule
+from unpaired.objectives.base import Objective, Player, Samples, initialised
+
+
+@dataclass(frozen=True, kw_only=True)
+class CUT:
+    """Weights as published; FastCUT is contrast_weight 10, identity_contrast off, flip_equivariance on.
+
+    temperature: tau of eq. 3. num_patches: places drawn in each layer. contrast_weight: lambda_X (and lambda_Y with
+    identity_contrast, the same loss on images of B, averaged with the first). flip_equivariance: with probability 1/2
+    a batch is translated mirrored and its features are compared mirrored back. head_channels: size of the vectors
+    that are compared.
+    """
+
+    kind: ClassVar[str] = "cut"
+    pairing: ClassVar[str] = "unpaired"
+    adversarial: AdversarialLoss = "lsgan"
+    contrast_weight: float = 1.0
+    identity_contrast: bool = True
+    flip_equivariance: bool = False
+    temperature: float = 0.07
+    num_patches: int = 256
+    head_channels: int = 256
+
+    def __post_init__(self) -> None:
+        for name in ("contrast_weight", "temperature", "num_patches", "head_channels"):
+            require(getattr(self, name) > 0, f"objective.{name} must be positive, not {getattr(self, name)}.")
+
+    def build(
+        self, generator: Generator, discriminator: Discriminator, channels_a: int, channels_b: int, seed: int
+    ) -> CUTObjective:
+        """Return the untrained method; the generator must be a ResNet, whose encoder gives the features."""
+        require(isinstance(generator, ResNetGenerator), "objective.kind cut needs generator.kind resnet.")
+        same = channels_a == channels_b
+        require(same, f"objective.kind cut needs domains of equal channels, not {channels_a} and {channels_b}.")
+        return CUTObjective(self, generator, discriminator, channels_a, channels_b, seed)
+
+
+@dataclass(frozen=True)
+class CUTImages:
+    """The input of the generator (mirrored or not), what it made of A, and of B where that is contrasted too."""
+
+    input_a: Tensor
+    fake_b: Tensor
+    identity_b: Tensor | None
+    mirrored: bool
+
+
+class CUTObjective(Objective[CUTImages]):
+    """A generator with its contrast heads on one side, a discriminator, which steps first, on the other."""
+
+    order: ClassVar[tuple[Player, Player]] = ("discriminator", "generator")
+
+    def __init__(
+        self, config: CUT, generator: Generator, discriminator: Discriminator, a: int, b: int, seed: int
+    ) -> None:
+        super().__init__()
+        self.config = config
+        network = initialised(generator.build(a, b), seed, "AtoB")
+        assert isinstance(network, ResNetModule)
+        self.translators["AtoB"] = network
+        channels = [features.shape[1] for features in network.features(torch.zeros(1, a, 32, 32))]
+        heads = nn.ModuleList(ContrastHead(width, config.head_channels) for width in channels)
+        self.translators["heads"] = initialised(heads, seed, "heads")
+        self.discriminators["B"] = initialised(discriminator.build(b), seed, "discriminator B")
+
+    def generate(self, batch: Batch) -> CUTImages:
+        """Translate A, and B into itself where that is contrasted too."""
+        mirrored = self.training and self.config.flip_equivariance and bool(torch.rand(()) < 0.5)
+        input_a, input_b = (batch.a.flip(3), batch.b.flip(3)) if mirrored else (batch.a, batch.b)
+        generator = self.translators["AtoB"]
+        identity_b = generator(input_b) if self.config.identity_contrast else None
+        return CUTImages(input_a, generator(input_a), identity_b, mirrored)
+
+    def generator_losses(self, batch: Batch, images: CUTImages) -> dict[str, Tensor]:
+        """Return the adversarial term and the contrast of eq. 5: on A, and on B where that is contrasted too."""
+        c = self.config
+        scores = self.discriminators["B"](images.fake_b)
+        terms = {"adversarial_b": generator_adversarial(c.adversarial, scores)}
+        share = 0.5 if images.identity_b is not None else 1.0  # the published loss is the mean of both
+        terms["contrast_a"] = share * c.contrast_weight * self._contrast(batch.a, images.fake_b, images.mirrored)
+        if images.identity_b is not None:
+            terms["contrast_b"] = (
+                share * c.contrast_weight * self._contrast(batch.b, images.identity_b, images.mirrored)
+            )
+        return terms
+
+    def discriminator_losses(self, batch: Batch, images: CUTImages) -> dict[str, Tensor]:
+        """Return the discriminator's loss on real images and on detached translations; there is no pool."""
+        return self.judged("B", batch.b, images.fake_b.detach(), self.config.adversarial)
+
+    @torch.no_grad()
+    def samples(self, batch: Batch) -> Samples:
+        """Return the input, its translation and the identity image of domain B."""
+        generator = self.translators["AtoB"]
+        made = {"real_a": batch.a, "fake_b": generator(batch.a)}
+        return {"AtoB": {**made, "real_b": batch.b, "identity_b": generator(batch.b)}}
+
+    def _contrast(self, source: Tensor, made: Tensor, mirrored: bool) -> Tensor:
+        """Return the patch-wise contrast of a translation with its source, the mean over the encoder's layers."""
+        generator, heads = self.translators["AtoB"], self.translators["heads"]
+        assert isinstance(generator, ResNetModule)
+        assert isinstance(heads, nn.ModuleList)
+        of_made = generator.features(made)
+        of_source = generator.features(source)
+        losses = []
+        for head, query, key in zip(heads, of_made, of_source, strict=True):
+            query = query.flip(3) if mirrored else query
+            places = torch.randperm(query.shape[2] * query.shape[3], device=query.device)[: self.config.num_patches]
+            keys = head(key, places).detach()
+            losses.append(patch_contrast(head(query, places), keys, self.config.temperature))
+        return torch.stack(losses).mean()
+
+
+class ContrastHead(nn.Module):
+    """Two linear layers on the feature vectors of some places, then unit length (the paper's H_l)."""
+
+    def __init__(self, in_channels: int, out_channels: int) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(
+            nn.Linear(in_channels, out_channels), nn.ReLU(), nn.Linear(out_channels, out_channels)
+        )
+
+    def forward(self, features: Tensor, places: Tensor) -> Tensor:
+        """Return n p out_channels of unit length, from features n c h w at `places` (p indices into h w)."""
+        vectors = features.flatten(2)[:, :, places].transpose(1, 2)
+        return F.normalize(self.layers(vectors), dim=2)
+
+
+def patch_contrast(queries: Tensor, keys: Tensor, temperature: float) -> Tensor:
+    """Return the cross-entropy of finding each query's own key among the keys of its image (eq. 3 and 4).
+
+    queries and keys: n p c of unit length. Negatives are the other places of the same image.
+    """
+    similarity = queries @ keys.transpose(1, 2) / temperature
+    own = torch.arange(queries.shape[1], device=queries.device).expand(len(queries), -1)
+    return F.cross_entropy(similarity.flatten(0, 1), own.flatten())

@@ -1,0 +1,89 @@
+"""GAN and conditional GAN: images made of noise (Goodfellow et al. 2014; Mirza & Osindero 2014).
+
+Domain A is noise, n z+k 1 1 (k one-hot numbers for k classes, none without); domain B are the images.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from unpaired.config import require
+from unpaired.data.datasets import Batch
+from unpaired.losses import AdversarialLoss, generator_adversarial
+from unpaired.networks import Discriminator, Generator
+from unpaired.objectives.base import Objective, Player, Samples, initialised
+
+
+@dataclass(frozen=True, kw_only=True)
+class GAN:
+    """Settings of image synthesis; what is drawn and which classes there are is a matter of the data.
+
+    adversarial: cross_entropy is the published non-saturating loss. real_label: 0.9 is one-sided label smoothing
+    (Salimans et al. 2016), 1 none. conditional: the discriminator sees the class of an image as one-hot planes.
+    noise_channels: how many of A's channels are noise.
+    """
+
+    kind: ClassVar[str] = "gan"
+    pairing: ClassVar[str] = "noise"
+    adversarial: AdversarialLoss = "cross_entropy"
+    real_label: float = 1.0
+    conditional: bool = False
+    noise_channels: int = 100
+
+    def __post_init__(self) -> None:
+        require(0 < self.real_label <= 1, f"objective.real_label must be in (0, 1], not {self.real_label}.")
+        require(self.noise_channels >= 1, f"objective.noise_channels must be at least 1, not {self.noise_channels}.")
+
+    def build(
+        self, generator: Generator, discriminator: Discriminator, channels_a: int, channels_b: int, seed: int
+    ) -> GANObjective:
+        """Return the untrained method for noise (and classes) and images with the given channel counts."""
+        return GANObjective(self, generator, discriminator, channels_a, channels_b, seed)
+
+
+@dataclass(frozen=True)
+class GANImages:
+    """What was made of the noise, n c h w, and the class planes that go with it, n k h w (k may be 0)."""
+
+    fake_b: Tensor
+    classes: Tensor
+
+
+class GANObjective(Objective[GANImages]):
+    """One generator and one discriminator, which steps first (Goodfellow et al. 2014, algorithm 1)."""
+
+    order: ClassVar[tuple[Player, Player]] = ("discriminator", "generator")
+
+    def __init__(
+        self, config: GAN, generator: Generator, discriminator: Discriminator, a: int, b: int, seed: int
+    ) -> None:
+        super().__init__()
+        self.config = config
+        num_classes = a - config.noise_channels if config.conditional else 0
+        self.translators["AtoB"] = initialised(generator.build(a, b), seed, "AtoB")
+        self.discriminators["B"] = initialised(discriminator.build(b + num_classes), seed, "discriminator B")
+
+    def generate(self, batch: Batch) -> GANImages:
+        """Make one image of each draw of noise."""
+        one_hot = batch.a[:, self.config.noise_channels if self.config.conditional else batch.a.shape[1] :]
+        return GANImages(self.translators["AtoB"](batch.a), one_hot.expand(-1, -1, *batch.b.shape[2:]))
+
+    def generator_losses(self, batch: Batch, images: GANImages) -> dict[str, Tensor]:
+        """Return how far the made images are from being taken for real."""
+        scores = self.discriminators["B"](torch.cat([images.fake_b, images.classes], dim=1))
+        return {"adversarial_b": generator_adversarial(self.config.adversarial, scores)}
+
+    def discriminator_losses(self, batch: Batch, images: GANImages) -> dict[str, Tensor]:
+        """Return the discriminator's loss on real and made images, each with its class."""
+        real = torch.cat([batch.b, images.classes], dim=1)
+        fake = torch.cat([images.fake_b.detach(), images.classes], dim=1)
+        return self.judged("B", real, fake, self.config.adversarial, self.config.real_label)
+
+    @torch.no_grad()
+    def samples(self, batch: Batch) -> Samples:
+        """Return what is made of the preview's noise, beside real images (of the same classes)."""
+        return {"AtoB": {"fake_b": self.generate(batch).fake_b, "real_b": batch.b}}
