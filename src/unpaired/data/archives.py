@@ -92,7 +92,7 @@ def _opened(archive: Path) -> Iterator[Iterable[_Entry]]:
             with gzip.open(archive) as unzipped:
                 bounded: Any = _Bounded(name, unzipped, budget)
                 with tarfile.open(fileobj=bounded, mode="r:") as tar:
-                    yield _tar_entries(name, tar)
+                    yield _tar_entries(name, tar, bounded)
     except _DAMAGE as error:
         reason = " ".join(shown(error).split()).rstrip(".") or type(error).__name__
         raise DataError(f"The archive {name} is damaged ({reason}); fetch it again.") from None
@@ -149,12 +149,14 @@ def _zip_entries(name: str, packed: zipfile.ZipFile) -> Iterator[_Entry]:
         yield _Entry(path) if info.is_dir() else _Entry(path, info.file_size, partial(packed.open, info))
 
 
-def _tar_entries(name: str, tar: tarfile.TarFile) -> Iterator[_Entry]:
+def _tar_entries(name: str, tar: tarfile.TarFile, stream: _Bounded) -> Iterator[_Entry]:
     for info in tar:
         path = _path(name, info.name)
         if not (info.isreg() or info.isdir()) or info.issparse():
             raise _special(name, info.name)
         yield _Entry(path) if info.isdir() else _Entry(path, info.size, partial(tar.extractfile, info))
+    while stream.read(_CHUNK):  # the checksum over all of it stands at the very end
+        pass
 
 
 def _refuse_long_directory(archive: Path) -> None:
@@ -180,7 +182,7 @@ class _Bounded:
 
     def read(self, size: int = -1) -> bytes:
         """Return at most `size` bytes."""
-        if not 0 <= size <= _CHUNK or self._stream.tell() + size > self._limit + tarfile.RECORDSIZE:
+        if not 0 <= size <= _CHUNK or self._stream.tell() > self._limit + tarfile.RECORDSIZE:
             raise _bomb(self._name)
         return self._stream.read(size)
 

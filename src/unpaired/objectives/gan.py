@@ -42,6 +42,11 @@ class GAN:
         self, generator: Generator, discriminator: Discriminator, channels_a: int, channels_b: int, seed: int
     ) -> GANObjective:
         """Return the untrained method for noise (and classes) and images with the given channel counts."""
+        enough = channels_a >= self.noise_channels + 2 * self.conditional
+        require(
+            enough,
+            f"data.channels_a ({channels_a}) must hold the noise ({self.noise_channels}) and at least two classes.",
+        )
         return GANObjective(self, generator, discriminator, channels_a, channels_b, seed)
 
 

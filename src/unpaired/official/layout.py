@@ -121,9 +121,9 @@ def recognise(state: State, name: str = "The state dict") -> Network:
 
 
 def describe(network: Network) -> str:
-    """Return a recognised network in words, e.g. "resnet, base_channels 64, num_blocks 9, ...; 3 to 3 channels"."""
+    """Return a recognised network in words, e.g. "resnet (3 to 3 channels, base_channels 64, num_blocks 9, ...)"."""
     settings = ", ".join(f"{key} {value}" for key, value in vars(network.config).items())
-    return f"{network.config.kind}, {settings}; {network.in_channels} to {network.out_channels} channels"
+    return f"{network.config.kind} ({network.in_channels} to {network.out_channels} channels, {settings})"
 
 
 # --- the tables ------------------------------------------------------------------------------------
@@ -295,13 +295,13 @@ def _check_shapes(shapes: Shapes, found: Network, name: str) -> None:
         wrong = [key for key, shape in wanted.items() if shapes[key] != shape]
         reason = f"{wrong[0]} is {list(shapes[wrong[0]])} instead of {list(wanted[wrong[0]])}" if wrong else ""
     if reason:
-        raise ModelError(f"{name} is nearly an official {describe(found)}, but {reason}.")
+        raise ModelError(f"{name} does not fit: {reason} in an official {describe(found)}.")
 
 
 def _difference(given: Mapping[str, Any], wanted: list[str]) -> str:
     """Return which name is the first to be missing or too many, "" where there is none."""
     known = set(wanted)
-    unknown = next((f"{shown(key)[:80]} is not part of it" for key in given if key not in known), "")
+    unknown = next((f"{shown(key)[:80]} is unknown" for key in given if key not in known), "")
     return next((f"{key} is missing" for key in wanted if key not in given), unknown)
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import itertools
 import re
+import warnings
 import zipfile
 from collections import OrderedDict
 from collections.abc import Mapping
@@ -39,7 +40,9 @@ def read_state(path: Path) -> dict[str, Tensor]:
     size = _check_container(path, name)
     try:
         # With weights_only, torch builds tensors and containers; whatever else the file asks for is an error.
-        loaded = torch.load(path, map_location="cpu", weights_only=True)
+        with path.open("rb") as file, warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # about forms of files that it does not expect; what comes out is checked
+            loaded = torch.load(file, map_location="cpu", weights_only=True)
     except Exception as error:  # the bytes are a stranger's, and the reader fails with whatever they provoke
         raise ModelError(_reason(name, error)) from None
     tensors = _tensors(loaded, name)
@@ -103,14 +106,15 @@ def _check_container(path: Path, name: str) -> int:
 def _reason(name: str, error: Exception) -> str:
     """Return the sentence for a file that torch would not read."""
     text = " ".join(str(error).split())
-    if wanted := re.search(r"\bGLOBAL ([\w.]+)|\bglobal:? `?([\w.]+)", text):
+    if wanted := re.search(r"\bGLOBAL ([\w.]+)", text):
         return (
-            f"{name} holds code beside weights (it calls {shown(wanted[1] or wanted[2])[:80]}), so it is refused and "
+            f"{name} holds code beside weights (it calls {wanted[1][:80]}), so it is refused and "
             "nothing of it was run; ask its author for a file of torch.save(network.state_dict(), ...)."
         )
     if "weights_only" in text and "tar" in text:
         return f"{name} is a tar file of a torch before 0.2, which cannot be read without running code; it was not run."
-    return f"{name} is damaged, or no file of torch.save ({shown(text.split('. ')[0])[:160]}); copy it again."
+    cause = text.rpartition("WeightsUnpickler error: ")[2].split(". ")[0].rstrip(".")
+    return f"{name} is damaged, or no file of torch.save ({shown(cause)[:160]}); nothing in it was run, copy it again."
 
 
 def _tensors(loaded: Any, name: str) -> dict[str, Tensor]:
