@@ -23,15 +23,17 @@ import torch
 from torch import Tensor, nn
 
 from unpaired import cli
-from unpaired.config import override, to_dict
+from unpaired.config import flatten, override, to_dict
 from unpaired.data.datasets import DataConfig
 from unpaired.errors import ModelError, OutputError
 from unpaired.networks import DCGANGenerator, ImageGAN, PatchGAN, PixelGAN, ResNetGenerator, UNetGenerator
 from unpaired.official import export_official, from_official, import_official, read_state, recognise, to_official
-from unpaired.recipes import Config
+from unpaired.recipes import RECIPES, Config
 from unpaired.runs import train
 from unpaired.training.checkpoint import list_checkpoints, load_checkpoint
 from unpaired.translate import DirectionInfo, ModelInfo, TrainingInfo, Translator, read_model, write_model
+
+ROOT = Path(__file__).parent.parent
 
 # --- the official layout, in plain torch -----------------------------------------------------------
 
@@ -709,6 +711,13 @@ def test_an_import_replaces_nothing(tmp_path: Path) -> None:
         import_official(tmp_path, tmp_path / "latest_net_G.pth")
 
 
+@pytest.mark.parametrize("call", CALLS)
+def test_the_payloads_would_run_where_nobody_guards_against_them(call: str, tmp_path: Path) -> None:
+    sentinel = tmp_path / "run"
+    pickle.loads(pickle.dumps(CALLS[call](sentinel)))
+    assert sentinel.exists()
+
+
 # --- writing ---------------------------------------------------------------------------------------
 
 
@@ -830,3 +839,23 @@ def test_an_export_replaces_nothing(tmp_path: Path) -> None:
     with pytest.raises(OutputError, match=r"latest_net_G\.pth exists already"):
         export_official(folder, tmp_path / "out")
     assert (tmp_path / "out" / "latest_net_G.pth").read_bytes() == before
+
+
+# --- the documents and the rules -------------------------------------------------------------------
+
+
+def test_the_page_for_those_who_come_from_the_official_code_names_settings_that_exist() -> None:
+    text = (ROOT / "docs" / "from-official.md").read_text(encoding="utf-8")
+    dotted = {name.replace("-", "_") for name in re.findall(r"`(?:--)?((?:data|generator|objective)\.[\w-]+)", text)}
+    assert {"objective.l1_weight", "generator.num_downs"} <= dotted
+    assert dotted <= {*flatten(RECIPES["paper"]()), *flatten(RECIPES["pix2pix"]())}
+    verbs = set(re.findall(r"unpaired ((?:data )?[a-z]+) ", text))
+    assert verbs == {"train", "translate", "import", "export", "data download"}
+    assert set(re.findall(r"--recipe (\w+)", text)) <= set(RECIPES)
+
+
+def test_torch_files_are_read_and_written_in_one_place() -> None:
+    source = Path(cli.__file__).parent
+    users = {path.name for path in source.rglob("*.py") if re.search(r"torch\.(load|save)\(", path.read_text())}
+    assert users == {"reading.py", "exporting.py"}
+    assert "weights_only=True" in (source / "official" / "reading.py").read_text()
