@@ -20,7 +20,7 @@ from unpaired.recipes import Config
 from unpaired.runs import info
 
 GOLDEN = Path(__file__).parent / "golden"
-VERBS = ("", "train", "translate", "demo", "import", "export", "info", "data", "data draw")
+VERBS = ("", "train", "translate", "demo", "import", "export", "info", "data", "data draw", "data download")
 
 
 def help_text(verb: str) -> str:

@@ -388,6 +388,7 @@ EVIL: dict[str, Callable[[], bytes]] = {
     "tar device": lambda: tarred([member("dev", tarfile.CHRTYPE)]),
     "tar pipe": lambda: tarred([member("pipe", tarfile.FIFOTYPE)]),
     "tar twice": lambda: tarred([member("ok.png"), member("./ok.png")]),
+    "tar no name": lambda: tarred([member("ok.png"), member(".")]),
     "tar twice by accent": lambda: tarred([member("caf\u00e9.png"), member("cafe\u0301.png")]),
     "tar bomb": lambda: tarred({"bomb.png": bytes(2 * 10**7)}),
     "tar long header": lambda: gzip.compress(long_header()),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,11 +11,14 @@ import PIL.Image
 import pytest
 import torch
 
+from unpaired.config import override
 from unpaired.data.datasets import DataConfig, batches
 from unpaired.data.domains import open_domains
 from unpaired.data.noise import NoiseDataset, class_names, noise_source
 from unpaired.data.sources import FolderSource
 from unpaired.errors import ConfigError, DataError
+from unpaired.recipes import named
+from unpaired.runs import default_out, train
 
 CONFIG = DataConfig(pairing="noise", noise_channels=6, load_size=36, crop_size=32, flip=False)
 LEVELS = {"cat": 10, "dog": 100, "owl": 200}
@@ -171,3 +175,26 @@ def test_settings_that_make_no_sense_are_refused() -> None:
         DataConfig(classes=True)
     with pytest.raises(ConfigError, match=r"data\.noise_channels must be at least 1"):
         DataConfig(noise_channels=0)
+
+
+def test_a_conditional_gan_trains_on_folders_of_classes(animals: Path, tmp_path: Path) -> None:
+    settings = {
+        "data.b": str(animals / "train"),
+        "data.load_size": 32,
+        "data.crop_size": 32,
+        "data.batch_size": 4,
+        "generator.size": 32,
+        "generator.base_channels": 4,
+        "discriminator.size": 32,
+        "discriminator.base_channels": 4,
+        "schedule.num_steps": 3,
+        "run.device": "cpu",
+    }
+    config = override(named("cgan"), settings)
+    run = train(config, out=tmp_path / "run")
+    assert run.finished
+    assert run.num_images == {"A": 0, "B": 12}
+    assert json.loads((tmp_path / "run" / "data.json").read_text())["B"]["classes"] == ["cat", "dog", "owl"]
+    assert "channels_a: 103" in (tmp_path / "run" / "config.yaml").read_text()
+    assert train(config, out=tmp_path / "run") == run
+    assert default_out(config.data).name == "train"

@@ -437,6 +437,15 @@ def test_options_that_contradict_the_weights_are_named_and_not_followed(tmp_path
     assert made.info.training.crop_size is None
 
 
+def test_two_unets_are_a_cyclegan_and_leave_training_mode(tmp_path: Path) -> None:
+    save(tmp_path, "latest_net_G_A.pth", Unet(3, 3, 2, 7))
+    save(tmp_path, "latest_net_G_B.pth", Unet(3, 3, 2, 7))
+    made = import_official(tmp_path, tmp_path / "model")
+    assert made.info.training.objective == "cyclegan"
+    assert {entry.mode for entry in made.info.directions.values()} == {"evaluation"}
+    assert made.notes[-1].startswith("Translated as test.py --eval does")
+
+
 def test_the_dropout_of_a_unet_comes_from_the_options_or_is_that_of_pix2pix(tmp_path: Path) -> None:
     save(tmp_path, "latest_net_G.pth", Unet(3, 3, 2, 7))
     first = import_official(tmp_path, tmp_path / "on")
@@ -559,8 +568,8 @@ def attacks(sentinel: Path) -> dict[str, Callable[[Payload], bytes]]:
 
 CALLS: dict[str, Callable[[Path], Payload]] = {
     "os.system": lambda sentinel: Payload(os.system, f"touch {sentinel}"),
-    "builtins.eval": lambda sentinel: Payload(eval, f"open({str(sentinel)!r}, 'w')"),
-    "builtins.exec": lambda sentinel: Payload(exec, f"open({str(sentinel)!r}, 'w')"),
+    "builtins.eval": lambda sentinel: Payload(eval, f"__import__('pathlib').Path({str(sentinel)!r}).touch()"),
+    "builtins.exec": lambda sentinel: Payload(exec, f"__import__('pathlib').Path({str(sentinel)!r}).touch()"),
 }
 
 
@@ -596,6 +605,14 @@ def deflated() -> bytes:
     return target.getvalue()
 
 
+def changed() -> bytes:
+    """A good file with one bit of one weight flipped."""
+    state = good()
+    content = bytearray(saved(state))
+    content[content.index(state["model.4.weight"].numpy().tobytes()) + 1] ^= 1
+    return bytes(content)
+
+
 def good(**changes: Any) -> dict[str, Any]:
     state: dict[str, Any] = dict(Resnet(3, 3, 2, 6).state_dict())
     for key, value in changes.items():
@@ -616,6 +633,7 @@ WRONG: dict[str, tuple[Callable[[], Any], str]] = {
     "empty": (lambda: b"", "0 bytes"),
     "text": (lambda: b"<html>404</html>" * 10, "damaged, or no file of torch.save"),
     "truncated": (lambda: saved(good())[:-2000], "damaged"),
+    "changed": (changed, "the checksum of"),
     "truncated legacy": (lambda: saved(good(), zipped=False)[:-300], "damaged"),
     "deflated": (deflated, "unpack to more"),
     "a list": (lambda: [torch.ones(3)], "holds a list"),
@@ -856,6 +874,10 @@ def test_the_page_for_those_who_come_from_the_official_code_names_settings_that_
 
 def test_torch_files_are_read_and_written_in_one_place() -> None:
     source = Path(cli.__file__).parent
-    users = {path.name for path in source.rglob("*.py") if re.search(r"torch\.(load|save)\(", path.read_text())}
+    users = {
+        path.name
+        for path in source.rglob("*.py")
+        if re.search(r"(?<!safetensors\.)torch\.(load|save)\(", path.read_text())
+    }
     assert users == {"reading.py", "exporting.py"}
     assert "weights_only=True" in (source / "official" / "reading.py").read_text()

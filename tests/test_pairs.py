@@ -21,6 +21,9 @@ from unpaired.data.pairs import matched, paired_sources, preview_pairs, side_by_
 from unpaired.data.sources import FolderSource
 from unpaired.errors import ConfigError, DataError
 from unpaired.images import Image
+from unpaired.objectives import Pix2Pix
+from unpaired.recipes import Config
+from unpaired.runs import train
 
 CROP = DataConfig(pairing="paired", preprocess="crop", crop_size=32, load_size=36)
 SIDE = 40
@@ -293,3 +296,21 @@ def test_the_record_of_the_data_names_both_domains_and_changes_with_the_files(tm
 def test_an_unknown_pairing_is_refused() -> None:
     with pytest.raises(ConfigError, match="choose from: unpaired, paired, noise"):
         override(DataConfig(), {"pairing": "pared"})
+
+
+def test_pix2pix_trains_on_a_folder_of_pairs(toy_config: Config, tmp_path: Path) -> None:
+    draw_pairs(tmp_path / "labels2summer", count=3, num_test=2, size=40)
+    config = replace(
+        toy_config,
+        data=replace(toy_config.data, pairing="paired", root=str(tmp_path / "labels2summer")),
+        objective=Pix2Pix(),
+    )
+    said: list[str] = []
+    run = train(config, out=tmp_path / "run", say=said.append)
+    assert run.finished
+    assert said[0] == "Looking at 3 pairs."
+    assert run.domains == {"A": "labels", "B": "summer"}
+    assert run.num_images == {"A": 3, "B": 3}
+    (tmp_path / "labels2summer" / "train" / "scene-000000.png").unlink()
+    with pytest.raises(DataError, match="changed since"):
+        train(config, out=tmp_path / "run")

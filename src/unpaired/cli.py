@@ -259,9 +259,7 @@ def download(
     Parameters
     ----------
     name
-        apple2orange, summer2winter_yosemite, horse2zebra, monet2photo, cezanne2photo, ukiyoe2photo, vangogh2photo,
-        maps, facades, iphone2dslr_flower or ae_photos; in pairs facades, maps, edges2shoes, edges2handbags or
-        night2day.
+        A set that CycleGAN or pix2pix was published with, e.g. horse2zebra or edges2shoes (docs/data.md has them all).
     out
         Folder for the data set (default: datasets/NAME).
     paired

@@ -103,7 +103,7 @@ def _checked(archive: Path, entries: Iterable[_Entry]) -> list[_Entry]:
     name, budget = shown(archive), min(MAX_RATIO * archive.stat().st_size, MAX_BYTES)
     found: list[_Entry] = []
     files: set[tuple[str, ...]] = set()
-    folders: set[tuple[str, ...]] = set()
+    folders: set[tuple[str, ...]] = {()}  # the folder itself, which no file may be
     total = 0
     for number, entry in enumerate(entries):
         total += entry.size

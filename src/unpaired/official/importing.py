@@ -60,13 +60,11 @@ def import_official(path: Path, out: Path) -> Imported:
         networks[direction] = found
         notes += [f"{shown(file.name)} is {direction}: {describe(found)}.", *said]
     _check_pair(networks, path)
+    method, mode = _method(networks, options)
+    if any(net.config.norm == "batch" or net.config.dropout for net in networks.values()):
+        notes.append(_MODES[mode])
     directions = {
-        name: DirectionInfo(
-            generator=net.config,
-            in_channels=net.in_channels,
-            out_channels=net.out_channels,
-            mode=_mode(net, options),
-        )
+        name: DirectionInfo(generator=net.config, in_channels=net.in_channels, out_channels=net.out_channels, mode=mode)
         for name, net in sorted(networks.items())
     }
     training = TrainingInfo(
@@ -74,7 +72,7 @@ def import_official(path: Path, out: Path) -> Imported:
         seed=None,
         load_size=options.number("load_size"),
         crop_size=options.number("crop_size"),
-        objective=_method(networks, options),
+        objective=method,
     )
     info = ModelInfo(directions=directions, domains=_domains(files, options), training=training)
     write_model(out, info, generators)
@@ -145,8 +143,6 @@ def _read_generator(file: Path, options: Options) -> tuple[Network, nn.Module, l
         found = replace(found, config=replace(found.config, dropout=not without))
         why = f"{options.file} says so" if without is not None else "as pix2pix has it; nothing says otherwise"
         notes.append(f"Dropout was {'off' if without else 'on'} in training ({why}).")
-    if found.config.norm == "batch" or found.config.dropout:
-        notes.append(_MODES[_mode(found, options)])
     with torch.device("meta"):
         generator: nn.Module = found.config.build(found.in_channels, found.out_channels)
     generator.load_state_dict(from_official(found.config, state), assign=True)
@@ -188,18 +184,15 @@ def _domains(files: Mapping[str, Path], options: Options) -> dict[str, str]:
     return {"A": "A", "B": "B"}
 
 
-def _mode(found: Network, options: Options) -> GeneratorMode:
-    """Return how a generator is run: pix2pix stays in training mode, as published and as test.py has it."""
-    return "training" if _method({"": found}, options) == "pix2pix" else "evaluation"
+def _method(networks: Mapping[str, Network], options: Options) -> tuple[str, GeneratorMode]:
+    """Return the method of training, as the options say or else as the files look, and how its generators are run.
 
-
-def _method(networks: Mapping[str, Network], options: Options) -> str:
-    """Return the method of training: as the options say, else as the files look."""
-    said = {"cycle_gan": "cyclegan", "pix2pix": "pix2pix"}.get(options.values.get("model", ""))
-    if said is not None:
-        return said
-    if len(networks) == 2:
-        return "cyclegan"
-    (found,) = networks.values()
-    likely = isinstance(found.config, UNetGenerator) and found.config.norm == "batch"
-    return "pix2pix" if likely else "an unrecorded method"
+    pix2pix stays in training mode, as published and as test.py has it.
+    """
+    method = {"cycle_gan": "cyclegan", "pix2pix": "pix2pix"}.get(options.values.get("model", ""))
+    configs = [found.config for found in networks.values()]
+    if method is None and len(configs) == 2:
+        method = "cyclegan"
+    elif method is None and isinstance(configs[0], UNetGenerator) and configs[0].norm == "batch":
+        method = "pix2pix"
+    return method or "an unrecorded method", "training" if method == "pix2pix" else "evaluation"

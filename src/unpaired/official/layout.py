@@ -1,8 +1,8 @@
 """Where every weight of a network stands in the official files: names both ways, and networks told from their names.
 
-The official code counts layers: `model.10.conv_block.5` is the fifth entry of the eleventh. The table of a network
-lists its layers with weights in the order of the official file, so that a file written from it has the same keys in
-the same order as one the official code wrote.
+The official code counts layers from 0: `model.10.conv_block.5` is entry 5 of entry 10. The table of a network lists
+its layers with weights in the order of the official file, so that a file written from it has the same keys in the same
+order as one the official code wrote.
 """
 
 from __future__ import annotations

@@ -78,29 +78,36 @@ def modernised(state: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], list[str
 
 
 def _check_container(path: Path, name: str) -> int:
-    """Return the file's size; raises ModelError where it is none, too large, or unpacks to more than it is."""
+    """Return the file's size; raises ModelError where it is none, too large, or a zip that should not be opened."""
     try:
         size = path.stat().st_size
         with path.open("rb") as file:
             is_zip = file.read(4) == b"PK\x03\x04"
         if not 0 < size <= MAX_BYTES:
             raise ModelError(f"{name} has {size} bytes, and no official network has; check the download.")
-        if not is_zip:
-            return size
-        with zipfile.ZipFile(path) as archive:
-            entries = archive.infolist()
+        if is_zip:
+            _check_zip(path, name, size)
     except OSError as error:
         raise ModelError(
             f"Cannot read {name}: {error.strerror or error}; check the name and its permissions."
         ) from None
-    except (zipfile.BadZipFile, ValueError, NotImplementedError):
+    except (zipfile.BadZipFile, ValueError, RuntimeError):
         raise ModelError(f"{name} is damaged: it begins as a torch file and has no end; copy it again.") from None
-    if any(entry.filename.endswith("/constants.pkl") for entry in entries):
-        raise ModelError(f"{name} is a TorchScript program, not weights, and was not run; ask for its state dict.")
-    packed = next((entry for entry in entries if entry.compress_type != zipfile.ZIP_STORED), None)
-    if packed is not None or sum(entry.file_size for entry in entries) > size:
-        raise ModelError(f"{name} would unpack to more than its size, which torch.save never does; it was not read.")
     return size
+
+
+def _check_zip(path: Path, name: str, size: int) -> None:
+    """Raise ModelError for a zip that unpacks to more than it is, holds a program, or was changed after writing."""
+    with zipfile.ZipFile(path) as archive:
+        entries = archive.infolist()
+        if any(entry.filename.endswith("/constants.pkl") for entry in entries):
+            raise ModelError(f"{name} is a TorchScript program, not weights, and was not run; ask for its state dict.")
+        packed = any(entry.compress_type != zipfile.ZIP_STORED for entry in entries)
+        if packed or sum(entry.file_size for entry in entries) > size:
+            raise ModelError(f"{name} would unpack to more than its size, as torch.save never does; it was not read.")
+        changed = archive.testzip()
+    if changed is not None:
+        raise ModelError(f"{name} is damaged: the checksum of {shown(changed)[:80]} in it is wrong; copy it again.")
 
 
 def _reason(name: str, error: Exception) -> str:
@@ -113,7 +120,7 @@ def _reason(name: str, error: Exception) -> str:
         )
     if "weights_only" in text and "tar" in text:
         return f"{name} is a tar file of a torch before 0.2, which cannot be read without running code; it was not run."
-    cause = text.rpartition("WeightsUnpickler error: ")[2].split(". ")[0].rstrip(".")
+    cause = re.split(r"\. | Check the doc| Please ", text.rpartition("WeightsUnpickler error: ")[2])[0].rstrip(".")
     return f"{name} is damaged, or no file of torch.save ({shown(cause)[:160]}); nothing in it was run, copy it again."
 
 
