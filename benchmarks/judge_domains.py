@@ -3,9 +3,9 @@
     python benchmarks/judge_domains.py RUN DATA [--size 64] [--epochs 6] [--seed 0]
 
 The judge is a small classifier, trained on the real images of DATA/trainA and DATA/trainB alone. It is asked about
-the real images of testA and testB (how far it can be trusted), and about the translations of both (how many it takes for
-the domain they should show), each with a 95 % Wilson interval. Also printed, for each set: the mean of each channel, the
-share of nearly black pixels, and the mean size of the horizontal and vertical gradient, on the [0, 1] scale.
+the real images of testA and testB (how far it can be trusted), and about the translations of both (how many it takes
+for the domain they should show), each with a 95 % Wilson interval. Also printed, for each set: the mean of each
+channel, the share of nearly black pixels, and the mean size of the gradient, on the [0, 1] scale.
 """
 
 from __future__ import annotations

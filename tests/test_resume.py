@@ -13,6 +13,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import PIL.Image
 import pytest
 import torch
 
@@ -212,6 +213,21 @@ def test_the_run_folder_holds_what_the_manual_says(config: Config, uninterrupted
     assert data["A"]["name"] == "summer"
     assert (uninterrupted / "report.html").stat().st_size > 10_000
     assert dataclasses.asdict(info(uninterrupted))["step"] == STEPS
+
+
+@pytest.mark.parametrize("preprocess", ["none", "scale_width"])
+def test_whole_images_of_different_sizes_are_trained_on_and_continued(
+    config: Config, two_folders: Path, tmp_path: Path, preprocess: str
+) -> None:
+    for number, path in enumerate(sorted(two_folders.glob("*/*.png"))):
+        with PIL.Image.open(path) as image:
+            changed = image.resize((37 + 5 * (number % 3), 50 - 3 * (number % 4)))
+        changed.save(path)
+    whole = override(config, {"data.preprocess": preprocess})
+    train(whole, out=tmp_path / "whole")
+    with pytest.raises(Interrupted):
+        train(whole, out=tmp_path / "parts", listener=stop_at(5))
+    assert train(whole, out=tmp_path / "parts").state_sha256 == info(tmp_path / "whole").state_sha256
 
 
 def test_tensorboard_is_an_extra_and_says_how_to_get_it(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
@@ -42,11 +44,11 @@ class ImagePool:
         stored, self.images[slot] = self.images[slot], image.clone()
         return stored
 
-    def state(self) -> Tensor:
-        """Return the stored images in order, n c h w (an empty tensor when none are held)."""
-        return torch.stack(self.images) if self.images else torch.empty(0)
+    def state(self) -> list[Tensor]:
+        """Return the stored images in order, c h w each; their sizes may differ."""
+        return [image.clone() for image in self.images]
 
-    def restore(self, images: Tensor, num_seen: int) -> None:
+    def restore(self, images: Sequence[Tensor], num_seen: int) -> None:
         """Put back what `state` returned and the number of images seen by then."""
-        self.images = [image.clone() for image in images] if images.numel() else []
+        self.images = [image.clone() for image in images]
         self.num_seen = num_seen

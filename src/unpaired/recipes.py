@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from unpaired.config import require, unknown
-from unpaired.data.datasets import DataConfig
+from unpaired.data.datasets import WHOLE_IMAGE_MULTIPLE, WHOLE_IMAGES, DataConfig
 from unpaired.errors import ConfigError
 from unpaired.networks import (
     DCGANDiscriminator,
@@ -56,7 +56,8 @@ class Config:
                 "data.noise_channels.",
             )
         smallest = max(self.discriminator.min_size, self.generator.min_size)
-        if data.preprocess in ("none", "scale_width"):
+        if data.preprocess in WHOLE_IMAGES:
+            self._check_whole_images()
             return
         require(
             data.crop_size % self.generator.multiple == 0 and data.crop_size >= smallest,
@@ -65,6 +66,20 @@ class Config:
         )
         made = self.generator.size if isinstance(self.generator, DCGANGenerator) else data.crop_size
         require(made == data.crop_size, f"generator.size ({made}) must be data.crop_size ({data.crop_size}).")
+
+    def _check_whole_images(self) -> None:
+        """Raise ConfigError where the parts cannot take images of any size, rounded to multiples of 4."""
+        name, multiple = self.data.preprocess, self.generator.multiple
+        require(
+            WHOLE_IMAGE_MULTIPLE % multiple == 0 and not isinstance(self.generator, DCGANGenerator),
+            f"data.preprocess {name} makes sides multiples of {WHOLE_IMAGE_MULTIPLE}, but this generator needs "
+            f"multiples of {multiple}; use a preprocess that crops.",
+        )
+        require(
+            self.objective.adversarial != "wgan_gp",
+            f"objective.adversarial wgan_gp compares images of one size, which data.preprocess {name} does not give; "
+            "use a preprocess that crops.",
+        )
 
 
 def paper() -> Config:

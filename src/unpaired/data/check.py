@@ -13,13 +13,14 @@ from unpaired.storage import shown
 _MOST_NAMED = 10
 
 
-def check_images(source: FolderSource, config: DataConfig) -> None:
+def check_images(source: FolderSource, config: DataConfig, min_side: int = 1) -> None:
     """Decode every image of a source; raises DataError that names the first ten which training cannot use.
 
-    Decoding runs on a few threads, as the decoder releases the interpreter.
+    min_side: the smallest side that the networks can take. Decoding runs on a few threads, as the decoder releases
+    the interpreter.
     """
     with ThreadPoolExecutor(max_workers=4) as threads:
-        found = threads.map(lambda index: _problem(source, index, config), range(len(source)))
+        found = threads.map(lambda index: _problem(source, index, config, min_side), range(len(source)))
         problems = [problem for problem in found if problem]
     if not problems:
         return
@@ -50,11 +51,11 @@ def listed(problems: list[str]) -> str:
     return "".join(f"\n  {problem}" for problem in problems[:_MOST_NAMED]) + rest
 
 
-def _problem(source: FolderSource, index: int, config: DataConfig) -> str:
+def _problem(source: FolderSource, index: int, config: DataConfig, min_side: int) -> str:
     """Return why image `index` cannot be trained on, or nothing."""
     try:
         image = source[index]
-        check_size(str(source.paths[index]), image.height, image.width, config)
+        check_size(str(source.paths[index]), image.height, image.width, config, min_side)
     except DataError as error:
         return str(error)
     return ""

@@ -27,6 +27,12 @@ from unpaired.randomness import rng
 Preprocess = Literal["resize_and_crop", "crop", "scale_width", "scale_width_and_crop", "none"]
 Pairing = Literal["unpaired", "paired", "noise"]
 
+WHOLE_IMAGES: tuple[Preprocess, ...] = ("none", "scale_width")
+"""Preprocessings that keep the whole image, so that training images may differ in size."""
+
+WHOLE_IMAGE_MULTIPLE = 4
+"""What their sides are rounded to, as the official code does; ResNets with two halvings can take that."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class DataConfig:
@@ -39,7 +45,8 @@ class DataConfig:
     classes (channels_a is then counted, not given). preprocess, with the official code's names:
     resize_and_crop resizes to load_size x load_size (bicubic, antialiased, not keeping the aspect ratio) and
     takes a random crop_size x crop_size crop; crop only crops; scale_width makes the width load_size and keeps
-    the ratio; scale_width_and_crop crops after that; none does neither. Transparent images are laid over
+    the ratio; scale_width_and_crop crops after that; none does neither. Sides that are not cropped are rounded to
+    multiples of 4, and batch_size is 1 then. Transparent images are laid over
     `background` (R, G, B in 0..255). cache_mb bounds the memory for decoded images, in every loader process.
     """
 
@@ -74,6 +81,10 @@ class DataConfig:
         require(
             not self.classes or self.pairing == "noise",
             f"data.classes is for data.pairing noise, which appends the class to the noise, not {self.pairing}.",
+        )
+        require(
+            self.preprocess not in WHOLE_IMAGES or self.batch_size == 1,
+            f"data.batch_size must be 1 with data.preprocess {self.preprocess}, whose images may differ in size.",
         )
         ok = len(self.background) == 3 and all(0 <= level <= 255 for level in self.background)
         require(ok, f"data.background takes three levels 0..255, e.g. 255,255,255, not {list(self.background)}.")
@@ -152,8 +163,8 @@ class TwoDomainDataset(StepDataset):
         c, count = self._config, min(count, len(self._a), len(self._b))
         a = [crop(self._cache_a[i], c, None) for i in range(count)]
         b = [crop(self._cache_b[i], c, None) for i in range(count)]
-        size = min(min(image.height, image.width) for image in a + b)  # "none" keeps sizes, which may differ
-        if c.preprocess in ("none", "scale_width"):
+        size = min(min(image.height, image.width) for image in a + b)
+        if c.preprocess in WHOLE_IMAGES:  # whose sizes may differ
             a, b = [_centre(image, size, size) for image in a], [_centre(image, size, size) for image in b]
         tensors_a = [to_tensor(image, c.channels_a) for image in a]
         return Batch(a=torch.stack(tensors_a), b=torch.stack([to_tensor(image, c.channels_b) for image in b]))
@@ -243,18 +254,22 @@ def prepare(image: Image, config: DataConfig) -> Image:
     opaque = image.over((red, green, blue)) if image.alpha is not None else image
     if config.preprocess == "resize_and_crop":
         return resize(opaque, (config.load_size, config.load_size))
-    if config.preprocess in ("scale_width", "scale_width_and_crop"):
-        height = round(opaque.height * config.load_size / opaque.width)
-        if config.preprocess == "scale_width_and_crop":
-            height = max(height, config.crop_size)
-        return resize(opaque, (max(height, 1), config.load_size))
-    return opaque
+    if config.preprocess == "crop":
+        return opaque
+    height, width = opaque.height, opaque.width
+    if config.preprocess != "none":
+        height, width = max(round(height * config.load_size / width), 1), config.load_size
+    if config.preprocess == "scale_width_and_crop":
+        height = max(height, config.crop_size)
+    else:  # no crop makes the sides fit the generator, so they are rounded, as in the official code
+        height, width = (max(round(side / WHOLE_IMAGE_MULTIPLE), 1) * WHOLE_IMAGE_MULTIPLE for side in (height, width))
+    return opaque if (height, width) == (opaque.height, opaque.width) else resize(opaque, (height, width))
 
 
 def crop(image: Image, config: DataConfig, draw: np.random.Generator | None) -> Image:
     """Return a random crop, possibly mirrored; the middle and never mirrored when `draw` is None."""
     pixels = image.pixels
-    if config.preprocess not in ("none", "scale_width"):
+    if config.preprocess not in WHOLE_IMAGES:
         size = config.crop_size
         if draw is None:
             return _centre(image, size, size)
@@ -266,8 +281,19 @@ def crop(image: Image, config: DataConfig, draw: np.random.Generator | None) -> 
     return Image(pixels=np.ascontiguousarray(pixels))
 
 
-def check_size(name: str, height: int, width: int, config: DataConfig) -> None:
-    """Raise DataError when an image of this size cannot give a crop under `config`."""
+def check_size(name: str, height: int, width: int, config: DataConfig, min_side: int = 1) -> None:
+    """Raise DataError when an image of this size cannot give a crop under `config`.
+
+    min_side: the smallest side that the networks can take, for the preprocessings that do not crop.
+    """
+    side = (
+        min(height, width) if config.preprocess == "none" else min(height * config.load_size / width, config.load_size)
+    )
+    if config.preprocess in WHOLE_IMAGES and side < min_side:
+        raise DataError(
+            f"{name} is {width}x{height} pixels, but these networks need sides of at least {min_side}: remove it, or "
+            "let --data.preprocess resize_and_crop enlarge it."
+        )
     if config.preprocess == "crop" and min(height, width) < config.crop_size:
         raise DataError(
             f"{name} is {width}x{height} pixels, smaller than the crop ({config.crop_size}): lower --size, or let "

@@ -100,7 +100,11 @@ class TrainingState:
         parts: Parts = {
             "weights": dict(self.objective.state_dict()),
             "optim": dict(self._optimizer_tensors()),
-            "pool": {domain: pool.state() for domain, pool in self.objective.pools.items()},
+            "pool": {
+                f"{domain}.{slot:04d}": image
+                for domain, pool in self.objective.pools.items()
+                for slot, image in enumerate(pool.images)
+            },
         }
         if self.average is not None:
             parts["average"] = dict(self.average.weights)
@@ -116,7 +120,9 @@ class TrainingState:
         try:
             self.objective.load_state_dict(parts["weights"])
             for domain, pool in self.objective.pools.items():
-                pool.restore(parts["pool"][domain].to(self._device()), counters[f"pool.{domain}.num_seen"])
+                slots = sorted(name for name in parts["pool"] if name.startswith(f"{domain}."))
+                images = [parts["pool"][slot].to(self._device()) for slot in slots]
+                pool.restore(images, counters[f"pool.{domain}.num_seen"])
             if self.average is not None:
                 for name, value in self.average.weights.items():
                     value.copy_(parts["average"][name])
