@@ -244,7 +244,7 @@ def test_every_discriminator_takes_a_step_with_every_loss(
 # --- as settings -----------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("config", [*TRANSLATORS, DCGANGenerator(size=32)], ids=name)
+@pytest.mark.parametrize("config", [*TRANSLATORS, DCGANGenerator(size=256)], ids=name)
 @pytest.mark.parametrize("judge", JUDGES, ids=name)
 def test_every_pair_survives_a_configuration_file(config: Generator, judge: Discriminator, tmp_path: object) -> None:
     whole = replace(Config(), generator=config, discriminator=judge)

@@ -420,13 +420,22 @@ def test_a_disk_that_fails_at_any_call_leaves_what_was_saved_and_says_so(
     start = shutil.copytree(pair, tmp_path / "start")
     shutil.copytree(start / "step-00000001", start / ".tmp-step-00000007-left")
     calls = count_calls(shutil.copytree(start, tmp_path / "counted"), step)
-    assert len(calls) > 12
+    assert len(calls) > (12 if step == 3 else 3)
     for number, name in enumerate(calls):
         folder = shutil.copytree(start, tmp_path / f"{number}")
         failed = f"call {number}, {name}"
-        with failing_at(number, code), pytest.raises(StorageError) as error:
-            save(folder, step)
-        assert str(folder) in str(error.value), failed
+        error = None
+        with failing_at(number, code):
+            try:
+                save(folder, step)
+            except StorageError as raised:
+                error = raised
+        if error is None:  # the step that was there could not be read, so it was set aside and saved anew
+            assert (name, step) == ("Path.open", 2), failed
+            assert [path.name[:23] for path in folder.glob(".*")] == [".corrupt-step-00000002-"], failed
+            assert_holds(load_newest(folder)[0], 2)
+            continue
+        assert str(folder) in str(error), failed
         assert not list(folder.glob(".tmp-step-0000000[23]*")), failed
         kept = [load_checkpoint(path) for path in list_checkpoints(folder)]
         assert [checkpoint.step for checkpoint in kept] in ([2, 1], [3, 2, 1], [3, 2]), failed

@@ -206,7 +206,10 @@ def test_resizing_ignores_the_aspect_ratio_and_is_the_bicubic_of_images() -> Non
     assert (wide.height, wide.width) == (60, 100)
     high = prepare(image, DataConfig(load_size=50, crop_size=40, preprocess="scale_width_and_crop"))
     assert (high.height, high.width) == (40, 50)
-    np.testing.assert_array_equal(prepare(image, replace(CROP, preprocess="none")).pixels, image.pixels)
+    whole = prepare(image, replace(CROP, preprocess="none"))  # to multiples of 4, which the networks can take
+    np.testing.assert_array_equal(whole.pixels, resize(image, (32, 48)).pixels)
+    fitting = Marked(1)[0]
+    np.testing.assert_array_equal(prepare(fitting, replace(CROP, preprocess="none")).pixels, fitting.pixels)
 
 
 def test_the_preview_is_the_middle_of_the_first_images_and_has_no_randomness() -> None:
@@ -329,6 +332,7 @@ def test_the_folders_of_both_domains_are_found_or_the_missing_one_is_named(two_f
 def test_test_folders_without_images_count_as_none(two_folders: Path) -> None:
     for path in (two_folders / "testA").iterdir():
         path.unlink()
+    (two_folders / "testA" / ".gitkeep").touch()
     assert preview_folders(str(two_folders)) is None
 
 

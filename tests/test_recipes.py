@@ -125,14 +125,21 @@ def test_an_unknown_recipe_is_an_error_with_the_nearest_one() -> None:
 
 
 OWN = """
+from __future__ import annotations
+
 from dataclasses import dataclass, replace
 
 from unpaired.recipes import paper
 
 
+@dataclass(frozen=True)
+class Width:
+    channels: int = 96
+
+
 def wide():
     config = paper()
-    return replace(config, generator=replace(config.generator, base_channels=96))
+    return replace(config, generator=replace(config.generator, base_channels=Width().channels))
 
 
 def broken():

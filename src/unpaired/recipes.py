@@ -7,6 +7,7 @@ A recipe is a published system or an improvement on one with its evidence. Your 
 from __future__ import annotations
 
 import importlib.util
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -208,6 +209,7 @@ def named(name: str) -> Config:
     if spec is None or spec.loader is None or not Path(file).is_file():
         raise ConfigError(f"The recipe file {file} does not exist; check --recipe.")
     module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module  # where dataclasses of the file look their annotations up
     spec.loader.exec_module(module)
     recipe = getattr(module, function, None)
     config = recipe() if callable(recipe) else None

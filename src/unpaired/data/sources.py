@@ -90,8 +90,8 @@ def train_folders(root: str, a: str, b: str) -> tuple[Path, Path]:
 
 
 def test_folders(root: str) -> tuple[Path, Path] | None:
-    """Return root/testA and root/testB where both are there and hold something, else None."""
+    """Return root/testA and root/testB where both are there and hold images, else None."""
     if not root:
         return None
     pair = Path(root) / "testA", Path(root) / "testB"
-    return pair if all(path.is_dir() and any(path.iterdir()) for path in pair) else None
+    return pair if all(map(holds_images, pair)) else None

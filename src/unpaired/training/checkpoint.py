@@ -2,7 +2,8 @@
 
     checkpoints/step-00000500/  weights.safetensors optim.safetensors pool.safetensors [average.safetensors]
                                 state.json          the counters
-                                MANIFEST.json       step, state_sha256, size and SHA-256 of each file; written last
+                                MANIFEST.json       step, state_sha256, size and SHA-256 of each file, and one of
+                                                    itself; written last
     checkpoints/LATEST          the newest name, a hint for people
 
 A checkpoint is built in a hidden directory beside its final place, every file flushed to the disk, and renamed in
@@ -31,6 +32,7 @@ from unpaired.training.state import Parts, state_sha256
 
 FORMAT = 1
 _MANIFEST = "MANIFEST.json"
+_SEAL = "manifest_sha256"
 
 
 @dataclass(frozen=True)
@@ -41,6 +43,7 @@ class Checkpoint:
     parts: Parts
     counters: dict[str, int]
     log_lines: int
+    state_sha256: str
 
 
 def save_checkpoint(
@@ -48,17 +51,19 @@ def save_checkpoint(
 ) -> Path:
     """Write a checkpoint below `folder`, then remove all but the newest `keep` (at least two); return its path.
 
+    A whole checkpoint of the same state that is there already is left as it is.
+
     `made_with` records versions and machine in the manifest. Raises StorageError when the disk refuses, with the
     checkpoints that were there untouched.
     """
-    step = counters["step"]
+    step, sha256 = counters["step"], state_sha256(parts, counters)
     final = folder / _name(step)
     files = {f"{part}.safetensors": _serialised(tensors) for part, tensors in parts.items()}
     files["state.json"] = _json({"counters": dict(counters), "log_lines": log_lines})
     manifest = {
         "format": FORMAT,
         "step": step,
-        "state_sha256": state_sha256(parts, counters),
+        "state_sha256": sha256,
         "files": {
             name: {"size": len(content), "sha256": hashlib.sha256(content).hexdigest()}
             for name, content in files.items()
@@ -67,16 +72,16 @@ def save_checkpoint(
     }
     with _storage_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
-        _check_space(folder, sum(map(len, files.values())))
         sweep(folder)
+        if _is_saved(final, sha256):
+            return final
+        _check_space(folder, sum(map(len, files.values())))
         temporary = folder / f".tmp-{_name(step)}-{secrets.token_hex(4)}"
         temporary.mkdir()
         try:
-            for name, content in {**files, _MANIFEST: _json(manifest)}.items():
+            for name, content in {**files, _MANIFEST: _sealed(manifest)}.items():
                 write_synced(temporary / name, content)
             sync_folder(temporary)
-            if final.exists():  # the same step was saved before: replace it only now that the new one is whole
-                final.rename(folder / f".trash-{final.name}-{secrets.token_hex(4)}")
             temporary.rename(final)
         except BaseException:
             shutil.rmtree(temporary, ignore_errors=True)
@@ -96,13 +101,17 @@ def list_checkpoints(folder: Path) -> list[Path]:
 
 
 def read_manifest(checkpoint: Path) -> dict[str, Any]:
-    """Return a checkpoint's manifest; raises CheckpointError where it is missing or no JSON."""
+    """Return a checkpoint's manifest; raises CheckpointError where it is missing or was changed."""
+    path = checkpoint / _MANIFEST
     try:
-        manifest = json.loads((checkpoint / _MANIFEST).read_bytes())
-    except (OSError, ValueError) as error:
-        raise CheckpointError(f"{checkpoint} has no readable {_MANIFEST} ({error}).") from None
+        content = path.read_bytes()
+        manifest = json.loads(content)
+    except (OSError, ValueError, RecursionError) as error:
+        raise CheckpointError(f"{path} cannot be read ({error}).") from None
     if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
-        raise CheckpointError(f"{checkpoint / _MANIFEST} is not of format {FORMAT}; was it written by a newer version?")
+        raise CheckpointError(f"{path} is not of format {FORMAT}; it is damaged, or a newer version wrote it.")
+    if _sealed({key: value for key, value in manifest.items() if key != _SEAL}) != content:
+        raise CheckpointError(f"{path} was changed after it was written: its SHA-256 is not the one in it.")
     return manifest
 
 
@@ -128,7 +137,7 @@ def load_checkpoint(checkpoint: Path) -> Checkpoint:
             state = json.loads(content)
     if state_sha256(parts, state["counters"]) != manifest["state_sha256"]:
         raise CheckpointError(f"{checkpoint} does not hold the state its manifest names.")
-    return Checkpoint(manifest["step"], parts, state["counters"], state["log_lines"])
+    return Checkpoint(manifest["step"], parts, state["counters"], state["log_lines"], manifest["state_sha256"])
 
 
 def load_newest(folder: Path) -> tuple[Checkpoint | None, list[str]]:
@@ -168,6 +177,25 @@ def _name(step: int) -> str:
 
 def _json(data: Any) -> bytes:
     return (json.dumps(data, indent=1, sort_keys=True) + "\n").encode()
+
+
+def _sealed(manifest: Mapping[str, Any]) -> bytes:
+    """Return the bytes of a manifest with the SHA-256 of all else in it, so that no byte of it can change unseen."""
+    return _json({**manifest, _SEAL: hashlib.sha256(_json(dict(manifest))).hexdigest()})
+
+
+def _is_saved(final: Path, sha256: str) -> bool:
+    """Whether a whole checkpoint of this very state is there; one that is not is put out of the way."""
+    if not final.exists():
+        return False
+    try:
+        if load_checkpoint(final).state_sha256 == sha256:
+            return True
+        aside = f".trash-{final.name}"
+    except CheckpointError:
+        aside = f".corrupt-{final.name}"
+    final.rename(final.parent / f"{aside}-{secrets.token_hex(4)}")
+    return False
 
 
 def _serialised(tensors: Mapping[str, Any]) -> bytes:
