@@ -15,8 +15,7 @@ import torch
 
 from unpaired.data.check import check_images
 from unpaired.data.datasets import Batch, DataConfig, UnpairedDataset, batches, prepare, shuffled
-from unpaired.data.sources import FolderSource, fingerprint, train_folders
-from unpaired.data.sources import test_folders as preview_folders  # a name that pytest takes for a test
+from unpaired.data.sources import FolderSource, fingerprint, preview_folders, train_folders
 from unpaired.errors import DataError, ImageError
 from unpaired.images import Image, read_image, resize
 

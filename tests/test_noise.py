@@ -166,7 +166,7 @@ def test_images_that_keep_their_sizes_are_previewed_in_the_middle(tmp_path: Path
     save(tmp_path / "a.png", 1, (50, 40))
     save(tmp_path / "b.png", 2, (30, 60))
     data = NoiseDataset(FolderSource(tmp_path), replace(CONFIG, preprocess="none"), 0)
-    assert data.preview(2).b.shape == (2, 3, 30, 30)
+    assert data.preview(2).b.shape == (2, 3, 32, 32)
     assert np.allclose(levels(data.preview(2).b), [1, 2])
 
 

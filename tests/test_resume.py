@@ -195,6 +195,23 @@ def test_a_loss_that_is_no_number_stops_before_anything_is_updated(
     assert info(tmp_path / "nan").step == 4
 
 
+def test_a_gradient_that_is_no_number_stops_before_anything_is_updated(
+    config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from unpaired.objectives.cyclegan import CycleGANObjective
+
+    original = CycleGANObjective.generator_losses
+
+    def poisoned(self: Any, batch: Any, images: Any) -> Any:
+        terms = original(self, batch, images)
+        zero = images.fake_b.sum() * 0  # the square root has no slope there
+        return {**terms, "cycle_a": terms["cycle_a"] + zero.abs().sqrt()}
+
+    monkeypatch.setattr(CycleGANObjective, "generator_losses", poisoned)
+    with pytest.raises(NonFiniteError, match="At step 1 a gradient of the generator is NaN or infinite"):
+        train(config, out=tmp_path / "nan")
+
+
 def test_the_run_folder_holds_what_the_manual_says(config: Config, uninterrupted: Path) -> None:
     assert (uninterrupted / "config.yaml").read_text() == to_yaml(config)
     assert [record["step"] for record in RunFolder(uninterrupted).records()] == list(range(1, STEPS + 1))

@@ -10,7 +10,7 @@ from unpaired.data.check import check_images, check_pairs
 from unpaired.data.datasets import DataConfig, PairedDataset, StepDataset, UnpairedDataset
 from unpaired.data.noise import NoiseDataset, class_names, noise_source
 from unpaired.data.pairs import HalfSource, paired_sources, preview_pairs
-from unpaired.data.sources import FolderSource, fingerprint, test_folders, train_folders
+from unpaired.data.sources import FolderSource, fingerprint, preview_folders, train_folders
 
 
 @dataclass(frozen=True)
@@ -94,7 +94,7 @@ def open_domains(data: DataConfig) -> Domains:
         preview_a, preview_b = (preview_pairs(data.root) if not data.a else None) or (train_a, train_b)
         return Domains(train_a, train_b, preview_a, preview_b, names)
     train_a, train_b = map(FolderSource, train_folders(data.root, data.a, data.b))
-    previews = test_folders(data.root) if not data.a else None
+    previews = preview_folders(data.root) if not data.a else None
     preview_a, preview_b = map(FolderSource, previews) if previews else (train_a, train_b)
     return Domains(train_a, train_b, preview_a, preview_b, names)
 

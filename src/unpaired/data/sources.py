@@ -89,7 +89,7 @@ def train_folders(root: str, a: str, b: str) -> tuple[Path, Path]:
     return pair
 
 
-def test_folders(root: str) -> tuple[Path, Path] | None:
+def preview_folders(root: str) -> tuple[Path, Path] | None:
     """Return root/testA and root/testB where both are there and hold images, else None."""
     if not root:
         return None

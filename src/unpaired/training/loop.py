@@ -12,7 +12,7 @@ from types import FrameType
 from typing import Any, Literal, Protocol
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from unpaired.config import free, require
 from unpaired.data.datasets import Batch, StepDataset, batches
@@ -155,6 +155,7 @@ def train_step(
             raise NonFiniteError(non_finite_sentence(terms, state.step + 1, names()))
         state.optimizers[player].zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
+        require_finite_gradients(objective.players()[player], player, state.step + 1, names)
         state.optimizers[player].step()
         seen.update({name: term.detach() for name, term in terms.items()})
     return seen
@@ -163,14 +164,15 @@ def train_step(
 def player_losses(
     objective: Objective[Any], player: Player, batch: Batch, images: Any, precision: Precision
 ) -> dict[str, Tensor]:
-    """Return a player's terms in float32; the generators' are taken with the discriminators frozen."""
+    """Return a player's terms, in float32 at least; the generators' are taken with the discriminators frozen."""
     with autocast(batch.a.device, precision):
         if player == "discriminator":
             terms = objective.discriminator_losses(batch, images)
         else:
             with frozen(objective.discriminators):
                 terms = objective.generator_losses(batch, images)
-    return {name: term.float() for name, term in terms.items()}
+    reduced = (torch.bfloat16, torch.float16)
+    return {name: term.float() if term.dtype in reduced else term for name, term in terms.items()}
 
 
 def autocast(device: torch.device, precision: Precision) -> AbstractContextManager[Any]:
@@ -185,6 +187,17 @@ def non_finite_sentence(terms: dict[str, Tensor], step: int, names: list[str]) -
         f"At step {step} the loss {bad} (images: {'; '.join(names)}); nothing was updated with it. Lower "
         "--optimizer.learning-rate or look at these images, then run the same command to go on from the checkpoint."
     )
+
+
+def require_finite_gradients(networks: nn.Module, player: Player, step: int, names: Callable[[], list[str]]) -> None:
+    """Raise NonFiniteError, before the optimizer's step, where a gradient is no number though the loss is one."""
+    gradients = [parameter.grad for parameter in networks.parameters() if parameter.grad is not None]
+    if not torch.isfinite(torch.nn.utils.get_total_norm(gradients)):
+        raise NonFiniteError(
+            f"At step {step} a gradient of the {player} is NaN or infinite (images: {'; '.join(names())}); nothing was "
+            "updated with it. Lower --optimizer.learning-rate or look at these images, then run the same command to "
+            "go on from the checkpoint."
+        )
 
 
 def due(step: int, every: int) -> bool:
