@@ -1,4 +1,4 @@
-"""The command line: parses, calls, prints; no logic of its own.
+"""The verbs: each parses its options, calls, and prints.
 
 torch is imported inside the commands, so that --help answers at once.
 """
@@ -6,28 +6,18 @@ torch is imported inside the commands, so that --help answers at once.
 from __future__ import annotations
 
 import json
-import sys
-import time
-from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Any, Literal
 
-from cyclopts import App, CycloptsError, Parameter
-from rich.console import Console
+from cyclopts import App, Parameter
 from rich.table import Table
 
-from unpaired.errors import ConfigError, DataError, Interrupted, UnpairedError
+from unpaired.cli.output import ByteLines, ProgressLines, console, print_demo, say
+from unpaired.cli.settings import resolve
+from unpaired.errors import DataError
 from unpaired.storage import shown
 from unpaired.version import __version__
-
-if TYPE_CHECKING:
-    from unpaired.demo import DemoResult
-    from unpaired.recipes import Config
-    from unpaired.training.loop import Progress
-
-USAGE = 64
-"""Exit code for a command line that cannot be understood (sysexits EX_USAGE)."""
 
 app = App(
     name="unpaired",
@@ -358,162 +348,3 @@ def info(
         text = ", ".join(f"{name} {item}" for name, item in items) if isinstance(value, dict) else str(value)
         table.add_row(key.replace("_", " "), text)
     console().print(table)
-
-
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Run a command line and exit: 0, or the error's code after its one sentence on standard error."""
-    tokens = dotted_settings(sys.argv[1:] if arguments is None else arguments)
-    try:
-        code = app(tokens, exit_on_error=False, print_error=False)
-    except CycloptsError as error:
-        fail(" ".join(str(error).split()), USAGE)
-    except Interrupted as stopped:
-        fail(str(stopped), 128 + stopped.signum)
-    except UnpairedError as error:
-        fail(str(error), error.exit_code)
-    except KeyboardInterrupt:
-        fail("Stopped.", 130)
-    except BrokenPipeError:  # the reader of our output has left, as `| head` does
-        sys.stderr.close()
-        sys.exit(141)
-    sys.exit(code if isinstance(code, int) else 0)
-
-
-def fail(sentence: str, code: int) -> None:
-    """Print one sentence on standard error and exit with `code`."""
-    print(f"unpaired: {sentence}", file=sys.stderr)
-    sys.exit(code)
-
-
-def dotted_settings(tokens: Sequence[str]) -> list[str]:
-    """Return the command line with every setting given by its dotted name, --data.flip no, as --set data.flip=no."""
-    rest = list(tokens)
-    result: list[str] = []
-    while rest:
-        token = rest.pop(0)
-        name, equals, value = token.partition("=")
-        if token == "--":  # noqa: S105 - the end of options, not a password
-            return [*result, token, *rest]
-        if not name.startswith("--") or "." not in name:
-            result.append(token)
-            continue
-        if not equals:
-            value = rest.pop(0) if rest and not rest[0].startswith("--") else "true"
-        result += ["--set", f"{name[2:]}={value}"]
-    return result
-
-
-def resolve(
-    recipe: str,
-    file: Path | None,
-    size: int | None,
-    steps: int | None,
-    epochs: int | None,
-    quick: dict[str, Any],
-    settings: Sequence[str],
-) -> Config:
-    """Return the configuration: the recipe, over it the file, then the short options, then the dotted settings."""
-    from unpaired.config import override, read_yaml
-    from unpaired.recipes import Config, at_size, named
-
-    config = named(recipe)
-    if size is not None:
-        config = at_size(config, size)
-    if file is not None:
-        config = read_yaml(Config, file, base=config)
-    if steps is not None and epochs is not None:
-        raise ConfigError("--steps and --epochs are both given; a run has one length, so give one of them.")
-    if steps is not None:
-        quick["schedule.num_steps"] = steps
-    if epochs is not None:
-        phases = {"schedule.num_epochs_constant": epochs - epochs // 2, "schedule.num_epochs_decay": epochs // 2}
-        quick.update({**phases, "schedule.num_steps": None})
-    pairs = [setting.split("=", 1) for setting in settings]
-    return override(config, {**quick, **{pair[0]: pair[1] for pair in pairs}})
-
-
-def console() -> Console:
-    """Return where tables are printed: colours on a terminal, plain text of 100 columns in a file."""
-    return Console(width=None if sys.stdout.isatty() else 100)
-
-
-def say(sentence: str) -> None:
-    """Print a sentence at once."""
-    print(sentence, flush=True)
-
-
-class ProgressLines:
-    """Prints logged steps: on a terminal one line that keeps changing, in a log file a line every ten seconds.
-
-    The first and the last step are always printed, and on a terminal a line stays behind every minute.
-    """
-
-    def __init__(self) -> None:
-        self._terminal = sys.stdout.isatty()
-        self._spacing = 60.0 if self._terminal else 10.0
-        self._kept = -self._spacing
-
-    def __call__(self, progress: Progress) -> None:
-        """Print a step, if it is time to."""
-        from unpaired.training.recorder import duration
-
-        keep = progress.seconds - self._kept >= self._spacing or progress.step == progress.num_steps
-        if keep:
-            self._kept = progress.seconds
-        elif not self._terminal:
-            return
-        losses = "  ".join(f"{name} {value:.3f}" for name, value in progress.losses.items())
-        line = (
-            f"step {progress.step:{len(str(progress.num_steps))}d}/{progress.num_steps}  epoch {progress.epoch}  "
-            f"{progress.images_per_second:.1f} images/s  {duration(progress.seconds_left)} left  {losses}"
-        )
-        if self._terminal:
-            clear = "\r\x1b[K"
-            line = clear + (line if keep else line[: console().width - 1])
-        print(line, end="\n" if keep else "", flush=True)
-
-
-class ByteLines:
-    """Prints how much has arrived: on a terminal one line that keeps changing, in a log file one every ten seconds."""
-
-    def __init__(self) -> None:
-        self._terminal = sys.stdout.isatty()
-        self._printed = 0.0
-
-    def __call__(self, received: int, total: int) -> None:
-        """Print the bytes received of all (0: unknown), if it is time to."""
-        now, last = time.monotonic(), received == total
-        if not last and now - self._printed < (0.2 if self._terminal else 10.0):
-            return
-        self._printed = now
-        share = f" of {total / 1e6:.1f} MB  {received / total:.0%}" if total else " MB"
-        line = f"{received / 1e6:.1f}{share}"
-        print(
-            f"\r\x1b[K{line}" if self._terminal else line, end="" if self._terminal and not last else "\n", flush=True
-        )
-
-
-def print_demo(result: DemoResult, out: Path) -> None:
-    """Print the demo's table, best figures of each column in bold, and where the pictures are."""
-    titles = {
-        "none": "no translation",
-        "colour": "best colour transform*",
-        "model": "this model",
-    }
-    table = Table(title="Against truth, on scenes never seen in training")
-    table.add_column("")
-    for title in ("→ winter L1", "PSNR", "SSIM", "→ summer L1", "PSNR", "SSIM"):
-        table.add_column(title, justify="right")
-    for name, title in titles.items():
-        cells = []
-        for direction in ("AtoB", "BtoA"):
-            scores = result.scores[name][direction]
-            cells += [f"{scores.l1:.3f}", f"{scores.psnr:.2f}", f"{scores.ssim:.3f}"]
-        table.add_row(title, *cells, style="bold" if name == "model" else "")
-    console().print(table)
-    print("* a polynomial of degree 4 in (r, g, b) for each channel, fitted with the truth that the model never sees")
-    print(f"{result.seconds:.0f} seconds.  Pictures: {out / 'demo.png'}   Report: {out / 'report.html'}")
-
-
-if __name__ == "__main__":
-    main()

@@ -1,0 +1,40 @@
+"""The command line: parses, calls, prints; no logic of its own."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+from cyclopts import CycloptsError
+
+from unpaired.cli.commands import app
+from unpaired.cli.settings import dotted_settings
+from unpaired.errors import Interrupted, UnpairedError
+
+USAGE = 64
+"""Exit code for a command line that cannot be understood (sysexits EX_USAGE)."""
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run a command line and exit: 0, or the error's code after its one sentence on standard error."""
+    tokens = dotted_settings(sys.argv[1:] if arguments is None else arguments)
+    try:
+        code = app(tokens, exit_on_error=False, print_error=False)
+    except CycloptsError as error:
+        fail(" ".join(str(error).split()), USAGE)
+    except Interrupted as stopped:
+        fail(str(stopped), 128 + stopped.signum)
+    except UnpairedError as error:
+        fail(str(error), error.exit_code)
+    except KeyboardInterrupt:
+        fail("Stopped.", 130)
+    except BrokenPipeError:  # the reader of our output has left, as `| head` does
+        sys.stderr.close()
+        sys.exit(141)
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+def fail(sentence: str, code: int) -> None:
+    """Print one sentence on standard error and exit with `code`."""
+    print(f"unpaired: {sentence}", file=sys.stderr)
+    sys.exit(code)

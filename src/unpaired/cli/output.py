@@ -1,0 +1,98 @@
+"""What the commands print: sentences, progress, tables."""
+
+from __future__ import annotations
+
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.table import Table
+
+if TYPE_CHECKING:
+    from unpaired.demo import DemoResult
+    from unpaired.training.loop import Progress
+
+
+def console() -> Console:
+    """Return where tables are printed: colours on a terminal, plain text of 100 columns in a file."""
+    return Console(width=None if sys.stdout.isatty() else 100)
+
+
+def say(sentence: str) -> None:
+    """Print a sentence at once."""
+    print(sentence, flush=True)
+
+
+class ProgressLines:
+    """Prints logged steps: on a terminal one line that keeps changing, in a log file a line every ten seconds.
+
+    The first and the last step are always printed, and on a terminal a line stays behind every minute.
+    """
+
+    def __init__(self) -> None:
+        self._terminal = sys.stdout.isatty()
+        self._spacing = 60.0 if self._terminal else 10.0
+        self._kept = -self._spacing
+
+    def __call__(self, progress: Progress) -> None:
+        """Print a step, if it is time to."""
+        from unpaired.training.recorder import duration
+
+        keep = progress.seconds - self._kept >= self._spacing or progress.step == progress.num_steps
+        if keep:
+            self._kept = progress.seconds
+        elif not self._terminal:
+            return
+        losses = "  ".join(f"{name} {value:.3f}" for name, value in progress.losses.items())
+        line = (
+            f"step {progress.step:{len(str(progress.num_steps))}d}/{progress.num_steps}  epoch {progress.epoch}  "
+            f"{progress.images_per_second:.1f} images/s  {duration(progress.seconds_left)} left  {losses}"
+        )
+        if self._terminal:
+            clear = "\r\x1b[K"
+            line = clear + (line if keep else line[: console().width - 1])
+        print(line, end="\n" if keep else "", flush=True)
+
+
+class ByteLines:
+    """Prints how much has arrived: on a terminal one line that keeps changing, in a log file one every ten seconds."""
+
+    def __init__(self) -> None:
+        self._terminal = sys.stdout.isatty()
+        self._printed = 0.0
+
+    def __call__(self, received: int, total: int) -> None:
+        """Print the bytes received of all (0: unknown), if it is time to."""
+        now, last = time.monotonic(), received == total
+        if not last and now - self._printed < (0.2 if self._terminal else 10.0):
+            return
+        self._printed = now
+        share = f" of {total / 1e6:.1f} MB  {received / total:.0%}" if total else " MB"
+        line = f"{received / 1e6:.1f}{share}"
+        print(
+            f"\r\x1b[K{line}" if self._terminal else line, end="" if self._terminal and not last else "\n", flush=True
+        )
+
+
+def print_demo(result: DemoResult, out: Path) -> None:
+    """Print the demo's table, best figures of each column in bold, and where the pictures are."""
+    titles = {
+        "none": "no translation",
+        "colour": "best colour transform*",
+        "model": "this model",
+    }
+    table = Table(title="Against truth, on scenes never seen in training")
+    table.add_column("")
+    for title in ("→ winter L1", "PSNR", "SSIM", "→ summer L1", "PSNR", "SSIM"):
+        table.add_column(title, justify="right")
+    for name, title in titles.items():
+        cells = []
+        for direction in ("AtoB", "BtoA"):
+            scores = result.scores[name][direction]
+            cells += [f"{scores.l1:.3f}", f"{scores.psnr:.2f}", f"{scores.ssim:.3f}"]
+        table.add_row(title, *cells, style="bold" if name == "model" else "")
+    console().print(table)
+    print("* a polynomial of degree 4 in (r, g, b) for each channel, fitted with the truth that the model never sees")
+    print(f"{result.seconds:.0f} seconds.  Pictures: {out / 'demo.png'}   Report: {out / 'report.html'}")
