@@ -22,6 +22,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+import unpaired
 from unpaired import cli
 from unpaired.config import flatten, override, to_dict
 from unpaired.data.datasets import DataConfig
@@ -873,7 +874,7 @@ def test_the_page_for_those_who_come_from_the_official_code_names_settings_that_
 
 
 def test_torch_files_are_read_and_written_in_one_place() -> None:
-    source = Path(cli.__file__).parent
+    source = Path(unpaired.__file__).parent
     users = {
         path.name
         for path in source.rglob("*.py")
