@@ -11,6 +11,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import PIL.Image
 import pytest
 import yaml
 
@@ -196,6 +197,20 @@ def test_errors_are_one_sentence_with_their_own_code(
     assert words in err
     assert "Traceback" not in err
     assert not (tmp_path / "run").exists()
+
+
+def test_images_smaller_than_the_crop_are_told_of(
+    capsys: pytest.CaptureFixture[str], config_file: str, two_folders: Path, tmp_path: Path
+) -> None:
+    for path in sorted((two_folders / "trainA").glob("*.png"))[:2]:
+        with PIL.Image.open(path) as image:
+            small = image.resize((20, 40))
+        small.save(path)
+    code, printed, _ = run(
+        capsys, "train", str(two_folders), "--config", config_file, "--out", str(tmp_path / "run"), "--steps", "1"
+    )
+    assert code == 0
+    assert f"2 of 6 images in {two_folders / 'trainA'} are smaller than the crop (32) and are enlarged" in printed
 
 
 def test_every_unreadable_image_is_named_before_step_one(

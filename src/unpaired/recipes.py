@@ -95,8 +95,8 @@ def demo() -> Config:
         generator=ResNetGenerator(base_channels=16, num_blocks=6, num_downs=1),
         discriminator=PatchGAN(base_channels=32, num_layers=2),
         optimizer=OptimizerConfig(learning_rate=4e-4, ema_decay=0.995),
-        schedule=ScheduleConfig(num_steps=2600),
-        run=RunConfig(log_every=20, sample_every=650, checkpoint_every=650),
+        schedule=ScheduleConfig(num_steps=1900),
+        run=RunConfig(log_every=20, sample_every=475, checkpoint_every=475),
     )
 
 

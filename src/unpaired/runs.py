@@ -75,7 +75,8 @@ def train(
     agree(folder, config, domains)
     if not folder.config.exists():
         say(f"Looking at {domains.described(config.data)}.")
-        domains.check(config.data, max(config.generator.min_size, config.discriminator.min_size))
+        for note in domains.check(config.data, max(config.generator.min_size, config.discriminator.min_size)):
+            say(note)
     state = TrainingState(build_objective(config).to(device), config.optimizer)
     folder.create()
     with folder.lock():

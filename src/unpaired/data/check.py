@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 
-from unpaired.data.datasets import DataConfig, check_size
+from unpaired.data.datasets import WHOLE_IMAGES, DataConfig, check_size
 from unpaired.data.sources import FolderSource
 from unpaired.errors import DataError
 from unpaired.images import read_header
@@ -13,17 +13,19 @@ from unpaired.storage import shown
 _MOST_NAMED = 10
 
 
-def check_images(source: FolderSource, config: DataConfig, min_side: int = 1) -> None:
-    """Decode every image of a source; raises DataError that names the first ten which training cannot use.
+def check_images(source: FolderSource, config: DataConfig, min_side: int = 1) -> list[str]:
+    """Decode every image of a source; returns what a person should know, a sentence each.
+
+    Raises DataError that names the first ten images which training cannot use.
 
     min_side: the smallest side that the networks can take. Decoding runs on a few threads, as the decoder releases
     the interpreter.
     """
     with ThreadPoolExecutor(max_workers=4) as threads:
-        found = threads.map(lambda index: _problem(source, index, config, min_side), range(len(source)))
-        problems = [problem for problem in found if problem]
+        found = list(threads.map(lambda index: _look_at(source, index, config, min_side), range(len(source))))
+    problems = [problem for problem, _ in found if problem]
     if not problems:
-        return
+        return _notes(source, config, [side for _, side in found])
     if len(problems) == 1:
         raise DataError(problems[0])
     count = f"{len(problems)} of {len(source)} images in {source.folder}"
@@ -51,11 +53,20 @@ def listed(problems: list[str]) -> str:
     return "".join(f"\n  {problem}" for problem in problems[:_MOST_NAMED]) + rest
 
 
-def _problem(source: FolderSource, index: int, config: DataConfig, min_side: int) -> str:
-    """Return why image `index` cannot be trained on, or nothing."""
+def _notes(source: FolderSource, config: DataConfig, sides: list[int]) -> list[str]:
+    """Return a sentence about images that are enlarged for training, given the shorter side of each."""
+    small = sum(side < config.crop_size for side in sides)
+    if not small or config.preprocess in WHOLE_IMAGES:
+        return []
+    of = f"{small} of {len(sides)} images in {source.folder}"
+    return [f"{of} are smaller than the crop ({config.crop_size}) and are enlarged; a smaller --size would not."]
+
+
+def _look_at(source: FolderSource, index: int, config: DataConfig, min_side: int) -> tuple[str, int]:
+    """Return why image `index` cannot be trained on, or nothing, and its shorter side in pixels."""
     try:
         image = source[index]
         check_size(str(source.paths[index]), image.height, image.width, config, min_side)
     except DataError as error:
-        return str(error)
-    return ""
+        return str(error), 0
+    return "", min(image.height, image.width)

@@ -55,19 +55,21 @@ class Domains:
             return f"{len(self.train_a)} pairs"
         return f"{len(self.train_a)} + {len(self.train_b)} images"
 
-    def check(self, data: DataConfig, min_side: int = 1) -> None:
-        """Decode every image; raises DataError that names those which training cannot use.
+    def check(self, data: DataConfig, min_side: int = 1) -> list[str]:
+        """Decode every image; returns what a person should know, or raises DataError with those that cannot be used.
 
         min_side: the smallest side that the networks can take.
         """
+        notes = []
         pairs = dict.fromkeys([(self.train_a, self.train_b), (self.preview_a, self.preview_b)])
         for a, b in pairs:
             # Of files that hold both halves the left one is looked at, as the right one has nothing new.
             for source in (a,) if isinstance(b, HalfSource) else (a, b):
                 if source is not None:
-                    check_images(source, data, min_side)
+                    notes += check_images(source, data, min_side)
             if a is not None and data.pairing == "paired" and data.preprocess != "resize_and_crop":
                 check_pairs(a, b)
+        return notes
 
     def dataset(self, data: DataConfig, seed: int) -> StepDataset:
         """Return the training batches."""

@@ -126,8 +126,8 @@ class _Row:
 _AIR, _MOUNT, _LAND, _DEEP = (0.0, 0.52), (0.15, 0.60), (0.48, 1.0), (0.55, 0.86)
 _M = Material
 ROWS: dict[Material, _Row] = {
-    _M.SKY: _Row("sky", "3a80d4 badef2", "35427a e0a498", "0a1030 36487e", _AIR),
-    _M.STAR: _Row("sky", "3a80d4 badef2", "35427a e0a498", "d8e0ff 8090c0", _AIR),
+    _M.SKY: _Row("sky", "3a80d4 badef2", "263264 cc8a86", "0a1030 36487e", _AIR),
+    _M.STAR: _Row("sky", "3a80d4 badef2", "263264 cc8a86", "d8e0ff 8090c0", _AIR),
     _M.SUN: _Row("sun", "fff6cc", "fff0dc", "f6f4e4"),
     _M.MOON_SHADE: _Row("sun", "fff6cc", "fff0dc", "0a1030 36487e", _AIR),
     _M.CLOUD: _Row("cloud", "fbfdff", "f4f6fb", "3c4874", _AIR),
