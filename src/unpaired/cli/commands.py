@@ -1,4 +1,4 @@
-"""The verbs: each parses its options, calls, and prints.
+"""The verbs around a run: train, translate, demo, info.
 
 torch is imported inside the commands, so that --help answers at once.
 """
@@ -10,24 +10,14 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from cyclopts import App, Parameter
+from cyclopts import Parameter
 from rich.table import Table
 
-from unpaired.cli.output import ByteLines, ProgressLines, console, print_demo, say
+from unpaired.cli.app import app
+from unpaired.cli.output import ProgressLines, console, print_demo, say
 from unpaired.cli.settings import resolve
 from unpaired.errors import DataError
 from unpaired.storage import shown
-from unpaired.version import __version__
-
-app = App(
-    name="unpaired",
-    help="Image-to-image translation learnt from two folders of images that were never matched up.",
-    version=__version__,
-    help_format="plaintext",
-    result_action="return_value",
-)
-data_app = App(name="data", help="Draw data sets to try things on, or fetch published ones.")
-app.command(data_app)
 
 
 @app.command
@@ -192,131 +182,6 @@ def demo(
         out, num_train=count, num_steps=steps, seed=seed, device=device, listener=ProgressLines(), say=say
     )
     print_demo(result, out)
-
-
-@data_app.command
-def draw(
-    root: Annotated[Path, Parameter(name="DIR")],
-    /,
-    *,
-    a: str = "summer",
-    b: str = "winter",
-    paired: Annotated[bool, Parameter(negative=(), show_default=False)] = False,
-    count: int = 600,
-    num_test: int | None = None,
-    size: int = 64,
-    seed: int = 0,
-) -> None:
-    """Write drawn landscapes as trainA, trainB, testA and testB, or as side-by-side pairs.
-
-    Parameters
-    ----------
-    root
-        Folder to write to.
-    a
-        Style of domain A: summer, winter, night or labels.
-    b
-        Style of domain B, likewise.
-    paired
-        Write train and test folders of A and B side by side, as pix2pix takes them.
-    count
-        Training scenes a domain (or pairs).
-    num_test
-        Test scenes, the same ones in both styles (default: a tenth of the training scenes).
-    size
-        Side of each image in pixels.
-    seed
-        Seed of the world; other seeds share no scene.
-    """
-    from unpaired.data.draw import draw_dataset, draw_pairs
-
-    write = draw_pairs if paired else draw_dataset
-    write(root, a=a, b=b, count=count, size=size, seed=seed, num_test=num_test)
-    say(f"Wrote {root}: {a} and {b}, {count} training scenes {'in pairs' if paired else 'each'}, {size} x {size}")
-
-
-@data_app.command
-def download(
-    name: Annotated[str, Parameter(name="NAME")],
-    /,
-    *,
-    out: Path | None = None,
-    paired: Annotated[bool, Parameter(negative=(), show_default=False)] = False,
-    url: str | None = None,
-) -> None:
-    """Fetch a published data set, ready to train on; the same command again continues an interrupted download.
-
-    Parameters
-    ----------
-    name
-        A set that CycleGAN or pix2pix was published with, e.g. horse2zebra or edges2shoes (docs/data.md has them all).
-    out
-        Folder for the data set (default: datasets/NAME).
-    paired
-        Fetch pix2pix's pairs where CycleGAN has a set of the same name: facades and maps.
-    url
-        A server with a copy, instead of the authors'; its paths are theirs.
-    """
-    from unpaired.data.download import PUBLISHED_AT, download
-
-    arrived = download(name, out=out, paired=paired, url=url or PUBLISHED_AT, listener=ByteLines(), say=say)
-    say(f"{arrived.path}: {arrived.num_bytes:,} bytes, SHA-256 {arrived.sha256}")
-
-
-@app.command(name="import")
-def import_(
-    path: Annotated[Path, Parameter(name="DIR_OR_PTH")],
-    /,
-    *,
-    out: Path,
-) -> None:
-    """Make a model folder of files of the official CycleGAN and pix2pix code; no flag says what network they hold.
-
-    Parameters
-    ----------
-    path
-        A .pth file, or a folder of them such as checkpoints/NAME; its latest generators are taken.
-    out
-        The model folder to make.
-    """
-    from unpaired.official import import_official
-
-    made = import_official(path, out)
-    for note in made.notes:
-        say(note)
-    directions = list(made.info.directions)
-    flag = "" if "AtoB" in directions else " --direction BtoA"
-    say(f"Model: {made.folder} ({' and '.join(directions)})")
-    say(f"Translate with it: unpaired translate {made.folder} IMAGE...{flag}")
-
-
-@app.command
-def export(
-    model: Annotated[Path, Parameter(name="MODEL")],
-    /,
-    *,
-    out: Path,
-    format: Literal["official"] = "official",
-) -> None:
-    """Write a model in another form: official is the .pth files that the official CycleGAN and pix2pix code loads.
-
-    Parameters
-    ----------
-    model
-        A run folder (its discriminators are written too), or a model folder.
-    out
-        Folder for the files, such as checkpoints/NAME of the official code.
-    format
-        official.
-    """
-    from unpaired.official import export_official
-
-    made = export_official(model, out)
-    for file in made.files:
-        print(shown(file))
-    for note in made.notes:
-        say(note)
-    say(f"Test with the official code: {made.command}")
 
 
 @app.command

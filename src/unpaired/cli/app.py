@@ -1,0 +1,17 @@
+"""The command line as a whole: each verb's file adds its own to it."""
+
+from __future__ import annotations
+
+from cyclopts import App
+
+from unpaired.version import __version__
+
+app = App(
+    name="unpaired",
+    help="Image-to-image translation learnt from two folders of images that were never matched up.",
+    version=__version__,
+    help_format="plaintext",
+    result_action="return_value",
+)
+data_app = App(name="data", help="Draw data sets to try things on, or fetch published ones.")
+app.command(data_app)
