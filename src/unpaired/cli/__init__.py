@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from cyclopts import CycloptsError
 
-from unpaired.cli import commands, data, official  # noqa: F401 - each adds its verbs
+from unpaired.cli import commands, data, official, sample  # noqa: F401 - each adds its verbs
 from unpaired.cli.app import app
 from unpaired.cli.settings import dotted_settings
 from unpaired.errors import Interrupted, UnpairedError

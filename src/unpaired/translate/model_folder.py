@@ -75,7 +75,8 @@ class ModelInfo:
 
     directions: by name, "AtoB" and perhaps "BtoA". domains: what A and B show, as {"A": "summer", ...}.
     background: the colour that transparent images were laid over. value_range: "dtype" where the whole range
-    of an image's type, 0 to 255 or 0 to 65535, is [-1, 1]; there is no other yet. version: the package's.
+    of an image's type, 0 to 255 or 0 to 65535, is [-1, 1]; there is no other yet. classes: what a model
+    that makes images from noise can be asked for, in the order of its one-hot channels. version: the package's.
     """
 
     directions: Mapping[str, DirectionInfo]
@@ -83,6 +84,7 @@ class ModelInfo:
     training: TrainingInfo
     background: Color = (255, 255, 255)
     value_range: Literal["dtype"] = "dtype"
+    classes: tuple[str, ...] = ()
     version: str = __version__
 
 
@@ -179,6 +181,7 @@ def _to_json(info: ModelInfo, digests: Mapping[str, str]) -> dict[str, Any]:
         "training": to_dict(info.training),
         "value_range": info.value_range,
         "background": list(info.background),
+        **({"classes": list(info.classes)} if info.classes else {}),
     }
 
 
@@ -214,6 +217,7 @@ def _from_json(data: dict[str, Any], folder: Path) -> ModelInfo:
             domains={key: str(data["domains"][key]) for key in ("A", "B")},
             training=from_dict(TrainingInfo, data["training"], "training"),
             background=(red, green, blue),
+            classes=tuple(str(name) for name in data.get("classes", ())),
             version=str(data["package"]).removeprefix("unpaired "),
         )
     except ConfigError as error:

@@ -16,6 +16,7 @@ from unpaired.config import require, unknown
 from unpaired.devices import resolve_device
 from unpaired.errors import ConfigError, ImageError
 from unpaired.images import Image, from_tensor, to_tensor
+from unpaired.networks import DCGANGenerator
 from unpaired.randomness import torch_seeded
 from unpaired.translate.model_folder import DirectionInfo, ModelInfo, read_model
 
@@ -39,6 +40,8 @@ class Translator:
     ) -> None:
         known = get_args(Precision)
         require(precision in known, unknown(repr(precision), known, "precision"))
+        if any(isinstance(direction.generator, DCGANGenerator) for direction in info.directions.values()):
+            raise ConfigError("This model makes images from noise and translates none; use `unpaired sample` with it.")
         self.info = info
         self.directions = tuple(info.directions)
         self.device = resolve_device(device)

@@ -1,0 +1,95 @@
+"""Sampling: images out of noise, by the generator of a trained GAN or conditional GAN."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from unpaired.config import require, unknown
+from unpaired.devices import resolve_device
+from unpaired.errors import ConfigError, OutputError
+from unpaired.images import Image, from_tensor, write_image
+from unpaired.networks import DCGANGenerator
+from unpaired.randomness import rng
+from unpaired.storage import shown, storage_error
+from unpaired.translate.model_folder import ModelInfo, read_model
+
+_DIRECTION = "AtoB"
+_BATCH = 64
+
+
+class Sampler:
+    """Draws images with the generator of a GAN. `classes` are the names that can be asked for, () for none."""
+
+    def __init__(self, info: ModelInfo, network: nn.Module, *, device: str = "auto") -> None:
+        self.info, self.classes = info, info.classes
+        self.device = resolve_device(device)
+        self._network = network.to(self.device)
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str], *, device: str = "auto") -> Sampler:
+        """Return the sampler of a run or model folder. Raises ModelError; ConfigError for a translation model."""
+        info, networks = read_model(path)
+        direction = info.directions.get(_DIRECTION)
+        if direction is None or not isinstance(direction.generator, DCGANGenerator):
+            raise ConfigError(f"{shown(path)} translates images and makes none from noise; use `unpaired translate`.")
+        return cls(info, networks[_DIRECTION], device=device)
+
+    def __call__(self, count: int, *, seed: int = 0, class_name: str | None = None) -> Iterator[tuple[str, Image]]:
+        """Yield `count` images (uint8) with the name of the class of each, "" where there are none.
+
+        Image k depends on (seed, k, class) alone. Without `class_name` the classes are taken in turn. Raises
+        ConfigError for a class that the model does not know and a count below 1.
+        """
+        require(count >= 1, f"The number of images must be at least 1, not {count}.")
+        if class_name is not None and class_name not in self.classes:
+            if not self.classes:
+                raise ConfigError(f"This model knows no classes, and {class_name!r} was asked for; leave --class out.")
+            raise ConfigError(unknown(class_name, self.classes, "class"))
+        names = self.classes if class_name is None else (class_name,)
+        for start in range(0, count, _BATCH):
+            rows = range(start, min(start + _BATCH, count))
+            given = [names[row % len(names)] if names else "" for row in rows]
+            noise = torch.stack([self._noise(seed, row, name) for row, name in zip(rows, given, strict=True)])
+            with torch.inference_mode():
+                made = self._network(noise.to(self.device)).cpu()
+            yield from ((name, from_tensor(tensor)) for name, tensor in zip(given, made, strict=True))
+
+    def _noise(self, seed: int, row: int, name: str) -> Tensor:
+        """Return the normal numbers of an image and its one-hot class, z+k 1 1, as in training."""
+        length = self.info.directions[_DIRECTION].in_channels - len(self.classes)
+        one_hot = torch.tensor([float(known == name) for known in self.classes])
+        return torch.cat([torch.from_numpy(rng(seed, "sample", row).standard_normal(length)).float(), one_hot])[
+            :, None, None
+        ]
+
+
+def sample_files(
+    sampler: Sampler,
+    out: Path,
+    count: int,
+    *,
+    seed: int = 0,
+    class_name: str | None = None,
+    overwrite: bool = False,
+) -> list[Path]:
+    """Write `count` images as PNG into `out` and return their paths: 0000.png, or CLASS-0000.png.
+
+    Raises OutputError where a file exists already and `overwrite` is not set, and as `Sampler` and `write_image` do.
+    """
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise storage_error(error, out) from None
+    written = []
+    for number, (name, image) in enumerate(sampler(count, seed=seed, class_name=class_name)):
+        path = out / f"{f'{name}-' if name else ''}{number:04d}.png"
+        if os.path.lexists(path) and not overwrite:
+            raise OutputError(f"{shown(path)} exists already; add --overwrite or choose another --out.")
+        write_image(path, image)
+        written.append(path)
+    return written
