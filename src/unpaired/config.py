@@ -25,6 +25,9 @@ T = TypeVar("T")
 SCHEMA = 1
 """Version of the layout of config.yaml; raised when a setting is renamed or changes its meaning."""
 
+_MAX_BYTES = 2**20  # of a file of settings
+_MAX_BRACKETS = 1000  # the time to read them grows with the square of their depth
+
 
 def free(default: Any) -> Any:
     """Declare a setting that cannot change the result of a run, so that continuing one may change it."""
@@ -168,13 +171,7 @@ def read_yaml(cls: type[T], path: Path, base: T | None = None) -> T:
 
     Raises ConfigError when the file is missing, is no YAML, has another schema, or holds unknown settings.
     """
-    try:
-        data = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ConfigError(f"Cannot read the configuration {path}: {error.strerror}; check --config.") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        reason = " ".join(str(error).split())
-        raise ConfigError(f"The configuration {path} is not valid YAML: {reason}.") from None
+    data = load_yaml(path)
     if data is None:
         data = {}
     if not isinstance(data, dict):
@@ -184,6 +181,33 @@ def read_yaml(cls: type[T], path: Path, base: T | None = None) -> T:
         raise ConfigError(f"The configuration {path} has schema {schema!r}; this version reads schema {SCHEMA}.")
     result: T = from_dict(cls, _merged(to_dict(base), data) if base is not None else data)
     return result
+
+
+def load_yaml(path: Path) -> Any:
+    """Return the plain values in a YAML file; raises ConfigError where it cannot be read or is none."""
+    try:
+        with path.open("rb") as file:
+            content = file.read(_MAX_BYTES + 1)
+        if len(content) > _MAX_BYTES:
+            raise ConfigError(f"The configuration {path} has more than {_MAX_BYTES:,} bytes; that is no configuration.")
+        if content.count(b"[") + content.count(b"{") > _MAX_BRACKETS:
+            raise ConfigError(f"The configuration {path} has more than {_MAX_BRACKETS:,} brackets; write it plainly.")
+        return _Loader(content.decode()).get_single_data()
+    except OSError as error:
+        raise ConfigError(f"Cannot read the configuration {path}: {error.strerror}; check --config.") from None
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        reason = " ".join(str(error).split())[:400]
+        raise ConfigError(f"The configuration {path} is not valid YAML: {reason}.") from None
+
+
+class _Loader(yaml.SafeLoader):
+    """Reads plain values, and no aliases, by which a page of text can stand for more values than memory holds."""
+
+    def compose_node(self, parent: Any, index: Any) -> Any:
+        """Return the next value of the file."""
+        if self.check_event(yaml.AliasEvent):
+            raise yaml.YAMLError("aliases (*name) are not understood; write the value out")
+        return super().compose_node(parent, index)
 
 
 def unknown(name: str, known: Iterable[str], noun: str) -> str:

@@ -56,9 +56,28 @@ class DeviceError(ConfigError):
 
 
 class NonFiniteError(UnpairedError):
-    """A loss or gradient became NaN or infinite; nothing was updated with it."""
+    """A loss or gradient became NaN or infinite; nothing was updated with it.
+
+    finding: the part of the message that says what, where and on which images.
+    """
 
     exit_code: ClassVar[int] = 70
+
+    def __init__(self, message: str, *, finding: str = "") -> None:
+        super().__init__(message)
+        self.finding = finding or message
+
+
+class WorkerError(UnpairedError):
+    """A loader process was killed, failed or hung; the checkpoints are untouched."""
+
+    exit_code: ClassVar[int] = 71
+
+
+class OutOfMemoryError(UnpairedError):
+    """The device or the machine has too little memory for a step; the checkpoints are untouched."""
+
+    exit_code: ClassVar[int] = 71
 
 
 class MissingExtraError(UnpairedError):

@@ -9,9 +9,26 @@ import contextlib
 import errno
 import os
 import secrets
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 from unpaired.errors import OutputError, StorageError, UnpairedError
+
+if sys.platform == "win32":
+    import msvcrt
+
+    def claim(descriptor: int) -> None:
+        """Lock an open file for this process; OSError where another one has."""
+        msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
+
+else:
+    import fcntl
+
+    def claim(descriptor: int) -> None:
+        """Lock an open file for this process; OSError where another one has."""
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
 
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 _REFUSED = (
@@ -28,7 +45,7 @@ _REFUSED = (
 def write_bytes(path: Path, data: bytes, *, sync: bool = False) -> None:
     """Write a file whole or not at all: under a temporary name beside `path`, then renamed over it.
 
-    `sync` also waits until the bytes are on the disk, so that they outlive a power cut. Raises OutputError
+    `sync` also waits until bytes and name are on the disk, so that they outlive a power cut. Raises OutputError
     where the place refuses the file, StorageError where the disk is full or failing.
     """
     # The temporary name is short: the real one may be as long as the file system allows.
@@ -41,12 +58,31 @@ def write_bytes(path: Path, data: bytes, *, sync: bool = False) -> None:
                     file.flush()
                     os.fsync(file.fileno())
             partial.replace(path)
+            if sync:
+                sync_folder(path.parent)
         except BaseException:
             with contextlib.suppress(OSError):
                 partial.unlink()
             raise
     except OSError as error:
         raise storage_error(error, path) from None
+
+
+def sweep_partial(folder: Path) -> None:
+    """Remove what `write_bytes` left in `folder` when it was killed. Raises OutputError or StorageError."""
+    for path in folder.glob(".unpaired-*.tmp"):
+        try:
+            path.unlink(missing_ok=True)
+        except OSError as error:
+            raise storage_error(error, path) from None
+
+
+def make_folder(folder: Path) -> None:
+    """Make a folder and those above it that are missing, and wait until their names are on the disk."""
+    missing = [path for path in (folder, *folder.parents) if not path.exists()]
+    folder.mkdir(parents=True, exist_ok=True)
+    for path in missing:
+        sync_folder(path.parent)
 
 
 def sync_folder(folder: Path) -> None:
@@ -56,6 +92,9 @@ def sync_folder(folder: Path) -> None:
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(descriptor)
+    except OSError as error:
+        if error.errno != errno.EINVAL:  # the answer of network file systems that cannot sync a folder
+            raise
     finally:
         os.close(descriptor)
 
@@ -67,6 +106,43 @@ def storage_error(error: OSError, path: Path) -> UnpairedError:
     if error.errno in _REFUSED:
         return OutputError(f"Cannot create {shown(path)}: {error.strerror}; choose another place with --out.")
     return StorageError(f"Cannot write {shown(path)}: {error.strerror}; check the disk or choose another --out.")
+
+
+@contextlib.contextmanager
+def alone(path: Path, sentence: str) -> Iterator[None]:
+    """Hold the file `path` as a lock, made for it and removed after it; OutputError with `sentence` where it is held.
+
+    The lock belongs to the process, so that a killed one leaves nothing that stands in the way.
+    """
+    try:
+        file = path.open("a")
+    except OSError as error:
+        raise storage_error(error, path) from None
+    with file:
+        try:
+            claim(file.fileno())
+            if not os.path.samestat(os.fstat(file.fileno()), path.stat()):  # its holder has just removed it
+                raise OutputError(sentence)
+        except OSError:
+            raise OutputError(sentence) from None
+        try:
+            yield
+        finally:
+            with contextlib.suppress(OSError):  # where a file in use cannot be removed
+                path.unlink()
+
+
+def leads_out(path: Path, folder: Path) -> bool:
+    """Return whether a file found below `folder` is a link to a place outside of it."""
+    if not path.is_symlink():
+        return False
+    # Not Path.resolve, which fails for links that lead in a circle.
+    return not Path(os.path.realpath(path)).is_relative_to(os.path.realpath(folder))
+
+
+def printable(text: str) -> str:
+    """Return lines fit for a terminal, whatever names of files stand in them."""
+    return "\n".join(map(shown, text.split("\n")))
 
 
 def shown(text: object) -> str:

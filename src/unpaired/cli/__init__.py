@@ -7,10 +7,11 @@ from collections.abc import Sequence
 
 from cyclopts import CycloptsError
 
-from unpaired.cli import commands, data, official, sample  # noqa: F401 - each adds its verbs
+from unpaired.cli import bench, commands, data, evaluate, official, sample, verify  # noqa: F401 - each adds its verbs
 from unpaired.cli.app import app
 from unpaired.cli.settings import dotted_settings
 from unpaired.errors import Interrupted, UnpairedError
+from unpaired.storage import printable, shown
 
 USAGE = 64
 """Exit code for a command line that cannot be understood (sysexits EX_USAGE)."""
@@ -32,10 +33,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except BrokenPipeError:  # the reader of our output has left, as `| head` does
         sys.stderr.close()
         sys.exit(141)
+    except OSError as error:  # where no part of the program could say more about it
+        place = f" at {shown(error.filename)}" if error.filename else ""
+        fail(f"The disk or the system failed{place}: {error.strerror}; check it and run the same again.", 74)
     sys.exit(code if isinstance(code, int) else 0)
 
 
 def fail(sentence: str, code: int) -> None:
     """Print one sentence on standard error and exit with `code`."""
-    print(f"unpaired: {sentence}", file=sys.stderr)
+    print(f"unpaired: {printable(sentence)}", file=sys.stderr)
     sys.exit(code)

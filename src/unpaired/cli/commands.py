@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal
 
 from cyclopts import Parameter
 from rich.table import Table
+from rich.text import Text
 
 from unpaired.cli.app import app
 from unpaired.cli.output import ProgressLines, console, print_demo, say
@@ -33,9 +34,13 @@ def train(
     steps: int | None = None,
     epochs: int | None = None,
     size: int | None = None,
+    range_: Annotated[str | None, Parameter(name="--range", allow_leading_hyphen=True)] = None,
     seed: int | None = None,
     device: str | None = None,
     checkpoint_every: int | None = None,
+    strict: Annotated[bool, Parameter(negative=(), show_default=False)] = False,
+    allow_data_change: Annotated[bool, Parameter(negative=(), show_default=False)] = False,
+    allow_config_change: Annotated[bool, Parameter(negative=(), show_default=False)] = False,
     dry_run: Annotated[bool, Parameter(negative=(), show_default=False)] = False,
     set_: Annotated[tuple[str, ...], Parameter(name="--set", show=False, negative=())] = (),
 ) -> None:
@@ -65,12 +70,21 @@ def train(
         Length of the run in epochs, half of them decaying, instead of the recipe's.
     size
         Side of the training crops in pixels; images are resized in the published proportion.
+    range_
+        Values that are black and white: dtype (the whole range of the images' type), LOW..HIGH as in 0..4095, or
+        percentiles as in p0.5..p99.5; --data.range-a and --data.range-b for one domain.
     seed
         Seed of every draw.
     device
         auto, cpu, cuda, cuda:N or mps.
     checkpoint_every
         Steps between two checkpoints.
+    strict
+        Refuse a damaged checkpoint (exit code 65) instead of setting it aside and continuing from the one before.
+    allow_data_change
+        Continue a run though its images changed since it was started; the run keeps a record of that.
+    allow_config_change
+        Continue a run with other settings, the networks' excepted; the run keeps a record of that.
     dry_run
         Print the resolved configuration and stop.
     """
@@ -81,6 +95,7 @@ def train(
         "data.root": data,
         "data.a": a,
         "data.b": b,
+        "data.range": range_,
         "run.seed": seed,
         "run.device": device,
         "run.checkpoint_every": checkpoint_every,
@@ -90,7 +105,15 @@ def train(
     if dry_run:
         print(to_yaml(resolved), end="")
         return
-    run = train_run(resolved, out=out, listener=ProgressLines(), say=say)
+    run = train_run(
+        resolved,
+        out=out,
+        strict=strict,
+        allow_data_change=allow_data_change,
+        allow_config_change=allow_config_change,
+        listener=ProgressLines(),
+        say=say,
+    )
     say(f"Model: {run.path / 'model'}   Report: {run.path / 'report.html'}")
     say(f"Translate with it: unpaired translate {run.path} IMAGE...")
 
@@ -106,6 +129,9 @@ def translate(
     format: str | None = None,
     batch: int = 1,
     overwrite: Annotated[bool, Parameter(negative=(), show_default=False)] = False,
+    keep_icc: Annotated[bool, Parameter(negative=(), show_default=False)] = False,
+    follow_symlinks: Annotated[bool, Parameter(negative=(), show_default=False)] = False,
+    max_pixels: int | None = None,
     device: str = "auto",
     precision: Literal["auto", "fp32", "bf16"] = "auto",
 ) -> int:
@@ -127,6 +153,12 @@ def translate(
         Images of one size that are translated together.
     overwrite
         Replace results that exist already.
+    keep_icc
+        Take colours with an ICC profile as they are, and give the profile to the result.
+    follow_symlinks
+        Read files of a folder that are links to places outside of it.
+    max_pixels
+        Pixels that are decoded and translated at once (default: what the free memory has room for).
     device
         auto, cpu, cuda, cuda:N or mps.
     precision
@@ -135,9 +167,16 @@ def translate(
     from unpaired.translate.files import Failure, Job, plan_outputs, translate_files
     from unpaired.translate.translator import Translator
 
-    translator = Translator.load(model, device=device, precision=precision)
+    translator = Translator.load(model, device=device, precision=precision, max_pixels=max_pixels)
     folder = out if out is not None else model / "translated" / direction
-    plan = plan_outputs(inputs, folder, format=format, overwrite=overwrite, direction=direction)
+    plan = plan_outputs(
+        inputs,
+        folder,
+        format=format,
+        overwrite=overwrite,
+        direction=direction,
+        follow_symlinks=follow_symlinks,
+    )
     if plan.num_ignored:
         say(f"Passed over {plan.num_ignored} files that are no images.")
 
@@ -145,7 +184,7 @@ def translate(
         made = f"{shown(job.source)} -> {shown(job.target)}"
         print(made if failure is None else f"failed: {failure.error}", flush=True)
 
-    failures = translate_files(translator, plan.jobs, direction=direction, batch=batch, on_done=done)
+    failures = translate_files(translator, plan.jobs, direction=direction, batch=batch, keep_icc=keep_icc, on_done=done)
     say(f"Translated {len(plan.jobs) - len(failures)} of {len(plan.jobs)} images into {folder}")
     return DataError.exit_code if failures else 0
 
@@ -205,11 +244,11 @@ def info(
     found = run_info(run)
     facts: dict[str, Any] = {**asdict(found), "path": str(found.path), "finished": found.finished}
     if json_:
-        print(json.dumps(facts, indent=1, ensure_ascii=False))
+        print(json.dumps(facts, indent=1))
         return
     table = Table(show_header=False, box=None)
     for key, value in facts.items():
         items = value.items() if isinstance(value, dict) else ()
         text = ", ".join(f"{name} {item}" for name, item in items) if isinstance(value, dict) else str(value)
-        table.add_row(key.replace("_", " "), text)
+        table.add_row(key.replace("_", " "), Text(shown(text)))  # a name may look like markup
     console().print(table)

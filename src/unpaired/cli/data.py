@@ -1,14 +1,80 @@
-"""The verbs under `unpaired data`: data sets to try things on."""
+"""The verbs under `unpaired data`: a look at one's own images, and data sets to try things on."""
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
 from unpaired.cli.app import data_app
+from unpaired.cli.checkup import CountLine, decoders_silent, print_checkup
 from unpaired.cli.output import ByteLines, say
+from unpaired.errors import DataError
+
+
+@data_app.command
+def check(
+    data: Annotated[Path | None, Parameter(name="DATA")] = None,
+    /,
+    *,
+    a: Path | None = None,
+    b: Path | None = None,
+    size: int | None = None,
+    preprocess: Literal["resize_and_crop", "crop", "scale_width", "scale_width_and_crop", "none"] | None = None,
+    pairing: Literal["unpaired", "paired", "noise"] | None = None,
+    json_: Annotated[bool, Parameter(name="--json", negative=(), show_default=False)] = False,
+    html: Path | None = None,
+) -> int:
+    """Look at every file as training would, and say what it would make of it and what to do.
+
+    The exit code is 65 where training would stop, and 0 otherwise.
+
+    Parameters
+    ----------
+    data
+        Folder that holds trainA and trainB, or pairs; or any folder of images.
+    a
+        Folder of images of domain A, instead of DATA.
+    b
+        Folder of images of domain B, instead of DATA.
+    size
+        Side of the training crops in pixels (default: 256).
+    preprocess
+        How images become crops (default: resize_and_crop).
+    pairing
+        Which layout of folders to look for (default: what the folders look like).
+    json_
+        Print JSON, with every file, instead of a table.
+    html
+        Write a page with thumbnails to this file.
+    """
+    from dataclasses import replace
+
+    from unpaired.data.doctor.checkup import check_data
+    from unpaired.data.doctor.sheet import write_sheet
+    from unpaired.recipes import at_size, paper
+
+    settings = paper() if size is None else at_size(paper(), size)
+    config = replace(
+        settings.data,
+        root=str(data or ""),
+        a=str(a or ""),
+        b=str(b or ""),
+        preprocess=preprocess or settings.data.preprocess,
+    )
+    with CountLine() as counted, decoders_silent():
+        checkup = check_data(config, pairing=pairing or "", progress=counted)
+        if html is not None:
+            write_sheet(html, checkup)
+    if json_:
+        print(json.dumps(checkup.as_json(), indent=1))  # in ASCII, as names need not be valid text
+    else:
+        print_checkup(checkup)
+        if html is not None:
+            say(f"Page: {html}")
+    return DataError.exit_code if checkup.count("error") else 0
 
 
 @data_app.command

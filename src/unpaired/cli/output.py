@@ -10,19 +10,21 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 from rich.table import Table
 
+from unpaired.storage import printable
+
 if TYPE_CHECKING:
     from unpaired.demo import DemoResult
     from unpaired.training.loop import Progress
 
 
-def console() -> Console:
-    """Return where tables are printed: colours on a terminal, plain text of 100 columns in a file."""
-    return Console(width=None if sys.stdout.isatty() else 100)
+def console(width: int = 100) -> Console:
+    """Return where tables are printed: colours on a terminal, plain text of so many columns in a file."""
+    return Console(width=None if sys.stdout.isatty() else width)
 
 
 def say(sentence: str) -> None:
     """Print a sentence at once."""
-    print(sentence, flush=True)
+    print(printable(sentence), flush=True)
 
 
 class ProgressLines:

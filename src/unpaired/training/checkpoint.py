@@ -7,32 +7,39 @@
     checkpoints/LATEST          the newest name, a hint for people
 
 A checkpoint is built in a hidden directory beside its final place, every file flushed to the disk, and renamed in
-one step. What starts with a dot is unfinished or on its way out, and is never read.
+one step. What starts with a dot is unfinished or on its way out, and is never read; a checkpoint that one of the same
+step was about to replace when a crash came has its name back before anything else happens.
 """
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import hashlib
 import json
 import os
+import re
 import secrets
 import shutil
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import safetensors.torch
+from safetensors import SafetensorError
 
 from unpaired.errors import CheckpointError, StorageError
-from unpaired.storage import sync_folder, write_bytes
+from unpaired.storage import make_folder, shown, sweep_partial, sync_folder, write_bytes
 from unpaired.training.state import Parts, state_sha256
 
 FORMAT = 1
 _MANIFEST = "MANIFEST.json"
 _SEAL = "manifest_sha256"
+_DISPLACED = ".old-"
+_NAME = re.compile(r"step-[0-9]+")
+_NOTHING_LEFT = "no other one is left, so the run begins again"
+_WITHOUT_STRICT = "Run the same command without --strict to go on from the checkpoint before it."
 
 
 @dataclass(frozen=True)
@@ -51,7 +58,8 @@ def save_checkpoint(
 ) -> Path:
     """Write a checkpoint below `folder`, then remove all but the newest `keep` (at least two); return its path.
 
-    A whole checkpoint of the same state that is there already is left as it is.
+    A whole checkpoint of the same state that is there already is left as it is. Those that are kept are read again
+    before others are removed, and damaged ones do not count.
 
     `made_with` records versions and machine in the manifest. Raises StorageError when the disk refuses, with the
     checkpoints that were there untouched.
@@ -70,34 +78,46 @@ def save_checkpoint(
         },
         "made_with": dict(made_with),
     }
-    with _storage_errors(folder):
-        folder.mkdir(parents=True, exist_ok=True)
+    needed = sum(map(len, files.values()))
+    with _storage_errors(folder, needed):
+        make_folder(folder)
         sweep(folder)
         if _is_saved(final, sha256):
             return final
-        _check_space(folder, sum(map(len, files.values())))
+        _check_space(folder, needed)
         temporary = folder / f".tmp-{_name(step)}-{secrets.token_hex(4)}"
         temporary.mkdir()
         try:
             for name, content in {**files, _MANIFEST: _sealed(manifest)}.items():
                 write_synced(temporary / name, content)
             sync_folder(temporary)
-            temporary.rename(final)
+            _put_in_place(temporary, final)
         except BaseException:
             shutil.rmtree(temporary, ignore_errors=True)
             raise
         sync_folder(folder)
         write_bytes(folder / "LATEST", f"{final.name}\n".encode(), sync=True)
-        for old in list_checkpoints(folder)[max(keep, 2) :]:
-            old.rename(folder / f".trash-{old.name}-{secrets.token_hex(4)}")
-        sweep(folder)
+        _prune(folder, final, max(keep, 2))
     return final
 
 
 def list_checkpoints(folder: Path) -> list[Path]:
     """Return the finished checkpoints below `folder`, newest step first; none when the folder is missing."""
-    found = [path for path in folder.glob("step-*") if path.name[5:].isdigit() and path.is_dir()]
-    return sorted(found, key=lambda path: int(path.name[5:]), reverse=True)
+    found = [path for path in folder.glob("step-*") if _NAME.fullmatch(path.name) and path.is_dir()]
+    return sorted(found, key=_step, reverse=True)
+
+
+def lost_checkpoint(folder: Path, candidates: list[Path]) -> list[str]:
+    """Return a sentence where LATEST names a newer checkpoint than there is, in place or set aside."""
+    try:
+        name = (folder / "LATEST").read_text(encoding="utf-8").strip()
+    except (OSError, ValueError):
+        return []
+    newest = _step(candidates[0]) if candidates else -1
+    if not _NAME.fullmatch(name) or _step(folder / name) <= newest or any(folder.glob(f".corrupt-{name}-*")):
+        return []
+    used = f"{candidates[0].name} is used" if candidates else _NOTHING_LEFT
+    return [f"{folder / name} is missing, though LATEST names it; {used}."]
 
 
 def read_manifest(checkpoint: Path) -> dict[str, Any]:
@@ -123,44 +143,54 @@ def load_checkpoint(checkpoint: Path) -> Checkpoint:
     manifest = read_manifest(checkpoint)
     parts: Parts = {}
     state: dict[str, Any] = {}
-    for name, expected in manifest["files"].items():
-        path = checkpoint / name
-        try:
-            content = path.read_bytes()
-        except OSError as error:
-            raise CheckpointError(f"{path} cannot be read ({error.strerror}).") from None
-        if len(content) != expected["size"] or hashlib.sha256(content).hexdigest() != expected["sha256"]:
-            raise CheckpointError(f"{path} was changed after it was written: its SHA-256 is not the manifest's.")
-        if name.endswith(".safetensors"):
-            parts[name.removesuffix(".safetensors")] = safetensors.torch.load(content)
-        else:
-            state = json.loads(content)
-    if state_sha256(parts, state["counters"]) != manifest["state_sha256"]:
-        raise CheckpointError(f"{checkpoint} does not hold the state its manifest names.")
-    return Checkpoint(manifest["step"], parts, state["counters"], state["log_lines"], manifest["state_sha256"])
+    try:
+        if not isinstance(manifest["step"], int):
+            raise TypeError(f"its step is {manifest['step']!r}")
+        for name, expected in manifest["files"].items():
+            if Path(name).name != name:
+                raise ValueError(f"it names a file elsewhere, {name!r}")
+            content = _read_file(checkpoint / name, expected)
+            if name.endswith(".safetensors"):
+                parts[name.removesuffix(".safetensors")] = safetensors.torch.load(content)
+            else:
+                state = json.loads(content)
+        if state_sha256(parts, state["counters"]) != manifest["state_sha256"]:
+            raise CheckpointError(f"{checkpoint} does not hold the state its manifest names.")
+        return Checkpoint(manifest["step"], parts, state["counters"], state["log_lines"], manifest["state_sha256"])
+    except (KeyError, TypeError, AttributeError, ValueError, SafetensorError) as error:
+        raise CheckpointError(f"{checkpoint} is not what a checkpoint is ({' '.join(str(error).split())}).") from None
 
 
-def load_newest(folder: Path) -> tuple[Checkpoint | None, list[str]]:
+def load_newest(folder: Path, *, strict: bool = False) -> tuple[Checkpoint | None, list[str]]:
     """Return the newest checkpoint that verifies, and a sentence for each damaged one that was set aside.
 
-    A damaged checkpoint is renamed .corrupt-NAME, so that it is kept for inspection and never tried again.
+    A damaged checkpoint is renamed .corrupt-NAME, so that it is kept for inspection and never tried again; with
+    `strict` nothing is renamed and CheckpointError raised instead.
     """
-    warnings: list[str] = []
-    for path in list_checkpoints(folder):
+    with _storage_errors(folder):
+        _bring_back(folder)
+    candidates = list_checkpoints(folder)
+    warnings = lost_checkpoint(folder, candidates)
+    if strict and warnings:
+        raise CheckpointError(f"{warnings[0]} {_WITHOUT_STRICT}")
+    for path in candidates:
         try:
             return load_checkpoint(path), warnings
         except CheckpointError as error:
-            aside = folder / f".corrupt-{path.name}-{secrets.token_hex(4)}"
-            with _storage_errors(folder):
-                path.rename(aside)
-            warnings.append(f"{error} It was set aside as {aside.name}; the checkpoint before it is used.")
+            if strict:
+                raise CheckpointError(f"{error} {_WITHOUT_STRICT}") from None
+            warnings.append(f"{error} {_set_aside(path)}")
     return None, warnings
 
 
 def sweep(folder: Path) -> None:
-    """Remove what an interrupted save or prune left behind."""
-    for path in [*folder.glob(".tmp-*"), *folder.glob(".trash-*")]:
-        shutil.rmtree(path)
+    """Clear up after an interrupted save or prune: what was displaced gets its name back, what is left over goes."""
+    sweep_partial(folder)
+    with _storage_errors(folder):
+        _bring_back(folder)
+        for pattern in (".tmp-*", ".trash-*", f"{_DISPLACED}*"):
+            for path in folder.glob(pattern):
+                shutil.rmtree(path)
 
 
 def write_synced(path: Path, content: bytes) -> None:
@@ -185,17 +215,89 @@ def _sealed(manifest: Mapping[str, Any]) -> bytes:
 
 
 def _is_saved(final: Path, sha256: str) -> bool:
-    """Whether a whole checkpoint of this very state is there; one that is not is put out of the way."""
-    if not final.exists():
-        return False
+    """Whether a whole checkpoint of this very state is there."""
     try:
-        if load_checkpoint(final).state_sha256 == sha256:
-            return True
-        aside = f".trash-{final.name}"
+        return final.exists() and load_checkpoint(final).state_sha256 == sha256
     except CheckpointError:
-        aside = f".corrupt-{final.name}"
-    final.rename(final.parent / f"{aside}-{secrets.token_hex(4)}")
-    return False
+        return False
+
+
+def _put_in_place(temporary: Path, final: Path) -> None:
+    """Give a finished checkpoint its name; another one of that step keeps it until then, and after a failure."""
+    if not final.exists():
+        temporary.rename(final)
+        return
+    # No system call known to Python exchanges two folders: between these two renames, `_bring_back` is the way back.
+    displaced = final.parent / (_DISPLACED + final.name)
+    if not _is_whole(final):
+        displaced = final.parent / f".corrupt-{final.name}-{secrets.token_hex(4)}"
+    final.rename(displaced)
+    try:
+        temporary.rename(final)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            displaced.rename(final)
+        raise
+
+
+def _bring_back(folder: Path) -> None:
+    """Give displaced checkpoints their name back where a crash kept the new one from taking it."""
+    for displaced in folder.glob(f"{_DISPLACED}*"):
+        final = folder / displaced.name.removeprefix(_DISPLACED)
+        if not final.exists():
+            displaced.rename(final)
+
+
+def _prune(folder: Path, newest: Path, keep: int) -> None:
+    """Remove the checkpoints that `keep` whole ones are newer than; `newest` was written just now."""
+    num_whole, num_removed = 0, 0
+    for path in list_checkpoints(folder):
+        if num_whole >= keep:
+            path.rename(folder / f".trash-{path.name}-{secrets.token_hex(4)}")
+            num_removed += 1
+        elif path == newest or _is_whole(path):
+            num_whole += 1
+    if num_removed:
+        sync_folder(folder)  # a power cut must not leave half of one under its name
+    sweep(folder)
+
+
+def _is_whole(checkpoint: Path) -> bool:
+    """Whether every file of a checkpoint is as its manifest says, without taking the tensors apart."""
+    try:
+        files: dict[str, Any] = read_manifest(checkpoint)["files"]
+        for name, expected in files.items():
+            with (checkpoint / name).open("rb") as file:
+                if hashlib.file_digest(file, "sha256").hexdigest() != expected["sha256"]:
+                    return False
+    except (CheckpointError, OSError, KeyError):
+        return False
+    return True
+
+
+def _set_aside(checkpoint: Path) -> str:
+    """Rename a damaged checkpoint so that it is kept and never read again; return the sentence about it."""
+    aside = checkpoint.parent / f".corrupt-{checkpoint.name}-{secrets.token_hex(4)}"
+    with _storage_errors(checkpoint.parent):
+        checkpoint.rename(aside)
+        sync_folder(checkpoint.parent)
+    left = list_checkpoints(checkpoint.parent)
+    return f"It was set aside as {aside.name}; {f'{left[0].name} is tried next' if left else _NOTHING_LEFT}."
+
+
+def _step(checkpoint: Path) -> int:
+    return int(checkpoint.name.removeprefix("step-"))
+
+
+def _read_file(path: Path, expected: Mapping[str, Any]) -> bytes:
+    """Return a file of a checkpoint; raises CheckpointError where it is not the one that was written."""
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise CheckpointError(f"{path} cannot be read ({error.strerror}).") from None
+    if len(content) != expected["size"] or hashlib.sha256(content).hexdigest() != expected["sha256"]:
+        raise CheckpointError(f"{path} was changed after it was written: its SHA-256 is not the manifest's.")
+    return content
 
 
 def _serialised(tensors: Mapping[str, Any]) -> bytes:
@@ -207,16 +309,20 @@ def _check_space(folder: Path, needed: int) -> None:
     """Refuse before the first byte where the disk cannot take the checkpoint and a tenth more."""
     available = shutil.disk_usage(folder).free
     if available < 1.1 * needed:
-        raise OSError(errno.ENOSPC, f"{needed / 1e6:.1f} MB needed, {available / 1e6:.1f} MB free")
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
-@contextmanager
-def _storage_errors(folder: Path) -> Iterator[None]:
+@contextlib.contextmanager
+def _storage_errors(folder: Path, needed: int = 0) -> Iterator[None]:
+    """Turn the system's refusals into StorageError; needed: the bytes that the sentence asks room for."""
     try:
         yield
     except OSError as error:
-        place = error.filename or folder
+        told, room = str(error.filename), ""
+        place = told if told.startswith(str(folder)) else folder  # removing a folder tells bare names
+        if error.errno in (errno.ENOSPC, errno.EDQUOT) and needed:
+            room = f" ({needed / 1e6:.1f} MB needed, {shutil.disk_usage(folder).free / 1e6:.1f} MB free)"
         raise StorageError(
-            f"Cannot save below {place}: {error.strerror}; the checkpoints already there are untouched. Make room or "
-            "give a writable --out, then run the same command to continue."
+            f"Cannot save below {shown(place)}: {error.strerror}; the checkpoints already there are "
+            f"untouched. Make room{room} or give a writable --out, then run the same command to continue."
         ) from error

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import re
 import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
 from dataclasses import dataclass
 from types import FrameType
 from typing import Any, Literal, Protocol
@@ -15,11 +16,13 @@ import torch
 from torch import Tensor, nn
 
 from unpaired.config import free, require
-from unpaired.data.datasets import Batch, StepDataset, batches
+from unpaired.data.datasets import Batch, StepDataset
+from unpaired.data.loading import batches
 from unpaired.errors import Interrupted, NonFiniteError
 from unpaired.losses import total
 from unpaired.objectives.base import Objective, Player, frozen
 from unpaired.randomness import torch_seeded
+from unpaired.training.machine import out_of_memory
 from unpaired.training.schedule import Schedule
 from unpaired.training.state import TrainingState
 
@@ -31,14 +34,16 @@ class RunConfig:
     """How a run is carried out. The settings marked free cannot change what is learnt.
 
     device: auto (a GPU when there is one), cpu, cuda, cuda:1, mps. num_threads: 0 leaves torch's choice; the bits
-    of a CPU run depend on it. keep_checkpoints: the newest ones kept, at least two. A *_every of 0 means never
-    (a checkpoint is always taken at the end and when the run is interrupted).
+    of a CPU run depend on it. on_nonfinite: stop, or skip:N to leave out up to N steps of the run in which a loss
+    or gradient is no number; no other step is touched by it. keep_checkpoints: the newest ones kept, at least two. A
+    *_every of 0 means never (a checkpoint is always taken at the end and when the run is interrupted).
     """
 
     seed: int = 0
     precision: Precision = "fp32"
     device: str = free("auto")
     num_threads: int = free(0)
+    on_nonfinite: str = free("stop")
     log_every: int = free(20)
     sample_every: int = free(500)
     num_samples: int = free(4)
@@ -50,6 +55,13 @@ class RunConfig:
         for name in ("seed", "num_threads", "log_every", "sample_every", "checkpoint_every"):
             require(getattr(self, name) >= 0, f"run.{name} must not be negative, not {getattr(self, name)}.")
         require(self.num_samples >= 1, f"run.num_samples must be at least 1, not {self.num_samples}.")
+        known = re.fullmatch("stop|skip:[0-9]+", self.on_nonfinite)
+        require(bool(known), f"run.on_nonfinite must be stop or skip:N with a number N, not {self.on_nonfinite!r}.")
+
+    @property
+    def max_skipped(self) -> int:
+        """How many steps of the run may be left out because a loss or gradient is no number."""
+        return 0 if self.on_nonfinite == "stop" else int(self.on_nonfinite.removeprefix("skip:"))
 
 
 @dataclass(frozen=True)
@@ -85,6 +97,10 @@ class Recorder(Protocol):
         """Save everything that resuming needs."""
         ...
 
+    def event(self, step: int, kind: str, sentence: str) -> None:
+        """Take note of something that happened to the run at a step and is no part of learning."""
+        ...
+
 
 def fit(
     state: TrainingState,
@@ -95,27 +111,38 @@ def fit(
     recorder: Recorder,
     *,
     num_workers: int = 0,
+    worker_retries: int = 0,
 ) -> None:
     """Train from the step after `state.step` to the schedule's end, in place.
 
     Raises Interrupted after SIGINT or SIGTERM, with the state of the last whole step saved; NonFiniteError, before
-    anything is updated with it, when a loss is no number; ImageError when an image cannot be read.
+    anything is updated with it, when a loss or gradient is no number and no more steps may be skipped; WorkerError
+    when a loader process is lost; OutOfMemoryError; ImageError when an image cannot be read.
     """
     objective, clock = state.objective, Clock(state.step, schedule)
     objective.train()
-    with stop_signals() as stop:
+    delivered = batches(
+        dataset,
+        state.step + 1,
+        schedule.num_steps,
+        num_workers,
+        retries=worker_retries,
+        note=lambda step, sentence: recorder.event(step, "loader", sentence),
+    )
+    with stop_signals() as stop, closing(delivered), out_of_memory(lambda: state.step + 1, device, run.precision):
         if state.step == 0 and run.sample_every:
             recorder.sample(state)
-        for batch in clock.timed(batches(dataset, state.step + 1, schedule.num_steps, num_workers)):
+        for batch in clock.timed(delivered):
             step = state.step + 1
 
             # one step of both players, every draw of dropout indexed by it
             state.set_learning_rate(schedule.multiplier(step))
-            with torch_seeded(run.seed, "dropout", step):
+            terms = dict[str, Tensor]()
+            with torch_seeded(run.seed, "dropout", step), skipping(state, run.max_skipped, recorder):
                 terms = train_step(state, batch.to(device), run.precision, lambda: dataset.names_of(state.step + 1))
+                if state.average is not None:
+                    state.average.update(objective.translators, step)
             state.step = step
-            if state.average is not None:
-                state.average.update(objective.translators, step)
 
             # what a person and a later process want to know
             last = step == schedule.num_steps
@@ -135,30 +162,66 @@ def fit(
                 )
 
 
+@contextmanager
+def skipping(state: TrainingState, most: int, recorder: Recorder) -> Iterator[None]:
+    """Go on after a NonFiniteError in the body, which has left no trace, where fewer than `most` steps were skipped."""
+    try:
+        yield
+    except NonFiniteError as error:
+        if state.skipped >= most:
+            raise
+        state.skipped += 1
+        recorder.event(state.step + 1, "skipped", f"{error.finding}; this step was left out.")
+
+
 def train_step(
     state: TrainingState, batch: Batch, precision: Precision, names: Callable[[], list[str]] = list
 ) -> dict[str, Tensor]:
     """Update both players once, in the order the method publishes; return every term by name (detached).
 
     All forwards of the generators come first, so the discriminators judge images made before the generators' step.
-    `names` tells the images of the batch for the message of a NonFiniteError.
+    Nothing of the state changes when NonFiniteError is raised; `names` tells its message the images of the batch.
     """
-    objective, seen = state.objective, {}
-    with autocast(batch.a.device, precision):
-        images = objective.generate(batch)
-    for player in objective.order:
-        terms = player_losses(objective, player, batch, images, precision)
-        if not terms:  # an ablation without this player
-            continue
-        loss = total(terms)
-        if not torch.isfinite(loss):
-            raise NonFiniteError(non_finite_sentence(terms, state.step + 1, names()))
-        state.optimizers[player].zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
-        require_finite_gradients(objective.players()[player], player, state.step + 1, names)
-        state.optimizers[player].step()
-        seen.update({name: term.detach() for name, term in terms.items()})
+    objective, seen = state.objective, dict[str, Tensor]()
+    with all_or_nothing(state):
+        with autocast(batch.a.device, precision):
+            images = objective.generate(batch)
+        for player in objective.order:
+            terms = player_losses(objective, player, batch, images, precision)
+            if not terms:  # an ablation without this player
+                continue
+            loss = total(terms)
+            require_finite_loss(loss, terms, state.step + 1, names)
+            state.optimizers[player].zero_grad(set_to_none=True)
+            loss.backward()  # type: ignore[no-untyped-call]
+            require_finite_gradients(objective.players()[player], player, state.step + 1, names)
+            seen.update({name: term.detach() for name, term in terms.items()})
+            if player == "discriminator":
+                state.optimizers[player].step()
+        # The discriminators' loss does not depend on the generators' step, so in either order this one comes last.
+        state.optimizers["generator"].step()
     return seen
+
+
+@contextmanager
+def all_or_nothing(state: TrainingState) -> Iterator[None]:
+    """Undo what the body changed of the state where it fails: pools, statistics of batch norms, discriminators.
+
+    The discriminators are kept only where they step first, and then the generators' gradients can still be no numbers.
+    """
+    objective = state.objective
+    pools = {pool: (list(pool.images), pool.num_seen) for pool in objective.pools.values()}
+    buffers = [(buffer, buffer.clone()) for buffer in objective.buffers()]
+    undo = state.keep("discriminator") if objective.order[0] == "discriminator" else lambda: None
+    try:
+        yield
+    except Exception:
+        for pool, (images, num_seen) in pools.items():
+            pool.images, pool.num_seen = images, num_seen
+        for buffer, before in buffers:
+            buffer.copy_(before)
+        undo()
+        raise
 
 
 def player_losses(
@@ -180,24 +243,34 @@ def autocast(device: torch.device, precision: Precision) -> AbstractContextManag
     return torch.autocast(device.type, torch.bfloat16) if precision == "bf16" else nullcontext()
 
 
-def non_finite_sentence(terms: dict[str, Tensor], step: int, names: list[str]) -> str:
-    """Return which term is no number, at which step and on which images."""
+def require_finite_loss(loss: Tensor, terms: dict[str, Tensor], step: int, names: Callable[[], list[str]]) -> None:
+    """Raise NonFiniteError, naming the terms at fault, where their sum is no number."""
+    if torch.isfinite(loss):
+        return
     bad = ", ".join(f"{name} is {term.item()}" for name, term in terms.items() if not torch.isfinite(term))
-    return (
-        f"At step {step} the loss {bad} (images: {'; '.join(names)}); nothing was updated with it. Lower "
-        "--optimizer.learning-rate or look at these images, then run the same command to go on from the checkpoint."
-    )
+    raise non_finite(f"the loss {bad or 'is too large for a number'}", step, names())
 
 
-def require_finite_gradients(networks: nn.Module, player: Player, step: int, names: Callable[[], list[str]]) -> None:
+def require_finite_gradients(
+    networks: nn.ModuleDict, player: Player, step: int, names: Callable[[], list[str]]
+) -> None:
     """Raise NonFiniteError, before the optimizer's step, where a gradient is no number though the loss is one."""
-    gradients = [parameter.grad for parameter in networks.parameters() if parameter.grad is not None]
-    if not torch.isfinite(torch.nn.utils.get_total_norm(gradients)):
-        raise NonFiniteError(
-            f"At step {step} a gradient of the {player} is NaN or infinite (images: {'; '.join(names())}); nothing was "
-            "updated with it. Lower --optimizer.learning-rate or look at these images, then run the same command to "
-            "go on from the checkpoint."
-        )
+    gradients = {name: weight.grad for name, weight in networks.named_parameters() if weight.grad is not None}
+    if torch.isfinite(torch.nn.utils.get_total_norm(list(gradients.values()))):
+        return
+    bad = [name for name, gradient in gradients.items() if not torch.isfinite(gradient).all()]
+    which = f"{bad[0]}, one of {len(bad)} weights, is NaN or infinite" if bad else "all weights is too large"
+    raise non_finite(f"the gradient of {player} {which}", step, names())
+
+
+def non_finite(what: str, step: int, names: list[str]) -> NonFiniteError:
+    """Return the error that says what is no number, at which step and on which images."""
+    finding = f"At step {step} {what} (images: {'; '.join(names)})"
+    return NonFiniteError(
+        f"{finding}; nothing was updated with it. Look at these images or lower --optimizer.learning-rate, then run "
+        "the same command to go on from the checkpoint; --run.on-nonfinite skip:1 leaves the step out.",
+        finding=finding,
+    )
 
 
 def due(step: int, every: int) -> bool:

@@ -1,16 +1,23 @@
-"""What a run was made with: the versions and the machine that its bits depend on."""
+"""The machine a run is made with: what its bits depend on, and what is said when its memory runs out."""
 
 from __future__ import annotations
 
 import os
 import platform
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy
 import PIL
 import torch
 
+from unpaired.errors import OutOfMemoryError
 from unpaired.version import __version__
+
+if sys.platform != "win32":
+    import resource
 
 
 def made_with(device: torch.device) -> dict[str, str | int]:
@@ -42,3 +49,38 @@ def processor() -> str:
             if line.startswith("model name"):
                 return line.split(":", 1)[1].strip()
     return platform.processor() or platform.machine()
+
+
+@contextmanager
+def out_of_memory(step: Callable[[], int], device: torch.device, precision: str) -> Iterator[None]:
+    """Turn what torch raises when memory runs out in the body into OutOfMemoryError, one sentence.
+
+    step: tells which step is being taken.
+    """
+    try:
+        yield
+    except (MemoryError, RuntimeError) as error:
+        if not is_out_of_memory(error):
+            raise
+        half = " or take --run.precision bf16" if precision == "fp32" else ""
+        peak = peak_memory(device)
+        raise OutOfMemoryError(
+            f"Out of memory at step {step()} on {device} (peak: {f'{peak / 1e9:.2f} GB' if peak else 'unknown'}); the "
+            f"checkpoints are whole. Lower --size or --data.batch-size{half}, in a new --out."
+        ) from None
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an exception says that memory ran out; processors and MPS have no class of their own for it."""
+    sayings = ("not enough memory", "can't allocate memory", "out of memory")
+    return isinstance(error, (MemoryError, torch.OutOfMemoryError)) or any(text in str(error) for text in sayings)
+
+
+def peak_memory(device: torch.device) -> int:
+    """Return the most bytes that were in use at once: of a GPU's memory, or by this process; 0 where unknown."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
+    if sys.platform == "win32" or device.type != "cpu":
+        return 0
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from typing import Any
 
 import torch
@@ -15,12 +16,14 @@ from unpaired.data.datasets import Batch
 from unpaired.errors import MissingExtraError
 from unpaired.objectives.base import Direction, Objective
 from unpaired.randomness import torch_seeded
-from unpaired.training.checkpoint import save_checkpoint
+from unpaired.training.checkpoint import save_checkpoint, sweep
+from unpaired.training.history import History
 from unpaired.training.loop import Progress
 from unpaired.training.report import write_report
 from unpaired.training.run_folder import RunFolder
 from unpaired.training.samples import draw_samples, write_samples
 from unpaired.training.state import TrainingState
+from unpaired.translate.model_folder import sweep_model
 
 Publish = Callable[[dict[Direction, nn.Module], int], None]
 """Writes the model folder from the generators and the step they were taken at."""
@@ -47,10 +50,11 @@ class RunRecorder:
     ) -> None:
         self._folder, self._preview, self._names, self._facts = folder, preview, names, facts
         self._publish, self._listener, self._keep = publish, listener, keep_checkpoints
+        self._history = History(folder.path)
         records = folder.records()
-        self._num_lines = len(records)
-        self._latest: Progress | None = None
-        next_step = records[-1]["step"] + 1 if records else 0
+        self._num_lines = len(folder.lines())
+        self._latest = _progress_of(records[-1]) if records else None
+        next_step = self._latest.step + 1 if self._latest else 0
         self._board = _summary_writer(folder, next_step) if tensorboard else None
 
     def progress(self, progress: Progress) -> None:
@@ -80,8 +84,13 @@ class RunRecorder:
             self._board.add_image("samples", pixels.view(grid.height, grid.width, 3), state.step, dataformats="HWC")
         self.report("training")
 
+    def event(self, step: int, kind: str, sentence: str) -> None:
+        """Write a line of history.jsonl."""
+        self._history.note(step, kind, sentence)
+
     def checkpoint(self, state: TrainingState) -> None:
-        """Save the state, then publish the generators as the model folder, then refresh the report."""
+        """Save the state, then refresh the report, then publish the generators as the model folder."""
+        self._folder.sync_log()
         save_checkpoint(
             self._folder.checkpoints,
             state.parts(),
@@ -90,10 +99,32 @@ class RunRecorder:
             made_with=self._facts["machine"],
             keep=self._keep,
         )
-        with averaged(state):
-            self._publish(state.objective.generators(), state.step)
+        self._show(state)
+
+    def catch_up(self, state: TrainingState) -> None:
+        """Refresh report and model where a crash came between the checkpoint that `state` is from and them.
+
+        What it left beside them is removed, as a finished run will not save again.
+        """
+        sweep(self._folder.checkpoints)
+        sweep_model(self._folder.model)
+        if state.step != self._published_step():
+            self._show(state)
+
+    def _show(self, state: TrainingState) -> None:
+        # The model comes last, so that its step tells whether all of it was done.
         finished = self._latest is not None and state.step == self._latest.num_steps
         self.report("finished" if finished else "training")
+        with averaged(state):
+            self._publish(state.objective.generators(), state.step)
+
+    def _published_step(self) -> int | None:
+        """Return the step that the model folder says it is of; None where it says nothing."""
+        try:
+            step: int = json.loads((self._folder.model / "model.json").read_bytes())["training"]["step"]
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
+        return step
 
     def report(self, condition: str) -> None:
         """Write report.html from what is in the folder now."""
@@ -113,6 +144,7 @@ class RunRecorder:
             config_yaml=self._facts["config"],
             data=self._facts["data"],
             machine=self._facts["machine"],
+            notes=[entry["sentence"] for entry in self._history.entries()],
         )
 
 
@@ -155,6 +187,14 @@ def duration(seconds: float) -> str:
     if seconds < 3600:
         return f"{seconds // 60}:{seconds % 60:02d} min"
     return f"{seconds // 3600}:{seconds % 3600 // 60:02d} h"
+
+
+def _progress_of(record: Mapping[str, Any]) -> Progress | None:
+    """Return what a line of log.jsonl was written from; None where it lacks something."""
+    try:
+        return Progress(**{field.name: record[field.name] for field in fields(Progress)})
+    except KeyError:
+        return None
 
 
 def _rounded(value: Any) -> Any:

@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from unpaired.storage import write_bytes
+from unpaired.storage import printable, write_bytes
 from unpaired.training.samples import data_uri
 
 Floats = npt.NDArray[np.float64]
@@ -91,7 +91,7 @@ def _text(value: object) -> str:
         return f"{value:,}"
     if isinstance(value, (list, tuple)):
         return ", ".join(map(_text, value))
-    escaped = html.escape(str(value), quote=True)
+    escaped = html.escape(printable(str(value)), quote=True)
     return f"<code>{escaped}</code>" if _HASH.fullmatch(escaped) else escaped
 
 

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from unpaired.errors import OutputError, StorageError
+from unpaired.storage import make_folder, storage_error, sweep_partial
 
 if sys.platform == "win32":
     import msvcrt
@@ -25,6 +27,21 @@ else:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
+_IN_USE = (errno.EAGAIN, errno.EACCES, errno.EDEADLK)
+_held: set[TextIO] = set()
+
+
+def _let_go() -> None:
+    """Close the locks of the parent in a forked child; they stay the parent's until it closes its own."""
+    for file in _held:
+        file.close()
+    _held.clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_let_go)
+
+
 class RunFolder:
     """Where one run keeps everything; `path` need not exist before `create`."""
 
@@ -32,6 +49,7 @@ class RunFolder:
         self.path = path
         self.config = path / "config.yaml"
         self.data = path / "data.json"
+        self.images = path / "images.json"
         self.log = path / "log.jsonl"
         self.samples = path / "samples"
         self.report = path / "report.html"
@@ -42,22 +60,36 @@ class RunFolder:
         """Make the folder and its parts; raises StorageError where the disk refuses."""
         try:
             for folder in (self.path, self.samples, self.checkpoints):
-                folder.mkdir(parents=True, exist_ok=True)
+                make_folder(folder)
         except OSError as error:
             raise StorageError(f"Cannot create the run folder {self.path}: {error.strerror}; choose --out.") from None
 
     @contextmanager
     def lock(self) -> Iterator[None]:
-        """Hold the run for this process; raises OutputError when another one trains in it.
+        """Hold the run for this process; raises OutputError when another one trains in it, StorageError as `create`.
 
-        The lock belongs to the process, so a killed trainer leaves none behind.
+        The lock belongs to the process, so a killed trainer leaves none behind; its loader processes have no part
+        in it, as one that outlives the trainer by seconds would keep the run in use.
         """
-        with (self.path / "LOCK").open("a") as file:
+        path = self.path / "LOCK"
+        try:
+            file = path.open("a")
+        except OSError as error:
+            raise storage_error(error, path) from None
+        with file:
             try:
                 _claim(file.fileno())
-            except OSError:
+            except OSError as error:
+                if error.errno not in _IN_USE:
+                    raise StorageError(
+                        f"{path} cannot be locked: {error.strerror}; choose an --out on a disk that can lock files."
+                    ) from None
                 raise OutputError(f"{self.path} is in use by another training; wait for it or choose --out.") from None
-            yield
+            _held.add(file)
+            try:
+                yield
+            finally:
+                _held.discard(file)
 
     def sample(self, step: int) -> Path:
         """Return the path of the sample grid of a step."""
@@ -65,7 +97,10 @@ class RunFolder:
 
     def sample_paths(self) -> list[Path]:
         """Return the sample grids there are, oldest first."""
-        return sorted(self.samples.glob("step-*.png"))
+        try:
+            return sorted(self.samples.glob("step-*.png"))
+        except OSError as error:
+            raise _unreadable(self.samples, error) from None
 
     def append(self, record: Mapping[str, Any]) -> None:
         """Add a line to log.jsonl."""
@@ -78,18 +113,54 @@ class RunFolder:
             ) from None
 
     def records(self) -> list[dict[str, Any]]:
-        """Return the whole lines of log.jsonl; a last line cut off by a crash is left out."""
+        """Return the records of log.jsonl; a last line cut off by a crash and damaged ones are left out."""
+        return [record for record in self.lines() if record is not None]
+
+    def lines(self) -> list[dict[str, Any] | None]:
+        """Return the whole lines of log.jsonl in order, None for one that is no record."""
         if not self.log.exists():
             return []
-        lines = self.log.read_text(encoding="utf-8").split("\n")
-        return [json.loads(line) for line in lines[:-1]]
+        try:
+            text = self.log.read_text(encoding="utf-8", errors="replace")
+        except OSError as error:
+            raise _unreadable(self.log, error) from None
+        return [_record(line) for line in text.split("\n")[:-1]]
+
+    def sync_log(self) -> None:
+        """Wait until log.jsonl is on the disk, before a checkpoint that counts its lines."""
+        if not self.log.exists():
+            return
+        try:
+            with self.log.open("ab") as file:
+                os.fsync(file.fileno())
+        except OSError as error:
+            raise storage_error(error, self.log) from None
 
     def rewind(self, num_lines: int, step: int) -> None:
-        """Cut the log to its first lines and drop sample grids after `step`: what an interrupted try wrote in vain."""
-        if self.log.exists():
-            kept = self.log.read_bytes().split(b"\n")[:num_lines]
-            size = sum(len(line) + 1 for line in kept)
-            os.truncate(self.log, min(size, self.log.stat().st_size))
-        for path in self.sample_paths():
-            if int(path.stem.removeprefix("step-")) > step:
-                path.unlink()
+        """Cut the log to its first lines and drop sample grids after `step`: what an interrupted try wrote in vain.
+
+        So are files that were being written when it was killed. Raises OutputError or StorageError.
+        """
+        for folder in (self.path, self.samples, self.checkpoints):
+            sweep_partial(folder)
+        try:
+            if self.log.exists():
+                kept = self.log.read_bytes().split(b"\n")[:-1][:num_lines]
+                os.truncate(self.log, sum(len(line) + 1 for line in kept))
+            for path in self.sample_paths():
+                if int(path.stem.removeprefix("step-")) > step:
+                    path.unlink()
+        except OSError as error:
+            raise storage_error(error, self.path) from None
+
+
+def _unreadable(path: Path, error: OSError) -> StorageError:
+    return StorageError(f"Cannot read {path}: {error.strerror}; check the disk and run the same again.")
+
+
+def _record(line: str) -> dict[str, Any] | None:
+    try:
+        record = json.loads(line)
+    except (ValueError, RecursionError):
+        return None
+    return record if isinstance(record, dict) else None

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -72,12 +72,15 @@ class WeightAverage:
 
 
 class TrainingState:
-    """The objective with its optimizers, its weight average and the number of steps taken."""
+    """The objective with its optimizers, its weight average and the number of steps taken.
+
+    skipped: how many of the steps were left out, as a loss or gradient in them was no number.
+    """
 
     def __init__(self, objective: Objective[Any], config: OptimizerConfig) -> None:
         self.objective = objective
         self.config = config
-        self.step = 0
+        self.step = self.skipped = 0
         self.optimizers: dict[Player, torch.optim.Adam] = {}
         for player, networks in objective.players().items():
             self.optimizers[player] = torch.optim.Adam(
@@ -113,7 +116,24 @@ class TrainingState:
     def counters(self) -> dict[str, int]:
         """Return every number of the state that is not a tensor."""
         seen = {f"pool.{domain}.num_seen": pool.num_seen for domain, pool in self.objective.pools.items()}
-        return {"step": self.step, **seen}
+        return {"step": self.step, "skipped": self.skipped, **seen}
+
+    def keep(self, player: Player) -> Callable[[], None]:
+        """Copy a player's weights and moments; returns the function that puts them back."""
+        optimizer = self.optimizers[player]
+        weights = [(weight, weight.detach().clone()) for group in optimizer.param_groups for weight in group["params"]]
+        moments = {
+            weight: {key: value.clone() for key, value in kept.items()} for weight, kept in optimizer.state.items()
+        }
+
+        @torch.no_grad()
+        def undo() -> None:
+            for weight, before in weights:
+                weight.copy_(before)
+            optimizer.state.clear()
+            optimizer.state.update(moments)
+
+        return undo
 
     def restore(self, parts: Parts, counters: Mapping[str, int]) -> None:
         """Take over what `parts` and `counters` returned; raises CheckpointError where something does not fit."""
@@ -127,7 +147,7 @@ class TrainingState:
                 for name, value in self.average.weights.items():
                     value.copy_(parts["average"][name])
             self._restore_optimizers(parts["optim"])
-            self.step = counters["step"]
+            self.step, self.skipped = counters["step"], counters.get("skipped", 0)
         except (KeyError, RuntimeError) as error:
             reason = str(error).splitlines()[0]
             raise CheckpointError(f"The checkpoint does not fit this configuration ({reason}).") from None

@@ -1,0 +1,112 @@
+"""The verb that tells how good a model is."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from cyclopts import Parameter
+from rich.table import Table
+
+from unpaired.cli.app import app
+from unpaired.cli.output import console, say
+
+if TYPE_CHECKING:
+    from unpaired.evaluate.evaluation import Evaluation
+
+
+@app.command
+def evaluate(
+    model: Annotated[Path, Parameter(name="MODEL")],
+    data: Annotated[Path, Parameter(name="DATA")],
+    /,
+    *,
+    out: Path | None = None,
+    size: int | None = None,
+    count: int = 2000,
+    batch: int = 16,
+    truth: bool | None = None,
+    inception: Path | None = None,
+    lpips: Annotated[tuple[Path, Path] | None, Parameter(negative=())] = None,
+    lpips_trunk: Literal["alex", "vgg"] = "alex",
+    device: str = "auto",
+) -> None:
+    """Translate the test half of a data set in every direction, and print how good the translations are.
+
+    Against truth where images are matched (the same names in testA and testB, or side-by-side pairs); as a set against
+    the real images of the other domain; and how much of each input is kept. Every figure has a 95 % interval and stands
+    beside its floor, real images against other real ones. Writes evaluation.json and evaluation.html.
+
+    Parameters
+    ----------
+    model
+        A run folder, or the model folder in it.
+    data
+        Folder that holds testA and testB, or test (or val) of pairs.
+    out
+        Folder for the results (default: MODEL/evaluation).
+    size
+        Side that images are resized to (default: that of the training crops).
+    count
+        Images a domain at most.
+    batch
+        Images that are translated together.
+    truth
+        Whether images of the same name are truth (default: where all names match).
+    inception
+        File of FID's Inception weights, for FID and kernel distances on its features.
+    lpips
+        Two files of weights for LPIPS: the classifier and the authors' channel weights.
+    lpips_trunk
+        alex or vgg: what the LPIPS files hold.
+    device
+        auto, cpu, cuda, cuda:N or mps.
+    """
+    from unpaired.evaluate.evaluation import Settings
+    from unpaired.evaluate.evaluation import evaluate as measure
+    from unpaired.evaluate.inception import Inception
+    from unpaired.evaluate.lpips import LPIPS
+    from unpaired.evaluate.page import to_html
+    from unpaired.storage import make_folder, write_bytes
+
+    settings = Settings(
+        size=size,
+        count=count,
+        batch=batch,
+        truth=truth,
+        inception=Inception.load(inception) if inception else None,
+        lpips=LPIPS.load(*lpips, trunk=lpips_trunk) if lpips else None,
+    )
+    folder = out if out is not None else model / "evaluation"
+    found = measure(model, data, settings=settings, device=device, say=say)
+    make_folder(folder)
+    command = found.facts["command"] = shlex.join(["unpaired", *sys.argv[1:]])
+    write_bytes(folder / "evaluation.json", found.to_json().encode())
+    page = to_html(found, str(model), str(data), device=device, command=command)
+    write_bytes(folder / "evaluation.html", page.encode())
+    print_evaluation(found)
+    say(f"Figures of each image: {folder / 'evaluation.json'}   Page: {folder / 'evaluation.html'}")
+
+
+def print_evaluation(found: Evaluation) -> None:
+    """Print a table for each direction."""
+    from unpaired.evaluate.figures import FIGURES
+    from unpaired.evaluate.page import told
+
+    names = found.facts["domains"]
+    for result in found.directions.values():
+        title = f"{names[result.direction[0]]} → {names[result.direction[-1]]}"
+        size = found.facts["size"]
+        table = Table(title=f"{title}, {len(result.names)} images at {size} x {size}", box=None, title_justify="left")
+        for column in ("", "translations", "floor: real images", "untranslated"):
+            table.add_column(column, justify="left" if not column else "right", no_wrap=True)
+        for name, row in result.rows.items():
+            known = FIGURES.get(name)
+            label = f"{known.label} {'↓' if known.better == 'less' else '↑'}" if known else f"{name} ↓"
+            digits = known.digits if known else 3
+            table.add_row(label, *(told(interval, digits) for interval in (row.made, row.floor, row.untranslated)))
+        console(width=120).print(table)
+        if result.two_sample_p is not None:
+            say(f"Two-sample test of translations and real images: p = {result.two_sample_p:.3f}")

@@ -1,0 +1,40 @@
+"""What happened to a run besides learning: steps left out, loader processes lost, changes that were accepted."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from unpaired.storage import write_bytes
+
+OF_STEPS = ("skipped", "loader")
+"""The kinds of entries that belong to a step, and happen again when it is taken again."""
+
+
+class History:
+    """RUN/history.jsonl, a line an entry: step, kind, sentence, and details of that kind. Few lines, or none."""
+
+    def __init__(self, run: Path) -> None:
+        self._path = run / "history.jsonl"
+
+    def note(self, step: int, kind: str, sentence: str, **details: Any) -> None:
+        """Add an entry; it is on the disk when this returns, as what it tells of must not outlive it."""
+        self._write([*self.entries(), {"step": step, "kind": kind, "sentence": sentence, **details}])
+
+    def entries(self) -> list[dict[str, Any]]:
+        """Return all entries, oldest first."""
+        if not self._path.exists():
+            return []
+        return [json.loads(line) for line in self._path.read_text(encoding="utf-8").splitlines()]
+
+    def rewind(self, step: int) -> None:
+        """Leave out what happened in steps after `step`, which will be taken again."""
+        entries = self.entries()
+        kept = [entry for entry in entries if entry["kind"] not in OF_STEPS or entry["step"] <= step]
+        if kept != entries:
+            self._write(kept)
+
+    def _write(self, entries: list[dict[str, Any]]) -> None:
+        lines = [json.dumps(entry) + "\n" for entry in entries]
+        write_bytes(self._path, "".join(lines).encode(), sync=True)
