@@ -7,6 +7,7 @@ reason; what is unpacked are plain files, without the owner, mode or time that t
 from __future__ import annotations
 
 import gzip
+import re
 import shutil
 import stat
 import struct
@@ -161,17 +162,23 @@ def _tar_entries(name: str, tar: tarfile.TarFile, stream: _Bounded) -> Iterator[
 
 def _refuse_long_directory(archive: Path) -> None:
     """Raise DataError for a zip with too many entries, which would take minutes to list, from its end alone."""
+    if directory_length(archive) > MAX_ENTRIES * _ZIP_RECORD:
+        raise _crowd(shown(archive))
+
+
+def directory_length(archive: Path) -> int:
+    """Return how many bytes a zip says that its list of entries has, 0 where nothing there is a zip's end."""
     with archive.open("rb") as file:
         size = file.seek(0, 2)
-        file.seek(max(0, size - 2**16 - 22))
+        file.seek(max(0, size - 2**16 - 22 - 76))
         tail = file.read()
-    at = tail.rfind(b"PK\5\6")
-    length = struct.unpack("<I", tail[at + 12 : at + 16])[0] if at >= 0 and len(tail) >= at + 22 else 0
-    wide = tail.rfind(b"PK\6\6")  # the same for more than 4 GiB or 65535 entries
-    if wide >= 0 and len(tail) >= wide + 56:
-        length = max(length if length != 2**32 - 1 else 0, struct.unpack("<Q", tail[wide + 40 : wide + 48])[0])
-    if length > MAX_ENTRIES * _ZIP_RECORD:
-        raise _crowd(shown(archive))
+    # The places where readers look: at the very end, or before a comment, which may hold what looks like an end.
+    ends = [found.start() for found in re.finditer(b"PK\5\6", tail)]
+    lengths = [struct.unpack("<I", tail[at + 12 : at + 16])[0] for at in ends if len(tail) >= at + 22]
+    wide = [found.start() for found in re.finditer(b"PK\6\6", tail)]  # for more than 4 GiB or 65535 entries
+    lengths = [length for length in lengths if length != 2**32 - 1 or not wide]
+    lengths += [struct.unpack("<Q", tail[at + 40 : at + 48])[0] for at in wide if len(tail) >= at + 56]
+    return max(lengths, default=0)
 
 
 class _Bounded:

@@ -2,34 +2,107 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 
 from unpaired.data.datasets import WHOLE_IMAGES, DataConfig, check_size
+from unpaired.data.doctor.looking import file_digest, is_flat, is_grey, over_background
 from unpaired.data.sources import FolderSource
 from unpaired.errors import DataError
 from unpaired.images import read_header
 from unpaired.storage import shown
 
 _MOST_NAMED = 10
+_MOST_BAD_NAMED = 1000
+
+
+@dataclass(frozen=True)
+class Found:
+    """What was found of one image: why it cannot be trained on ("" where it can), its shorter side, its colours."""
+
+    problem: str
+    side: int = 0
+    flat: bool = False
+    grey: bool = False
+
+
+@dataclass(frozen=True)
+class SourceLook:
+    """What was found of each image of a source, in its order."""
+
+    source: FolderSource
+    found: list[Found]
+
+    @property
+    def problems(self) -> list[str]:
+        """The sentences about images that cannot be trained on."""
+        return [one.problem for one in self.found if one.problem]
+
+    def bad(self) -> frozenset[str]:
+        """Return the names of the images that cannot be trained on."""
+        return frozenset(self.source.name(index) for index, one in enumerate(self.found) if one.problem)
+
+    def refusal(self) -> str:
+        """Return the message about the images that cannot be trained on."""
+        if len(self.problems) == 1:
+            return self.problems[0]
+        count = f"{len(self.problems)} of {len(self.found)} images in {self.source.folder}"
+        way = "mend or remove them, or leave them out with --data.bad-images skip"
+        return f"{count} cannot be trained on; {way}:{listed(self.problems, _MOST_BAD_NAMED)}"
+
+    def omission(self) -> str:
+        """Return the sentence about the images that are left out."""
+        count = f"{len(self.problems)} of {len(self.found)} images in {self.source.folder}"
+        return f"{count} cannot be trained on and are left out; data.json and the report list them."
+
+    def enlarged(self, config: DataConfig) -> list[str]:
+        """Return a sentence about images that are enlarged for training, where there are any."""
+        sides = [one.side for one in self.found if not one.problem]
+        small = sum(side < config.crop_size for side in sides)
+        if not small or config.preprocess in WHOLE_IMAGES:
+            return []
+        of = f"{small} of {len(sides)} images in {self.source.folder}"
+        return [f"{of} are smaller than the crop ({config.crop_size}) and are enlarged; a smaller --size would not."]
 
 
 def check_images(source: FolderSource, config: DataConfig, min_side: int = 1) -> list[str]:
     """Decode every image of a source; returns what a person should know, a sentence each.
 
-    Raises DataError that names the first ten images which training cannot use.
-
-    min_side: the smallest side that the networks can take. Decoding runs on a few threads, as the decoder releases
-    the interpreter.
+    Raises DataError that names the images which training cannot use. min_side: the smallest side that the networks can
+    take.
     """
+    look = look_through(source, config, min_side)
+    if look.problems:
+        raise DataError(look.refusal())
+    return look.enlarged(config)
+
+
+def look_through(source: FolderSource, config: DataConfig, min_side: int = 1) -> SourceLook:
+    """Decode every image of a source, on a few threads, as the decoder releases the interpreter."""
     with ThreadPoolExecutor(max_workers=4) as threads:
         found = list(threads.map(lambda index: _look_at(source, index, config, min_side), range(len(source))))
-    problems = [problem for problem, _ in found if problem]
-    if not problems:
-        return _notes(source, config, [side for _, side in found])
-    if len(problems) == 1:
-        raise DataError(problems[0])
-    count = f"{len(problems)} of {len(source)} images in {source.folder}"
-    raise DataError(f"{count} cannot be trained on; mend or remove them:{listed(problems)}")
+    return SourceLook(source, found)
+
+
+def summary(training: Sequence[SourceLook], test: Sequence[SourceLook], command: str) -> list[str]:
+    """Return one sentence, or none, of what the training images hold that a person may want to mend.
+
+    test: the looks at test images, which belong to those of training in this order. command: what says more.
+    """
+    twice, leaks = _identical(training, test)
+    sound = [[one for one in look.found if not one.problem] for look in training]
+    flat = sum(one.flat for found in sound for one in found)
+    grey = sum(number for number in map(_few_grey, sound))
+    counts = {
+        f"{leaks} test {'image is' if leaks == 1 else 'images are'} also trained on": leaks,
+        f"{twice} {'file is a copy' if twice == 1 else 'files are copies'} of another": twice,
+        f"{flat} of a single colour": flat,
+        f"{grey} in grey among colour": grey,
+    }
+    told = [words for words, number in counts.items() if number]
+    return [f"Among the images: {', '.join(told)}; `{command}` names them."] if told else []
 
 
 def check_pairs(a: FolderSource, b: FolderSource) -> None:
@@ -47,26 +120,57 @@ def check_pairs(a: FolderSource, b: FolderSource) -> None:
         )
 
 
-def listed(problems: list[str]) -> str:
-    """Return the first ten problems, each on a line of its own, and how many more there are."""
-    rest = f"\n  and {len(problems) - _MOST_NAMED} more" if len(problems) > _MOST_NAMED else ""
-    return "".join(f"\n  {problem}" for problem in problems[:_MOST_NAMED]) + rest
+def listed(problems: list[str], most: int = _MOST_NAMED) -> str:
+    """Return the first problems, ten unless told otherwise, a line each, and how many more there are."""
+    rest = f"\n  and {len(problems) - most} more" if len(problems) > most else ""
+    return "".join(f"\n  {problem}" for problem in problems[:most]) + rest
 
 
-def _notes(source: FolderSource, config: DataConfig, sides: list[int]) -> list[str]:
-    """Return a sentence about images that are enlarged for training, given the shorter side of each."""
-    small = sum(side < config.crop_size for side in sides)
-    if not small or config.preprocess in WHOLE_IMAGES:
-        return []
-    of = f"{small} of {len(sides)} images in {source.folder}"
-    return [f"{of} are smaller than the crop ({config.crop_size}) and are enlarged; a smaller --size would not."]
-
-
-def _look_at(source: FolderSource, index: int, config: DataConfig, min_side: int) -> tuple[str, int]:
-    """Return why image `index` cannot be trained on, or nothing, and its shorter side in pixels."""
+def _look_at(source: FolderSource, index: int, config: DataConfig, min_side: int) -> Found:
+    """Decode one image, and tell what it is."""
     try:
         image = source[index]
-        check_size(str(source.paths[index]), image.height, image.width, config, min_side)
+        check_size(shown(source.paths[index]), image.height, image.width, config, min_side)
     except DataError as error:
-        return str(error), 0
-    return "", min(image.height, image.width)
+        return Found(str(error))
+    red, green, blue = config.background
+    opaque = over_background(image, (red, green, blue))
+    flat = is_flat(opaque)
+    return Found("", min(image.height, image.width), flat, not flat and is_grey(opaque))
+
+
+def _few_grey(found: Sequence[Found]) -> int:
+    """Return how many images of a domain are grey, where most are not."""
+    grey = sum(one.grey for one in found)
+    return grey if 2 * grey <= len(found) else 0
+
+
+def _identical(training: Sequence[SourceLook], test: Sequence[SourceLook]) -> tuple[int, int]:
+    """Return how many training files are copies of another of their domain, and how many test files of one of them.
+
+    Only files of equal size are read.
+    """
+    twice, leaks = 0, 0
+    for number, look in enumerate(training):
+        sound = (path for path, one in zip(look.source.paths, look.found, strict=True) if not one.problem)
+        own = list(dict.fromkeys(sound))  # the slices of a volume are one file
+        tests = dict.fromkeys(test[number].source.paths) if number < len(test) else ()
+        sizes: dict[int, list[tuple[int, int]]] = {}
+        everything = [*own, *tests]
+        for index, path in enumerate(everything):
+            with contextlib.suppress(OSError):
+                sizes.setdefault(path.stat().st_size, []).append((index, index >= len(own)))
+        for same in sizes.values():
+            if len(same) > 1:
+                seen = set[str]()
+                for index, is_test in same:
+                    try:
+                        with everything[index].open("rb") as file:
+                            digest = file_digest(file)
+                    except OSError:
+                        continue
+                    leaks += is_test and digest in seen
+                    twice += not is_test and digest in seen
+                    if not is_test:
+                        seen.add(digest)
+    return twice, leaks

@@ -7,25 +7,25 @@ domain. Which images it holds and how they are augmented depends on (seed, k) al
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import Dataset
 
 from unpaired.config import free, require
 from unpaired.data.sources import ImageSource
-from unpaired.errors import DataError, UnpairedError
-from unpaired.images import Image, resize, to_tensor
+from unpaired.errors import ConfigError, DataError
+from unpaired.images import DTYPE, Image, ValueRange, parse_range, resize, to_srgb, to_tensor
 from unpaired.randomness import rng
 
 Preprocess = Literal["resize_and_crop", "crop", "scale_width", "scale_width_and_crop", "none"]
 Pairing = Literal["unpaired", "paired", "noise"]
+Domain = Literal["A", "B"]
 
 WHOLE_IMAGES: tuple[Preprocess, ...] = ("none", "scale_width")
 """Preprocessings that keep the whole image, so that training images may differ in size."""
@@ -47,7 +47,14 @@ class DataConfig:
     takes a random crop_size x crop_size crop; crop only crops; scale_width makes the width load_size and keeps
     the ratio; scale_width_and_crop crops after that; none does neither. Sides that are not cropped are rounded to
     multiples of 4, and batch_size is 1 then. Transparent images are laid over
-    `background` (R, G, B in 0..255). cache_mb bounds the memory for decoded images, in every loader process.
+    `background` (R, G, B in 0..255). range: the values that become -1 and 1, beyond which they are clamped: dtype, the
+    whole range of each image's type; LOW..HIGH as in 0..4095; or pLOW..pHIGH, percentiles that are measured once over
+    the training images and kept as numbers. range_a and range_b stand for one domain; dtype_a and dtype_b, the types
+    of the images, are looked up. icc: ignore takes the colours of a file as they are, as the official code does;
+    convert makes sRGB of those that come with an ICC profile. bad_images: error stops before step one and names every
+    image that cannot be trained on; skip leaves these out, and data.json lists them. cache_mb bounds the memory for
+    decoded images, in every loader process. follow_symlinks: read files that are links to places outside of their
+    folder; links to folders are not followed below a folder of images.
     """
 
     root: str = free("")
@@ -66,13 +73,22 @@ class DataConfig:
     channels_b: int = 3
     batch_size: int = 1
     background: tuple[int, ...] = (255, 255, 255)
+    range: str = "dtype"
+    range_a: str = ""
+    range_b: str = ""
+    icc: Literal["ignore", "convert"] = "ignore"
+    dtype_a: str = free("")
+    dtype_b: str = free("")
     num_workers: int = free(0)
+    worker_retries: int = free(0)
+    bad_images: Literal["error", "skip"] = free("error")
     cache_mb: int = free(1024)
+    follow_symlinks: bool = free(False)
 
     def __post_init__(self) -> None:
         for name in ("load_size", "crop_size", "channels_a", "channels_b", "batch_size", "noise_channels"):
             require(getattr(self, name) >= 1, f"data.{name} must be at least 1, not {getattr(self, name)}.")
-        for name in ("num_workers", "cache_mb"):
+        for name in ("num_workers", "worker_retries", "cache_mb"):
             require(getattr(self, name) >= 0, f"data.{name} must not be negative, not {getattr(self, name)}.")
         require(
             self.preprocess != "resize_and_crop" or self.load_size >= self.crop_size,
@@ -86,8 +102,19 @@ class DataConfig:
             self.preprocess not in WHOLE_IMAGES or self.batch_size == 1,
             f"data.batch_size must be 1 with data.preprocess {self.preprocess}, whose images may differ in size.",
         )
+        for name in ("range", "range_a", "range_b"):
+            parse_range(getattr(self, name) or "dtype", f"data.{name}")
         ok = len(self.background) == 3 and all(0 <= level <= 255 for level in self.background)
         require(ok, f"data.background takes three levels 0..255, e.g. 255,255,255, not {list(self.background)}.")
+
+
+def range_of(config: DataConfig, domain: Domain) -> ValueRange:
+    """Return the values that become -1 and 1 in a domain; raises ConfigError for percentiles not yet measured."""
+    text = (config.range_a if domain == "A" else config.range_b) or config.range
+    found = parse_range(text)
+    if not isinstance(found, ValueRange):
+        raise ConfigError(f"data.range {text} is measured when a run starts; give numbers, e.g. 0..4095, elsewhere.")
+    return found
 
 
 @dataclass(frozen=True)
@@ -152,7 +179,9 @@ class TwoDomainDataset(StepDataset):
         self._a, self._b = a, b
         budget = config.cache_mb * 2**20
         share = budget * len(a) // (len(a) + len(b))
-        self._cache_a, self._cache_b = ImageCache(a, config, share), ImageCache(b, config, budget - share)
+        self._range_a, self._range_b = range_of(config, "A"), range_of(config, "B")
+        self._cache_a = ImageCache(a, config, share, self._range_a)
+        self._cache_b = ImageCache(b, config, budget - share, self._range_b)
 
     @abstractmethod
     def images_of(self, sample: int) -> tuple[int, int]:
@@ -166,8 +195,9 @@ class TwoDomainDataset(StepDataset):
         size = min(min(image.height, image.width) for image in a + b)
         if c.preprocess in WHOLE_IMAGES:  # whose sizes may differ
             a, b = [_centre(image, size, size) for image in a], [_centre(image, size, size) for image in b]
-        tensors_a = [to_tensor(image, c.channels_a) for image in a]
-        return Batch(a=torch.stack(tensors_a), b=torch.stack([to_tensor(image, c.channels_b) for image in b]))
+        tensors_a = [to_tensor(image, c.channels_a, self._range_a) for image in a]
+        tensors_b = [to_tensor(image, c.channels_b, self._range_b) for image in b]
+        return Batch(a=torch.stack(tensors_a), b=torch.stack(tensors_b))
 
     def _prepared(self, sample: int) -> tuple[Image, Image]:
         """Return the images of a sample, resized and not yet cut."""
@@ -177,8 +207,8 @@ class TwoDomainDataset(StepDataset):
     def _sample(self, sample: int) -> tuple[Tensor, Tensor]:
         a, b = self._prepared(sample)
         draw_a, draw_b = (rng(self._seed, purpose, sample) for purpose in self.purposes)
-        image_a, image_b = crop(a, self._config, draw_a), crop(b, self._config, draw_b)
-        return to_tensor(image_a, self._config.channels_a), to_tensor(image_b, self._config.channels_b)
+        c, image_a, image_b = self._config, crop(a, self._config, draw_a), crop(b, self._config, draw_b)
+        return to_tensor(image_a, c.channels_a, self._range_a), to_tensor(image_b, c.channels_b, self._range_b)
 
     def _name(self, sample: int) -> str:
         a, b = self.images_of(sample)
@@ -232,26 +262,30 @@ class PairedDataset(TwoDomainDataset):
 class ImageCache:
     """Decoded and resized images of a source, kept until a budget of bytes is full; crops and flips come later."""
 
-    def __init__(self, source: ImageSource, config: DataConfig, budget: int) -> None:
-        self._source, self._config = source, config
+    def __init__(self, source: ImageSource, config: DataConfig, budget: int, values: ValueRange = DTYPE) -> None:
+        self._source, self._config, self._values = source, config, values
         self._budget = budget
         self._held: dict[int, Image] = {}
 
     def __getitem__(self, index: int) -> Image:
-        """Return image `index`, opaque and resized, uint8 or uint16 h w c."""
+        """Return image `index`, opaque and resized, in its own type."""
         if index in self._held:
             return self._held[index]
-        image = prepare(self._source[index], self._config)
+        image = prepare(self._source[index], self._config, self._values)
         if image.pixels.nbytes <= self._budget:
             self._budget -= image.pixels.nbytes
             self._held[index] = image
         return image
 
 
-def prepare(image: Image, config: DataConfig) -> Image:
-    """Return the image over the background and resized as `config.preprocess` says; nothing random happens here."""
+def prepare(image: Image, config: DataConfig, values: ValueRange = DTYPE) -> Image:
+    """Return the image over the background and resized as `config.preprocess` says; nothing random happens here.
+
+    values: the range in which black and white of the background stand.
+    """
     red, green, blue = config.background
-    opaque = image.over((red, green, blue)) if image.alpha is not None else image
+    image = to_srgb(image) if config.icc == "convert" else image
+    opaque = image.over((red, green, blue), values.bounds) if image.alpha is not None else image
     if config.preprocess == "resize_and_crop":
         return resize(opaque, (config.load_size, config.load_size))
     if config.preprocess == "crop":
@@ -309,34 +343,6 @@ def different_sizes(name: str, a: tuple[int, int], b: tuple[int, int]) -> str:
         f"{name} are a pair of different sizes, {a[1]}x{a[0]} and {b[1]}x{b[0]} pixels: make them equal, or let "
         "--data.preprocess resize_and_crop do it."
     )
-
-
-def batches(dataset: StepDataset, first: int, last: int, num_workers: int) -> Iterator[Batch]:
-    """Yield the batches of steps first..last; the same ones for any number of loader processes.
-
-    An image that cannot be read raises its own ImageError here, whichever process read it.
-    """
-    steps: Any = range(first, last + 1)
-    loader: DataLoader[Batch] = DataLoader(
-        _Carrying(dataset), sampler=steps, batch_size=None, num_workers=num_workers, pin_memory=False
-    )
-    for item in loader:
-        if isinstance(item, UnpairedError):
-            raise item
-        yield item
-
-
-class _Carrying(Dataset[Any]):
-    """Hands an expected error over as a value, since a loader process would wrap it in a traceback."""
-
-    def __init__(self, dataset: StepDataset) -> None:
-        self._dataset = dataset
-
-    def __getitem__(self, step: int) -> Batch | UnpairedError:
-        try:
-            return self._dataset[step]
-        except UnpairedError as error:
-            return error
 
 
 @lru_cache(maxsize=2)

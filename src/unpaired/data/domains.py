@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+import copy
+import shlex
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from unpaired.data.check import check_images, check_pairs
+from unpaired.data.check import SourceLook, check_pairs, look_through, summary
 from unpaired.data.datasets import DataConfig, PairedDataset, StepDataset, UnpairedDataset
 from unpaired.data.noise import NoiseDataset, class_names, noise_source
 from unpaired.data.pairs import HalfSource, paired_sources, preview_pairs
-from unpaired.data.sources import FolderSource, fingerprint, preview_folders, train_folders
+from unpaired.data.ranges import settled_values
+from unpaired.data.sources import FolderSource, fingerprint, preview_folders, refuse_links_out, train_folders
+from unpaired.errors import DataError
+from unpaired.storage import shown
+
+_SKIPPED, _SKIPPED_TEST = "skipped", "skipped_test"
 
 
 @dataclass(frozen=True)
@@ -18,6 +26,7 @@ class Domains:
     """The images of a run: training sources, preview sources (test images where there are any), names.
 
     Where domain A is noise, train_a and preview_a are None. classes: those of domain B, where they are asked for.
+    skipped: by domain the names of images that were left out of training and of the previews.
     """
 
     train_a: FolderSource | None
@@ -26,6 +35,7 @@ class Domains:
     preview_b: FolderSource
     names: dict[str, str]
     classes: tuple[str, ...] = ()
+    skipped: Mapping[str, Any] = field(default_factory=dict)
 
     def facts(self) -> dict[str, Any]:
         """Return what data.json keeps: by domain its name, folder, count and fingerprint, and the classes' names."""
@@ -37,15 +47,20 @@ class Domains:
                 "images": len(source) if source else 0,
                 "fingerprint": fingerprint(source) if source else "",
             }
+            facts[domain].update(self.skipped.get(domain, {}))
         if self.classes:
             facts["B"]["classes"] = list(self.classes)
         return facts
 
-    def settled(self, data: DataConfig) -> DataConfig:
-        """Return the settings with `channels_a` counted where A is noise: its numbers, and one for each class."""
-        if data.pairing != "noise":
-            return data
-        return replace(data, channels_a=data.noise_channels + len(self.classes))
+    def settled(self, data: DataConfig, saved: DataConfig | None = None) -> DataConfig:
+        """Return the settings with what the images say: their types, and the numbers behind percentiles.
+
+        Where A is noise, `channels_a` is counted: its numbers, and one for each class. saved: the settings that the
+        run was started with. Raises ConfigError for settings that do not suit the images.
+        """
+        if data.pairing == "noise":
+            data = replace(data, channels_a=data.noise_channels + len(self.classes))
+        return settled_values(data, self.train_a, self.train_b, saved)
 
     def described(self, data: DataConfig) -> str:
         """Return what there is to look at: "6 + 5 images", "6 pairs" or "6 images of 2 classes"."""
@@ -60,16 +75,50 @@ class Domains:
 
         min_side: the smallest side that the networks can take.
         """
-        notes = []
-        pairs = dict.fromkeys([(self.train_a, self.train_b), (self.preview_a, self.preview_b)])
-        for a, b in pairs:
-            # Of files that hold both halves the left one is looked at, as the right one has nothing new.
-            for source in (a,) if isinstance(b, HalfSource) else (a, b):
-                if source is not None:
-                    notes += check_images(source, data, min_side)
+        return self.usable(data, min_side)[1]
+
+    def usable(self, data: DataConfig, min_side: int = 1) -> tuple[Domains, list[str]]:
+        """Decode every image; returns the domains of those that can be trained on, and what a person should know.
+
+        Raises DataError that names all that cannot, unless `data.bad_images` is skip. min_side: as for `check`.
+        """
+        splits = dict.fromkeys([(self.train_a, self.train_b), (self.preview_a, self.preview_b)])
+        looks = [[look_through(source, data, min_side) for source in _whole(*pair)] for pair in splits]
+        everything = [look for split in looks for look in split]
+        refusals = [look.refusal() for look in everything if look.problems]
+        if refusals and data.bad_images == "error":
+            raise DataError("\n".join(refusals))
+        domains = self.without(_skipped(looks), data) if refusals else self
+        notes = [look.omission() for look in everything if look.problems]
+        for a, b in dict.fromkeys([(domains.train_a, domains.train_b), (domains.preview_a, domains.preview_b)]):
             if a is not None and data.pairing == "paired" and data.preprocess != "resize_and_crop":
                 check_pairs(a, b)
-        return notes
+        notes += [note for look in everything for note in look.enlarged(data)]
+        where = shlex.join(["--a", data.a, "--b", data.b]) if data.a else shlex.quote(data.root or data.b)
+        return domains, notes + summary(looks[0], looks[1] if len(looks) > 1 else [], f"unpaired data check {where}")
+
+    def without(self, facts: Mapping[str, Any], data: DataConfig) -> Domains:
+        """Return the domains without the images that `facts`, as of `facts()`, say were skipped; with their partners.
+
+        Raises DataError where none is left.
+        """
+        skipped = {
+            domain: {key: facts[domain][key] for key in (_SKIPPED, _SKIPPED_TEST) if facts[domain].get(key)}
+            for domain in ("A", "B")
+            if domain in facts
+        }
+        if not any(skipped.values()):
+            return self
+        for domain, lists in self.skipped.items():
+            for key, names in lists.items():
+                skipped[domain][key] = sorted({*names, *skipped[domain].get(key, ())})
+        train_a, train_b = _kept(self.train_a, self.train_b, skipped, _SKIPPED, data)
+        if self.preview_b is self.train_b:
+            preview_a, preview_b = train_a, train_b
+        else:
+            preview_a, preview_b = _kept(self.preview_a, self.preview_b, skipped, _SKIPPED_TEST, data)
+        classes = class_names(train_b) if self.classes else ()
+        return Domains(train_a, train_b, preview_a, preview_b, self.names, classes, skipped)
 
     def dataset(self, data: DataConfig, seed: int) -> StepDataset:
         """Return the training batches."""
@@ -86,7 +135,19 @@ class Domains:
 
 
 def open_domains(data: DataConfig) -> Domains:
-    """List the images of both domains; raises DataError when a folder is missing or empty, or names do not match."""
+    """List the images of both domains; raises DataError when a folder is missing or empty, or names do not match.
+
+    So it does for a link that leads out of its folder, unless data.follow_symlinks is set.
+    """
+    domains = _listed(data)
+    if not data.follow_symlinks:
+        for source in (domains.train_a, domains.train_b, domains.preview_a, domains.preview_b):
+            if source is not None:
+                refuse_links_out(source)
+    return domains
+
+
+def _listed(data: DataConfig) -> Domains:
     names = domain_names(data)
     if data.pairing == "noise":
         source = noise_source(data.root, data.a, data.b)
@@ -114,4 +175,43 @@ def domain_names(data: DataConfig) -> dict[str, str]:
     elif "2" in (stem := Path(data.root).resolve().name):
         left, right = stem.split("2", 1)
         guess = (left or "A", right or "B")
-    return {"A": data.name_a or guess[0], "B": data.name_b or guess[1]}
+    # Folders may be called by what is no text at all; a name for people is.
+    return {"A": shown(data.name_a or guess[0]), "B": shown(data.name_b or guess[1])}
+
+
+def _whole(a: FolderSource | None, b: FolderSource) -> list[FolderSource]:
+    """Return the sources to look at: of files that hold both halves the left one, as the right has nothing new."""
+    return [source for source in ((a,) if isinstance(b, HalfSource) else (a, b)) if source is not None]
+
+
+def _skipped(looks: list[list[SourceLook]]) -> dict[str, Any]:
+    """Return by domain, as in data.json, the images that cannot be used; `looks`: of training, then of test images."""
+    facts: dict[str, Any] = {"A": {}, "B": {}}
+    for key, split in zip((_SKIPPED, _SKIPPED_TEST), looks, strict=False):
+        for domain, look in zip("AB" if len(split) == 2 else "B", split, strict=True):
+            facts[domain][key] = sorted(look.bad())
+    return facts
+
+
+def _kept(
+    a: FolderSource | None, b: FolderSource, skipped: Mapping[str, Any], key: str, data: DataConfig
+) -> tuple[FolderSource | None, FolderSource]:
+    """Return the sources without the skipped images; in pairs both go."""
+    bad_a, bad_b = (set(skipped.get(domain, {}).get(key, ())) for domain in ("A", "B"))
+    keep_b = [index for index in range(len(b)) if b.name(index) not in bad_b]
+    if a is None:
+        return None, _chosen(b, keep_b)
+    keep_a = [index for index in range(len(a)) if a.name(index) not in bad_a]
+    if data.pairing == "paired":
+        keep_a = keep_b = sorted({*keep_a} & {*keep_b})
+    if isinstance(a, HalfSource) and keep_a:
+        return a.chosen(keep_a)
+    return _chosen(a, keep_a), _chosen(b, keep_b)
+
+
+def _chosen(source: FolderSource, indices: list[int]) -> FolderSource:
+    if not indices:
+        raise DataError(f"None of the images in {source.folder} can be trained on; `unpaired data check` says why.")
+    chosen = copy.copy(source)
+    chosen.choose(indices)
+    return chosen

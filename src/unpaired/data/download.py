@@ -23,7 +23,7 @@ from urllib.parse import urlsplit
 from unpaired.config import require, unknown
 from unpaired.data.archives import unpack
 from unpaired.errors import DataError, DownloadError, OutputError, StorageError
-from unpaired.storage import shown, storage_error, write_bytes
+from unpaired.storage import alone, shown, storage_error, write_bytes
 from unpaired.version import __version__
 
 PUBLISHED_AT = "http://efrosgans.eecs.berkeley.edu"
@@ -92,6 +92,13 @@ def download(
         folder.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise storage_error(error, folder) from None
+    busy = f"{shown(folder)} is being fetched by another process; wait for it, or give another --out."
+    with alone(folder.parent / f".{folder.name}.lock", busy):
+        return _recorded(folder, source) or _arrive(source, folder, listener, say)
+
+
+def _arrive(source: str, folder: Path, listener: Callable[[int, int], None], say: Callable[[str], None]) -> Download:
+    """Fetch and unpack what is not there yet."""
     part = Part(folder.parent / f"{folder.name}.{source.rsplit('/', 1)[1].split('.', 1)[1]}.part")
     if part.start(source):
         say(f"Continuing {source} at {part.received:,} bytes.")

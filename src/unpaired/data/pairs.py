@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping
-from pathlib import Path, PurePosixPath
+from dataclasses import replace
+from pathlib import Path
 
 from unpaired.data.check import listed
 from unpaired.data.sources import FolderSource, holds_images
@@ -19,7 +21,7 @@ class HalfSource(FolderSource):
     """One half of every side-by-side image of a folder: the left one is domain A, the right one domain B."""
 
     def __init__(self, sheets: _Sheets, *, left: bool) -> None:
-        self.folder, self.paths = sheets.source.folder, sheets.source.paths
+        self.folder, self.paths, self.frames = sheets.source.folder, sheets.source.paths, sheets.source.frames
         self._sheets, self._left = sheets, left
 
     def __getitem__(self, index: int) -> Image:
@@ -31,7 +33,14 @@ class HalfSource(FolderSource):
                 "by side; mend or remove it."
             )
         half = slice(None, whole.width // 2) if self._left else slice(whole.width // 2, None)
-        return Image(whole.pixels[:, half], None if whole.alpha is None else whole.alpha[:, half])
+        return replace(whole, pixels=whole.pixels[:, half], alpha=None if whole.alpha is None else whole.alpha[:, half])
+
+    def chosen(self, indices: list[int]) -> Pair:
+        """Return both halves of these images alone."""
+        source = copy.copy(self._sheets.source)
+        source.choose(indices)
+        sheets = _Sheets(source)
+        return HalfSource(sheets, left=True), HalfSource(sheets, left=False)
 
 
 class _Sheets:
@@ -68,7 +77,8 @@ def matched(folder_a: Path, folder_b: Path) -> Pair:
     if alone:
         raise DataError(f"{len(alone)} images have no partner of the same name; add or remove them:{listed(alone)}")
     names = sorted(by_name_a)
-    a.paths, b.paths = [by_name_a[name] for name in names], [by_name_b[name] for name in names]
+    a.choose([by_name_a[name] for name in names])
+    b.choose([by_name_b[name] for name in names])
     return a, b
 
 
@@ -111,13 +121,13 @@ def _split(root: Path, split: str) -> Pair | None:
     return next((matched(*pair) for pair in [inside, *folders] if all(map(holds_images, pair))), None)
 
 
-def _by_name(source: FolderSource, cut: int) -> Mapping[str, Path]:
-    """Return the files by their path below the folder, without the suffix and the last `cut` letters of the stem."""
-    found: dict[str, Path] = {}
+def _by_name(source: FolderSource, cut: int) -> Mapping[str, int]:
+    """Return the images by their path below the folder, without the suffix and the last `cut` letters of the stem."""
+    found: dict[str, int] = {}
     for index, path in enumerate(source.paths):
-        name = str(PurePosixPath(source.name(index)).with_suffix(""))
-        name = name[: len(name) - cut]
+        name = source.stem(index, cut)
         if name in found:
-            raise DataError(f"{shown(found[name])} and {shown(path)} share a name; a pair has one file on each side.")
-        found[name] = path
+            other = source.paths[found[name]]
+            raise DataError(f"{shown(other)} and {shown(path)} share a name; a pair has one file on each side.")
+        found[name] = index
     return found

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, TypedDict
 
-from unpaired.errors import DataError
-from unpaired.images import IMAGE_SUFFIXES, Image, read_image
+from unpaired.errors import DataError, ImageError
+from unpaired.images import IMAGE_SUFFIXES, Image, is_image_name, is_volume, read_header, read_image, suffix_of
+from unpaired.storage import leads_out, shown
 
 
 class ImageSource(Protocol):
@@ -28,7 +30,10 @@ class ImageSource(Protocol):
 
 
 class FolderSource:
-    """The image files of a folder and its subfolders, sorted by their path; other files are passed over."""
+    """The image files of a folder and its subfolders, sorted by their path; other files are passed over.
+
+    Each slice of a volume is an image: its file stands in `paths` once for each, beside the slice's number in `frames`.
+    """
 
     def __init__(self, folder: Path) -> None:
         """List `folder`; raises DataError when it is missing or holds no image."""
@@ -38,16 +43,31 @@ class FolderSource:
         self.paths = sorted(_image_files(folder), key=lambda path: path.relative_to(folder).as_posix())
         if not self.paths:
             raise DataError(f"{folder} holds no images ({', '.join(sorted(IMAGE_SUFFIXES))}); put some there.")
+        counts = [_num_frames(path) for path in self.paths]
+        self.frames = [frame for count in counts for frame in range(count)]
+        self.paths = [path for path, count in zip(self.paths, counts, strict=True) for _ in range(count)]
 
     def __len__(self) -> int:
         return len(self.paths)
 
     def __getitem__(self, index: int) -> Image:
-        return read_image(self.paths[index])
+        return read_image(self.paths[index], frame=self.frames[index])
 
     def name(self, index: int) -> str:
-        """Return the path of the file below the folder, with forward slashes."""
-        return self.paths[index].relative_to(self.folder).as_posix()
+        """Return the path of the file below the folder, with forward slashes; of a volume, with [slice] behind it."""
+        return self.paths[index].relative_to(self.folder).as_posix() + self._slice(index)
+
+    def stem(self, index: int, cut: int = 0) -> str:
+        """Return the name without the suffix of the file and the `cut` letters before it."""
+        name = self.paths[index].relative_to(self.folder).as_posix()
+        return name[: len(name) - len(suffix_of(name)) - cut] + self._slice(index)
+
+    def choose(self, indices: list[int]) -> None:
+        """Keep these images, in this order, and no other."""
+        self.paths, self.frames = [self.paths[i] for i in indices], [self.frames[i] for i in indices]
+
+    def _slice(self, index: int) -> str:
+        return f"[{self.frames[index]}]" if is_volume(self.paths[index]) else ""
 
 
 def holds_images(folder: Path) -> bool:
@@ -56,15 +76,65 @@ def holds_images(folder: Path) -> bool:
 
 
 def _image_files(folder: Path) -> Iterator[Path]:
-    return (path for path in folder.rglob("*") if path.suffix.lower() in IMAGE_SUFFIXES and path.is_file())
+    return (path for path in folder.rglob("*") if is_image_name(path) and path.is_file())
+
+
+def refuse_links_out(source: FolderSource) -> None:
+    """Raise DataError where files of a source are links to places outside its folder, which may be anybody's."""
+    links = [path for path in dict.fromkeys(source.paths) if leads_out(path, source.folder)]
+    if links:
+        more = f" and {len(links) - 1} more" if len(links) > 1 else ""
+        raise DataError(
+            f"{shown(links[0])}{more} in {shown(source.folder)} is a link that leads out of that folder; copy the "
+            "image there, or give --data.follow-symlinks yes if the links are your own."
+        )
+
+
+def _num_frames(path: Path) -> int:
+    """Return how many images a file holds; 1 for a volume that cannot be read, which reading it then says."""
+    try:
+        return read_header(path).frames if is_volume(path) else 1
+    except ImageError:
+        return 1
 
 
 def fingerprint(source: FolderSource) -> str:
     """Return a SHA-256 over the sorted (name, size) of a folder's images: which files a run was trained on."""
     digest = hashlib.sha256()
     for index, path in enumerate(source.paths):
-        digest.update(f"{source.name(index)}\0{path.stat().st_size}\n".encode())
+        digest.update(f"{source.name(index)}\0{path.stat().st_size}\n".encode(errors="surrogateescape"))
     return digest.hexdigest()
+
+
+class FileFacts(TypedDict):
+    """What tells one content of a file from another."""
+
+    size: int
+    sha256: str
+
+
+ImageList = dict[str, FileFacts]
+"""The files of a source by name."""
+
+
+def image_list(source: FolderSource) -> ImageList:
+    """Return size and SHA-256 of every file of a source.
+
+    Every byte is read, each time: the dates of a file can stand still while its content changes, as after `cp -p`.
+    Raises ImageError for a file that cannot be read.
+    """
+    files = list(dict.fromkeys(source.paths))  # a volume is named once for each of its slices
+    with ThreadPoolExecutor(max_workers=4) as threads:
+        facts = dict(zip(files, threads.map(_file_facts, files), strict=True))
+    return {source.name(index): facts[path] for index, path in enumerate(source.paths)}
+
+
+def _file_facts(path: Path) -> FileFacts:
+    try:
+        with path.open("rb") as file:
+            return {"sha256": hashlib.file_digest(file, "sha256").hexdigest(), "size": file.tell()}
+    except OSError as error:
+        raise ImageError(f"{path} cannot be read ({error.strerror}); mend or remove it.") from None
 
 
 def train_folders(root: str, a: str, b: str) -> tuple[Path, Path]:

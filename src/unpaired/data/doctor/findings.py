@@ -1,0 +1,302 @@
+"""What can be found in a data folder: how grave it is, what training would do with it, and what to do about it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+Severity = Literal["error", "warning", "note"]
+SEVERITIES: tuple[Severity, ...] = ("error", "warning", "note")
+
+
+@dataclass(frozen=True)
+class Fault:
+    """One kind of finding, in words for a person."""
+
+    code: str
+    severity: Severity
+    title: str
+    training: str
+    remedy: str
+
+
+@dataclass(frozen=True)
+class Item:
+    """One finding of its kind: the files it is about (none where it is about a whole folder), and what is special."""
+
+    paths: tuple[Path, ...]
+    detail: str = ""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """All that was found of one kind in one place ("trainA", or "trainA, testA" for what is between two)."""
+
+    fault: Fault
+    place: str
+    items: list[Item] = field(default_factory=list)
+
+    @property
+    def num_files(self) -> int:
+        """How many files it is about."""
+        return len({path for item in self.items for path in item.paths})
+
+
+_STOPS = "It stops before step one and names the file; with --data.bad-images skip it leaves the file out."
+_PASSED = "The file is passed over, without a word."
+
+_ALL = (
+    Fault(
+        "layout",
+        "error",
+        "the folders are no data set",
+        "It stops before step one.",
+        "Add the folder that is missing, or the images that belong in it.",
+    ),
+    Fault(
+        "lfs_pointer",
+        "error",
+        "Git LFS pointers in place of images",
+        _STOPS,
+        "Run `git lfs pull` where the files came from, and copy them again.",
+    ),
+    Fault("empty", "error", "empty files", _STOPS, "Fetch them again, or remove them."),
+    Fault(
+        "not_an_image",
+        "error",
+        "files named like images that are something else",
+        _STOPS,
+        "Fetch the image again (a web page is often a failed download), convert it to PNG, or remove it.",
+    ),
+    Fault("damaged", "error", "truncated or damaged images", _STOPS, "Fetch them again, or remove them."),
+    Fault(
+        "too_large",
+        "error",
+        "images with more pixels than are decoded",
+        _STOPS,
+        "Scale them down; a small file that claims so many pixels is an attack or damaged: remove it.",
+    ),
+    Fault(
+        "unsupported",
+        "error",
+        "images of a depth or colour model that would lose something",
+        _STOPS,
+        "Convert them to 8-bit RGB, or to 16-bit grey; the reason beside each file names what it is.",
+    ),
+    Fault(
+        "unreadable",
+        "error",
+        "files or folders that the system will not open",
+        "It stops before step one, and passes over a folder that it may not list.",
+        "Give the user who trains the right to read them, and look at the disk.",
+    ),
+    Fault(
+        "junk_image",
+        "error",
+        "leftovers of a desktop that are named like images",
+        _STOPS,
+        "Remove them; macOS writes ._NAME beside NAME on foreign disks, and `dot_clean` removes them.",
+    ),
+    Fault(
+        "too_small",
+        "error",
+        "images smaller than the crop",
+        "It stops before step one, as this preprocessing does not enlarge.",
+        "Lower --size, or let --data.preprocess resize_and_crop enlarge them.",
+    ),
+    Fault(
+        "pairs",
+        "error",
+        "pairs that do not match",
+        "It stops before step one and lists them.",
+        "Give both files of a pair one name and one size; side by side, an even width.",
+    ),
+    Fault(
+        "leak",
+        "warning",
+        "test images that are also trained on",
+        "It learns them by heart, and every figure on the test images is better than it should be.",
+        "Remove the copies from the training images.",
+    ),
+    Fault(
+        "duplicate",
+        "warning",
+        "the same image more than once",
+        "It sees the image that many times an epoch, as if it mattered more.",
+        "Keep one of each group, the largest or least compressed.",
+    ),
+    Fault(
+        "flat",
+        "warning",
+        "images of a single colour",
+        "Instance norm divides by a deviation of nearly zero and amplifies rounding 300 times: bursts in the loss.",
+        "Remove them.",
+    ),
+    Fault(
+        "enlarged",
+        "warning",
+        "images smaller than the crop",
+        "They are enlarged and blurred, and the discriminator learns that this domain is blurred.",
+        "Lower --size to what most images have, or remove the small ones.",
+    ),
+    Fault(
+        "thin",
+        "warning",
+        "tiny or very long images",
+        "Resized to a square they become a smear or a few blocks of colour.",
+        "Remove them, cut them to shape, or use --data.preprocess scale_width_and_crop.",
+    ),
+    Fault(
+        "grey",
+        "warning",
+        "greyscale images among colour images",
+        "Grey is repeated in three channels; generators learn to drain colour now and then.",
+        "Remove them, or train all in grey (--data.channels-a 1 --data.channels-b 1).",
+    ),
+    Fault(
+        "passed_over",
+        "warning",
+        "images in formats, or under names, that are not read",
+        _PASSED,
+        "Convert them to PNG, or give them the suffix of their content.",
+    ),
+    Fault(
+        "outside",
+        "warning",
+        "images outside the folders that are read",
+        _PASSED,
+        "Move them into the folder of their domain, or ignore this if they are meant to stay out.",
+    ),
+    Fault(
+        "not_a_file",
+        "warning",
+        "broken links, pipes, and links to folders",
+        _PASSED,
+        "Copy what they should lead to into the folder.",
+    ),
+    Fault(
+        "cmyk",
+        "warning",
+        "images in printing colours (CMYK)",
+        "They are converted to RGB by formula, so their colours differ from what a viewer shows.",
+        "Convert them to sRGB with a colour-managed program.",
+    ),
+    Fault(
+        "few_images",
+        "warning",
+        "few images in a domain",
+        "The discriminator learns them by heart, and its advice is worthless then; published sets have 400 to 6,000.",
+        "Find more; below a hundred expect copies of the training images.",
+    ),
+    Fault(
+        "unequal_counts",
+        "warning",
+        "domains of very different size",
+        "An epoch is as long as the larger domain, so each image of the smaller one is seen many times as often.",
+        "Add images to the smaller domain, or remove some of the larger one.",
+    ),
+    Fault(
+        "unequal_sizes",
+        "warning",
+        "domains whose images differ in resolution",
+        "The discriminator tells the domains by sharpness, and the generator learns to blur or to sharpen.",
+        "Bring both domains to one resolution before, by the same program.",
+    ),
+    Fault(
+        "unequal_formats",
+        "warning",
+        "domains in different file formats",
+        "The discriminator tells the domains by the artefacts of compression, and the generator learns to draw these.",
+        "Take both from sources of one kind, or compress the lossless domain alike.",
+    ),
+    Fault(
+        "unequal_colour",
+        "warning",
+        "one domain in grey, the other in colour",
+        "Nothing is wrong if that is the translation; in colour channels grey is repeated three times.",
+        "Give the grey domain one channel (--data.channels-a 1 or --data.channels-b 1), or mix no grey in.",
+    ),
+    Fault(
+        "both_domains",
+        "note",
+        "the same image in both domains",
+        "It is an example of either domain, which teaches that nothing need change.",
+        "Remove it from one of the domains, unless the folders hold pairs.",
+    ),
+    Fault(
+        "mirrored",
+        "note",
+        "mirrored copies of an image",
+        "It sees the image twice as often, as flips are drawn anyway.",
+        "Keep one of each group.",
+    ),
+    Fault(
+        "mislabelled",
+        "note",
+        "suffixes that are not those of the content",
+        "Nothing: files are read by their content.",
+        "Rename them, as other programs may fail.",
+    ),
+    Fault(
+        "turned",
+        "note",
+        "photographs turned by their EXIF orientation",
+        "They are read upright, as viewers show them.",
+        "Nothing. A program that ignores EXIF sees them lying.",
+    ),
+    Fault(
+        "frames",
+        "note",
+        "animations and files of several pictures",
+        "The first picture is used, the others are not.",
+        "Take the frames apart into files of their own, if they should be used.",
+    ),
+    Fault(
+        "transparent",
+        "note",
+        "images with transparency",
+        "They are laid over white, or over --data.background; what is translated later is, too.",
+        "Choose a background that occurs in neither domain's subjects, or keep white.",
+    ),
+    Fault(
+        "palette",
+        "note",
+        "images with a palette",
+        "They are read as RGB; 256 colours leave bands, which a generator may learn.",
+        "Find the originals, if the bands can be seen.",
+    ),
+    Fault(
+        "one_bit",
+        "note",
+        "images in black and white without grey",
+        "They are read as 0 and 255.",
+        "Find the originals, if grey was lost.",
+    ),
+    Fault(
+        "deep",
+        "note",
+        "images of more than 8 bits a channel",
+        "All bits are used, 0 as black and the type's largest value as white.",
+        "Look at their brightness here: numbers that use a part of the range are dark, so scale them before.",
+    ),
+    Fault(
+        "large",
+        "note",
+        "very large images",
+        "Each is decoded whole for a small crop; decoding may be slower than training.",
+        "Scale them down once, to a little more than --data.load-size.",
+    ),
+    Fault(
+        "name_clash",
+        "note",
+        "names that differ only in case, in accents' spelling, or in the suffix",
+        "Nothing. On other systems one file replaces the other, and translations to one format would share a name.",
+        "Rename one of them.",
+    ),
+    Fault("junk", "note", "leftovers of a desktop", "They are passed over.", "Remove them, or leave them."),
+    Fault("other", "note", "files that are no images", "They are passed over.", "Nothing."),
+)
+
+FAULTS = {fault.code: fault for fault in _ALL}
+"""Every kind of finding by its code, the gravest first."""

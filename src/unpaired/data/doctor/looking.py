@@ -1,0 +1,218 @@
+"""One look at one file: whether training can read it, what is in it, and the digests by which files are compared."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import stat
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+from numpy.typing import NDArray
+
+from unpaired.data.doctor.headers import has_more_frames, orientation_in
+from unpaired.data.doctor.kinds import HEAD_BYTES, image_by_name, kind_of
+from unpaired.errors import UnpairedError
+from unpaired.images import (
+    FORMATS,
+    MAX_PIXELS,
+    Image,
+    ImageHeader,
+    is_image_name,
+    read_header,
+    read_image,
+    resize,
+    suffix_of,
+)
+from unpaired.storage import shown
+
+THUMB = 32
+"""Side of the thumbnails by which pictures are compared."""
+
+Pixels = NDArray[np.uint8]
+
+_JUNK_NAMES = {".ds_store", "thumbs.db", "ehthumbs.db", "desktop.ini", ".directory", "icon\r"}
+_FLAT = 2  # levels: the largest difference that counts as none
+_READ_BYTES = 1 << 20
+
+
+@dataclass(frozen=True, kw_only=True)
+class Seen:
+    """What one look found. `fault` is the code of what keeps the file out of training, "" where it is sound.
+
+    reason: why, for a person. kind: the kind of the content, "" where unknown. The rest is of sound images alone:
+    their header, whether they are one colour all over, or grey in content, the least and largest level where they have
+    more than 8 bits, EXIF orientation, SHA-256 of the file and of the decoded pixels, and a thumbnail
+    `THUMB` x `THUMB` x 3.
+    """
+
+    path: Path
+    fault: str = ""
+    reason: str = ""
+    kind: str = ""
+    header: ImageHeader | None = None
+    flat: bool = False
+    grey: bool = False
+    levels: tuple[float, float] = (0, 255)
+    more_frames: bool = False
+    orientation: int = 1
+    file_sha256: str = ""
+    pixel_sha256: str = ""
+    thumb: Pixels | None = None
+
+
+def look_at(path: Path, background: tuple[int, int, int] = (255, 255, 255)) -> Seen:
+    """Return what is found at `path`; never raises for what a file may hold, and never waits for a pipe."""
+    try:
+        if not stat.S_ISREG(path.stat().st_mode):
+            return Seen(path=path, fault="not_a_file", reason="a pipe, a socket or a device")
+        with path.open("rb") as file:
+            kind = kind_of(file.read(HEAD_BYTES))
+            fault, reason = _fault_by_content(path, kind, os.fstat(file.fileno()).st_size)
+            if fault:
+                return Seen(path=path, fault=fault, reason=reason, kind=kind)
+            return _decoded(path, kind, file, background)
+    except OSError as error:
+        fault = "not_a_file" if path.is_symlink() and not path.exists() else "unreadable"
+        reason = "a link that leads nowhere" if fault == "not_a_file" else str(error.strerror or error)
+        return Seen(path=path, fault=fault, reason=reason)
+
+
+def is_flat(image: Image) -> bool:
+    """Return whether an image is one colour all over, but for the last bits."""
+    step = _FLAT if image.pixels.dtype.kind == "u" else 0
+    return _holds(image.pixels, lambda plane: all(np.ptp(part.astype(np.float64)) <= step for part in _channels(plane)))
+
+
+def is_grey(image: Image) -> bool:
+    """Return whether an image has no colour, in one channel or in three equal ones."""
+    if image.channels != 3:
+        return image.channels == 1
+    step = {"uint8": _FLAT, "uint16": _FLAT * 257}.get(str(image.pixels.dtype), 0)
+
+    def equal(pixels: NDArray[Any]) -> bool:
+        red, green, blue = (part.astype(np.float64) for part in _channels(pixels))
+        return bool(abs(red - green).max() <= step and abs(blue - green).max() <= step)
+
+    return _holds(image.pixels, equal)
+
+
+def _holds(pixels: NDArray[Any], rule: Callable[[NDArray[Any]], bool]) -> bool:
+    """Return whether a rule about all pixels holds, asking a few of them first, which spares most images the rest."""
+    return rule(pixels[::8, ::8]) and rule(pixels)
+
+
+def _channels(pixels: NDArray[Any]) -> list[NDArray[Any]]:
+    return [pixels[:, :, channel] for channel in range(pixels.shape[2])]
+
+
+def is_junk(path: Path, kind: str = "") -> bool:
+    """Return whether a file is what desktops leave behind in folders."""
+    return path.name.lower() in _JUNK_NAMES or path.name.startswith("._") or kind in ("AppleDouble", "folder settings")
+
+
+def over_background(image: Image, background: tuple[int, int, int]) -> Image:
+    """Return the image as training sees it: opaque."""
+    return image.over(background) if image.alpha is not None and image.channels in (1, 3) else image
+
+
+def thumbnail(image: Image, size: tuple[int, int] = (THUMB, THUMB)) -> Pixels:
+    """Return an opaque image as 8-bit colour of `size` (h, w), whatever its shape, depth and channels."""
+    pixels = resize(image, size).pixels
+    if pixels.dtype == np.uint16:
+        pixels = (pixels >> max(int(pixels.max()).bit_length() - 8, 0)).astype(np.uint8)
+    elif pixels.dtype != np.uint8:
+        pixels = np.nan_to_num(pixels.astype(np.float64))
+        low, high = float(pixels.min()), float(pixels.max())
+        pixels = ((pixels - low) * (255 / max(high - low, 1e-9))).astype(np.uint8)
+    return np.ascontiguousarray(pixels[:, :, :3] if pixels.shape[2] >= 3 else np.repeat(pixels[:, :, :1], 3, axis=2))
+
+
+def _fault_by_content(path: Path, kind: str, num_bytes: int) -> tuple[str, str]:
+    """Return the fault that needs no decoder, and the reason; "" for what should be decoded."""
+    read = is_image_name(path)
+    if is_junk(path, kind):
+        return ("junk_image" if read else "junk"), kind or path.name
+    if not read:
+        promised = image_by_name(suffix_of(path))
+        if promised or kind in FORMATS or (kind and kind not in _NO_IMAGES):
+            return "passed_over", kind or promised
+        return "other", kind or path.suffix
+    if num_bytes == 0:
+        return "empty", "0 bytes"
+    if kind == "Git LFS pointer":
+        return "lfs_pointer", f"{num_bytes} bytes of text"
+    if kind not in FORMATS and suffix_of(path) not in _SCIENCE:
+        return "not_an_image", f"its content is {kind}" if kind else "its content is of no known kind"
+    return "", ""
+
+
+_SCIENCE = (".dcm", ".nii", ".nii.gz")  # which other libraries read and judge
+_NO_IMAGES = ("Git LFS pointer", "text", "XML", "web page", "PDF", "NumPy", "HDF5", "AppleDouble", "folder settings")
+
+
+def _decoded(path: Path, kind: str, file: BinaryIO, background: tuple[int, int, int]) -> Seen:
+    """Decode an image whose first bytes are those of a known format."""
+    try:
+        header = read_header(path)
+        if header.width * header.height > MAX_PIXELS:
+            reason = f"{header.width} x {header.height} pixels, more than the limit of {MAX_PIXELS:,}"
+            return Seen(path=path, fault="too_large", reason=reason, kind=kind)
+        image = over_background(read_image(path), background)
+    except UnpairedError as error:
+        return Seen(path=path, fault=_fault_of(str(error)), reason=_reason(path, error), kind=kind)
+    thumb = thumbnail(image)
+    grey = is_grey(image)
+    return Seen(
+        path=path,
+        kind=kind,
+        header=header,
+        flat=is_flat(image),
+        grey=grey,
+        levels=(0, 255) if image.pixels.dtype == np.uint8 else (float(image.pixels.min()), float(image.pixels.max())),
+        more_frames=has_more_frames(file, kind),
+        orientation=orientation_in(file, kind),
+        file_sha256=file_digest(file),
+        pixel_sha256=_pixel_digest(image, grey),
+        thumb=thumb,
+    )
+
+
+def _fault_of(message: str) -> str:
+    """Return the code for what `unpaired.images` said of a file whose first bytes are those of an image."""
+    words = {
+        "more pixels": "too_large",
+        "more than the limit": "too_large",
+        "holds no picture": "not_an_image",
+        "damaged": "damaged",
+        "not decoded": "damaged",
+        "Cannot open": "unreadable",
+    }
+    return next((fault for word, fault in words.items() if word in message), "unsupported")
+
+
+def _reason(path: Path, error: UnpairedError) -> str:
+    """Return what an error says is wrong, without the file's name and the remedy, which stand beside it."""
+    return str(error).replace(shown(path), "").split(";")[0].strip(": ").rstrip(".")
+
+
+def file_digest(file: BinaryIO) -> str:
+    """Return the SHA-256 of a whole file."""
+    file.seek(0)
+    digest = hashlib.sha256()
+    while block := file.read(_READ_BYTES):
+        digest.update(block)
+    return digest.hexdigest()
+
+
+def _pixel_digest(image: Image, grey: bool) -> str:
+    """Return a SHA-256 of the pixels: equal for a picture in two lossless files, in grey with one channel or three."""
+    pixels: NDArray[Any] = image.pixels
+    if grey and image.channels == 3 and (pixels[:, :, :1] == pixels).all():
+        pixels = pixels[:, :, :1]
+    digest = hashlib.sha256(f"{pixels.shape} {pixels.dtype.str}".encode())
+    digest.update(np.ascontiguousarray(pixels).data)
+    return digest.hexdigest()
