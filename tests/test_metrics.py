@@ -9,7 +9,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from unpaired.evaluate.metrics import l1, psnr, ssim
+from unpaired.evaluate.metrics import l1, pixel_accuracy, psnr, ssim
+from unpaired.evaluate.truth import against_truth, score
 
 
 def random_images(*shape: int, seed: int = 0) -> Tensor:
@@ -109,3 +110,41 @@ def test_ssim_refuses_images_smaller_than_its_window() -> None:
     assert ssim(torch.zeros(1, 3, 11, 11), torch.zeros(1, 3, 11, 11)).item() == pytest.approx(1)
     with pytest.raises(ValueError, match="at least 11x11"):
         ssim(torch.zeros(1, 3, 10, 16), torch.zeros(1, 3, 10, 16))
+
+
+def test_pixels_are_right_when_their_worst_channel_is_close_enough() -> None:
+    truth = torch.full((1, 3, 2, 2), 100, dtype=torch.uint8)
+    found = truth.clone()
+    found[0, 0, 0, 0] = 105  # one channel is 5 off
+    found[0, :, 0, 1] = 90  # every channel is 10 off
+    found[0, 2, 1, 0] = 117  # one channel is 17 off
+    assert [pixel_accuracy(found, truth, within).item() for within in (4, 5, 10, 16, 17)] == [0.25, 0.5, 0.75, 0.75, 1]
+
+
+def test_pixel_accuracy_of_floats_is_that_of_the_files_they_become() -> None:
+    x, y = random_images(2, 4, 9, 11, seed=9), random_images(2, 4, 9, 11, seed=10) * 1.2
+    files = [((t.clamp(-1, 1) * 127.5) + 127.5).round().to(torch.uint8) for t in (x, y)]
+    for within in (5, 10, 16, 100):
+        expected = (files[0].int() - files[1].int()).abs().amax(dim=1) <= within
+        torch.testing.assert_close(pixel_accuracy(x, y, within), expected.float().mean(dim=(1, 2)))
+        torch.testing.assert_close(pixel_accuracy(*files, within), pixel_accuracy(x, y, within))
+
+
+@pytest.mark.parametrize("metric", [l1, psnr, ssim])
+def test_bytes_and_the_floats_they_stand_for_score_the_same(metric) -> None:
+    x, y = (torch.from_numpy(np.random.default_rng(s).integers(0, 256, (2, 3, 16, 16), np.uint8)) for s in (1, 2))
+    torch.testing.assert_close(metric(x, y), metric(x / 127.5 - 1, y / 127.5 - 1))
+
+
+def test_figures_against_truth_do_not_depend_on_the_batches() -> None:
+    x, y = random_images(5, 3, 16, 16, seed=11), random_images(5, 3, 16, 16, seed=12)
+    whole = against_truth([(x, y)])
+    parts = against_truth(zip(x.split(2), y.split(2), strict=True))
+    assert list(whole) == ["l1", "psnr", "ssim", "within_5", "within_10", "within_16"]
+    for name, values in whole.items():
+        assert values.shape == (5,)
+        torch.testing.assert_close(values, parts[name])
+    means = score([(x, y)])
+    assert whole["psnr"].mean().item() == pytest.approx(means.psnr, abs=1e-3)
+    with pytest.raises(ValueError, match="at least one pair"):
+        against_truth([])

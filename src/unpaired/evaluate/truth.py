@@ -1,4 +1,4 @@
-"""Translations against truth, where truth exists: the mean figures over a test set."""
+"""Translations against truth, where truth exists: figures an image, and their means over a test set."""
 
 from __future__ import annotations
 
@@ -8,7 +8,11 @@ from dataclasses import asdict, dataclass
 import torch
 from torch import Tensor
 
-from unpaired.evaluate.metrics import l1, psnr, ssim
+from unpaired.evaluate.batches import as_files
+from unpaired.evaluate.metrics import l1, pixel_accuracy, psnr, ssim
+
+LEVELS = (5, 10, 16)
+"""How many 8-bit levels a pixel may be off to count as right: the `within_5`, `within_10` and `within_16` figures."""
 
 
 @dataclass(frozen=True)
@@ -28,7 +32,28 @@ def score(pairs: Iterable[tuple[Tensor, Tensor]]) -> Scores:
     """Return the mean figures of (translated, truth) pairs, each n c h w in [-1, 1], as 8-bit files would hold them."""
     figures = []
     for translated, truth in pairs:
-        rounded = (translated.clamp(-1, 1) * 127.5).add(127.5).round().div(127.5).sub(1)
+        rounded = as_files(translated)
         figures.append(torch.stack([metric(rounded, truth) for metric in (l1, psnr, ssim)]))
     means = torch.cat(figures, dim=1).mean(dim=1)
     return Scores(*(float(mean) for mean in means))
+
+
+def against_truth(pairs: Iterable[tuple[Tensor, Tensor]]) -> dict[str, Tensor]:
+    """Return l1, psnr, ssim, within_5, within_10 and within_16 of each image of (translated, truth) pairs, by name.
+
+    Images n c h w in [-1, 1] or uint8, translated ones as 8-bit files would hold them; one float64 value an image is
+    all that is kept. `intervals.mean_interval` makes means with intervals of them. What these figures are for
+    the right kind of image with the wrong content: pair each truth with another one, `truth.roll(1, 0)`.
+
+    Raises ValueError if there is no pair, shapes differ or an image is smaller than SSIM's window.
+    """
+    kept: dict[str, list[Tensor]] = {}
+    for translated, truth in pairs:
+        rounded, real = as_files(translated), as_files(truth)
+        figures = {"l1": l1(rounded, real), "psnr": psnr(rounded, real), "ssim": ssim(rounded, real)}
+        figures |= {f"within_{level}": pixel_accuracy(rounded, real, level) for level in LEVELS}
+        for name, values in figures.items():
+            kept.setdefault(name, []).append(values.double().cpu())
+    if not kept:
+        raise ValueError("Figures against truth need at least one pair of images.")
+    return {name: torch.cat(values) for name, values in kept.items()}

@@ -1,0 +1,253 @@
+"""Evaluation: a model's translations of a test set in each direction, every figure with its interval and its floor."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from unpaired.config import require
+from unpaired.errors import ConfigError
+from unpaired.evaluate.batches import as_files
+from unpaired.evaluate.describe import MAX_IMAGES, Description, describe
+from unpaired.evaluate.distances import Distances, distances
+from unpaired.evaluate.faithful import cycle_error, gradient_correlation, self_similarity_correlation
+from unpaired.evaluate.frechet import frechet_interval
+from unpaired.evaluate.inception import Inception
+from unpaired.evaluate.intervals import Interval, halves, mean_interval
+from unpaired.evaluate.kernel import kernel_distance
+from unpaired.evaluate.lpips import LPIPS
+from unpaired.evaluate.test_set import TestSet, batches, open_test_set
+from unpaired.evaluate.truth import against_truth
+from unpaired.translate.translator import Translator
+from unpaired.version import __version__
+
+LEAST_FOR_DISTANCES = 12
+"""Images a domain below which sets are not compared: half of them must do for the floor."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """One figure: of the translations, of real images against other real ones, and of images left untranslated.
+
+    The latter two are None where they say nothing (the truth's floor) or cannot be had (domains of other channels).
+    """
+
+    made: Interval
+    floor: Interval | None = None
+    untranslated: Interval | None = None
+
+
+@dataclass(frozen=True)
+class DirectionResult:
+    """One direction: its figures by name, and figures of each image (as tensors n, in the order of `names`)."""
+
+    direction: str
+    rows: dict[str, Row]
+    images: dict[str, Tensor]
+    names: tuple[str, ...]
+    two_sample_p: float | None
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """All directions, and what the figures depend on."""
+
+    directions: dict[str, DirectionResult]
+    facts: dict[str, Any]
+
+    def to_json(self) -> str:
+        """Return the figures with their intervals, and those of each image by its name."""
+        found: dict[str, Any] = {**self.facts, "directions": {}}
+        for name, result in self.directions.items():
+            found["directions"][name] = {
+                "figures": {key: _plain(asdict(row)) for key, row in result.rows.items()},
+                "two_sample_p": result.two_sample_p,
+                "images": {
+                    image: _plain({key: float(values[index]) for key, values in result.images.items()})
+                    for index, image in enumerate(result.names)
+                },
+            }
+        return json.dumps(found, indent=1, ensure_ascii=False) + "\n"
+
+
+def _plain(figures: dict[str, Any]) -> dict[str, Any]:
+    """Return figures as JSON has them: rounded, and null where they are infinite, as JSON knows no infinity."""
+    return {
+        name: _plain(value)
+        if isinstance(value, dict)
+        else (round(value, 6) if value is not None and math.isfinite(value) else None)
+        for name, value in figures.items()
+    }
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """How a test set is looked at. size: side that images are resized to, None for that of training.
+
+    count: at most so many images a domain, the first ones; batch: translated together.
+    """
+
+    size: int | None = None
+    count: int = 2000
+    batch: int = 16
+    truth: bool | None = None
+    inception: Inception | None = None
+    lpips: LPIPS | None = None
+
+    def __post_init__(self) -> None:
+        require(1 <= self.count <= MAX_IMAGES, f"--count must be 1 to {MAX_IMAGES}, not {self.count}.")
+        require(self.batch >= 1, f"--batch must be at least 1, not {self.batch}.")
+        require(self.size is None or self.size >= 16, f"--size must be at least 16, not {self.size}.")
+
+
+def evaluate(
+    model: str | Path,
+    data: str | Path,
+    *,
+    settings: Settings | None = None,
+    device: str = "auto",
+    say: Callable[[str], None] = lambda sentence: None,
+) -> Evaluation:
+    """Translate the test half of `data` with a run or model folder, in its directions, and return every figure.
+
+    Figures against truth where the test set has one, of the whole set where both domains have enough images, of
+    faithfulness always. Memory is bounded by the counts, not by the images' number. Raises DataError, ModelError,
+    ConfigError.
+    """
+    settings = settings or Settings()
+    translator, tests = Translator.load(model, device=device), open_test_set(data, truth=settings.truth)
+    size = settings.size or translator.info.training.crop_size
+    if size is None:
+        raise ConfigError("The model does not record the size it was trained at; give --size.")
+    if tests.truth:
+        say("Images of A and B are matched by name, and taken as each other's truth; --no-truth if they are not.")
+    looked = {domain: min(settings.count, len(tests.side(domain))) for domain in "AB"}
+    results = {}
+    for direction in translator.directions:
+        say(f"Translating {looked[direction[0]]} images {direction}.")
+        results[direction] = _Direction(translator, tests, direction, size, settings).result()
+    facts = {
+        "model": str(model),
+        "data": str(data),
+        "data_sha256": tests.fingerprint(),
+        "images": looked,
+        "size": size,
+        "truth": tests.truth,
+        "domains": dict(translator.info.domains),
+        "step": translator.info.training.step,
+        "weights": translator.info.training.weights,
+        "objective": translator.info.training.objective,
+        "unpaired": __version__,
+        "torch": torch.__version__,
+    }
+    return Evaluation(results, facts)
+
+
+class _Direction:
+    """The figures of one direction; everything is looked at once, batch by batch."""
+
+    def __init__(self, translator: Translator, tests: TestSet, direction: str, size: int, settings: Settings) -> None:
+        self.translator, self.direction, self.settings, self.size = translator, direction, settings, size
+        self.source, self.target = tests.side(direction[0]), tests.side(direction[-1])
+        self.truth = tests.truth
+        info = translator.info.directions[direction]
+        self.channels = info.in_channels, info.out_channels
+        self.count = min(settings.count, len(self.source))
+        self.num_real = min(settings.count, len(self.target))
+        self.images: dict[str, list[Tensor]] = {}
+        self.untranslated: dict[str, list[Tensor]] = {}
+
+    def result(self) -> DirectionResult:
+        """Translate, compare, and put the rows together."""
+        compared = min(self.count, self.num_real) >= LEAST_FOR_DISTANCES
+        made_features: list[Tensor] = []
+        passes = self._translations(made_features)
+        made = describe(passes) if compared else None
+        for _ in passes:  # what describing has not consumed: everything, where sets are too small to compare
+            pass
+        images = {name: torch.cat(values) for name, values in self.images.items()}
+        before = {name: torch.cat(values) for name, values in self.untranslated.items()}
+        rows = {
+            name: Row(mean_interval(values), untranslated=mean_interval(before[name]) if name in before else None)
+            for name, values in images.items()
+        }
+        two_sample_p = None
+        if made is not None:
+            two_sample_p = self._compare(made, rows)
+        if made_features:
+            self._with_inception(torch.cat(made_features), rows)
+        names = tuple(self.source.name(index) for index in range(self.count))
+        return DirectionResult(self.direction, rows, images, names, two_sample_p)
+
+    def _translations(self, features: list[Tensor]) -> Iterator[Tensor]:
+        """Yield the translations as 8-bit files would hold them, and note the figures of each image on the way."""
+        truths = self._batches(self.target, self.count, 1) if self.truth else None
+        for real in self._batches(self.source, self.count, 0):
+            fake = as_files(self.translator(real, direction=self.direction))
+            self._faithful(real, fake)
+            if truths is not None:
+                self._against(real, fake, next(truths))
+            if self.settings.inception is not None:
+                features.append(self.settings.inception.features([fake]))
+            yield fake
+
+    def _faithful(self, real: Tensor, fake: Tensor) -> None:
+        back = {"AtoB": "BtoA", "BtoA": "AtoB"}[self.direction]
+        if back in self.translator.directions:
+            self._note({"cycle_error": cycle_error(real, as_files(self.translator(fake, direction=back)))})
+        self._note({"gradient_correlation": gradient_correlation(real, fake)})
+        self._note({"self_similarity_correlation": self_similarity_correlation(real, fake)})
+
+    def _against(self, real: Tensor, fake: Tensor, truth: Tensor) -> None:
+        self._note(against_truth([(fake, truth)]))
+        lpips = self.settings.lpips
+        if lpips is not None:
+            self._note({lpips.title: lpips(fake, truth)})
+        if real.shape == truth.shape:
+            for name, values in against_truth([(real, truth)]).items():
+                self.untranslated.setdefault(name, []).append(values)
+
+    def _note(self, figures: dict[str, Tensor]) -> None:
+        for name, values in figures.items():
+            self.images.setdefault(name, []).append(values)
+
+    def _compare(self, made: Description, rows: dict[str, Row]) -> float:
+        """Add the distances of the whole set, their floor, and those of the untranslated images."""
+        real = describe(self._batches(self.target, self.num_real, 1))
+        one, other = halves(self.num_real)
+        count = min(len(one), self.count)
+        reference, picked = real.select(one[:count]), spread(self.count, count)
+        found = distances(made.select(picked), reference)
+        floor = distances(real.select(other[:count]), reference)
+        plain: Distances | None = None
+        if self.channels[0] == self.channels[1]:
+            before = describe(self._batches(self.source, self.count, 0))
+            plain = distances(before.select(picked), reference)
+        for name, interval in found.figures.items():
+            rows[name] = Row(interval, floor.figures[name], plain.figures[name] if plain else None)
+        return found.two_sample_p
+
+    def _with_inception(self, made: Tensor, rows: dict[str, Row]) -> None:
+        inception = self.settings.inception
+        assert inception is not None
+        real = inception.features(self._batches(self.target, self.num_real, 1))
+        rows[inception.figure_name("frechet")] = Row(frechet_interval(made, real))
+        rows[inception.figure_name("kernel")] = Row(kernel_distance(made, real))
+
+    def _batches(self, source: Any, count: int, end: int) -> Iterator[Tensor]:
+        """Yield images of the source (end 0) or the target (end 1) of the direction."""
+        domain, channels = (self.direction[0], self.direction[-1])[end], self.channels[end]
+        info = self.translator.info
+        yield from batches(source, count, info, domain, channels, self.size, self.settings.batch)
+
+
+def spread(total: int, count: int) -> Tensor:
+    """Return `count` of the numbers 0 to total - 1, evenly spread, so that images sorted by kind are all seen."""
+    return torch.arange(count) * total // count

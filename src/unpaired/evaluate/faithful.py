@@ -1,0 +1,104 @@
+"""Faithfulness: how much of an input its translation kept. Pure functions of two batches, one figure an image.
+
+These need no truth, and none of them alone says that a translation is good: an input that was not translated at all
+keeps everything. Read them beside a distance to the other domain.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from unpaired.evaluate.batches import floats
+from unpaired.evaluate.features import RandomConvolutions
+from unpaired.evaluate.metrics import l1
+
+_GRID = 16
+_BATCH = 16
+
+
+def cycle_error(real: Tensor, reconstructed: Tensor) -> Tensor:
+    """Mean absolute difference of images and their translations there and back, n values in [0, 1]; 0 is best.
+
+    Chu, Zhmoginov and Sandler, "CycleGAN, a master of steganography", 2017: a small error may come from a pattern too
+    fine to see that the input was hidden in. Translate 8-bit images back, not floats, to leave it less room.
+    Raises ValueError if the shapes differ or are not n c h w.
+    """
+    return l1(real, reconstructed)
+
+
+def gradient_correlation(inputs: Tensor, outputs: Tensor) -> Tensor:
+    """Correlation of where the edges are, n values in [-1, 1]: 1 where they are in the same places.
+
+    Pearson's, over pixels, of the length of the gradient (Sobel) of the mean of the channels. Which side of an edge is
+    the lighter one does not matter. Inputs and outputs may differ in channels, not in size. An image without any edge
+    counts as 0. Raises ValueError if counts or sizes differ.
+    """
+    _check(inputs, outputs)
+    return _correlation(_gradient(inputs).flatten(1), _gradient(outputs).flatten(1))
+
+
+def self_similarity_correlation(inputs: Tensor, outputs: Tensor) -> Tensor:
+    """Correlation of which parts look alike, n values in [-1, 1]: 1 where the same parts do.
+
+    Each image is cut into 16 x 16 cells, each cell described by its mean responses to random convolutions
+    (`features.RandomConvolutions.maps`), each response with mean 0 and variance 1 over the image. Two cells at squared
+    distance d are alike by exp(-d / m), m the median of all d in the image; returned is Pearson's correlation, over
+    all pairs of cells, of how alike they are in the input and in the output. After Shechtman and Irani, CVPR 2007, and,
+    for translations, Zheng, Cham and Cai, "The spatially-correlative loss for various image translation tasks", CVPR
+    2021, whose features are trained. Channels may differ. A flat image counts as 0.
+
+    Raises ValueError if counts or sizes differ or a side is below 16 pixels.
+    """
+    _check(inputs, outputs)
+    # A few images at a time: each takes some 2 MB.
+    parts = [slice(start, start + _BATCH) for start in range(0, len(inputs), _BATCH)]
+    return torch.cat([_correlation(_self_similarity(inputs[p]), _self_similarity(outputs[p])) for p in parts])
+
+
+def _self_similarity(images: Tensor) -> Tensor:
+    """How alike every two cells of each image are, n 32640, float64 in [0, 1]."""
+    images = floats(images)
+    cells = _extractor(images.shape[1]).to(images.device).maps(images, _GRID).flatten(2).double()
+    cells = cells - cells.mean(dim=2, keepdim=True)
+    deviation = cells.std(dim=2, keepdim=True, correction=0)
+    # What varies by rounding alone is not to be blown up.
+    cells = torch.where(deviation < 1e-4, 0.0, cells / deviation.clamp(min=1e-4))
+    squares = cells.square().sum(dim=1)
+    row, column = torch.triu_indices(_GRID**2, _GRID**2, offset=1, device=images.device)
+    products = (cells.transpose(1, 2) @ cells)[:, row, column]
+    distances = (squares[:, row] + squares[:, column] - 2 * products).clamp(min=0)
+    return torch.exp(-distances / distances.median(dim=1, keepdim=True).values.clamp(min=1e-6))
+
+
+@lru_cache(maxsize=4)
+def _extractor(channels: int) -> RandomConvolutions:
+    return RandomConvolutions(channels)
+
+
+def _gradient(images: Tensor) -> Tensor:
+    grey = F.pad(floats(images).double().mean(dim=1, keepdim=True), (1, 1, 1, 1), mode="replicate")
+    smooth = torch.tensor([1, 2, 1], dtype=grey.dtype, device=grey.device) / 4
+    slope = torch.tensor([-1, 0, 1], dtype=grey.dtype, device=grey.device) / 2
+    across = F.conv2d(grey, (smooth[:, None] * slope)[None, None])
+    down = F.conv2d(grey, (slope[:, None] * smooth)[None, None])
+    return torch.hypot(across, down)
+
+
+def _correlation(x: Tensor, y: Tensor) -> Tensor:
+    """Pearson's correlation of each row; 0 where one of them does not vary."""
+    x, y = x - x.mean(dim=1, keepdim=True), y - y.mean(dim=1, keepdim=True)
+    scale = x.norm(dim=1) * y.norm(dim=1)
+    flat = scale <= 1e-9
+    return torch.where(flat, 0.0, (x * y).sum(dim=1) / scale.masked_fill(flat, 1)).clamp(-1, 1).float()
+
+
+def _check(inputs: Tensor, outputs: Tensor) -> None:
+    fits = inputs.ndim == outputs.ndim == 4 and len(inputs) == len(outputs) and inputs.shape[2:] == outputs.shape[2:]
+    if not fits:
+        raise ValueError(
+            f"As many outputs as inputs, n c h w of one size, are needed, not {(*inputs.shape,)}, {(*outputs.shape,)}."
+        )

@@ -1,0 +1,109 @@
+"""The evaluation as one self-contained HTML page: figures with intervals, and the worst, median and best images."""
+
+from __future__ import annotations
+
+import base64
+import html
+import io
+from collections.abc import Sequence
+from importlib.resources import files
+from string import Template
+
+import torch
+from torch import Tensor
+
+from unpaired.evaluate.evaluation import DirectionResult, Evaluation, Row
+from unpaired.evaluate.figures import FIGURES
+from unpaired.evaluate.intervals import Interval
+from unpaired.evaluate.test_set import as_seen, open_test_set
+from unpaired.images import from_tensor
+from unpaired.translate.translator import Translator
+
+SHOWN = 4
+"""How many of the worst, of the median and of the best images are shown."""
+
+RANKED_BY = ("ssim", "cycle_error", "self_similarity_correlation")
+"""The first of these that there is tells good images from bad ones."""
+
+
+def ranking(result: DirectionResult) -> tuple[str, list[int]]:
+    """Return the figure that images are ranked by, and their numbers from the worst to the best."""
+    name = next(name for name in RANKED_BY if name in result.images)
+    order = result.images[name].argsort(descending=FIGURES[name].better == "less", stable=True)
+    return name, [int(index) for index in order]
+
+
+def to_html(evaluation: Evaluation, model: str, data: str, *, device: str = "auto", command: str = "") -> str:
+    """Return the page; the shown images are translated again."""
+    template = Template((files("unpaired.evaluate") / "page.html").read_text(encoding="utf-8"))
+    translator = Translator.load(model, device=device)
+    sections = [_section(result, evaluation, translator, data) for result in evaluation.directions.values()]
+    facts = {key: value for key, value in evaluation.facts.items() if not isinstance(value, dict)}
+    rows = "".join(f"<dt>{html.escape(key)}</dt><dd>{html.escape(str(value))}</dd>" for key, value in facts.items())
+    names = evaluation.facts["domains"]
+    title = f"{names['A']} and {names['B']}: evaluation"
+    return template.substitute(
+        title=html.escape(title), command=html.escape(command), facts=rows, sections="\n".join(sections)
+    )
+
+
+def _section(result: DirectionResult, evaluation: Evaluation, translator: Translator, data: str) -> str:
+    names = evaluation.facts["domains"]
+    a, b = result.direction[0], result.direction[-1]
+    head = html.escape(f"{names[a]} to {names[b]}")
+    lines = "".join(_line(name, row) for name, row in result.rows.items())
+    note = "" if result.two_sample_p is None else f"<p>Two-sample test: p = {result.two_sample_p:.3f}.</p>"
+    return (
+        f"<h2>{head}</h2><table><thead><tr><th>figure</th><th>translations</th><th>real images (floor)</th>"
+        f"<th>untranslated</th><th>tells</th></tr></thead><tbody>{lines}</tbody></table>{note}"
+        f"{_pictures(result, evaluation, translator, data)}"
+    )
+
+
+def _line(name: str, row: Row) -> str:
+    known = FIGURES.get(name)
+    label, digits = (known.label, known.digits) if known else (name, 3)
+    arrow = {"less": "↓", "more": "↑"}[known.better] if known else "↓"
+    cells = [f"{label} {arrow}", *(told(interval, digits) for interval in (row.made, row.floor, row.untranslated))]
+    cells.append(known.sees if known else "")
+    return "<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in cells) + "</tr>"
+
+
+def told(interval: Interval | None, digits: int) -> str:
+    """Return a figure and its interval as text: 0.123 [0.100, 0.150]."""
+    if interval is None:
+        return "–"
+    return f"{interval.value:.{digits}f} [{interval.low:.{digits}f}, {interval.high:.{digits}f}]"
+
+
+def _pictures(result: DirectionResult, evaluation: Evaluation, translator: Translator, data: str) -> str:
+    figure, order = ranking(result)
+    middle = max(len(order) // 2 - SHOWN // 2, 0)
+    groups = {"worst": order[:SHOWN], "median": order[middle : middle + SHOWN], "best": order[::-1][:SHOWN]}
+    tests = open_test_set(data, truth=evaluation.facts["truth"])
+    info, size, direction = translator.info, evaluation.facts["size"], result.direction
+    source, target = tests.side(direction[0]), tests.side(direction[-1])
+    columns = "Input, translation, truth" if tests.truth else "Input, translation"
+    parts = [f"<p>Ranked by {html.escape(FIGURES[figure].label)}. {columns}.</p>"]
+    for name, chosen in groups.items():
+        rows = []
+        for index in chosen:
+            channels = info.directions[direction].in_channels
+            real = as_seen(source[index], info, direction[0], channels, size)
+            shown = [real, translator(real, direction=direction)]
+            if tests.truth:
+                out = info.directions[direction].out_channels
+                shown.append(as_seen(target[index], info, direction[-1], out, size))
+            value = f"{float(result.images[figure][index]):.3f}"
+            caption = html.escape(f"{source.name(index)} · {value}")
+            rows.append(f'<figure><img alt="" src="{_png(shown)}"><figcaption>{caption}</figcaption></figure>')
+        parts.append(f"<h3>{name}</h3><div class=row>{''.join(rows)}</div>")
+    return "".join(parts)
+
+
+def _png(images: Sequence[Tensor]) -> str:
+    """Return images c h w side by side as a data URI; of more than three channels the first three are shown."""
+    colour = [image[:3] if image.shape[0] >= 3 else image[:1].expand(3, -1, -1) for image in images]
+    buffer = io.BytesIO()
+    from_tensor(torch.cat(colour, dim=2)).to_pil().save(buffer, format="PNG")
+    return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()

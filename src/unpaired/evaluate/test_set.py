@@ -1,0 +1,87 @@
+"""A test set: images of both domains, and whether they are each other's truth."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from unpaired.data.pairs import matched, preview_pairs
+from unpaired.data.sources import FolderSource, ImageSource, preview_folders
+from unpaired.errors import DataError
+from unpaired.images import Image, resize, to_srgb, to_tensor
+from unpaired.translate.model_folder import ModelInfo
+
+
+@dataclass(frozen=True)
+class TestSet:
+    """Images of A and of B. truth: whether image k of A and image k of B show the same thing, pixel by pixel."""
+
+    __test__ = False  # not a test, whatever pytest makes of the name
+
+    a: ImageSource
+    b: ImageSource
+    truth: bool
+
+    def side(self, domain: str) -> ImageSource:
+        """Return the images of domain "A" or "B"."""
+        return self.a if domain == "A" else self.b
+
+    def fingerprint(self) -> str:
+        """Return a SHA-256 over the names and pixels' files of both domains, to stand beside each figure."""
+        digest = hashlib.sha256()
+        for source in (self.a, self.b):
+            digest.update(f"{len(source)}\n".encode())
+            for index in range(len(source)):
+                digest.update(f"{source.name(index)}\n".encode())
+            for path in getattr(source, "paths", ()):
+                with path.open("rb") as file:
+                    digest.update(hashlib.file_digest(file, "sha256").digest())
+        return digest.hexdigest()
+
+
+def open_test_set(root: str | Path, *, truth: bool | None = None) -> TestSet:
+    """Open DATA/testA and DATA/testB, or the pairs of DATA/test or DATA/val.
+
+    truth: True where files of the same name are pairs, False where they are not, None to tell from the names: all
+    of them match, or the images are side by side. Raises DataError where there is no test half, or names that should
+    match do not.
+    """
+    folder = Path(root)
+    folders = preview_folders(str(folder))
+    if folders is None:
+        pair = preview_pairs(str(folder))
+        if pair is None:
+            raise DataError(
+                f"{folder} has no test half: it needs testA and testB, or test (or val) of side-by-side pairs."
+            )
+        return TestSet(*pair, truth=truth is not False)
+    a, b = map(FolderSource, folders)
+    names = [{Path(source.name(index)).with_suffix("") for index in range(len(source))} for source in (a, b)]
+    if truth or (truth is None and names[0] == names[1]):
+        return TestSet(*matched(*folders), truth=True)
+    return TestSet(a, b, truth=False)
+
+
+def as_seen(image: Image, info: ModelInfo, domain: str, channels: int, size: int) -> Tensor:
+    """Return an image as the model is tested with it: opaque, size x size, c h w in [-1, 1].
+
+    Resized to a square without keeping the aspect ratio, as the official test does with its defaults.
+    """
+    values = info.values[domain].range
+    taken = to_srgb(image) if info.icc == "convert" else image
+    flat = taken.over(info.background, values.bounds)
+    return to_tensor(resize(flat, (size, size)), channels, values)
+
+
+def batches(
+    source: ImageSource, count: int, info: ModelInfo, domain: str, channels: int, size: int, batch: int
+) -> Iterator[Tensor]:
+    """Yield the first `count` images of a source, `batch` at a time, n c h w in [-1, 1]."""
+    for start in range(0, count, batch):
+        chosen = range(start, min(start + batch, count))
+        yield torch.stack([as_seen(source[index], info, domain, channels, size) for index in chosen])
