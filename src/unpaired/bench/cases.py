@@ -1,0 +1,126 @@
+"""What is timed: one training step of CycleGAN, and the translation of one image, at a size and precision."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+from torch.utils.flop_counter import FlopCounterMode
+
+from unpaired.bench.ceilings import synchronise
+from unpaired.config import override
+from unpaired.data.datasets import Batch
+from unpaired.objectives.cyclegan import CycleGANObjective
+from unpaired.randomness import torch_seeded
+from unpaired.recipes import Config, at_size, paper
+from unpaired.training.loop import Precision, autocast, train_step
+from unpaired.training.state import TrainingState
+
+SMALL = 64
+"""The size at which the networks are those that people train on a processor: 32 channels instead of 64."""
+
+
+class Case(Protocol):
+    """Something to time; `flop` counts the operations of one call, 0 where nobody counted."""
+
+    flop: float
+
+    @property
+    def images(self) -> int:
+        """Images that one call is about."""
+        ...
+
+    def __call__(self) -> None:
+        """Do the work once and wait for it."""
+        ...
+
+
+def config_at(size: int, batch: int = 1) -> Config:
+    """Return the paper's recipe at a size, with 32 base channels at 64 x 64."""
+    config = override(at_size(paper(), size), {"data.batch_size": batch})
+    narrow = {"generator.base_channels": 32, "discriminator.base_channels": 32}
+    return override(config, narrow) if size <= SMALL else config
+
+
+def random_batch(config: Config, device: torch.device) -> Batch:
+    """Return images of noise, the same ones each time, n c h w in [-1, 1]."""
+    side, count = config.data.crop_size, config.data.batch_size
+    with torch_seeded(0, "bench"):
+        a, b = (torch.rand(count, 3, side, side) * 2 - 1 for _ in "ab")
+    return Batch(a=a.to(device), b=b.to(device))
+
+
+def new_objective(config: Config, device: torch.device) -> CycleGANObjective:
+    """Return the untrained CycleGAN of a configuration."""
+    built = config.objective.build(config.generator, config.discriminator, 3, 3, 0).to(device)
+    assert isinstance(built, CycleGANObjective)
+    return built
+
+
+@dataclass
+class TrainingCase:
+    """One step of both players on a batch that is at hand: no loading, no log."""
+
+    state: TrainingState
+    batch: Batch
+    precision: Precision
+    flop: float = 0.0
+
+    @classmethod
+    def at(cls, size: int, precision: Precision, device: torch.device, batch: int = 1) -> TrainingCase:
+        """Build the case, and count the operations of its convolutions."""
+        config = config_at(size, batch)
+        state = TrainingState(new_objective(config, device), config.optimizer)
+        case = cls(state, random_batch(config, device), precision)
+        case.flop = counted(case)
+        return case
+
+    @property
+    def images(self) -> int:
+        """Pairs of images a step, as training counts them."""
+        return len(self.batch.a)
+
+    def __call__(self) -> None:
+        """Take one step."""
+        train_step(self.state, self.batch, self.precision)
+        self.state.step += 1
+        synchronise(self.batch.a.device)
+
+
+@dataclass
+class TranslationCase:
+    """One forward of the generator on images that are in memory: no files."""
+
+    network: Any
+    images_in: Tensor
+    precision: Precision
+    flop: float = 0.0
+
+    @classmethod
+    def at(cls, size: int, precision: Precision, device: torch.device, batch: int = 1) -> TranslationCase:
+        """Build the case, and count the operations of its convolutions."""
+        config = config_at(size, batch)
+        network = new_objective(config, device).a_to_b.eval().requires_grad_(False)
+        case = cls(network, random_batch(config, device).a, precision)
+        case.flop = counted(case)
+        return case
+
+    @property
+    def images(self) -> int:
+        """Images a call."""
+        return len(self.images_in)
+
+    def __call__(self) -> None:
+        """Translate once."""
+        with torch.inference_mode(), autocast(self.images_in.device, self.precision):
+            self.network(self.images_in)
+        synchronise(self.images_in.device)
+
+
+def counted(case: Case) -> float:
+    """Return the operations of one call, a multiplication and an addition being two."""
+    with FlopCounterMode(display=False) as counter:
+        case()
+    return float(counter.get_total_flops())

@@ -1,0 +1,38 @@
+"""Peak memory of a case, measured in a process of its own: a peak never comes down again."""
+
+from __future__ import annotations
+
+import multiprocessing
+import sys
+from concurrent.futures import ProcessPoolExecutor
+
+import torch
+
+from unpaired.bench.cases import Case, TrainingCase, TranslationCase
+from unpaired.training.loop import Precision
+
+
+def peak_memory(kind: str, size: int, precision: Precision, device: torch.device, batch: int = 1) -> int:
+    """Return the bytes that a case ("train" or "translate") takes at most beyond an idle process that has torch."""
+    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as child:
+        return child.submit(_measure, kind, size, precision, str(device), batch).result()
+
+
+def _measure(kind: str, size: int, precision: Precision, device_name: str, batch: int) -> int:
+    device = torch.device(device_name)
+    before = _highest(device)
+    case: Case = (TrainingCase if kind == "train" else TranslationCase).at(size, precision, device, batch)
+    case()
+    return _highest(device) - before
+
+
+def _highest(device: torch.device) -> int:
+    """Return the largest memory so far: of the device's tensors, or of this process."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
+    if sys.platform == "win32":  # resource is a Unix module
+        return 0
+    import resource
+
+    highest = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return highest if sys.platform == "darwin" else highest * 1024

@@ -1,0 +1,52 @@
+"""Timing in turns: every case once a round, so that a machine whose speed wanders wanders for all of them."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+Work = Callable[[], object]
+
+
+@dataclass(frozen=True)
+class Timing:
+    """Seconds of one case in every round, in order."""
+
+    seconds: tuple[float, ...]
+
+    @property
+    def median(self) -> float:
+        """The middle time."""
+        return statistics.median(self.seconds)
+
+    @property
+    def spread(self) -> tuple[float, float]:
+        """The lower and the upper quartile."""
+        if len(self.seconds) < 2:
+            return self.seconds[0], self.seconds[0]
+        low, _, high = statistics.quantiles(self.seconds, n=4, method="inclusive")
+        return low, high
+
+
+def in_turns(cases: Mapping[str, Work], rounds: int, warm_up: int = 1) -> dict[str, Timing]:
+    """Run every case once a round and return its times; `warm_up` rounds come first and do not count.
+
+    The order turns round by round, so that no case always follows the same other one.
+    """
+    names = list(cases)
+    seconds: dict[str, list[float]] = {name: [] for name in names}
+    for turn in range(-warm_up, rounds):
+        start = turn % len(names)
+        for name in names[start:] + names[:start]:
+            before = time.perf_counter()
+            cases[name]()
+            if turn >= 0:
+                seconds[name].append(time.perf_counter() - before)
+    return {name: Timing(tuple(times)) for name, times in seconds.items()}
+
+
+def ratio(timing: Timing, against: Timing) -> Timing:
+    """Return time against time, round by round: what drifts hits both and cancels."""
+    return Timing(tuple(a / b for a, b in zip(timing.seconds, against.seconds, strict=True)))
