@@ -4,16 +4,20 @@ PYTHON ?= python3
 # TORCH_INDEX to an index of CPU builds to do without them.
 TORCH ?= torch==2.13.0
 TORCH_INDEX ?=
+CORPUS ?=
+SECONDS ?= 600
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test check slow gpu golden clean help
+.PHONY: demo test check slow faults gpu fuzz golden clean help
 
 help:
 	@echo "make demo    train on drawn scenes, translate, score, in minutes on two cores"
 	@echo "make test    the test suite"
 	@echo "make check   ruff, mypy --strict, import-linter, and the tests of the docs"
 	@echo "make slow    tests that train for minutes;  make gpu    tests that need a CUDA device"
+	@echo "make fuzz    feed the reader of images broken files: CORPUS=DIR to start from, SECONDS=600 (Linux)"
+	@echo "make faults  kills, failing system calls and full disks while training, about an hour (Linux, needs strace)"
 	@echo "make golden  write the golden files anew (losses, --help); look at the difference before you commit it"
 
 demo: $(VENV)/installed
@@ -33,8 +37,14 @@ check: $(VENV)/installed-dev
 slow: $(VENV)/installed-dev
 	$(BIN)/python -m pytest -m slow
 
+faults: $(VENV)/installed-dev
+	cd tests && OMP_NUM_THREADS=1 ../$(BIN)/python -m faults
+
 gpu: $(VENV)/installed-dev
 	$(BIN)/python -m pytest -m gpu
+
+fuzz: $(VENV)/installed-fuzz
+	$(BIN)/python tests/fuzz/decode.py --seconds $(SECONDS) $(CORPUS)
 
 golden: $(VENV)/installed-dev
 	$(BIN)/python tests/test_golden.py --write
@@ -55,6 +65,11 @@ $(VENV)/installed: pyproject.toml | $(VENV)/bin/python
 $(VENV)/installed-dev: $(VENV)/installed
 	@echo "Installing the tools of development into $(VENV)"
 	$(BIN)/python -m pip install --quiet --editable ".[dev]"
+	@touch $@
+
+$(VENV)/installed-fuzz: $(VENV)/installed-dev
+	@echo "Installing the fuzzer into $(VENV)"
+	$(BIN)/python -m pip install --quiet --editable ".[fuzz]"
 	@touch $@
 
 clean:

@@ -21,7 +21,20 @@ from unpaired.recipes import Config
 from unpaired.runs import info
 
 GOLDEN = Path(__file__).parent / "golden"
-VERBS = ("", "train", "translate", "demo", "import", "export", "info", "data", "data draw", "data download")
+VERBS = (
+    "",
+    "train",
+    "translate",
+    "demo",
+    "import",
+    "export",
+    "info",
+    "verify",
+    "data",
+    "data check",
+    "data draw",
+    "data download",
+)
 
 
 def help_text(verb: str) -> str:

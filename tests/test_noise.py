@@ -12,8 +12,9 @@ import pytest
 import torch
 
 from unpaired.config import override
-from unpaired.data.datasets import DataConfig, batches
+from unpaired.data.datasets import DataConfig
 from unpaired.data.domains import open_domains
+from unpaired.data.loading import batches
 from unpaired.data.noise import NoiseDataset, class_names, noise_source
 from unpaired.data.sources import FolderSource
 from unpaired.errors import ConfigError, DataError

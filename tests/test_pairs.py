@@ -14,9 +14,10 @@ import torch
 
 from unpaired.config import override
 from unpaired.data.check import check_pairs
-from unpaired.data.datasets import DataConfig, PairedDataset, batches
+from unpaired.data.datasets import DataConfig, PairedDataset
 from unpaired.data.domains import open_domains
 from unpaired.data.draw import draw_pairs
+from unpaired.data.loading import batches
 from unpaired.data.pairs import matched, paired_sources, preview_pairs, side_by_side
 from unpaired.data.sources import FolderSource
 from unpaired.errors import ConfigError, DataError

@@ -183,7 +183,7 @@ def flip_a_bit(model: Path) -> None:
         ),
         (
             edit_json(lambda data: data["directions"]["AtoB"]["generator"].update(base_channels=10**9)),
-            "model.json wants",
+            "base_channels must be 1 to 1024",
         ),
         (edit_json(lambda data: data["directions"]["AtoB"]["generator"].update(kind="vgg")), "kind"),
         (edit_weights(lambda tensors: tensors.pop("head.1.bias")), "head.1.bias is missing"),

@@ -1,37 +1,63 @@
 """The only place that knows files, arrays, and tensors in [-1, 1], and how one becomes another.
 
-Nothing is reduced without being asked: 8 bits stay 8, 16 stay 16, transparency stays beside the colours, and
-what cannot be kept is refused in one sentence. `image` is the picture in memory, `files` reads and writes.
+Nothing is reduced without being asked: 8 bits stay 8, 16 stay 16, floats stay floats, transparency stays beside the
+colours, and what cannot be kept is refused in one sentence. `image` is the picture in memory, `values` its way to a
+tensor, `formats` the kinds of files, `files` reads and writes them; `tiff`, `dicom`, `nifti` and `deep` do so for what
+Pillow does not hold.
 """
 
 from __future__ import annotations
 
-from unpaired.images.files import (
+from unpaired.images.files import read_header, read_image, write_image, write_volume
+from unpaired.images.formats import (
     FORMATS,
     IMAGE_SUFFIXES,
     MAX_PIXELS,
     WRITABLE,
     ImageHeader,
+    is_image_name,
+    is_volume,
     keeps_alpha,
-    read_header,
-    read_image,
-    write_image,
+    suffix_of,
 )
-from unpaired.images.image import Color, Image, from_tensor, resize, to_tensor
+from unpaired.images.image import HELD, Color, Image, resize
+from unpaired.images.values import (
+    DTYPE,
+    Percentiles,
+    ValueRange,
+    as_dtype,
+    from_tensor,
+    kept_where,
+    parse_range,
+    to_srgb,
+    to_tensor,
+)
 
 __all__ = [
+    "DTYPE",
     "FORMATS",
+    "HELD",
     "IMAGE_SUFFIXES",
     "MAX_PIXELS",
     "WRITABLE",
     "Color",
     "Image",
     "ImageHeader",
+    "Percentiles",
+    "ValueRange",
+    "as_dtype",
     "from_tensor",
+    "is_image_name",
+    "is_volume",
     "keeps_alpha",
+    "kept_where",
+    "parse_range",
     "read_header",
     "read_image",
     "resize",
+    "suffix_of",
+    "to_srgb",
     "to_tensor",
     "write_image",
+    "write_volume",
 ]

@@ -1,4 +1,4 @@
-"""Images in files: which formats are read, what is refused and why, and writing whole or not at all."""
+"""Images in files: which reader a file is given to, what is refused and why, and writing whole or not at all."""
 
 from __future__ import annotations
 
@@ -6,12 +6,10 @@ import contextlib
 import io
 import os
 import stat
-import struct
 import threading
 import warnings
-import zlib
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -29,160 +27,216 @@ from PIL import (
     WebPImagePlugin,  # noqa: F401
 )
 
-from unpaired.errors import ImageError, OutputError
-from unpaired.images.image import Image, orientation_of
+from unpaired.errors import ImageError, OutputError, UnpairedError
+from unpaired.images import deep, dicom, nifti, tiff
+from unpaired.images.formats import DICOM, FORMATS, MAX_PIXELS, VOLUMES, WRITABLE, ImageHeader, keeps_alpha, suffix_of
+from unpaired.images.guards import refuse_overlong
+from unpaired.images.image import Image, is_deep, orientation_of, turned
+from unpaired.images.profiles import space_of
 from unpaired.storage import shown, write_bytes
 
-FORMATS = ("PNG", "JPEG", "WEBP", "TIFF", "BMP", "GIF", "PPM")
-"""Pillow's names of the only parsers a file is given to. MPO, the JPEG of phones, comes in through JPEG."""
-
-WRITABLE = {
-    ".png": "PNG",
-    ".jpg": "JPEG",
-    ".jpeg": "JPEG",
-    ".webp": "WEBP",
-    ".tif": "TIFF",
-    ".tiff": "TIFF",
-    ".bmp": "BMP",
-    ".ppm": "PPM",
-}
-"""Suffixes, in lower case, that `write_image` understands, with Pillow's name of the format."""
-
-IMAGE_SUFFIXES = frozenset({*WRITABLE, ".jpe", ".jfif", ".mpo", ".gif", ".dib", ".pnm", ".pbm", ".pgm"})
-"""Suffixes, in lower case, by which folders are searched for images."""
-
-MAX_PIXELS = 2**27
-"""Largest picture that is decoded unless asked otherwise: 134 megapixels, above every camera on sale."""
-
-
-@dataclass(frozen=True)
-class ImageHeader:
-    """What a file says of its picture before a pixel is decoded; the size is the one after EXIF orientation.
-
-    mode and format are Pillow's names; channels counts colours, without alpha; depth is bits a channel.
-    """
-
-    width: int
-    height: int
-    mode: str
-    channels: int
-    has_alpha: bool
-    depth: int
-    format: str
+_ICC_SPACES = {1: "GRAY", 3: "RGB"}
+_NO_PROFILE = (".bmp", ".ppm")
+_MOST_VALUES = 4  # numbers that a picture may hold for each pixel of the limit: those of red, green, blue and alpha
 
 
 def read_header(path: str | os.PathLike[str]) -> ImageHeader:
     """Return the header of an image file without decoding its pixels.
 
-    Raises ImageError for a file that is missing, is no image, or is of a format outside `FORMATS`.
+    Raises ImageError for a file that is missing, is no image, or is of a format that is not read; MissingExtraError
+    for one that an optional library reads.
     """
-    with _opened(Path(path)) as (picture, depth, file):
+    path = Path(path)
+    with _guarded(path) as (file, head):
+        return _foreign_header(path, file, head) or _pillow_header(file, head)
+
+
+def read_image(path: str | os.PathLike[str], *, max_pixels: int = MAX_PIXELS, frame: int = 0) -> Image:
+    """Read an image file, upright, in its own depth, its transparency as alpha, with its ICC profile beside it.
+
+    frame: the slice of a volume; of an animation or a file of several pages the first one is read. Raises ImageError,
+    one sentence with the name, the fault and the remedy: no image, truncated, more than `max_pixels` (said by the
+    header, before any pixel is decoded; Pillow's own limit of 179 megapixels holds too), or of values that cannot be
+    held; MissingExtraError for what an optional library reads. Nothing is reduced to 8 bits.
+    """
+    path = Path(path)
+    with _guarded(path) as (file, head):
+        header = _foreign_header(path, file, head)
+        if header is None:
+            return _read_pillow(path, file, head, max_pixels)
+        _refuse_large(path, header.width, header.height, header.channels + header.has_alpha, max_pixels)
+        if header.format == "NIFTI":
+            return nifti.read(path, frame)
+        return dicom.read(file) if header.format == "DICOM" else tiff.read(file)
+
+
+def write_image(
+    path: str | os.PathLike[str], image: Image, *, quality: int = 95, like: str | os.PathLike[str] | None = None
+) -> None:
+    """Write `image` in the format of the suffix, whole or not at all, in its own type, with its ICC profile if it has
+    one; no other metadata is written.
+
+    quality (1 to 100) is for JPEG and WebP, which at 100 is lossless. like: the file that the image comes from; it says
+    how a DICOM file is to be read and measured, where a NIfTI volume, here of one slice, lies, and whether a WebP is to
+    be lossless. Raises OutputError where the suffix is unknown, the format cannot
+    hold the picture or the place refuses files, MissingExtraError where an optional library writes it, StorageError
+    where the disk fails or is full; no part of a file is left behind.
+    """
+    path = Path(path)
+    suffix = suffix_of(path)
+    if like is not None and suffix in VOLUMES:
+        write_volume(path, [image], like=like)
+        return
+    if like is not None and suffix == DICOM == suffix_of(like):
+        write_bytes(path, dicom.encode(image, Path(like)))
+        return
+    if suffix not in WRITABLE:
+        known = ", ".join(WRITABLE)
+        raise OutputError(f"Cannot write {shown(path)}: choose a name that ends in {known}; .dcm is made of .dcm only.")
+    if image.alpha is not None and not keeps_alpha(suffix):
+        raise OutputError(f"{shown(path)} cannot keep transparency; write .png, or use image.over(color) first.")
+    if suffix == ".webp" and like is not None and _is_lossless_webp(Path(like)):
+        quality = 100
+    write_bytes(path, _encoded(path, suffix, image, quality))
+
+
+def write_volume(path: str | os.PathLike[str], images: Sequence[Image], *, like: str | os.PathLike[str]) -> None:
+    """Write slices as a NIfTI volume that lies where the one in `like` lies, stored in its type where that holds them.
+
+    Raises as `write_image` does; OutputError also for a name that is not gzipped as that of `like` is.
+    """
+    path = Path(path)
+    if suffix_of(path) not in VOLUMES:
+        raise OutputError(f"Cannot write {shown(path)}: a volume ends in {' or '.join(VOLUMES)}.")
+    write_bytes(path, nifti.encode(images, Path(like), packed=suffix_of(path) == VOLUMES[1]))
+
+
+def _encoded(path: Path, suffix: str, image: Image, quality: int) -> bytes:
+    """Return the bytes of a file; raises OutputError for a format that cannot hold the picture."""
+    format, icc = WRITABLE[suffix], _fitting_profile(path, suffix, image)
+    plain = image.dtype == np.uint8 and image.channels in (1, 3)
+    grey16 = image.dtype == np.uint16 and image.interleaved.shape[2] == 1
+    if format == "TIFF" and not plain and not grey16:
+        return tiff.encode(image, icc)
+    if image.dtype == np.uint16 and image.channels in (1, 3) and format in ("PNG", "PPM"):
+        return deep.encode_png(image, icc) if format == "PNG" else deep.encode_ppm(image)
+    if not plain and format != "TIFF":
+        kind = f"{image.channels} channel{'s' if image.channels > 1 else ''} of {image.dtype}"
+        other = ".png or .tif" if image.dtype == np.uint16 and image.channels in (1, 3) else ".tif"
+        raise OutputError(f"{shown(path)} cannot keep {kind} without loss; write {other}.")
+    options: dict[str, dict[str, Any]] = {
+        "JPEG": {"quality": quality, "subsampling": 0 if quality >= 90 else 2},
+        "WEBP": {"quality": quality, "exact": True, "lossless": quality == 100},
+        "TIFF": {"compression": "tiff_adobe_deflate"},
+    }
+    encoded = io.BytesIO()
+    picture = replace(image, icc=None).to_pil()
+    picture.save(encoded, format=format, **options.get(format, {}), **({"icc_profile": icc} if icc else {}))
+    return encoded.getvalue()
+
+
+def _is_lossless_webp(path: Path) -> bool:
+    try:
+        with path.open("rb") as file:
+            head = file.read(2**16)
+    except OSError:
+        return False
+    return head[8:12] == b"WEBP" and b"VP8L" in head
+
+
+def _fitting_profile(path: Path, suffix: str, image: Image) -> bytes | None:
+    """Return the profile to write: that of the image, unless it describes other colours than those it now has.
+
+    Raises OutputError for a format that has no place for it.
+    """
+    if image.icc is None or space_of(image.icc) != _ICC_SPACES.get(image.channels):
+        return None
+    if suffix in _NO_PROFILE:
+        raise OutputError(f"{shown(path)} cannot keep an ICC profile; write .png.")
+    return image.icc
+
+
+def _foreign_header(path: Path, file: BinaryIO, head: bytes) -> ImageHeader | None:
+    """Return the header of a file that Pillow is not to read, None for one that it is."""
+    suffix = suffix_of(path)
+    if suffix in VOLUMES:
+        return nifti.read_header(path)
+    if suffix == DICOM or head[128:132] == b"DICM":
+        return dicom.read_header(file)
+    if head[:4] in tiff.MAGIC and tiff.is_beyond_pillow(file):
+        return tiff.read_header(file)
+    file.seek(0)
+    return None
+
+
+def _pillow_header(file: BinaryIO, head: bytes) -> ImageHeader:
+    with PIL.Image.open(file, formats=FORMATS) as picture:
         if picture.format == "PNG" and "exif" not in picture.info:
             _find_late_exif(picture, file)
         width, height = picture.size
         if picture.format != "TIFF" and orientation_of(picture) >= 5:  # Pillow has turned a TIFF's size
             width, height = height, width
-        grey = picture.mode in ("1", "L", "LA", "La") or _is_deep(picture)
+        grey = picture.mode in ("1", "L", "LA", "La") or is_deep(picture)
+        depth = _depth(picture, head)
+        # PNG of 16 bits in grey and alpha goes by Pillow's mode RGBA: its third byte of the kind of colour is 4.
         return ImageHeader(
             width=width,
             height=height,
             mode=picture.mode,
-            channels=1 if grey else 3,
+            channels=1 if grey or (picture.format == "PNG" and head[25] == 4) else 3,
             has_alpha=picture.has_transparency_data,
             depth=depth,
             format=picture.format or "",
+            dtype="float32" if picture.mode == "F" else "uint16" if depth > 8 else "uint8",
         )
 
 
-def read_image(path: str | os.PathLike[str], *, max_pixels: int = MAX_PIXELS) -> Image:
-    """Read the first frame of an image file, upright, in its own depth, its transparency as alpha.
-
-    Raises ImageError, one sentence with the name, the fault and the remedy: no image, truncated, more than
-    `max_pixels` (said by the header, before any pixel is decoded; Pillow's own limit of 179 megapixels holds
-    too), or of a depth that Pillow would silently reduce to 8 bits.
-    """
-    path = Path(path)
-    with _opened(path) as (picture, depth, _):
-        if picture.width * picture.height > max_pixels:
-            raise ImageError(
-                f"{shown(path)} has {picture.width} x {picture.height} pixels, more than the limit of "
-                f"{max_pixels:,}; scale it down or raise max_pixels."
-            )
-        if depth > 8 and not _is_deep(picture):
-            raise ImageError(
-                f"{shown(path)} has {depth} bits a channel, of which only 8 would be read; "
-                "convert it to 8 bits or to 16-bit grey, or pip install 'unpaired[sci]'."
-            )
-        try:
+def _read_pillow(path: Path, file: BinaryIO, head: bytes, max_pixels: int) -> Image:
+    with PIL.Image.open(file, formats=FORMATS) as picture:
+        _refuse_large(path, picture.width, picture.height, 1, max_pixels)
+        if _depth(picture, head) <= 8 or is_deep(picture):
             return Image.from_pil(picture)
-        except ImageError as error:
-            raise ImageError(f"{shown(path)}: {error}") from None
+        file.seek(0)
+        if picture.format == "PNG":
+            if "exif" not in picture.info:
+                _find_late_exif(picture, file)
+                file.seek(0)
+            image = deep.decode_png(file.read(), picture.info.get("icc_profile"))
+            return turned(image, orientation_of(picture))
+        if isinstance(picture, PpmImagePlugin.PpmImageFile) and head[:2] == b"P6":
+            _, _, offset, arguments = picture.tile[0]
+            assert isinstance(arguments, tuple)
+            return deep.decode_ppm(file.read(), offset, picture.size, int(arguments[-1]))
+        raise ImageError("More than 8 bits a channel are not understood in this format; convert it to .png or .tif.")
 
 
-def write_image(path: str | os.PathLike[str], image: Image, *, quality: int = 95) -> None:
-    """Write `image` in the format of the suffix, whole or not at all; no metadata is written.
-
-    quality (1 to 100) is for JPEG and WebP. 16 bits fit PNG, and TIFF in grey without alpha. Raises
-    OutputError where the suffix is unknown, the format cannot hold the picture or the place refuses files,
-    StorageError where the disk fails or is full; no part of a file is left behind.
-    """
-    path = Path(path)
-    suffix = path.suffix.lower()
-    if suffix not in WRITABLE:
-        raise OutputError(f"Cannot write {shown(path)}: choose a name that ends in {', '.join(WRITABLE)}.")
-    if image.channels not in (1, 3):
-        raise OutputError(f"Cannot write {shown(path)}: images of {image.channels} channels have no format here.")
-    if image.alpha is not None and not keeps_alpha(suffix):
-        raise OutputError(f"{shown(path)} cannot keep transparency; write .png, or use image.over(color) first.")
-    deep = image.dtype == np.uint16
-    if deep and WRITABLE[suffix] == "PNG":
-        write_bytes(path, _png16(image))
-        return
-    if deep and (WRITABLE[suffix] != "TIFF" or image.interleaved.shape[2] > 1):
-        raise OutputError(f"{shown(path)} cannot keep these 16 bits a channel; write .png.")
-    options: dict[str, dict[str, Any]] = {
-        "JPEG": {"quality": quality, "subsampling": 0 if quality >= 90 else 2},
-        "WEBP": {"quality": quality, "exact": True},
-        "TIFF": {"compression": "tiff_adobe_deflate"},
-    }
-    encoded = io.BytesIO()
-    image.to_pil().save(encoded, format=WRITABLE[suffix], **options.get(WRITABLE[suffix], {}))
-    write_bytes(path, encoded.getvalue())
-
-
-def keeps_alpha(suffix: str) -> bool:
-    """Return whether files of this suffix can hold transparency."""
-    return WRITABLE.get(suffix.lower()) in ("PNG", "WEBP", "TIFF")
-
-
-def _png16(image: Image) -> bytes:
-    """Encode 16 bits a channel, in grey or colour, with or without alpha; Pillow writes only grey so."""
-    array = image.interleaved.astype(">u2")
-    rows = array.reshape(image.height, -1).view(np.uint8)
-    up = np.diff(rows, axis=0, prepend=np.zeros_like(rows[:1]))  # PNG's filter 2, modulo 256
-    data = np.concatenate([np.full((image.height, 1), 2, np.uint8), up], axis=1).tobytes()
-    color = {1: 0, 2: 4, 3: 2, 4: 6}[array.shape[2]]
-
-    def chunk(name: bytes, body: bytes) -> bytes:
-        return struct.pack(">I", len(body)) + name + body + struct.pack(">I", zlib.crc32(name + body))
-
-    header = struct.pack(">IIBBBBB", image.width, image.height, 16, color, 0, 0, 0)
-    chunks = chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(data)) + chunk(b"IEND", b"")
-    return b"\x89PNG\r\n\x1a\n" + chunks
+def _refuse_large(path: Path, width: int, height: int, channels: int, max_pixels: int) -> None:
+    if width * height > max_pixels:
+        raise ImageError(
+            f"{shown(path)} has {width} x {height} pixels, more than the limit of {max_pixels:,}; scale it down or "
+            "raise max_pixels (--max-pixels)."
+        )
+    if width * height * channels > max_pixels * _MOST_VALUES:
+        raise ImageError(
+            f"{shown(path)} has {width} x {height} pixels of {channels} channels, more than the limit of "
+            f"{max_pixels * _MOST_VALUES:,} numbers; cut it up or raise max_pixels (--max-pixels)."
+        )
 
 
 @contextlib.contextmanager
-def _opened(path: Path) -> Iterator[tuple[PIL.Image.Image, int, BinaryIO]]:
-    """Open a file as a Pillow image, with its bits a channel; every failure inside becomes an ImageError."""
+def _guarded(path: Path) -> Iterator[tuple[BinaryIO, bytes]]:
+    """Open a file and yield it with its first bytes; every failure inside becomes an ImageError with its name."""
     name = shown(path)
     try:
         _refuse_special(path)
         with path.open("rb") as file, _quiet():
-            head = file.read(64)
+            head = file.read(132)
             _refuse_impostors(name, head)
-            with PIL.Image.open(file, formats=FORMATS) as picture:
-                yield picture, _depth(picture, head), file
-    except ImageError:
+            refuse_overlong(name, head, file)
+            yield file, head
+    except ImageError as error:
+        raise error if str(error).startswith(name) else ImageError(f"{name}: {error}") from None
+    except UnpairedError:
         raise
     except PIL.UnidentifiedImageError:
         known = ", ".join(FORMATS)
@@ -207,11 +261,6 @@ def _refuse_impostors(name: str, head: bytes) -> None:
         raise ImageError(f"{name} is empty (0 bytes); fetch it again or remove it.")
     if head.startswith(b"version https://git-lfs"):
         raise ImageError(f"{name} is a Git LFS pointer, not the image; run `git lfs pull` where it came from.")
-
-
-def _is_deep(picture: PIL.Image.Image) -> bool:
-    """Return whether Pillow holds the picture in one channel of more than 8 bits."""
-    return picture.mode in ("I", "F") or picture.mode.startswith("I;16")
 
 
 def _depth(picture: PIL.Image.Image, head: bytes) -> int:

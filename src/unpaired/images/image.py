@@ -1,12 +1,8 @@
-"""A picture in memory, and its way to a tensor in [-1, 1] and back.
-
-Whole numbers become [-1, 1] by x / (max / 2) - 1 and come back by rounding, so that a picture which a network
-leaves alone leaves as it came, bit for bit.
-"""
+"""A picture in memory: its values in their own type, laid over a colour, resized, turned upright."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -15,16 +11,25 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from unpaired.errors import ConfigError, ImageError, NonFiniteError
+from unpaired.errors import ImageError
+from unpaired.images.profiles import cmyk_to_rgb
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
 Color = tuple[int, int, int]
 """Red, green, blue, each 0 to 255."""
 
+HELD = tuple(np.dtype(name) for name in ("uint8", "uint16", "int16", "int32", "float32"))
+"""The types of values that a picture can have: what files are read in, and written in again."""
+
+_PILLOW_MODES = {
+    "uint8": {1: "L", 2: "LA", 3: "RGB", 4: "RGBA"},
+    "uint16": {1: "I;16"},
+    "int32": {1: "I"},
+    "float32": {1: "F"},
+}
 _GREY_MODES = ("1", "L", "LA", "La")
 _COLOR_MODES = ("P", "PA", "RGB", "RGBA", "RGBa", "RGBX", "CMYK", "YCbCr", "HSV")
-_LUMA = (0.299, 0.587, 0.114)  # Rec. ITU-R BT.601
 _ORIENTATION_TAG = 0x0112
 # EXIF orientation: (swap rows and columns first, then reverse rows, then reverse columns).
 _TURNS = {
@@ -41,19 +46,22 @@ _TURNS = {
 
 @dataclass(frozen=True, eq=False)
 class Image:
-    """A picture: pixels h w c and alpha h w (or None), both uint8 or both uint16.
+    """A picture: pixels h w c and alpha h w (or None), both of one type of `HELD`.
 
-    c is 1 (grey) or 3 (red, green, blue) for every file of the core. Alpha is straight, not premultiplied:
-    0 is transparent, the type's largest value opaque. Raises ImageError where the arrays do not fit.
+    c is 1 (grey), 3 (red, green, blue) or any other number of channels without a colour. Alpha is straight, not
+    premultiplied: 0 is transparent, the type's largest value (1.0 of a float) opaque. icc is the ICC profile that
+    the colours are in, None where the file names none. Raises ImageError where the arrays do not fit.
     """
 
     pixels: Array
     alpha: Array | None = None
+    icc: bytes | None = None
 
     def __post_init__(self) -> None:
         shape = self.pixels.shape
-        if self.dtype not in (np.uint8, np.uint16) or len(shape) != 3 or 0 in shape:
-            raise ImageError(f"An image is an array h w c of uint8 or uint16, not {shape} of {self.dtype}.")
+        if self.dtype not in HELD or len(shape) != 3 or 0 in shape:
+            known = ", ".join(map(str, HELD))
+            raise ImageError(f"An image is an array h w c of {known}, not {shape} of {self.dtype}; convert it.")
         if self.alpha is not None and (self.alpha.shape, self.alpha.dtype) != (shape[:2], self.dtype):
             raise ImageError(f"Alpha must be {shape[:2]} of {self.dtype} here, not {self.alpha.shape}.")
 
@@ -74,7 +82,7 @@ class Image:
 
     @property
     def dtype(self) -> np.dtype[Any]:
-        """The type of pixels and alpha: uint8 or uint16."""
+        """The type of pixels and alpha, one of `HELD`."""
         return self.pixels.dtype
 
     @property
@@ -86,80 +94,61 @@ class Image:
 
     @classmethod
     def from_pil(cls, picture: PIL.Image.Image) -> Image:
-        """Take over a Pillow image of any mode that fits 8 or 16 bits a channel, turned as its EXIF says.
+        """Take over a Pillow image, turned as its EXIF says.
 
-        Palettes, CMYK and YCbCr become RGB, 1-bit becomes grey, every kind of transparency becomes alpha.
-        Raises ImageError for Lab, for floating point and for numbers beyond 16 bits.
+        Palettes, CMYK and YCbCr become RGB, 1-bit becomes grey, every kind of transparency becomes alpha, I becomes
+        uint16 where that holds it and int32 else, F float32. Raises ImageError for Lab and other modes.
         """
         picture.load()  # formats that hold the orientation behind the pixels know it from here on
-        deep = picture.mode in ("I", "F") or picture.mode.startswith("I;16")
-        image = _from_grey16(picture) if deep else _from_8bit(picture)
-        return _turned(image, orientation_of(picture))
+        image = _from_deep_grey(picture) if is_deep(picture) else _from_8bit(picture)
+        return turned(image, orientation_of(picture))
 
     def to_pil(self) -> PIL.Image.Image:
-        """Return a Pillow image of mode L, LA, RGB, RGBA or I;16.
+        """Return a Pillow image of mode L, LA, RGB, RGBA, I;16, I or F.
 
         Raises ImageError for what Pillow cannot hold: 16 bits in colour or with alpha, other channel counts.
         """
-        modes = {1: "L", 2: "LA", 3: "RGB", 4: "RGBA"} if self.dtype == np.uint8 else {1: "I;16"}
+        modes = _PILLOW_MODES.get(str(self.dtype), {})
         array = self.interleaved
         if array.shape[2] not in modes or self.channels not in (1, 3):
             kind = f"{self.channels} channels{' and alpha' if self.alpha is not None else ''} of {self.dtype}"
             raise ImageError(f"Pillow cannot hold {kind}; take the arrays themselves, or 8 bits.")
         # frombytes, as fromarray guesses the mode from the shape and not from the count of channels.
         data = np.ascontiguousarray(array).tobytes()
-        return PIL.Image.frombytes(modes[array.shape[2]], (self.width, self.height), data)
+        picture = PIL.Image.frombytes(modes[array.shape[2]], (self.width, self.height), data)
+        if self.icc is not None:
+            picture.info["icc_profile"] = self.icc
+        return picture
 
-    def over(self, background: Color) -> Image:
+    def over(self, background: Color, span: tuple[float, float] | None = None) -> Image:
         """Return the picture laid over `background`, without alpha.
 
-        A grey picture stays grey over a grey background and becomes RGB over a coloured one.
+        span: the values that black and white have, by default those of the type (0 and 1 of a float). A grey
+        picture stays grey over a grey background and becomes RGB over a coloured one. Raises ImageError for a
+        coloured background under channels that are not colours.
         """
         if self.alpha is None:
             return self
-        top = int(np.iinfo(self.dtype).max)
-        color = np.array(background, np.uint64) * (top // 255)
-        if self.channels == 1 and len(set(background)) == 1:
+        low, high = span or span_of(self.dtype)
+        color = low + np.array(background, np.float64) * ((high - low) / 255)
+        if len(set(background)) == 1:
             color = color[:1]
-        opaque = self.alpha[:, :, None].astype(np.uint64)
-        mixed = (self.pixels * opaque + color * (top - opaque) + top // 2) // top
-        return Image(mixed.astype(self.dtype))
+        elif self.channels not in (1, 3):
+            raise ImageError(f"{self.channels} channels have no colours to lay over {background}; use a grey one.")
+        top = opaque(self.dtype)
+        share = self.alpha[:, :, None].astype(np.float64)
+        mixed = (self.pixels * share + color * (top - share)) / top
+        return replace(self, pixels=_rounded(mixed, self.dtype), alpha=None)
 
 
-def to_tensor(image: Image, channels: int) -> Tensor:
-    """Return `image` as float32 c h w in [-1, 1]: 0 becomes -1, the type's largest value 1.
-
-    Grey becomes RGB by repeating it, RGB becomes grey by the luma of Rec. 601. Raises ConfigError for any
-    other change of channels, ImageError for an image with alpha: lay it over a colour first.
-    """
-    if image.alpha is not None:
-        raise ImageError("A transparent image has no colours of its own; use image.over((r, g, b)) first.")
-    # A copy, as torch takes no arrays that are read-only or run backwards.
-    array = np.array(image.pixels.transpose(2, 0, 1), order="C")
-    # Through int32 where 16 bits are held: torch knows uint16 as storage only.
-    tensor = torch.from_numpy(array if image.dtype == np.uint8 else array.astype(np.int32)).float()
-    tensor = tensor.div_(np.iinfo(image.dtype).max / 2).sub_(1.0)
-    if channels == image.channels:
-        return tensor
-    if image.channels == 1 and channels == 3:
-        return tensor.repeat(3, 1, 1)
-    if image.channels == 3 and channels == 1:
-        return (tensor * torch.tensor(_LUMA)[:, None, None]).sum(0, keepdim=True)
-    raise ConfigError(
-        f"An image of {image.channels} channels cannot be made one of {channels}; only 1 and 3 have a rule."
-    )
+def opaque(dtype: np.dtype[Any]) -> float:
+    """Return the alpha of what hides everything beneath: the largest value of an integer type, 1.0 of a float."""
+    return 1.0 if dtype.kind == "f" else float(np.iinfo(dtype).max)
 
 
-def from_tensor(tensor: Tensor, *, dtype: Any = np.uint8, alpha: Array | None = None) -> Image:
-    """Return a float tensor c h w in [-1, 1] as an image of `dtype` (uint8 or uint16): clamped, rounded.
-
-    The inverse of `to_tensor`, bit for bit. Raises NonFiniteError where the tensor holds NaN.
-    """
-    values = tensor.detach().to("cpu", torch.float32)
-    if bool(values.isnan().any()):
-        raise NonFiniteError("The image made is not a number (NaN) in places; the model diverged or is damaged.")
-    values = values.clamp(-1, 1).add_(1.0).mul_(np.iinfo(dtype).max / 2).round_()
-    return Image(np.ascontiguousarray(values.permute(1, 2, 0).numpy()).astype(dtype), alpha)
+def span_of(dtype: np.dtype[Any]) -> tuple[float, float]:
+    """Return the lowest and the highest value of an integer type; 0 and 1 for a float, which has none of its own."""
+    return (0.0, 1.0) if dtype.kind == "f" else (float(np.iinfo(dtype).min), float(np.iinfo(dtype).max))
 
 
 def resize(image: Image, size: tuple[int, int]) -> Image:
@@ -171,18 +160,30 @@ def resize(image: Image, size: tuple[int, int]) -> Image:
     if size == (image.height, image.width):
         return image
     if image.alpha is None and image.dtype == np.uint8:
-        return Image(_bicubic(torch.from_numpy(np.array(image.pixels, order="C")), size).numpy())
-    top = float(np.iinfo(image.dtype).max)
+        pixels = _bicubic(torch.from_numpy(np.array(image.pixels, order="C")), size).numpy()
+        return replace(image, pixels=pixels)
+    wide = np.float64 if image.dtype == np.int32 else np.float32  # which holds every value of the other types
     if image.alpha is None:
-        values = _bicubic(torch.from_numpy(image.pixels.astype(np.float32)), size)
-        return Image(values.clamp(0, top).round().numpy().astype(image.dtype))
+        values = _bicubic(torch.from_numpy(image.pixels.astype(wide)), size)
+        return replace(image, pixels=_rounded(values.numpy(), image.dtype))
+    top = opaque(image.dtype)
     share = image.alpha[:, :, None] / top
     values = _bicubic(torch.from_numpy(np.concatenate([image.pixels * share, share], axis=2)), size)
-    opaque = values[:, :, -1].clamp(0, 1)
     # By the share before it is clamped: it overshoots at edges together with the colours.
-    colors = (values[:, :, :-1] / values[:, :, -1:].clamp(min=0.5 / top)).clamp(0, top)
-    alpha = (opaque * top).round().numpy().astype(image.dtype)
-    return Image(colors.round().numpy().astype(image.dtype), alpha)
+    colors = values[:, :, :-1] / values[:, :, -1:].clamp(min=0.5 / max(top, 255.0))
+    alpha = _rounded((values[:, :, -1].clamp(0, 1) * top).numpy(), image.dtype)
+    return replace(image, pixels=_rounded(colors.numpy(), image.dtype), alpha=alpha)
+
+
+def turned(image: Image, orientation: int) -> Image:
+    """Return an image that a camera stored in an EXIF orientation, 1 to 8, upright."""
+    swap, rows, columns = _TURNS[orientation]
+
+    def turn(array: Array) -> Array:
+        array = array.swapaxes(0, 1) if swap else array
+        return np.ascontiguousarray(array[:: -1 if rows else 1, :: -1 if columns else 1])
+
+    return replace(image, pixels=turn(image.pixels), alpha=None if image.alpha is None else turn(image.alpha))
 
 
 def orientation_of(picture: PIL.Image.Image) -> int:
@@ -201,31 +202,36 @@ def _bicubic(values: Tensor, size: tuple[int, int]) -> Tensor:
     return resized[0].permute(1, 2, 0).contiguous()
 
 
+def is_deep(picture: PIL.Image.Image) -> bool:
+    """Return whether Pillow holds the picture in one channel of more than 8 bits."""
+    return picture.mode in ("I", "F") or picture.mode.startswith("I;16")
+
+
 def _from_8bit(picture: PIL.Image.Image) -> Image:
     grey = picture.mode in _GREY_MODES
     if not grey and picture.mode not in _COLOR_MODES:
         raise ImageError(f"Images of mode {picture.mode} are not understood; convert it to RGB.")
+    icc = picture.info.get("icc_profile")
+    if picture.mode == "CMYK":  # amounts of ink are no colours without the profile that says of which
+        return Image(cmyk_to_rgb(picture, icc))
     if not picture.has_transparency_data:
         array = np.array(picture.convert("L" if grey else "RGB"))
-        return Image(array[:, :, None] if grey else array)
+        return Image(array[:, :, None] if grey else array, icc=icc)
     array = np.array(picture.convert("LA" if grey else "RGBA"))
-    return Image(np.ascontiguousarray(array[:, :, :-1]), np.ascontiguousarray(array[:, :, -1]))
+    return Image(np.ascontiguousarray(array[:, :, :-1]), np.ascontiguousarray(array[:, :, -1]), icc)
 
 
-def _from_grey16(picture: PIL.Image.Image) -> Image:
-    values = np.array(picture)
-    if picture.mode == "F" or values.min() < 0 or values.max() > 65535:
-        raise ImageError("Numbers beyond 16 bits need an optional part: pip install 'unpaired[sci]'.")
+def _from_deep_grey(picture: PIL.Image.Image) -> Image:
+    icc, values = picture.info.get("icc_profile"), np.array(picture)
+    if picture.mode == "F":
+        return Image(values[:, :, None], icc=icc)
+    if values.min() < 0 or values.max() > 65535:
+        return Image(values.astype(np.int32)[:, :, None], icc=icc)
     level = picture.info.get("transparency")  # one grey level of a PNG may be declared transparent
     alpha = None if level is None else np.where(values == level, 0, 65535).astype(np.uint16)
-    return Image(values.astype(np.uint16)[:, :, None], alpha)
+    return Image(values.astype(np.uint16)[:, :, None], alpha, icc)
 
 
-def _turned(image: Image, orientation: int) -> Image:
-    swap, rows, columns = _TURNS[orientation]
-
-    def turn(array: Array) -> Array:
-        array = array.swapaxes(0, 1) if swap else array
-        return np.ascontiguousarray(array[:: -1 if rows else 1, :: -1 if columns else 1])
-
-    return Image(turn(image.pixels), None if image.alpha is None else turn(image.alpha))
+def _rounded(values: Array, dtype: np.dtype[Any]) -> Array:
+    """Return real numbers as `dtype`: rounded and clamped where it holds whole numbers."""
+    return values.astype(dtype) if dtype.kind == "f" else np.clip(np.round(values), *span_of(dtype)).astype(dtype)

@@ -13,7 +13,7 @@ from typing import ClassVar
 from torch import Tensor, nn
 
 from unpaired.config import require
-from unpaired.networks.layers import NormKind, make_norm, needs_bias
+from unpaired.networks.layers import MAX_BASE_CHANNELS, NormKind, make_norm, needs_bias, require_count
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -125,4 +125,4 @@ def _widths(size: int, base_channels: int) -> list[int]:
 def _check(part: str, size: int, base_channels: int) -> None:
     """Raise ConfigError for settings that both networks share; `part` names the one of the configuration."""
     require(size in (32, 64, 128, 256), f"{part}.size must be 32, 64, 128 or 256, not {size}.")
-    require(base_channels >= 1, f"{part}.base_channels must be at least 1, not {base_channels}.")
+    require_count(f"{part}.base_channels", base_channels, MAX_BASE_CHANNELS)

@@ -12,8 +12,21 @@ from typing import Literal
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from unpaired.config import require
+
 NormKind = Literal["instance", "batch", "none"]
 Upsampling = Literal["transposed", "resize"]
+
+MAX_BASE_CHANNELS = 1024
+"""Widest first layer: 16 times the published ones."""
+
+MAX_CHANNELS = 4096
+"""Most channels of an image, or of noise and classes."""
+
+
+def require_count(name: str, count: int, most: int) -> None:
+    """Raise ConfigError unless a setting that costs memory or time is 1 to `most`; `name` is its dotted path."""
+    require(1 <= count <= most, f"{name} must be 1 to {most}, not {count}.")
 
 
 class InstanceNorm(nn.Module):

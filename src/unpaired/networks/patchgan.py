@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from unpaired.config import require
-from unpaired.networks.layers import NormKind, make_norm, needs_bias
+from unpaired.networks.layers import MAX_BASE_CHANNELS, NormKind, make_norm, needs_bias, require_count
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,10 +34,9 @@ class PatchGAN:
     num_discriminators: int = 1
 
     def __post_init__(self) -> None:
-        require(self.base_channels >= 1, f"discriminator.base_channels must be at least 1, not {self.base_channels}.")
+        require_count("discriminator.base_channels", self.base_channels, MAX_BASE_CHANNELS)
         require(1 <= self.num_layers <= 6, f"discriminator.num_layers must be 1 to 6, not {self.num_layers}.")
-        number = self.num_discriminators
-        require(number >= 1, f"discriminator.num_discriminators must be at least 1, not {number}.")
+        require_count("discriminator.num_discriminators", self.num_discriminators, 16)
 
     @property
     def min_size(self) -> int:
@@ -94,7 +93,7 @@ class ImageGAN:
     norm: NormKind = "instance"
 
     def __post_init__(self) -> None:
-        require(self.base_channels >= 1, f"discriminator.base_channels must be at least 1, not {self.base_channels}.")
+        require_count("discriminator.base_channels", self.base_channels, MAX_BASE_CHANNELS)
         require(8 <= self.size <= 1150, f"discriminator.size must be 8 to 1150, not {self.size}.")
 
     @property
@@ -156,7 +155,7 @@ class PixelGAN:
     norm: NormKind = "instance"
 
     def __post_init__(self) -> None:
-        require(self.base_channels >= 1, f"discriminator.base_channels must be at least 1, not {self.base_channels}.")
+        require_count("discriminator.base_channels", self.base_channels, MAX_BASE_CHANNELS)
 
     @property
     def min_size(self) -> int:

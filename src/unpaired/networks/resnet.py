@@ -11,7 +11,15 @@ from typing import ClassVar
 from torch import Tensor, nn
 
 from unpaired.config import require
-from unpaired.networks.layers import NormKind, Upsampling, make_norm, needs_bias, resize_convolution
+from unpaired.networks.layers import (
+    MAX_BASE_CHANNELS,
+    NormKind,
+    Upsampling,
+    make_norm,
+    needs_bias,
+    require_count,
+    resize_convolution,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,8 +41,8 @@ class ResNetGenerator:
     upsampling: Upsampling = "transposed"
 
     def __post_init__(self) -> None:
-        require(self.base_channels >= 1, f"generator.base_channels must be at least 1, not {self.base_channels}.")
-        require(self.num_blocks >= 1, f"generator.num_blocks must be at least 1, not {self.num_blocks}.")
+        require_count("generator.base_channels", self.base_channels, MAX_BASE_CHANNELS)
+        require_count("generator.num_blocks", self.num_blocks, 64)
         require(0 <= self.num_downs <= 5, f"generator.num_downs must be 0 to 5, not {self.num_downs}.")
 
     @property

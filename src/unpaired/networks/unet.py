@@ -14,7 +14,15 @@ import torch
 from torch import Tensor, nn
 
 from unpaired.config import require
-from unpaired.networks.layers import NormKind, Upsampling, make_norm, needs_bias, resize_convolution
+from unpaired.networks.layers import (
+    MAX_BASE_CHANNELS,
+    NormKind,
+    Upsampling,
+    make_norm,
+    needs_bias,
+    require_count,
+    resize_convolution,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,7 +44,7 @@ class UNetGenerator:
     upsampling: Upsampling = "transposed"
 
     def __post_init__(self) -> None:
-        require(self.base_channels >= 1, f"generator.base_channels must be at least 1, not {self.base_channels}.")
+        require_count("generator.base_channels", self.base_channels, MAX_BASE_CHANNELS)
         require(2 <= self.num_downs <= 12, f"generator.num_downs must be 2 to 12, not {self.num_downs}.")
 
     @property

@@ -10,10 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import yaml
 from torch import Tensor
 
-from unpaired.config import from_dict
+from unpaired.config import from_dict, load_yaml
 from unpaired.errors import CheckpointError, ConfigError, ModelError, OutputError
 from unpaired.networks import Discriminator, ResNetGenerator, UNetGenerator
 from unpaired.official.importing import official_name
@@ -91,9 +90,9 @@ def _discriminators(path: Path) -> dict[str, tuple[Any, dict[str, Tensor]]]:
     if not run.config.exists():
         return {}
     try:
-        settings = yaml.safe_load(run.config.read_text(encoding="utf-8"))
+        settings = load_yaml(run.config)
         config = from_dict(Discriminator, settings["discriminator"], "discriminator")
-    except (OSError, KeyError, TypeError, yaml.YAMLError, ConfigError) as error:
+    except (KeyError, TypeError, ConfigError) as error:
         raise ModelError(f"{shown(run.config)} does not describe a run ({shown(error)}).") from None
     for checkpoint in list_checkpoints(run.checkpoints):
         try:

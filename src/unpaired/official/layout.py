@@ -17,14 +17,11 @@ from torch import Tensor
 
 from unpaired.errors import ConfigError, ModelError
 from unpaired.networks import PatchGAN, PixelGAN, ResNetGenerator, UNetGenerator
-from unpaired.networks.layers import NormKind
+from unpaired.networks.layers import MAX_CHANNELS, NormKind
 from unpaired.storage import shown
 
 State = Mapping[str, Tensor]
 """Tensors by name, as `state_dict()` returns them."""
-
-MAX_CHANNELS = 4096
-"""Widths above this belong to no image network, and would only cost memory."""
 
 _BATCH = ("weight", "bias", "running_mean", "running_var", "num_batches_tracked")
 

@@ -44,6 +44,8 @@ class Options:
 def read_options(folder: Path) -> Options:
     """Return the options in a folder, the names of old versions made those of today; empty where there are none."""
     for name in FILES:
+        if not (folder / name).is_file():  # a pipe would be waited for
+            continue
         try:
             with (folder / name).open("rb") as file:
                 text = file.read(_MAX_BYTES).decode("utf-8", errors="replace")

@@ -13,11 +13,12 @@ import zipfile
 from collections import OrderedDict
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import torch
 from torch import Tensor
 
+from unpaired.data.archives import directory_length
 from unpaired.errors import ModelError
 from unpaired.storage import shown
 
@@ -26,6 +27,12 @@ MAX_BYTES = 4 << 30
 
 MAX_TENSORS = 4096
 
+MAX_PICKLED = 2**18
+"""Most bytes of names and shapes in front of the weights; the official networks have 10 kB. A byte of them can ask for
+a hundred of memory."""
+
+_MAX_DIMS = 8
+_MAX_DIRECTORY = 2**20  # bytes of a zip's list of entries, two for each tensor
 _FLOATS = (torch.float32, torch.float16, torch.bfloat16, torch.float64)
 _COUNTER = "num_batches_tracked"
 _STATISTICS = ("running_mean", "running_var", _COUNTER)
@@ -42,7 +49,8 @@ def read_state(path: Path) -> dict[str, Tensor]:
         # With weights_only, torch builds tensors and containers; whatever else the file asks for is an error.
         with path.open("rb") as file, warnings.catch_warnings():
             warnings.simplefilter("ignore")  # about forms of files that it does not expect; what comes out is checked
-            loaded = torch.load(file, map_location="cpu", weights_only=True)
+            plain: Any = file if _is_zip(file) else _Bounded(file)
+            loaded = torch.load(plain, map_location="cpu", weights_only=True)
     except Exception as error:  # the bytes are a stranger's, and the reader fails with whatever they provoke
         raise ModelError(_reason(name, error)) from None
     tensors = _tensors(loaded, name)
@@ -81,10 +89,25 @@ def _check_container(path: Path, name: str) -> int:
     """Return the file's size; raises ModelError where it is none, too large, or a zip that should not be opened."""
     try:
         size = path.stat().st_size
-        with path.open("rb") as file:
-            is_zip = file.read(4) == b"PK\x03\x04"
+        if not path.is_file():
+            raise ModelError(f"{name} is no file but a folder, a pipe or a device; give a .pth file.")
         if not 0 < size <= MAX_BYTES:
             raise ModelError(f"{name} has {size} bytes, and no official network has; check the download.")
+        with path.open("rb") as file:
+            is_zip = _is_zip(file)
+            is_tar = file.read(512)[257:262] == b"ustar"
+            file.seek(8)
+            is_safe = file.read(2) == b'{"'
+        if is_safe:
+            raise ModelError(
+                f"{name} is a file of safetensors, which the official code never writes; give its .pth file, or to "
+                "`unpaired translate` the model folder that holds this one."
+            )
+        if is_tar:
+            raise ModelError(
+                f"{name} is a tar file of a torch before 0.2, which cannot be read without running code; it was not "
+                "run. Load and save it with a torch of its time, weights alone."
+            )
         if is_zip:
             _check_zip(path, name, size)
     except OSError as error:
@@ -98,6 +121,8 @@ def _check_container(path: Path, name: str) -> int:
 
 def _check_zip(path: Path, name: str, size: int) -> None:
     """Raise ModelError for a zip that unpacks to more than it is, holds a program, or was changed after writing."""
+    if directory_length(path) > _MAX_DIRECTORY:
+        raise ModelError(f"{name} lists more entries than a network has tensors; it was not read.")
     with zipfile.ZipFile(path) as archive:
         entries = archive.infolist()
         if any(entry.filename.endswith("/constants.pkl") for entry in entries):
@@ -105,9 +130,49 @@ def _check_zip(path: Path, name: str, size: int) -> None:
         packed = any(entry.compress_type != zipfile.ZIP_STORED for entry in entries)
         if packed or sum(entry.file_size for entry in entries) > size:
             raise ModelError(f"{name} would unpack to more than its size, as torch.save never does; it was not read.")
+        if any(entry.filename.endswith(".pkl") and entry.file_size > MAX_PICKLED for entry in entries):
+            raise _overlong(name)
         changed = archive.testzip()
     if changed is not None:
         raise ModelError(f"{name} is damaged: the checksum of {shown(changed)[:80]} in it is wrong; copy it again.")
+
+
+class _Bounded:
+    """A file in the form of torch before 1.6, whose pickled part is refused beyond `MAX_PICKLED`.
+
+    torch reads that part by `read` and `readline`, and the weights behind it by `readinto`.
+    """
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file, self._left = file, MAX_PICKLED
+        self.readinto, self.seek, self.tell = file.readinto, file.seek, file.tell  # type: ignore[attr-defined]
+
+    def read(self, size: int = -1) -> bytes:
+        """Return at most `size` bytes."""
+        return self._counted(self._file.read(self._left + 1 if size < 0 else min(size, self._left + 1)))
+
+    def readline(self) -> bytes:
+        """Return a line."""
+        return self._counted(self._file.readline(self._left + 1))
+
+    def _counted(self, content: bytes) -> bytes:
+        self._left -= len(content)
+        if self._left < 0:
+            raise ValueError(f"more than {MAX_PICKLED:,} bytes of names and shapes")
+        return content
+
+
+def _is_zip(file: BinaryIO) -> bool:
+    """Return whether a file begins as a zip; it is at its beginning afterwards."""
+    found = file.read(4) == b"PK\x03\x04"
+    file.seek(0)
+    return found
+
+
+def _overlong(name: str) -> ModelError:
+    return ModelError(
+        f"{name} has more than {MAX_PICKLED:,} bytes beside the weights, and no official network has; it was not read."
+    )
 
 
 def _reason(name: str, error: Exception) -> str:
@@ -118,8 +183,6 @@ def _reason(name: str, error: Exception) -> str:
             f"{name} holds code beside weights (it calls {wanted[1][:80]}), so it is refused and "
             "nothing of it was run; ask its author for a file of torch.save(network.state_dict(), ...)."
         )
-    if "weights_only" in text and "tar" in text:
-        return f"{name} is a tar file of a torch before 0.2, which cannot be read without running code; it was not run."
     cause = re.split(r"\. | Check the doc| Please ", text.rpartition("WeightsUnpickler error: ")[2])[0].rstrip(".")
     return f"{name} is damaged, or no file of torch.save ({shown(cause)[:160]}); nothing in it was run, copy it again."
 
@@ -149,6 +212,8 @@ def _tensors(loaded: Any, name: str) -> dict[str, Tensor]:
 def _check_plain(name: str, key: str, tensor: Tensor) -> None:
     """Raise ModelError unless the tensor is an ordinary array of floats (or a batch norm's counter)."""
     plain = tensor.layout == torch.strided and tensor.device.type == "cpu" and not tensor.is_quantized
+    if tensor.dim() > _MAX_DIMS:  # torch computes with 64 at most
+        raise ModelError(f"{name} holds {tensor.dim()} dimensions in {shown(key)[:80]}, and no weight has.")
     wanted = (torch.int64,) if _is_counter(key) else _FLOATS
     if not plain or tensor.dtype not in wanted:
         kind = str(tensor.dtype).removeprefix("torch.")

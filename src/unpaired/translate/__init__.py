@@ -5,6 +5,7 @@ from __future__ import annotations
 from unpaired.translate.files import Failure, Job, Plan, plan_outputs, translate_files
 from unpaired.translate.model_folder import (
     DirectionInfo,
+    DomainValues,
     ModelInfo,
     TrainingInfo,
     find_model,
@@ -15,6 +16,7 @@ from unpaired.translate.translator import Translator
 
 __all__ = [
     "DirectionInfo",
+    "DomainValues",
     "Failure",
     "Job",
     "ModelInfo",

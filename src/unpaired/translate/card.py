@@ -43,6 +43,8 @@ def model_card(model: Mapping[str, Any]) -> str:
         "size in training": f"{known['load_size']} pixels, cropped to {known['crop_size']}",
         "seed": known["seed"],
         "weights": training["weights"],
+        "values of A and B": ", ".join(_range(model["value_range"], name) for name in ("A", "B")),
+        "colours with an ICC profile": "converted to sRGB" if model["icc"] == "convert" else "taken as they are",
         "transparent images": f"laid over the colour {tuple(model['background'])}",
         "made by": model["package"],
     }
@@ -58,3 +60,10 @@ def model_card(model: Mapping[str, Any]) -> str:
         first=next(iter(model["directions"])),
         facts="\n".join(f"| {key} | {value} |" for key, value in rows.items()),
     )
+
+
+def _range(values: Mapping[str, Any], domain: str) -> str:
+    """Return "0..4095 of uint16", or "the whole range of uint8"."""
+    entry = values[domain]
+    dtype = entry["dtype"] or "the image's type"
+    return f"the whole range of {dtype}" if entry["range"] == "dtype" else f"{entry['range']} of {dtype}"

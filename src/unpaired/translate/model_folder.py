@@ -9,12 +9,13 @@ A folder is replaced as a whole, and the old one stays on disk until the new one
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
 import shutil
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -24,15 +25,24 @@ import torch
 from torch import nn
 
 from unpaired.config import from_dict, require, to_dict
-from unpaired.errors import ConfigError, ModelError
-from unpaired.images import Color
+from unpaired.errors import ConfigError, ModelError, UnpairedError
+from unpaired.images import DTYPE, HELD, Color, ValueRange, parse_range
 from unpaired.networks import Generator
+from unpaired.networks.layers import MAX_CHANNELS, require_count
 from unpaired.storage import shown, storage_error, sync_folder, write_bytes
 from unpaired.translate.card import model_card
 from unpaired.version import __version__
 
 SCHEMA = 1
 """Version of the layout of model.json; raised when a key is renamed or changes its meaning."""
+
+MAX_WEIGHTS = 2**29
+"""Most weights of a generator, 2 GiB of them: ten times the largest published one."""
+
+_FLOATS, _COUNTS = ("F32", "F16", "BF16", "F64"), ("I64",)
+_MAX_JSON = 2**20
+_MAX_REASON = 400  # letters of what a stranger's file put into a message
+_MAX_HEADER = 2**22  # of a file of weights
 
 GeneratorMode = Literal["evaluation", "training"]
 
@@ -70,20 +80,32 @@ class TrainingInfo:
 
 
 @dataclass(frozen=True, kw_only=True)
+class DomainValues:
+    """What the numbers of a domain's images are: `range`, which becomes [-1, 1], and the type they are held in.
+
+    dtype is "" where nobody recorded it: then results have the type of the image that is translated.
+    """
+
+    range: ValueRange = DTYPE
+    dtype: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
 class ModelInfo:
     """What model.json says.
 
     directions: by name, "AtoB" and perhaps "BtoA". domains: what A and B show, as {"A": "summer", ...}.
-    background: the colour that transparent images were laid over. value_range: "dtype" where the whole range
-    of an image's type, 0 to 255 or 0 to 65535, is [-1, 1]; there is no other yet. classes: what a model
-    that makes images from noise can be asked for, in the order of its one-hot channels. version: the package's.
+    background: the colour that transparent images were laid over. values: what the numbers of A and B are. icc:
+    whether colours with an ICC profile were taken as they are, or converted to sRGB. classes: what a model that
+    makes images from noise can be asked for, in the order of its one-hot channels. version: the package's.
     """
 
     directions: Mapping[str, DirectionInfo]
     domains: Mapping[str, str]
     training: TrainingInfo
     background: Color = (255, 255, 255)
-    value_range: Literal["dtype"] = "dtype"
+    values: Mapping[str, DomainValues] = field(default_factory=lambda: {"A": DomainValues(), "B": DomainValues()})
+    icc: Literal["ignore", "convert"] = "ignore"
     classes: tuple[str, ...] = ()
     version: str = __version__
 
@@ -109,9 +131,20 @@ def write_model(folder: Path, info: ModelInfo, generators: Mapping[str, nn.Modul
             folder.rename(old)
         fresh.rename(folder)
         sync_folder(folder.parent)
-    except OSError as error:
-        raise storage_error(error, folder) from None
+    except (OSError, UnpairedError) as error:
+        if old.exists() and not folder.exists():
+            with contextlib.suppress(OSError):
+                old.rename(folder)
+        shutil.rmtree(fresh, ignore_errors=True)
+        raise (storage_error(error, folder) if isinstance(error, OSError) else error) from None
     shutil.rmtree(old, ignore_errors=True)
+
+
+def sweep_model(folder: Path) -> None:
+    """Remove what a killed `write_model` left beside a model folder, but never the only whole one."""
+    shutil.rmtree(_beside(folder, "new"), ignore_errors=True)
+    if (folder / "model.json").is_file():
+        shutil.rmtree(_beside(folder, "old"), ignore_errors=True)
 
 
 def read_model(path: str | os.PathLike[str]) -> tuple[ModelInfo, dict[str, nn.Module]]:
@@ -143,7 +176,10 @@ def find_model(path: Path) -> Path:
     if not path.exists():
         raise ModelError(f"There is no run or model folder {name}; check the name.")
     if not path.is_dir():
-        raise ModelError(f"{name} is a file; give the run folder or the model folder (it holds model.json).")
+        raise ModelError(
+            f"{name} is a file; give the run folder or the model folder (it holds model.json), or make one of official "
+            f"weights with `unpaired import {name} --out DIR`."
+        )
     if (path / "config.yaml").exists():
         raise ModelError(f"The run {name} has no model yet; train it until its first checkpoint.")
     raise ModelError(f"{name} is neither a run nor a model folder: it holds no model.json; check the name.")
@@ -179,7 +215,8 @@ def _to_json(info: ModelInfo, digests: Mapping[str, str]) -> dict[str, Any]:
         "directions": directions,
         "domains": dict(info.domains),
         "training": to_dict(info.training),
-        "value_range": info.value_range,
+        "value_range": {name: {"range": str(own.range), "dtype": own.dtype} for name, own in info.values.items()},
+        "icc": info.icc,
         "background": list(info.background),
         **({"classes": list(info.classes)} if info.classes else {}),
     }
@@ -187,7 +224,13 @@ def _to_json(info: ModelInfo, digests: Mapping[str, str]) -> dict[str, Any]:
 
 def _read_json(path: Path) -> dict[str, Any]:
     try:
-        data = json.loads(path.read_text(encoding="utf-8"))
+        with path.open("rb") as file:
+            content = file.read(_MAX_JSON + 1)
+        if len(content) > _MAX_JSON:
+            raise ModelError(
+                f"{shown(path)} has more than {_MAX_JSON:,} bytes, and no model needs that; copy it again."
+            )
+        data = json.loads(content)
     except OSError as error:
         raise ModelError(f"Cannot read {shown(path)}: {error.strerror}; check its permissions.") from None
     except (ValueError, RecursionError):
@@ -195,7 +238,7 @@ def _read_json(path: Path) -> dict[str, Any]:
     schema = data.get("schema") if isinstance(data, dict) else None
     if schema != SCHEMA:
         raise ModelError(
-            f"{shown(path)} has schema {schema!r} and this version reads {SCHEMA}; "
+            f"{shown(path)} has schema {shown(repr(schema))[:40]} and this version reads {SCHEMA}; "
             "use the version of unpaired that made it."
         )
     assert isinstance(data, dict)
@@ -209,14 +252,17 @@ def _from_json(data: dict[str, Any], folder: Path) -> ModelInfo:
         for name, entry in data["directions"].items():
             require(name in DIRECTIONS, f"the direction {name!r} is unknown")
             known = {key: entry[key] for key in ("generator", "in_channels", "out_channels", "mode")}
+            for key in ("in_channels", "out_channels"):
+                require_count(f"directions.{name}.{key}", known[key], MAX_CHANNELS)
             directions[name] = from_dict(DirectionInfo, known, f"directions.{name}")
-        require(data["value_range"] == "dtype", f"value_range {data['value_range']!r} is unknown")
         red, green, blue = (int(value) for value in data["background"])
         return ModelInfo(
             directions=directions,
             domains={key: str(data["domains"][key]) for key in ("A", "B")},
             training=from_dict(TrainingInfo, data["training"], "training"),
             background=(red, green, blue),
+            values=_values(data["value_range"]),
+            icc=_icc(data.get("icc", "ignore")),
             classes=tuple(str(name) for name in data.get("classes", ())),
             version=str(data["package"]).removeprefix("unpaired "),
         )
@@ -224,11 +270,34 @@ def _from_json(data: dict[str, Any], folder: Path) -> ModelInfo:
         reason = str(error).rstrip(".")
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         reason = f"it lacks or garbles {error}"
+    reason = shown(reason) if len(reason) <= _MAX_REASON else f"{shown(reason[:_MAX_REASON])}..."
     raise ModelError(f"{shown(folder / 'model.json')} does not describe a model: {reason}; publish it again.")
+
+
+def _values(data: Any) -> dict[str, DomainValues]:
+    """Return the values of both domains; "dtype", which older models say, stands for the whole range of any type."""
+    if data == "dtype":
+        return {"A": DomainValues(), "B": DomainValues()}
+    require(isinstance(data, dict) and set(data) == {"A", "B"}, f"value_range {data!r} is unknown")
+    values = {}
+    for name, entry in data.items():
+        found = parse_range(str(entry["range"]), "value_range")
+        known = ("", *map(str, HELD))
+        require(isinstance(found, ValueRange) and entry["dtype"] in known, f"value_range {entry!r} is unknown")
+        assert isinstance(found, ValueRange)
+        values[name] = DomainValues(range=found, dtype=entry["dtype"])
+    return values
+
+
+def _icc(name: Any) -> Literal["ignore", "convert"]:
+    require(name in ("ignore", "convert"), f"icc {name!r} is unknown")
+    return "convert" if name == "convert" else "ignore"
 
 
 def _load_weights(path: Path, info: DirectionInfo, sha256: str) -> nn.Module:
     name = shown(path)
+    if path.exists() and not path.is_file():
+        raise ModelError(f"{name} is no file but a folder, a pipe or a device; copy the model folder again.")
     try:
         with path.open("rb") as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
@@ -253,19 +322,37 @@ def _without_memory(path: Path, info: DirectionInfo) -> nn.Module:
     """Build the network with shapes only, so that an absurd description costs nothing. Raises ModelError."""
     try:
         with torch.device("meta"):
-            return info.generator.build(info.in_channels, info.out_channels)
+            network: nn.Module = info.generator.build(info.in_channels, info.out_channels)
     except (RuntimeError, ValueError, OverflowError) as error:
         reason = " ".join(str(error).split())
         raise ModelError(f"The network that model.json wants for {shown(path)} cannot be ({reason}).") from None
+    count = sum(tensor.numel() for tensor in network.state_dict().values())
+    if count > MAX_WEIGHTS:
+        raise ModelError(
+            f"The network that model.json wants for {shown(path)} has {count:,} weights, more than the limit of "
+            f"{MAX_WEIGHTS:,}; publish it again."
+        )
+    return network
 
 
 def _check_fit(path: Path, network: nn.Module) -> None:
     """Compare the file's header with the network, both without memory. Raises ModelError."""
     wanted = {key: list(value.shape) for key, value in network.state_dict().items()}
+    with path.open("rb") as head:
+        length = int.from_bytes(head.read(8), "little")
+    if length > _MAX_HEADER:
+        raise ModelError(f"{shown(path)} has a header of {length:,} bytes, and no network has; copy it again.")
     with safetensors.safe_open(path, framework="pt") as file:
-        found = {key: file.get_slice(key).get_shape() for key in file.keys()}  # noqa: SIM118 - not a mapping
+        slices = {key: file.get_slice(key) for key in file.keys()}  # noqa: SIM118 - not a mapping
+        found = {key: piece.get_shape() for key, piece in slices.items()}
+        types = {key: piece.get_dtype() for key, piece in slices.items()}
     problems = [f"{key} is missing" for key in wanted if key not in found]
-    problems += [f"{key} is unknown" for key in found if key not in wanted]
+    problems += [f"{shown(key)[:80]} is unknown" for key in found if key not in wanted]
+    problems += [
+        f"{key} is of type {types[key]}"
+        for key, value in network.state_dict().items()
+        if key in types and types[key] not in (_FLOATS if value.is_floating_point() else _COUNTS)
+    ]
     problems += [
         f"{key} is {found[key]} instead of {shape}"
         for key, shape in wanted.items()

@@ -40,10 +40,10 @@ class Sampler:
         return cls(info, networks[_DIRECTION], device=device)
 
     def __call__(self, count: int, *, seed: int = 0, class_name: str | None = None) -> Iterator[tuple[str, Image]]:
-        """Yield `count` images (uint8) with the name of the class of each, "" where there are none.
+        """Yield `count` images with the name of the class of each, "" where there are none.
 
-        Image k depends on (seed, k, class) alone. Without `class_name` the classes are taken in turn. Raises
-        ConfigError for a class that the model does not know and a count below 1.
+        They have the type of the images in training. Image k depends on (seed, k, class) alone. Without `class_name`
+        the classes are taken in turn. Raises ConfigError for a class that the model does not know and a count below 1.
         """
         require(count >= 1, f"The number of images must be at least 1, not {count}.")
         if class_name is not None and class_name not in self.classes:
@@ -57,7 +57,12 @@ class Sampler:
             noise = torch.stack([self._noise(seed, row, name) for row, name in zip(rows, given, strict=True)])
             with torch.inference_mode():
                 made = self._network(noise.to(self.device)).cpu()
-            yield from ((name, from_tensor(tensor)) for name, tensor in zip(given, made, strict=True))
+            yield from ((name, self._image(tensor)) for name, tensor in zip(given, made, strict=True))
+
+    def _image(self, tensor: Tensor) -> Image:
+        """Return an image of the type and range of those that were learnt from."""
+        values = self.info.values["B"]
+        return from_tensor(tensor, dtype=values.dtype or "uint8", values=values.range)
 
     def _noise(self, seed: int, row: int, name: str) -> Tensor:
         """Return the normal numbers of an image and its one-hot class, z+k 1 1, as in training."""

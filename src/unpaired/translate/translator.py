@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import os
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Literal, get_args, overload
 
 import numpy as np
@@ -15,10 +16,11 @@ from torch import Tensor, nn
 from unpaired.config import require, unknown
 from unpaired.devices import resolve_device
 from unpaired.errors import ConfigError, ImageError
-from unpaired.images import Image, from_tensor, to_tensor
+from unpaired.images import Image, as_dtype, from_tensor, kept_where, to_srgb, to_tensor
 from unpaired.networks import DCGANGenerator
 from unpaired.randomness import torch_seeded
-from unpaired.translate.model_folder import DirectionInfo, ModelInfo, read_model
+from unpaired.translate.memory import bytes_per_pixel, pixels_that_fit
+from unpaired.translate.model_folder import DirectionInfo, DomainValues, ModelInfo, read_model
 
 Array = np.ndarray[Any, np.dtype[Any]]
 Precision = Literal["auto", "fp32", "bf16"]
@@ -27,7 +29,8 @@ Precision = Literal["auto", "fp32", "bf16"]
 class Translator:
     """Translates images between two domains with the generators of a model folder.
 
-    info: what model.json says. directions: the names that `direction` may have. Make one with `load`.
+    info: what model.json says. directions: the names that `direction` may have. max_pixels: the most that are
+    translated at once, None for what the free memory has room for. Make one with `load`.
     """
 
     def __init__(
@@ -37,25 +40,36 @@ class Translator:
         *,
         device: str = "auto",
         precision: Precision = "auto",
+        max_pixels: int | None = None,
     ) -> None:
         known = get_args(Precision)
         require(precision in known, unknown(repr(precision), known, "precision"))
+        require(max_pixels is None or max_pixels >= 1, f"max_pixels must be at least 1, not {max_pixels}.")
         if any(isinstance(direction.generator, DCGANGenerator) for direction in info.directions.values()):
             raise ConfigError("This model makes images from noise and translates none; use `unpaired sample` with it.")
         self.info = info
         self.directions = tuple(info.directions)
+        self.max_pixels = max_pixels
         self.device = resolve_device(device)
         self.precision = "fp32" if precision == "auto" else precision
         self._networks = {name: networks[name].to(self.device) for name in self.directions}
 
     @classmethod
-    def load(cls, path: str | os.PathLike[str], *, device: str = "auto", precision: Precision = "auto") -> Translator:
+    def load(
+        cls,
+        path: str | os.PathLike[str],
+        *,
+        device: str = "auto",
+        precision: Precision = "auto",
+        max_pixels: int | None = None,
+    ) -> Translator:
         """Return the translator of a run folder or a model folder.
 
         device: "auto", "cpu", "cuda", "cuda:N" or "mps". precision: "fp32" (which "auto" is for now), or
-        "bf16", faster where the hardware knows it and some grey levels off. Raises ModelError, DeviceError.
+        "bf16", faster where the hardware knows it and some grey levels off. max_pixels: the most pixels that are
+        translated at once, by default what the free memory has room for. Raises ModelError, DeviceError.
         """
-        return cls(*read_model(path), device=device, precision=precision)
+        return cls(*read_model(path), device=device, precision=precision, max_pixels=max_pixels)
 
     @overload
     def __call__(self, image: PIL.Image.Image, *, direction: str = ...) -> PIL.Image.Image: ...
@@ -70,41 +84,75 @@ class Translator:
     def __call__(self, image: Any, *, direction: str = "AtoB", batch: int = 1) -> Any:
         """Translate an image, or a list of images, and return the same kind of thing, exactly as large.
 
-        image: a Pillow image (turned as its EXIF says) · an `Image` · an array uint8 or uint16, h w or
-        h w c, c 1 to 4 with alpha last · a float tensor c h w or n c h w in [-1, 1] with the model's
-        channels · a list of the first three kinds, of any sizes, translated `batch` at a time where sizes
-        agree. Grey goes through a colour model as RGB and comes out in colour. Alpha is kept; beneath it the
-        image is laid over the model's background. Raises ConfigError for an unknown direction, kind or
+        image: a Pillow image (turned as its EXIF says) · an `Image` · an array uint8, uint16, int16, int32 or
+        float32, h w or h w c, with alpha last where c is 2 or 4 and not the model's count of channels · a float
+        tensor c h w or n c h w in [-1, 1] with the model's channels · a list of the first three kinds, of any
+        sizes, translated `batch` at a time where sizes agree. Grey goes through a colour model as RGB and comes
+        out in colour. Alpha is kept; beneath it the image is laid over the model's background. The result has
+        the image's type, as `output_dtype` says. Raises ConfigError for an unknown direction, kind or
         channel count, ImageError for an image that cannot be held or does not fit the memory.
         """
         if isinstance(image, Tensor):
             return self._translate_tensor(image, direction)
+        channels = self._info(direction).in_channels
         if isinstance(image, (list, tuple)):
-            images = [_as_image(item) for item in image]
+            images = [_as_image(item, channels) for item in image]
             results = self.translate_images(images, direction=direction, batch=batch)
             return [_as_given(result, given) for result, given in zip(results, image, strict=True)]
-        (result,) = self.translate_images([_as_image(image)], direction=direction)
+        (result,) = self.translate_images([_as_image(image, channels)], direction=direction)
         return _as_given(result, image)
 
-    def translate_images(self, images: Sequence[Image], *, direction: str = "AtoB", batch: int = 1) -> list[Image]:
+    def translate_images(
+        self, images: Sequence[Image], *, direction: str = "AtoB", batch: int = 1, keep_icc: bool = False
+    ) -> list[Image]:
         """Translate images of any sizes, in order; neighbours of one size share a batch of up to `batch`.
 
-        Each keeps its size, its dtype and its alpha. Raises as `__call__` does.
+        Each keeps its size, its alpha and, as `output_dtype` says, its type. keep_icc: take colours with an ICC
+        profile as they are, and hand the profile on; without it they are taken as in training, and it is dropped.
+        Raises as `__call__` does.
         """
         require(batch >= 1, f"batch must be at least 1, not {batch}.")
-        channels = self._info(direction).in_channels
+        self._info(direction)
         results: list[Image] = []
         for _, group in itertools.groupby(images, key=lambda image: (image.height, image.width)):
             same = list(group)
             for start in range(0, len(same), batch):
-                part = same[start : start + batch]
-                flat = [to_tensor(image.over(self.info.background), channels) for image in part]
-                made = self._run(torch.stack(flat), direction).cpu()
-                results += [
-                    from_tensor(tensor, dtype=image.dtype, alpha=image.alpha)
-                    for tensor, image in zip(made, part, strict=True)
-                ]
+                results += self._translate_alike(same[start : start + batch], direction, keep_icc)
         return results
+
+    def output_dtype(self, image: Image, direction: str) -> np.dtype[Any]:
+        """Return the type of the result: the image's, or the recorded one of the domain that it is translated to.
+
+        The latter where the two domains were trained on different types, or the image's type cannot hold the values
+        of that domain.
+        """
+        source, target = self._values(direction)
+        if target.dtype and (source.dtype != target.dtype or not target.range.fits(image.dtype)):
+            return np.dtype(target.dtype)
+        return image.dtype
+
+    def _translate_alike(self, images: list[Image], direction: str, keep_icc: bool) -> list[Image]:
+        """Translate images of one size at once."""
+        source, target = self._values(direction)
+        taken = [image if keep_icc or self.info.icc == "ignore" else to_srgb(image) for image in images]
+        flat = [image.over(self.info.background, source.range.bounds) for image in taken]
+        channels = self._info(direction).in_channels
+        given = torch.stack([to_tensor(image, channels, source.range) for image in flat])
+        made = self._run(given, direction).cpu()
+        results = []
+        for before, after, image in zip(given, made, taken, strict=True):
+            dtype = self.output_dtype(image, direction)
+            result = from_tensor(after, dtype=dtype, values=target.range)
+            alike = before.shape == after.shape and image.channels == channels and source.range == target.range
+            if alike and dtype == image.dtype:
+                result = kept_where(before == after, image, result, source.range)
+            alpha = None if image.alpha is None else as_dtype(image.alpha, dtype)
+            results.append(replace(result, alpha=alpha, icc=image.icc if keep_icc else None))
+        return results
+
+    def _values(self, direction: str) -> tuple[DomainValues, DomainValues]:
+        """Return what the numbers of the source and of the target of a direction are."""
+        return self.info.values[direction[0]], self.info.values[direction[-1]]
 
     def _translate_tensor(self, tensor: Tensor, direction: str) -> Tensor:
         channels = self._info(direction).in_channels
@@ -122,6 +170,7 @@ class Translator:
         """Translate n c h w in [-1, 1], of any size; the result is float32 on the translator's device."""
         generator = self._info(direction).generator
         height, width = images.shape[-2:]
+        self._refuse_large(len(images), height, width, direction)
         padded = _pad(images.to(self.device, torch.float32), generator.multiple, generator.min_size)
         try:
             with (
@@ -137,6 +186,18 @@ class Translator:
             ) from None
         # Cloned out of inference mode, so that callers may go on computing with it.
         return made[..., :height, :width].float().clone()
+
+    def _refuse_large(self, count: int, height: int, width: int, direction: str) -> None:
+        """Raise ImageError for more pixels than may, or can, be translated at once."""
+        generator = self._info(direction).generator
+        limit = self.max_pixels if self.max_pixels is not None else pixels_that_fit(generator, self.device)
+        pixels = count * height * width
+        if limit is not None and pixels > limit:
+            need = pixels * bytes_per_pixel(generator) / 1e9
+            raise ImageError(
+                f"{count} x {width} x {height} pixels are more than the {limit:,} that are translated at once (they "
+                f"take about {need:.1f} GB); lower the batch, scale them down or raise max_pixels (--max-pixels)."
+            )
 
     def _forward(self, images: Tensor, direction: str) -> Tensor:
         """Run a generator; one that stays in training mode sees one image at a time, with the same noise for each."""
@@ -172,14 +233,14 @@ def _pad(images: Tensor, multiple: int, min_size: int) -> Tensor:
     return images
 
 
-def _as_image(given: Any) -> Image:
+def _as_image(given: Any, channels: int) -> Image:
     if isinstance(given, Image):
         return given
     if isinstance(given, PIL.Image.Image):
         return Image.from_pil(given)
     if isinstance(given, np.ndarray):
         array = given[:, :, None] if given.ndim == 2 else given
-        if array.ndim == 3 and array.shape[2] in (2, 4):
+        if array.ndim == 3 and array.shape[2] in (2, 4) and array.shape[2] != channels:
             return Image(np.ascontiguousarray(array[:, :, :-1]), np.ascontiguousarray(array[:, :, -1]))
         return Image(array)
     raise ConfigError(

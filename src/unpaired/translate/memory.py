@@ -1,0 +1,41 @@
+"""How many pixels can be translated at once: what the memory has room for."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+
+from unpaired.networks import Generator, ResNetGenerator, UNetGenerator
+
+_SMALLEST = 2**18  # what is always tried: a picture of 512 x 512
+_MEMINFO, _CGROUP = Path("/proc/meminfo"), Path("/sys/fs/cgroup")
+
+
+def bytes_per_pixel(generator: Generator) -> int:
+    """Return about how much memory a generator takes for each pixel in fp32, as measured on a processor."""
+    if isinstance(generator, ResNetGenerator):
+        return 400 + 13 * generator.base_channels
+    if isinstance(generator, UNetGenerator):
+        return 100 + 8 * generator.base_channels
+    return 1200
+
+
+def pixels_that_fit(generator: Generator, device: torch.device) -> int | None:
+    """Return how many pixels a generator can translate in the memory that is free now; None where nobody says."""
+    free = torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else _free_memory()
+    return None if free is None else max(free // bytes_per_pixel(generator), _SMALLEST)
+
+
+def _free_memory() -> int | None:
+    """Return the bytes of memory that this process may still take, on Linux; None elsewhere."""
+    try:
+        lines = dict(line.split(":", 1) for line in _MEMINFO.read_text().splitlines() if ":" in line)
+        free = int(lines["MemAvailable"].split()[0]) * 1024
+    except (OSError, KeyError, ValueError):
+        return None
+    try:  # a container may have less
+        limit, used = ((_CGROUP / f"memory.{name}").read_text().strip() for name in ("max", "current"))
+        return free if limit == "max" else min(free, max(int(limit) - int(used), 0))
+    except (OSError, ValueError):
+        return free
