@@ -1,0 +1,94 @@
+"""The benchmark: turns, ratios, gradients checked before timing, and a page that says what was measured."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from unpaired.bench import gradients
+from unpaired.bench.cases import TrainingCase, TranslationCase
+from unpaired.bench.gradients import check_gradients, gradient_agreement
+from unpaired.bench.official import OfficialCode
+from unpaired.bench.run import Report, Row, bench, to_markdown
+from unpaired.bench.timing import Timing, in_turns, ratio
+from unpaired.errors import DataError, UnpairedError
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture(autouse=True)
+def narrow(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Networks of two channels in place of the published ones."""
+    from unpaired.bench import cases, gradients, official
+    from unpaired.config import override
+
+    small = {"generator.base_channels": 2, "generator.num_blocks": 1, "discriminator.base_channels": 2}
+    full = cases.config_at
+    for module in (cases, gradients, official):
+        monkeypatch.setattr(module, "config_at", lambda size, batch=1: override(full(size, batch), small))
+
+
+def test_every_case_runs_once_a_round_in_turning_order() -> None:
+    order: list[str] = []
+    timings = in_turns({name: lambda name=name: order.append(name) for name in "abc"}, 3, warm_up=1)
+    assert {len(timing.seconds) for timing in timings.values()} == {3}
+    assert "".join(order[3:]) == "abcbcacab"
+    assert "".join(sorted(order[:3])) == "abc"  # the warm-up, not counted
+
+
+def test_ratios_are_taken_round_by_round() -> None:
+    drifting, steady = Timing((1.0, 2.0, 4.0)), Timing((2.0, 4.0, 8.0))
+    assert ratio(drifting, steady).seconds == (0.5, 0.5, 0.5)
+    assert ratio(drifting, steady).spread == (0.5, 0.5)
+
+
+def test_operations_are_those_of_the_convolutions() -> None:
+    case = TranslationCase.at(32, "fp32", CPU)
+    stem, head = 2 * 49 * 3 * 2 * 32 * 32, 2 * 49 * 2 * 3 * 32 * 32
+    downs = 2 * 9 * (2 * 4 * 16 * 16 + 4 * 8 * 8 * 8)
+    block = 2 * (2 * 9 * 8 * 8 * 8 * 8)
+    ups = 2 * 9 * (8 * 4 * 8 * 8 + 4 * 2 * 16 * 16)
+    assert case.flop == stem + head + downs + block + ups
+    assert TrainingCase.at(32, "fp32", CPU, batch=2).images == 2
+
+
+def test_right_gradients_pass_and_wrong_ones_are_not_timed(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert gradient_agreement(32, "fp32", CPU) > 0.9999
+    right = gradients._gradients
+    monkeypatch.setattr(
+        gradients,
+        "_gradients",
+        lambda objective, batch, precision: {
+            name: gradient.flip(0) if batch.a.dtype == torch.float32 else gradient
+            for name, gradient in right(objective, batch, precision).items()
+        },
+    )
+    with pytest.raises(UnpairedError, match="are wrong on cpu"):
+        check_gradients(32, "fp32", CPU)
+
+
+def test_the_report_has_every_case_and_reads_as_a_page(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("unpaired.bench.run.measure_ceilings", lambda device: CEILINGS)
+    report = bench((32,), ("fp32",), device=CPU, rounds=2, memory=False)
+    assert [(row.kind, row.size, row.mode) for row in report.rows] == [("train", 32, "fp32"), ("translate", 32, "fp32")]
+    assert all(row.seconds > 0 and row.gflops > 0 and row.against is None for row in report.rows)
+    told = json.loads(report.to_json())
+    assert told["gradients"]["fp32"] > 0.9999
+    assert "| train | 32² | 1 | fp32 |" in to_markdown(report)
+
+
+def test_the_official_code_stands_beside_with_ratio_and_quartiles() -> None:
+    row = Row("train", 64, 1, "fp32", 0.5, (0.4, 0.6), 2.0, 100.0, 10**9, 0.9, (0.88, 0.93))
+    page = to_markdown(Report({"device": "x"}, CEILINGS, {"fp32": 1.0}, 3, [row]))
+    assert "| 100 | 50% | 1.00 GB | 0.90 [0.88, 0.93] |" in page
+
+
+def test_a_folder_without_the_official_code_is_told(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="clone of the official code"):
+        OfficialCode(tmp_path)
+
+
+CEILINGS = {"fp32 forward": 100.0, "fp32 forward and backward": 200.0, "copy": 10.0}
