@@ -1,6 +1,6 @@
 """pix2pix on the published maps at 64 x 64, aerial photo to map, scored against truth on the val pairs.
 
-    python benchmarks/maps.py DATA OUT [--steps 3200] [--seeds 0 1 2]
+    python benchmarks/maps.py DATA OUT [--steps 1600] [--seeds 0 1 2]
 
 DATA holds train and val of side-by-side pairs (aerial left, map right). Each run is kept in OUT/pix2pix-SEED and
 continues when it was interrupted; a finished one is not run again. Pixel figures flatter a constant colour here, as
@@ -18,8 +18,9 @@ import torch
 from torch import Tensor
 
 from unpaired.config import override
-from unpaired.evaluate.segmentation import class_scores, nearest_class
-from unpaired.evaluate.truth import score
+from unpaired.evaluate.intervals import Interval, mean_interval
+from unpaired.evaluate.segmentation import confusions, nearest_colours, segmentation_scores
+from unpaired.evaluate.truth import against_truth
 from unpaired.images import Image, read_image, resize, to_tensor
 from unpaired.recipes import Config, at_size, pix2pix
 from unpaired.runs import train
@@ -40,9 +41,7 @@ def config_of(data: Path, steps: int, seed: int) -> Config:
     """Return pix2pix at 64 x 64 with half the published width, for a processor without a GPU."""
     narrow = {"generator.base_channels": 32, "discriminator.base_channels": 32}
     run = {"run.seed": seed, "run.sample_every": 0, "run.log_every": 100, "run.num_threads": 1}
-    return override(
-        at_size(pix2pix(), SIZE), {**narrow, **run, "data.root": str(data), "schedule.num_steps": steps}
-    )
+    return override(at_size(pix2pix(), SIZE), {**narrow, **run, "data.root": str(data), "schedule.num_steps": steps})
 
 
 def stacked(folder: Path) -> tuple[Tensor, Tensor]:
@@ -56,12 +55,19 @@ def stacked(folder: Path) -> tuple[Tensor, Tensor]:
     return torch.stack(sides[0]), torch.stack(sides[1])
 
 
-def figures(made: Tensor, truth: Tensor) -> dict[str, float]:
+def figures(made: Tensor, truth: Tensor) -> dict[str, Interval]:
     """Return per-pixel accuracy, per-class accuracy and class IoU by nearest colour, then SSIM and PSNR."""
-    palette = torch.tensor(list(PALETTE.values()))
-    classes = class_scores(nearest_class(made, palette), nearest_class(truth, palette), len(PALETTE))
-    plain = score([(made, truth)]).to_dict()
-    return {**classes, "ssim": plain["ssim"], "psnr": plain["psnr"]}
+    palette = list(PALETTE.values())
+    found = confusions(nearest_colours(made, palette), nearest_colours(truth, palette), len(palette))
+    each = against_truth([(made, truth)])
+    plain = {name: mean_interval(each[name]) for name in ("ssim", "psnr", "within_16")}
+    return {**segmentation_scores([found]), **plain}
+
+
+def shown(figure: Interval) -> str:
+    """Return a figure with its interval over images."""
+    digits = 2 if figure.value > 2 else 3
+    return f"{figure.value:.{digits}f} [{figure.low:.{digits}f}, {figure.high:.{digits}f}]"
 
 
 def main() -> None:
@@ -69,7 +75,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", type=Path)
     parser.add_argument("out", type=Path)
-    parser.add_argument("--steps", type=int, default=3200)
+    parser.add_argument("--steps", type=int, default=1600)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--train-only", action="store_true")
     given = parser.parse_args()
@@ -87,11 +93,12 @@ def main() -> None:
         translator = Translator.load(given.out / f"pix2pix-{seed}")
         made = torch.cat([translator(part) for part in aerials.split(10)])
         rows[f"pix2pix, seed {seed}"] = figures(made, truth)
-    (given.out / "maps.json").write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
+    told = {row: {name: interval.to_dict() for name, interval in scores.items()} for row, scores in rows.items()}
+    (given.out / "maps.json").write_text(json.dumps(told, indent=1) + "\n", encoding="utf-8")
     names = list(rows["a constant colour"])
     print("| | " + " | ".join(names) + " |\n|---" + "|---" * len(names) + "|")
     for row, scores in rows.items():
-        print(f"| {row} | " + " | ".join(f"{scores[name]:.3f}" for name in names) + " |")
+        print(f"| {row} | " + " | ".join(shown(scores[name]) for name in names) + " |")
 
 
 if __name__ == "__main__":

@@ -307,6 +307,7 @@ FREE = {
     "DataConfig.name_b",
     "DataConfig.num_workers",
     "DataConfig.worker_retries",
+    "DataConfig.bad_images",
     "DataConfig.cache_mb",
     "DataConfig.dtype_a",
     "DataConfig.dtype_b",

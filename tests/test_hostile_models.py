@@ -27,7 +27,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import unpaired
-from test_hostile import LINUX, measure, run, write_small_model
+from test_hostile import LINUX, measure, message_of, run, write_small_model
 from test_official import CALLS, Payload, Resnet, attacks, good, nested, saved
 from unpaired.config import load_yaml, read_yaml
 from unpaired.errors import CheckpointError, ConfigError, ModelError, UnpairedError
@@ -83,11 +83,10 @@ def test_no_payload_runs_whatever_its_form_its_name_and_the_command(
         content = FORMS[form](call(sentinel))
         for name in ("latest_net_G.pth", "AtoB.safetensors"):
             (tmp_path / name).write_bytes(content)
-            for command in (["import", str(tmp_path / name), "--out", str(tmp_path / "m")],):
-                assert run(*command) == 65
-                message = capsys.readouterr().err
-                assert message.count("\n") == 1
-                assert re.search(r"not run|nothing of it was run|nothing in it was run|was not read", message), message
+            assert run("import", str(tmp_path / name), "--out", str(tmp_path / "m")) == 65
+            message = capsys.readouterr().err
+            assert message.count("\n") == 1
+            assert re.search(r"not run|nothing of it was run|nothing in it was run|was not read", message), message
             assert run("translate", str(tmp_path / name), "x.png") == 65
             assert "`unpaired import" in capsys.readouterr().err
         assert not sentinel.exists()
@@ -165,12 +164,11 @@ def claiming(numel: int, shape: tuple[int, ...], strides: tuple[int, ...], zippe
 
 
 def many_entries() -> bytes:
-    buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w") as archive:
-        for number in range(15_000):
-            archive.writestr(f"archive/data/{number}", b"")
-        archive.writestr("archive/data.pkl", b"\x80\x02}.")
-    return buffer.getvalue()
+    """A zip that lists 100,000 entries."""
+    record = struct.pack("<4s4B4HL2L5H2L", b"PK\1\2", 20, 0, 20, 0, 0, 0, 0, 0, 0, 0, 0, 7, 0, 0, 0, 0, 0, 0)
+    listed = b"".join(record + b"%07d" % number for number in range(100_000))
+    start = b"PK\3\4" + bytes(26)
+    return start + listed + struct.pack("<4s4H2LH", b"PK\5\6", 0, 0, 34_464, 34_464, len(listed), len(start), 0)
 
 
 def overlapping() -> bytes:
@@ -390,11 +388,9 @@ def test_no_model_json_does_anything_but_describe(fuzzed: Path, draw: st.DataObj
             node[at[-1]] = value
     (fuzzed / "model.json").write_text(json.dumps(data))
     before, started = set(sys.modules), time.process_time()
-    try:
-        read_model(fuzzed)
-    except ModelError as error:
-        assert str(error).isprintable()
-        assert str(error).startswith(str(fuzzed))
+    message = message_of(read_model, fuzzed)
+    assert message.isprintable()
+    assert not message or message.startswith(str(fuzzed))
     assert time.process_time() - started < 2
     assert {name for name in set(sys.modules) - before if not name.startswith(("torch", "unpaired", "numpy"))} == set()
 

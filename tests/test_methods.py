@@ -22,6 +22,7 @@ from unpaired.runs import build_objective, info, train
 from unpaired.training.loop import Progress, RunConfig, player_losses, train_step
 from unpaired.training.schedule import ScheduleConfig
 from unpaired.training.state import OptimizerConfig, TrainingState
+from unpaired.translate.sampling import Sampler
 from unpaired.translate.translator import Translator
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -220,13 +221,15 @@ def test_an_interrupted_run_of_a_method_ends_in_the_same_state(
         train(config, out=tmp_path / "parts", listener=listener)
     assert info(tmp_path / "parts").step == 3
     assert train(config, out=tmp_path / "parts").state_sha256 == whole.state_sha256
+    if METHODS[name].objective.pairing == "noise":
+        assert len(list(Sampler.load(tmp_path / "whole")(3))) == 3
+        return
     translator = Translator.load(tmp_path / "whole")
     assert set(translator.directions) == set(build_objective(replace(config, data=config.data)).generators())
-    if METHODS[name].objective.pairing != "noise":
-        direction = translator.directions[0]
-        image = PIL.Image.new("RGB", (37, 50), "teal")
-        assert translator(image, direction=direction).size == (37, 50)
-        assert translator(image, direction=direction).tobytes() == translator(image, direction=direction).tobytes()
+    direction = translator.directions[0]
+    image = PIL.Image.new("RGB", (37, 50), "teal")
+    assert translator(image, direction=direction).size == (37, 50)
+    assert translator(image, direction=direction).tobytes() == translator(image, direction=direction).tobytes()
 
 
 @pytest.mark.parametrize("name", [name for name in RECIPES if name != "demo"])

@@ -1,7 +1,8 @@
 """Reads files one after another in a process of its own and prints, as JSON, what each cost: `measure.py KIND FILE...`.
 
 KIND is image, official (the files are .pth) or model (they are folders). Of each file: the outcome ("read", the
-message of one of our errors, or "BROKE" and what came instead), seconds of processor time, and MB by which the memory grew at its peak.
+message of one of our errors, or "BROKE" and what came instead), seconds of processor time, and MB by which the memory
+grew at its peak.
 """
 
 from __future__ import annotations

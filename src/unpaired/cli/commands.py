@@ -115,7 +115,12 @@ def train(
         say=say,
     )
     say(f"Model: {run.path / 'model'}   Report: {run.path / 'report.html'}")
-    say(f"Translate with it: unpaired translate {run.path} IMAGE...")
+    draws = run.objective == "gan"
+    say(
+        f"Draw with it: unpaired sample {run.path}"
+        if draws
+        else f"Translate with it: unpaired translate {run.path} IMAGE..."
+    )
 
 
 @app.command

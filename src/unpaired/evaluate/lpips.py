@@ -1,7 +1,7 @@
 """LPIPS: the distance of two images in the features of a classifier, weighted as people see it.
 
 Zhang, Isola, Efros, Shechtman and Wang, "The unreasonable effectiveness of deep features as a perceptual metric",
-CVPR 2018, version 0.1, in plain torch, with weights from two files the user has: the classifier's (torchvision's
+CVPR 2018, version 0.1, in plain torch, with weights from two files the user has: the classifier's (its usual files'
 AlexNet or VGG-16) and the authors' weights of its channels.
 """
 
@@ -86,7 +86,7 @@ class LPIPS:
 class LPIPSModule(nn.Module):
     """Two batches n 3 h w in [-1, 1] to n distances.
 
-    features: the classifier's convolutions, numbered as in torchvision. lin: a weight for each channel of each layer.
+    features: the classifier's convolutions, numbered as in its files. lin: a weight for each channel of each layer.
     """
 
     shift: Tensor

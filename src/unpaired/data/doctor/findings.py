@@ -278,7 +278,7 @@ _ALL = (
         "note",
         "images of more than 8 bits a channel",
         "All bits are used, 0 as black and the type's largest value as white.",
-        "Look at their brightness here: numbers that use a part of the range are dark, so scale them before.",
+        "Look at their brightness here: numbers that use a part of the range are dark; --range LOW..HIGH names it.",
     ),
     Fault(
         "large",
