@@ -1,0 +1,68 @@
+"""The verb that makes the papers' tables."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from cyclopts import Parameter
+
+from unpaired.cli.app import app
+from unpaired.cli.output import ProgressLines, say
+
+
+@app.command
+def reproduce(
+    table: Annotated[Literal["fcn", "ablation"], Parameter(name="TABLE")],
+    /,
+    *,
+    out: Path | None = None,
+    data: Literal["drawn", "cityscapes", "maps"] = "drawn",
+    root: Path | None = None,
+    steps: int = 1500,
+    seeds: Annotated[tuple[int, ...], Parameter(negative=(), consume_multiple=True)] = (0, 1, 2),
+    size: int | None = None,
+) -> None:
+    """Make a table of the CycleGAN paper: train its methods alike, and read their translations as the paper does.
+
+    Labels to photo are read by a segmentation network trained on real images, photo to labels by the nearest class
+    colour. The same command again continues an interrupted one; runs are kept.
+
+    Parameters
+    ----------
+    table
+        fcn (CycleGAN, CUT and pix2pix; tables 2 and 3) or ablation (CycleGAN without its parts; tables 4 and 5).
+    out
+        Folder for the data, the runs and the table (default: runs/reproduce-DATA).
+    data
+        drawn (no data needed), cityscapes or maps.
+    root
+        The folder of Cityscapes, or of the maps.
+    steps
+        Training steps of each run.
+    seeds
+        A run of each method for each.
+    size
+        Side of the images (default: 64; cityscapes 128).
+    """
+    from unpaired.config import require
+    from unpaired.reproduce import labelled
+    from unpaired.reproduce.methods import ABLATION, COMPARISON
+    from unpaired.reproduce.tables import make_table, to_markdown
+    from unpaired.storage import write_bytes
+
+    folder = out if out is not None else Path("runs") / f"reproduce-{data}"
+    require(data == "drawn" or root is not None, f"--data {data} needs --root DIR, the folder of the data.")
+    if data == "drawn":
+        prepared = labelled.drawn(folder / "data", size=size or 64)
+    else:
+        assert root is not None
+        prepare = labelled.cityscapes if data == "cityscapes" else labelled.maps
+        say(f"Preparing {root}.")
+        prepared = prepare(root, folder / "data", size=size or (128 if data == "cityscapes" else 64))
+    methods = COMPARISON if table == "fcn" else ABLATION
+    made = make_table(prepared, folder, methods=methods, seeds=seeds, steps=steps, listener=ProgressLines(), say=say)
+    page = to_markdown(made)
+    write_bytes(folder / f"{table}.md", page.encode())
+    print(page, end="")
+    say(f"Wrote {folder / f'{table}.md'}")

@@ -1,0 +1,96 @@
+"""The methods of a table, trained alike: the same networks, optimizer and steps, none with an identity term."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from unpaired.config import override
+from unpaired.recipes import RECIPES, Config, at_size, demo
+from unpaired.reproduce.labelled import Labelled
+from unpaired.runs import train
+from unpaired.training.loop import Progress
+from unpaired.translate.translator import Translator
+
+ABLATION = ("cycle-alone", "gan-alone", "gan-forward", "gan-backward", "cyclegan")
+COMPARISON = ("cyclegan", "cut", "pix2pix")
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One training: a method in one direction (or both, as CycleGAN has) with one seed."""
+
+    method: str
+    direction: str
+    seed: int
+
+    def folder(self, out: Path) -> Path:
+        """Return its run folder."""
+        way = f"-{self.direction}" if self.direction == "BtoA" and self.method in ("pix2pix", "cut") else ""
+        return out / f"{self.method}{way}-{self.seed}"
+
+
+def trials(methods: tuple[str, ...], seeds: tuple[int, ...]) -> list[Trial]:
+    """Return every training that the table needs, seed by seed, so that an early stop leaves whole seeds."""
+    found: dict[Path, Trial] = {}
+    for seed in seeds:
+        for method in methods:
+            for direction in ("AtoB", "BtoA"):
+                trial = Trial(method, direction, seed)
+                found.setdefault(trial.folder(Path()), trial)
+    return list(found.values())
+
+
+def config_of(trial: Trial, data: Labelled, steps: int) -> Config:
+    """Return the recipe's objective and data, with the demo's networks and optimizer at the data's size.
+
+    CUT learns one direction; for photographs to labels it is given the domains the other way round.
+    """
+    recipe, small = RECIPES[trial.method](), at_size(demo(), data.size)
+    paired = recipe.data.pairing == "paired"
+    config = replace(
+        recipe,
+        data=replace(small.data, pairing=recipe.data.pairing, root=str(data.pairs if paired else data.unpaired)),
+        generator=small.generator,
+        discriminator=small.discriminator,
+        optimizer=small.optimizer,
+        run=replace(small.run, sample_every=0, checkpoint_every=500, log_every=100),
+    )
+    settings: dict[str, object] = {"schedule.num_steps": steps, "run.seed": trial.seed}
+    if trial.method == "cyclegan":
+        settings["objective.identity_weight"] = 0  # as in the paper's comparison
+    if trial.direction == "BtoA" and paired:
+        settings["objective.direction"] = "BtoA"
+    if trial.direction == "BtoA" and trial.method == "cut":
+        settings.update(
+            {"data.root": "", "data.a": str(data.unpaired / "trainB"), "data.b": str(data.unpaired / "trainA")}
+        )
+    return override(config, settings)
+
+
+def translations(
+    trial: Trial,
+    data: Labelled,
+    out: Path,
+    steps: int,
+    inputs: dict[str, Tensor],
+    *,
+    listener: Callable[[Progress], None],
+    say: Callable[[str], None],
+) -> dict[str, Tensor]:
+    """Train the trial, or continue or just load it, and return its translations of `inputs` by direction."""
+    folder = trial.folder(out)
+    train(config_of(trial, data, steps), out=folder, listener=listener, say=say)
+    translator = Translator.load(folder)
+    if trial.method == "cut" and trial.direction == "BtoA":
+        return {"BtoA": _translated(translator, inputs["BtoA"], "AtoB")}
+    return {name: _translated(translator, inputs[name], name) for name in translator.directions}
+
+
+def _translated(translator: Translator, images: Tensor, direction: str) -> Tensor:
+    parts = (images[start : start + 10] for start in range(0, len(images), 10))
+    return torch.cat([translator(part, direction=direction).cpu() for part in parts])

@@ -1,0 +1,136 @@
+"""The tables: every method's labels to photo and photo to labels, read as the paper reads them, beside its figures."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from unpaired.data.sources import FolderSource
+from unpaired.evaluate.segmentation import IGNORE, confusions, nearest_colours, segmentation_scores
+from unpaired.evaluate.truth import score
+from unpaired.images import to_tensor
+from unpaired.reproduce.labelled import Labelled
+from unpaired.reproduce.methods import translations, trials
+from unpaired.reproduce.published import FIGURES, LABELS_TO_PHOTO, PHOTO_TO_LABELS
+from unpaired.reproduce.reader import Reader, trained_reader
+from unpaired.storage import write_bytes
+from unpaired.training.loop import Progress
+
+REAL = "real images"
+"""The row of the reader's own reading of real photographs: what a perfect translation would score."""
+
+Scores = dict[str, float]
+
+
+@dataclass(frozen=True)
+class Table:
+    """Figures by direction, method and seed; and what they depend on."""
+
+    rows: Mapping[str, Mapping[str, Mapping[int, Scores]]]
+    steps: int
+    seeds: tuple[int, ...]
+    num_test: int
+
+
+def make_table(
+    data: Labelled,
+    out: Path,
+    *,
+    methods: Sequence[str],
+    seeds: tuple[int, ...],
+    steps: int,
+    reader_steps: int = 1000,
+    listener: Callable[[Progress], None] = lambda progress: None,
+    say: Callable[[str], None] = lambda sentence: None,
+) -> Table:
+    """Train what is missing of methods × seeds, and read all of it. The same call continues an interrupted one.
+
+    Raises as `unpaired.train` does.
+    """
+    reader = trained_reader(data, out, num_steps=reader_steps, say=say)
+    labels, photos = (_stacked(data.unpaired / f"test{domain}") for domain in "AB")
+    inputs = {"AtoB": labels, "BtoA": photos}
+    judge = Judge(data, reader, labels, photos)
+    rows: dict[str, dict[str, dict[int, Scores]]] = {"AtoB": {REAL: {0: judge.scores("AtoB", photos)}}, "BtoA": {}}
+    for trial in trials(tuple(methods), seeds):
+        say(f"{trial.method}, seed {trial.seed}:")
+        made = translations(trial, data, out, steps, inputs, listener=listener, say=say)
+        for direction, images in made.items():
+            rows[direction].setdefault(trial.method, {})[trial.seed] = judge.scores(direction, images)
+        table = Table(rows, steps, seeds, len(labels))
+        write_bytes(out / "table.json", (json.dumps(rows, indent=1) + "\n").encode())
+    return table
+
+
+class Judge:
+    """Reads translations: photographs by the reader, label maps by the nearest colour; and compares with truth."""
+
+    def __init__(self, data: Labelled, reader: Reader, labels: Tensor, photos: Tensor) -> None:
+        self._data, self._reader = data, reader
+        self._truths = {"AtoB": photos, "BtoA": labels}
+        self._palette = list(data.palette.values())
+        self._classes = nearest_colours(labels, self._palette)
+        if data.void is not None:
+            self._classes = torch.where(
+                self._classes == data.void, torch.full_like(self._classes, IGNORE), self._classes
+            )
+
+    def scores(self, direction: str, made: Tensor) -> Scores:
+        """Return the paper's three figures, then PSNR and SSIM against the true image."""
+        found = self._reader.read(made) if direction == "AtoB" else nearest_colours(made, self._palette)
+        confusion = confusions(found, self._classes, len(self._palette))
+        read = segmentation_scores([confusion], resamples=10)
+        against = score([(made, self._truths[direction])])
+        return {**{name: read[name].value for name in FIGURES}, "psnr": against.psnr, "ssim": against.ssim}
+
+
+def to_markdown(table: Table) -> str:
+    """Return both tables, the paper's figures beside, and a sentence on the order of methods in each."""
+    parts = [
+        f"{len(table.seeds)} seeds of {table.steps} steps; mean [smallest, largest]; {table.num_test} test images.\n"
+    ]
+    titles = {"AtoB": ("Labels to photo", LABELS_TO_PHOTO), "BtoA": ("Photo to labels", PHOTO_TO_LABELS)}
+    for direction, (title, published) in titles.items():
+        parts += [
+            f"\n### {title}\n",
+            "| | per-pixel | per-class | class IoU | paper | PSNR | SSIM |",
+            "|---|---|---|---|---|---|---|",
+        ]
+        for method, by_seed in table.rows[direction].items():
+            cells = [spread([scores[name] for scores in by_seed.values()], 3) for name in FIGURES]
+            told = " / ".join(f"{value:.2f}" for value in published[method]) if method in published else "–"
+            cells += [told, *(spread([s[name] for s in by_seed.values()], n) for name, n in (("psnr", 2), ("ssim", 3)))]
+            parts.append(f"| {method} | {' | '.join(cells)} |")
+        parts.append(f"\n{agreement(table, direction, published)}")
+    return "\n".join(parts) + "\n"
+
+
+def agreement(table: Table, direction: str, published: Mapping[str, Sequence[float]]) -> str:
+    """Return a sentence: of the pairs of methods that the paper ranks by class IoU, how many are ranked alike here."""
+    rows = table.rows[direction]
+    iou = {name: sum(s["class_iou"] for s in by_seed.values()) / len(by_seed) for name, by_seed in rows.items()}
+    shared = [name for name in published if name in iou]
+    pairs = [(x, y) for x in shared for y in shared if published[x][2] > published[y][2]]
+    other = [f"{x} over {y}" for x, y in pairs if iou[x] <= iou[y]]
+    if not pairs:
+        return "The paper ranks none of these methods against another."
+    tail = f"; not so: {', '.join(other)}" if other else ""
+    return f"The order by class IoU is the paper's in {len(pairs) - len(other)} of {len(pairs)} pairs of methods{tail}."
+
+
+def spread(values: Sequence[float], digits: int) -> str:
+    """Return mean [smallest, largest], or the value where there is one."""
+    mean = sum(values) / len(values)
+    if len(values) == 1:
+        return f"{mean:.{digits}f}"
+    return f"{mean:.{digits}f} [{min(values):.{digits}f}, {max(values):.{digits}f}]"
+
+
+def _stacked(folder: Path) -> Tensor:
+    source = FolderSource(folder)
+    return torch.stack([to_tensor(source[index], 3) for index in range(len(source))])
