@@ -171,11 +171,13 @@ def test_settings_out_of_range_are_told() -> None:
 
 
 def test_the_verb_writes_json_and_page(
-    model: Path, scenes: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    model: Path, scenes: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("sys.argv", ["unpaired", "evaluate", "MODEL", "DATA"])
     with pytest.raises(SystemExit) as end:
         main(["evaluate", str(model), str(scenes), "--out", str(tmp_path / "out"), "--count", "4"])
     assert end.value.code == 0
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["evaluation.html", "evaluation.json"]
     assert "summer → winter" in capsys.readouterr().out
-    assert "evaluate" in json.loads((tmp_path / "out" / "evaluation.json").read_text(encoding="utf-8"))["command"]
+    told = json.loads((tmp_path / "out" / "evaluation.json").read_text(encoding="utf-8"))
+    assert told["command"] == "unpaired evaluate MODEL DATA"
