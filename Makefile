@@ -9,7 +9,7 @@ SECONDS ?= 600
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test check slow faults gpu fuzz golden clean help
+.PHONY: demo test check slow faults mutants gpu fuzz golden clean help
 
 help:
 	@echo "make demo    train on drawn scenes, translate, score, in minutes on two cores"
@@ -18,6 +18,7 @@ help:
 	@echo "make slow    tests that train for minutes;  make gpu    tests that need a CUDA device"
 	@echo "make fuzz    feed the reader of images broken files: CORPUS=DIR to start from, SECONDS=600 (Linux)"
 	@echo "make faults  kills, failing system calls and full disks while training, about an hour (Linux, needs strace)"
+	@echo "make mutants plant classic mistakes into a copy of the source; the tests must notice each one (minutes)"
 	@echo "make golden  write the golden files anew (losses, --help); look at the difference before you commit it"
 
 demo: $(VENV)/installed
@@ -39,6 +40,9 @@ slow: $(VENV)/installed-dev
 
 faults: $(VENV)/installed-dev
 	cd tests && OMP_NUM_THREADS=1 ../$(BIN)/python -m faults
+
+mutants: $(VENV)/installed-dev
+	cd tests && OMP_NUM_THREADS=1 ../$(BIN)/python -m mutants
 
 gpu: $(VENV)/installed-dev
 	$(BIN)/python -m pytest -m gpu

@@ -321,6 +321,7 @@ FREE = {
     "RunConfig.checkpoint_every",
     "RunConfig.keep_checkpoints",
     "RunConfig.tensorboard",
+    "RunConfig.trust_images",
 }
 """Every setting that cannot change what is learnt. Whoever adds a setting decides, and a new free one goes here."""
 

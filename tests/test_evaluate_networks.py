@@ -243,18 +243,18 @@ def test_files_that_are_no_weights_are_refused_and_never_run(
         read_weights(path)
     for content in (b"", b"no weights", pickle.dumps(Bomb()), b"PK\x03\x04 broken"):
         path.write_bytes(content)
-        with pytest.raises(ModelError, match="something else than weights"):
+        with pytest.raises(ModelError, match=r"x\.pth"):
             read_weights(path)
     torch.save({"a": Bomb()}, path)
-    with pytest.raises(ModelError, match="something else than weights"):
+    with pytest.raises(ModelError, match=r"x\.pth"):
         read_weights(path)
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("x/data.pkl", b"\0" * 10_000_000)
-    with pytest.raises(ModelError, match="something else than weights"):
+    with pytest.raises(ModelError, match=r"x\.pth"):
         read_weights(path)
     for value in ([torch.zeros(2)], {"a": 3}, {3: torch.zeros(2)}, torch.zeros(2)):
         torch.save(value, path)
-        with pytest.raises(ModelError, match="no tensors by name"):
+        with pytest.raises(ModelError, match=r"x\.pth"):
             read_weights(path)
     assert capsys.readouterr().out == ""
 

@@ -147,7 +147,8 @@ def claiming(numel: int, shape: tuple[int, ...], strides: tuple[int, ...], zippe
 
     class Writer(pickle._Pickler):  # the one in Python, as it can be told of persistent ids
         def persistent_id(self, item: Any) -> Any:
-            return ("storage", torch.FloatStorage, "0", "cpu", numel) if isinstance(item, Storage) else None
+            known = ("storage", torch.FloatStorage, "0", "cpu", numel)
+            return known + (() if zipped else (None,)) if isinstance(item, Storage) else None
 
     pickled = io.BytesIO()
     Writer(pickled, protocol=2).dump({"model.1.weight": Claim()})

@@ -6,6 +6,7 @@ import ast
 from pathlib import Path
 
 import pytest
+
 from mutants.planted import MUTANTS, Mutant
 
 TESTS = Path(__file__).parent

@@ -7,6 +7,7 @@ import re
 import torch
 
 from unpaired.errors import DeviceError
+from unpaired.launch import launched
 
 
 def resolve_device(name: str) -> torch.device:
@@ -14,7 +15,10 @@ def resolve_device(name: str) -> torch.device:
 
     "auto" is the first GPU, else Apple's, else the CPU. Raises DeviceError for an unknown name, and for a
     device that this machine (or this build of torch) does not have.
+
+    Of several processes on a machine each has a GPU of its own, unless `name` says its number: then they share it.
     """
+    launch = launched()
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
     match = re.fullmatch(r"(cpu|mps|cuda)(?::(\d+))?", name)
@@ -26,6 +30,13 @@ def resolve_device(name: str) -> torch.device:
         count = torch.cuda.device_count() if torch.cuda.is_available() else 0
         if count == 0:
             raise DeviceError(f"There is no CUDA device here for {name!r}; use --device auto or cpu.")
+        if not match[2] and launch.local_count > count:
+            raise DeviceError(
+                f"There are {launch.local_count} processes and {count} GPUs on this machine; start {count} "
+                f"(--nproc-per-node {count})."
+            )
+        if not match[2] and launch.count > 1:
+            return torch.device("cuda", launch.local_rank)
         if int(match[2] or 0) >= count:
             raise DeviceError(f"There is no device {name!r}: this machine has cuda:0 to cuda:{count - 1}.")
     return torch.device(name)

@@ -13,6 +13,8 @@ class UnpairedError(Exception):
     """Anything a user can mend; `unpaired` prints its message alone, never a traceback."""
 
     exit_code: ClassVar[int] = 1
+    of_one_rank = False
+    """Whether it was raised by one of several processes, which alone can tell of it."""
 
 
 class ConfigError(UnpairedError):
@@ -72,6 +74,20 @@ class WorkerError(UnpairedError):
     """A loader process was killed, failed or hung; the checkpoints are untouched."""
 
     exit_code: ClassVar[int] = 71
+
+
+class RankError(UnpairedError):
+    """One of several processes that train together was lost; the checkpoints are untouched."""
+
+    exit_code: ClassVar[int] = 71
+
+
+class EndedElsewhere(UnpairedError):  # noqa: N818 - the error is another process's
+    """Rank 0 of several processes ended with an error, which it tells itself, and an exit code that is everybody's."""
+
+    def __init__(self, exit_code: int) -> None:
+        super().__init__("Rank 0 cannot go on; its own message says why.")
+        self.exit_code = exit_code  # type: ignore[misc]
 
 
 class OutOfMemoryError(UnpairedError):

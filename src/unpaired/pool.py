@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from unpaired import ranks
 from unpaired.randomness import rng
 
 
@@ -30,7 +31,9 @@ class ImagePool:
         """Return a batch as large as `images` (n c h w): detached, and never sharing memory with what is stored."""
         if self.size == 0:
             return images.detach()
-        return torch.stack([self._exchange(image) for image in images.detach()])
+        # Every rank holds the same pool and draws for the images of all, so it is that of a single process.
+        images = ranks.gathered(images)
+        return torch.stack(ranks.own_part([self._exchange(image) for image in images.detach()]))
 
     def _exchange(self, image: Tensor) -> Tensor:
         draw = rng(self._seed, self._purpose, self.num_seen)

@@ -4,28 +4,40 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
-from unpaired.config import differences, read_yaml, to_dict, to_yaml
+from unpaired import ranks
+from unpaired.config import differences, flatten, from_dict, read_yaml, to_dict, to_yaml
 from unpaired.data.datasets import DataConfig, range_of
 from unpaired.data.domains import Domains, open_domains
 from unpaired.data.sources import ImageList, image_list
 from unpaired.devices import resolve_device
-from unpaired.errors import CheckpointError, ConfigError, DataError
+from unpaired.errors import CheckpointError, ConfigError, DataError, Interrupted
 from unpaired.objectives.base import Direction
 from unpaired.recipes import Config
 from unpaired.storage import write_bytes
-from unpaired.training.changes import Change, fingerprints_change, images_change, machine_change, settings_change
+from unpaired.training.changes import (
+    Change,
+    fingerprints_change,
+    images_change,
+    machine_change,
+    ranks_change,
+    settings_change,
+)
 from unpaired.training.checkpoint import Checkpoint, list_checkpoints, load_newest, read_manifest
+from unpaired.training.guardian import PROBE, Guardian
 from unpaired.training.history import OF_STEPS, History
-from unpaired.training.loop import Progress, fit
+from unpaired.training.loop import GoBack, Progress, Recorder, fit
 from unpaired.training.machine import made_with
+from unpaired.training.rank_recorder import RankRecorder, share_state
 from unpaired.training.recorder import RunRecorder
+from unpaired.training.rewind import go_back, remedied
 from unpaired.training.run_folder import RunFolder
 from unpaired.training.schedule import Schedule
 from unpaired.training.state import TrainingState
@@ -37,6 +49,7 @@ from unpaired.translate.model_folder import (
     TrainingInfo,
     write_model,
 )
+from unpaired.trusting import publish_trust
 
 
 @dataclass(frozen=True)
@@ -71,6 +84,7 @@ def train(
     strict: bool = False,
     allow_data_change: bool = False,
     allow_config_change: bool = False,
+    allow_rank_change: bool = False,
     listener: Callable[[Progress], None] = lambda progress: None,
     say: Callable[[str], None] = lambda sentence: None,
 ) -> RunInfo:
@@ -82,15 +96,73 @@ def train(
     recorded in history.jsonl. `listener` is told every logged step, `say` gets sentences about what
     is being done. Returns where the run stands then.
 
+    Under torchrun several processes train as one, with the same call in each: rank 0 reads and writes the run folder
+    and calls `listener` and `say`, the others compute. A run goes on with the number of processes it had, or with
+    `allow_rank_change` another one.
+
     Raises DataError (folders or images that cannot be used or changed), ConfigError (the run folder belongs to another
     configuration), CheckpointError (with `strict`), DeviceError, OutputError (another process trains in it),
-    StorageError, NonFiniteError, WorkerError, OutOfMemoryError, Interrupted.
+    StorageError, NonFiniteError, WorkerError, OutOfMemoryError, RankError (another process was lost), Interrupted.
     """
     device = resolve_device(config.run.device)
     if config.run.num_threads:
         torch.set_num_threads(config.run.num_threads)
-    domains = open_domains(config.data)
+    ranks.require_even(config.data.batch_size, "data.batch_size")
     folder = RunFolder(Path(out) if out is not None else default_out(config.data))
+    allowed = _Allowed(strict, allow_data_change, allow_config_change, allow_rank_change)
+    with ranks.joined(device), ExitStack() as held:
+        done = False
+        while not done:
+            held.close()
+            start = None
+            with ranks.by_first() as mine:
+                if mine:
+                    start = _first_start(config, folder, device, allowed, held, listener, say)
+            done = _fit(_same_start(start, device), folder, device, say)
+        found = None
+        with ranks.by_first() as mine:
+            if mine:
+                publish_trust(folder, config.run.trust_images, say)
+                found = info(folder.path)
+        return _told_info(found)
+
+
+@dataclass(frozen=True)
+class _Allowed:
+    """What a run may go on with: a damaged checkpoint (not `strict`), other images, settings, number of processes."""
+
+    strict: bool
+    data: bool
+    settings: bool
+    ranks: bool
+
+
+@dataclass(frozen=True)
+class _Start:
+    """All that training goes on from; recorder, and guardian where it watches: rank 0's."""
+
+    config: Config
+    domains: Domains
+    state: TrainingState
+    recorder: Recorder | None
+    guardian: Guardian | None = None
+
+
+def _first_start(
+    config: Config,
+    folder: RunFolder,
+    device: torch.device,
+    allowed: _Allowed,
+    held: ExitStack,
+    listener: Callable[[Progress], None],
+    say: Callable[[str], None],
+) -> _Start:
+    """Check settings, images and folder against one another, and put the state where the run stands.
+
+    `held` keeps the folder locked.
+    """
+    config = remedied(config, History(folder.path).entries())
+    domains = open_domains(config.data)
     saved = read_yaml(Config, folder.config).data if folder.config.exists() else None
     if saved is None:
         domains = _looked_through(config, domains, say)
@@ -98,25 +170,87 @@ def train(
         domains = domains.without(json.loads(folder.data.read_bytes()), config.data)
     config = replace(config, data=domains.settled(config.data, saved))
     images = image_lists(domains)
-    changes = agree(folder, config, domains, images, data=allow_data_change, settings=allow_config_change)
+    changes = agree(folder, config, domains, images, data=allowed.data, settings=allowed.settings)
     if any(change.kind == "data" for change in changes):
         domains = _looked_through(config, domains, say)
         images = image_lists(domains)
     state = TrainingState(build_objective(config).to(device), config.optimizer)
     folder.create()
-    with folder.lock():
-        newest = _restore(folder, state, strict, changes, say)
-        folder.rewind(newest.log_lines if newest is not None else 0, state.step)
-        schedule = Schedule(
-            config.schedule, domains.dataset(config.data, config.run.seed).length, config.data.batch_size
-        )
-        if state.step < schedule.num_steps:
-            if newest is not None:
-                before = read_manifest(list_checkpoints(folder.checkpoints)[0])["made_with"]
-                changes += machine_change(before, made_with(device))
-            _record(config, domains, images, folder, state, changes, say)
-        _carry_out(config, domains, folder, state, device, listener, say)
-    return info(folder.path)
+    held.enter_context(folder.lock())
+    newest = _restore(folder, state, allowed.strict, changes, say)
+    unfinished = state.step < _schedule(config, domains).num_steps
+    if unfinished and newest is not None:
+        before, now = read_manifest(list_checkpoints(folder.checkpoints)[0])["made_with"], made_with(device)
+        changes += ranks_change(str(folder.path), before, now, allowed=allowed.ranks)
+        changes += machine_change(before, now)
+    folder.rewind(newest.log_lines if newest is not None else 0, state.step)
+    if unfinished:
+        _record(config, domains, images, folder, state, changes, say)
+    recorder = _recorder(config, domains, folder, state, device, listener, say)
+    guardian = _guardian(config, domains, folder, state, device, recorder, say) if unfinished else None
+    recorder.guardian = guardian
+    return _Start(config, domains, state, recorder, guardian)
+
+
+def _guardian(
+    config: Config,
+    domains: Domains,
+    folder: RunFolder,
+    state: TrainingState,
+    device: torch.device,
+    recorder: RunRecorder,
+    say: Callable[[str], None],
+) -> Guardian | None:
+    """Return the watch over the run, unless it is off."""
+    if config.run.guardian == "off" or config.run.guardian_every == 0:
+        return None
+
+    def note(step: int, sentence: str) -> None:
+        recorder.event(step, "guardian", sentence)
+        say(sentence)
+
+    probe = domains.previews(config.data, config.run.seed).preview(min(PROBE, config.run.num_samples))
+    rewind = config.run.guardian == "rewind"
+    return Guardian(folder.path, state.step, probe.to(device), flatten(config), rewind=rewind, note=note)
+
+
+def _same_start(start: _Start | None, device: torch.device) -> _Start:
+    """Return what rank 0 goes on from, on every rank: the same settings, images and state."""
+    if ranks.count() == 1:
+        assert start is not None
+        return start
+    told = None if start is None else {"config": to_dict(start.config), "data": start.domains.facts()}
+    told = json.loads(ranks.told_by_first(json.dumps(told).encode()))
+    if start is None:
+        config = from_dict(Config, told["config"])
+        domains = open_domains(config.data).without(told["data"], config.data)
+        start = _Start(config, domains, TrainingState(build_objective(config).to(device), config.optimizer), None)
+        for domain, facts in domains.facts().items():
+            if facts["fingerprint"] != told["data"][domain]["fingerprint"]:
+                raise DataError(
+                    f"The images of domain {domain} are not those of rank 0 ({facts['images']} here, "
+                    f"{told['data'][domain]['images']} there); give every machine the same folders."
+                )
+    share_state(start.state)
+    ranks.require_same(json.dumps(_versions(device)), "What torch, the GPU or the processor is")
+    return start
+
+
+def _versions(device: torch.device) -> dict[str, str | int]:
+    """Return what must be the same on all ranks for their states to stay the same."""
+    facts = made_with(device)
+    return {key: facts[key] for key in ("unpaired", "torch", "instructions", "gpu") if key in facts}
+
+
+def _told_info(found: RunInfo | None) -> RunInfo:
+    """Return rank 0's knowledge of the run, whose folder other machines may not see."""
+    facts = {} if found is None else {**asdict(found), "path": str(found.path)}
+    told = json.loads(ranks.told_by_first(json.dumps(facts).encode()))
+    return found or RunInfo(**{**told, "path": Path(told["path"])})
+
+
+def _schedule(config: Config, domains: Domains) -> Schedule:
+    return Schedule(config.schedule, domains.dataset(config.data, config.run.seed).length, config.data.batch_size)
 
 
 def _looked_through(config: Config, domains: Domains, say: Callable[[str], None]) -> Domains:
@@ -168,7 +302,7 @@ def _record(
     write_bytes(folder.config, to_yaml(config).encode(), sync=True)
 
 
-def _carry_out(
+def _recorder(
     config: Config,
     domains: Domains,
     folder: RunFolder,
@@ -176,10 +310,9 @@ def _carry_out(
     device: torch.device,
     listener: Callable[[Progress], None],
     say: Callable[[str], None],
-) -> None:
-    """Train `state` to the end, its folder being locked and cut back to where `state` is."""
-    dataset = domains.dataset(config.data, config.run.seed)
-    schedule = Schedule(config.schedule, dataset.length, config.data.batch_size)
+) -> RunRecorder:
+    """Return what writes the folder, which is locked and cut back to where `state` is; say where that is."""
+    schedule = _schedule(config, domains)
     finished, place = state.step >= schedule.num_steps, f"{state.step} of {schedule.num_steps}"
     if finished:
         say(f"This run is finished: {place} steps are done.")
@@ -204,18 +337,54 @@ def _carry_out(
     )
     if state.step:
         recorder.catch_up(state)
-    if finished:
-        return
-    fit(
-        state,
-        dataset,
-        schedule,
-        config.run,
-        device,
-        recorder,
-        num_workers=config.data.num_workers,
-        worker_retries=config.data.worker_retries,
-    )
+    return recorder
+
+
+def _fit(start: _Start, folder: RunFolder, device: torch.device, say: Callable[[str], None]) -> bool:
+    """Train to the end of the schedule, unless the run is there; False where it went back, to go on from there."""
+    config, guardian = start.config, start.guardian
+    dataset, schedule = start.domains.dataset(config.data, config.run.seed), _schedule(config, start.domains)
+    if start.state.step >= schedule.num_steps:
+        return True
+    dataset.share = (ranks.rank(), ranks.count())
+    recorder = start.recorder
+    if recorder is None or ranks.count() > 1:
+        recorder = RankRecorder(recorder)
+
+    def watch(state: TrainingState, terms: dict[str, Tensor]) -> bool:
+        with ranks.by_first():
+            return guardian is not None and guardian.look(state, terms)
+
+    try:
+        fit(
+            start.state,
+            dataset,
+            schedule,
+            config.run,
+            device,
+            recorder,
+            num_workers=config.data.num_workers,
+            worker_retries=config.data.worker_retries,
+            watch=None if config.run.guardian == "off" else watch,
+        )
+    except GoBack as wish:
+        with ranks.by_first():
+            if guardian is not None:
+                _go_back(config, folder, guardian, wish.step, say)
+        if wish.signum:
+            raise Interrupted(
+                f"Stopped at step {wish.step}, where the guardian went back; run the same command again to continue.",
+                signum=wish.signum,
+            ) from None
+        return False
+    return True
+
+
+def _go_back(config: Config, folder: RunFolder, guardian: Guardian, step: int, say: Callable[[str], None]) -> None:
+    """Put the folder where the run was healthy, with the remedy on record; the next start goes on from there."""
+    assert guardian.request is not None
+    settings, every = flatten(config), config.run.checkpoint_every
+    say(go_back(folder.path, folder.checkpoints, guardian.request, step, settings, every))
 
 
 def build_objective(config: Config) -> Any:
@@ -300,7 +469,8 @@ def agree(
     if not folder.config.exists():
         return []
     run = str(folder.path)
-    changes = settings_change(run, differences(read_yaml(Config, folder.config), config), allowed=settings)
+    before = remedied(read_yaml(Config, folder.config), History(folder.path).entries())
+    changes = settings_change(run, differences(before, config), allowed=settings)
     if folder.images.exists():
         return changes + images_change(run, json.loads(folder.images.read_bytes()), images, allowed=data)
     if not folder.data.exists():

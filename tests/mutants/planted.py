@@ -43,8 +43,10 @@ LOSSES = (
         "labels-swapped",
         "The discriminators are taught that real images are false, so both players pull the same way.",
         "losses.py",
-        "real = F.mse_loss(real_scores, target)\n            fake = F.mse_loss(fake_scores, torch.zeros_like(fake_scores))",
-        "fake = F.mse_loss(fake_scores, target)\n            real = F.mse_loss(real_scores, torch.zeros_like(real_scores))",
+        "real = F.mse_loss(real_scores, target)\n"
+        "            fake = F.mse_loss(fake_scores, torch.zeros_like(fake_scores))",
+        "real = F.mse_loss(real_scores, torch.zeros_like(real_scores))\n"
+        "            fake = F.mse_loss(fake_scores, torch.full_like(fake_scores, real_label))",
         ("test_losses.py::test_players_pull_in_opposite_directions",),
     ),
     Mutant(
@@ -171,7 +173,7 @@ POOL = (
         "pool.py",
         "stored, self.images[slot] = self.images[slot], image.clone()",
         "stored = self.images[slot]",
-        ("test_pool.py::test_returned_images_are_on_average_two_pool_sizes_old",),
+        ("test_pool.py::test_a_pool_returns_only_what_it_was_given_and_nothing_twice",),
     ),
 )
 
@@ -198,7 +200,7 @@ STEPS = (
         "training/loop.py",
         "state.set_learning_rate(schedule.multiplier(step))",
         "state.set_learning_rate(schedule.multiplier(max(state.step, 1)))",
-        ("test_schedule.py",),
+        ("test_loop.py::test_both_players_step_at_the_rate_of_the_step_also_after_resuming[0]",),
     ),
     Mutant(
         "discriminators-keep-their-rate",
@@ -206,7 +208,7 @@ STEPS = (
         "training/state.py",
         'group["lr"] = self.config.rate(player) * multiplier',
         'group["lr"] = self.config.rate(player) * (multiplier if player == "generator" else 1)',
-        ("test_schedule.py",),
+        ("test_loop.py::test_both_players_step_at_the_rate_of_the_step_also_after_resuming[5]",),
     ),
     Mutant(
         "usual-momentum",
@@ -238,7 +240,7 @@ STEPS = (
         "training/recorder.py",
         "    finally:\n        objective.train()",
         "    finally:\n        objective.eval()",
-        ("test_resume.py::test_what_is_shown_and_kept_on_the_way_does_not_change_the_state",),
+        ("test_loop.py::test_a_preview_is_drawn_as_the_model_is_used_and_leaves_no_trace",),
     ),
     Mutant(
         "previews-count-for-batch-norm",
@@ -246,7 +248,7 @@ STEPS = (
         "training/recorder.py",
         "buffer.copy_(before[name])",
         "pass",
-        ("test_resume.py", "test_samples.py"),
+        ("test_loop.py::test_a_preview_is_drawn_as_the_model_is_used_and_leaves_no_trace",),
     ),
     Mutant(
         "trained-weights-published",
@@ -254,7 +256,7 @@ STEPS = (
         "training/recorder.py",
         "translators.load_state_dict(self._state.average.weights)",
         "pass",
-        ("test_resume.py", "test_public.py"),
+        ("test_loop.py::test_the_published_weights_are_the_average_where_one_is_kept[0.9]",),
     ),
     Mutant(
         "training-goes-on-from-the-average",
@@ -262,7 +264,7 @@ STEPS = (
         "training/recorder.py",
         "self._state.objective.translators.load_state_dict(self._trained)",
         "pass",
-        ("test_resume.py::test_what_is_shown_and_kept_on_the_way_does_not_change_the_state",),
+        ("test_loop.py::test_the_average_stands_in_for_the_trained_weights_and_makes_room_for_them_again",),
     ),
     Mutant(
         "average-of-the-last-step",
@@ -270,7 +272,7 @@ STEPS = (
         "training/state.py",
         "rate = 1 - min(self.decay, (1 + step) / (10 + step))",
         "rate = min(self.decay, (1 + step) / (10 + step))",
-        ("test_checkpoint.py", "test_resume.py"),
+        ("test_loop.py::test_the_average_follows_its_formula",),
     ),
 )
 
@@ -281,7 +283,7 @@ RANDOMNESS = (
         "training/loop.py",
         'torch_seeded(run.seed, "dropout", step)',
         'torch_seeded(run.seed, "dropout")',
-        ("test_resume.py", "test_methods.py"),
+        ("test_loop.py::test_dropout_is_drawn_anew_in_every_step_and_decided_by_seed_and_step",),
     ),
     Mutant(
         "dropout-unseeded",
@@ -289,7 +291,7 @@ RANDOMNESS = (
         "training/loop.py",
         'torch_seeded(run.seed, "dropout", step)',
         "nullcontext()",
-        ("test_resume.py::test_a_run_interrupted_many_times_ends_in_the_same_state",),
+        ("test_loop.py::test_dropout_is_drawn_anew_in_every_step_and_decided_by_seed_and_step",),
     ),
     Mutant(
         "data-begin-again-after-resuming",
@@ -388,7 +390,8 @@ RESUMING = (
         "training/state.py",
         'self.objective.load_state_dict(parts["weights"])',
         "self.objective.load_state_dict(\n"
-        '                {name: parts["weights"][name] for name, _ in self.objective.named_parameters()}, strict=False\n'
+        '                {name: parts["weights"][name] for name, _ in self.objective.named_parameters()},\n'
+        "                strict=False,\n"
         "            )",
         ("test_methods.py::test_an_interrupted_run_of_a_method_ends_in_the_same_state[pix2pix]",),
     ),
@@ -489,7 +492,7 @@ OTHER_METHODS = (
         "objectives/pix2pix.py",
         "fake = self._stacked(images.real, images.fake.detach())",
         "fake = self._stacked(images.truth, images.fake.detach())",
-        ("test_methods.py",),
+        ("test_pix2pix.py::test_the_terms_are_those_of_the_paper_in_both_directions[True-AtoB]",),
     ),
     Mutant(
         "pix2pix-not-detached",
@@ -505,7 +508,7 @@ OTHER_METHODS = (
         "objectives/pix2pix.py",
         "torch.cat([given, output], dim=1)",
         "torch.cat([output, given], dim=1)",
-        ("test_methods.py",),
+        ("test_pix2pix.py::test_the_terms_are_those_of_the_paper_in_both_directions[True-AtoB]",),
     ),
     Mutant(
         "pix2pix-direction-ignored",
@@ -513,7 +516,7 @@ OTHER_METHODS = (
         "objectives/pix2pix.py",
         'real, truth = (batch.a, batch.b) if self.config.direction == "AtoB" else (batch.b, batch.a)',
         "real, truth = batch.a, batch.b",
-        ("test_methods.py",),
+        ("test_pix2pix.py::test_the_terms_are_those_of_the_paper_in_both_directions[True-BtoA]",),
     ),
     Mutant(
         "pix2pix-steps-in-the-other-order",
@@ -521,7 +524,7 @@ OTHER_METHODS = (
         "objectives/pix2pix.py",
         'order: ClassVar[tuple[Player, Player]] = ("discriminator", "generator")',
         'order: ClassVar[tuple[Player, Player]] = ("generator", "discriminator")',
-        ("test_methods.py",),
+        ("test_pix2pix.py::test_the_generator_is_judged_by_the_discriminator_after_its_step",),
     ),
     Mutant(
         "pix2pix-published-in-evaluation-mode",
@@ -529,7 +532,7 @@ OTHER_METHODS = (
         "objectives/pix2pix.py",
         "uses_training_mode: ClassVar[bool] = True",
         "uses_training_mode: ClassVar[bool] = False",
-        ("test_pairs.py::test_pix2pix_trains_on_a_folder_of_pairs",),
+        ("test_pix2pix.py::test_a_published_model_translates_in_training_mode",),
     ),
     Mutant(
         "contrast-temperature-upside-down",
@@ -537,7 +540,7 @@ OTHER_METHODS = (
         "objectives/cut.py",
         "queries @ keys.transpose(1, 2) / temperature",
         "queries @ keys.transpose(1, 2) * temperature",
-        ("test_methods.py",),
+        ("test_cut.py::test_the_contrast_of_patches_is_its_formula",),
     ),
     Mutant(
         "contrast-keys-not-detached",
@@ -545,7 +548,7 @@ OTHER_METHODS = (
         "objectives/cut.py",
         "keys = head(key, places).detach()",
         "keys = head(key, places)",
-        ("test_methods.py",),
+        ("test_cut.py::test_the_contrast_moves_the_translation_and_never_the_source",),
     ),
     Mutant(
         "contrast-of-other-places",
@@ -553,7 +556,7 @@ OTHER_METHODS = (
         "objectives/cut.py",
         "keys = head(key, places).detach()",
         "keys = head(key, places.flip(0)).detach()",
-        ("test_methods.py",),
+        ("test_cut.py::test_the_terms_of_cut_are_those_of_the_paper",),
     ),
     Mutant(
         "mirrored-features-not-mirrored-back",
@@ -561,7 +564,7 @@ OTHER_METHODS = (
         "objectives/cut.py",
         "query = query.flip(3) if mirrored else query",
         "pass",
-        ("test_methods.py",),
+        ("test_cut.py::test_mirrored_batches_are_compared_mirrored_back",),
     ),
     Mutant(
         "contrast-summed-instead-of-averaged",
@@ -569,7 +572,7 @@ OTHER_METHODS = (
         "objectives/cut.py",
         "share = 0.5 if images.identity_b is not None else 1.0",
         "share = 1.0",
-        ("test_methods.py",),
+        ("test_cut.py::test_the_terms_of_cut_are_those_of_the_paper",),
     ),
     Mutant(
         "fakes-judged-beside-other-classes",
@@ -577,7 +580,7 @@ OTHER_METHODS = (
         "objectives/gan.py",
         "fake = torch.cat([images.fake_b.detach(), images.classes], dim=1)",
         "fake = torch.cat([images.fake_b.detach(), images.classes.flip(1)], dim=1)",
-        ("test_methods.py",),
+        ("test_gan.py::test_real_and_made_images_are_judged_beside_their_own_class[True]",),
     ),
 )
 
@@ -588,7 +591,7 @@ NETWORKS = (
         "networks/layers.py",
         "return InstanceNorm(num_channels)",
         "return nn.InstanceNorm2d(num_channels, track_running_stats=True)",
-        ("test_networks.py::test_a_whole_generator_gives_an_image_the_same_result_alone_and_in_a_batch",),
+        ("test_networks.py::test_a_whole_generator_translates_alike_in_training_and_evaluation",),
     ),
     Mutant(
         "zero-padding",
@@ -660,9 +663,9 @@ FILES = (
     Mutant(
         "code-in-weights-is-run",
         "A downloaded .pth file runs its author's program.",
-        "official/reading.py",
-        "torch.load(plain, map_location=\"cpu\", weights_only=True)",
-        "torch.load(plain, map_location=\"cpu\", weights_only=False)",
+        "torch_files.py",
+        'torch.load(plain, map_location="cpu", weights_only=True)',
+        'torch.load(plain, map_location="cpu", weights_only=False)',
         ("test_official.py::test_code_in_a_file_is_refused_and_not_run",),
     ),
     Mutant(

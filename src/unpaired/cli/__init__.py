@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
 
 from cyclopts import CycloptsError
 
-from unpaired.cli import bench, commands, data, evaluate, official, sample, verify  # noqa: F401 - each adds its verbs
+from unpaired.cli import bench, commands, data, evaluate, official, reproduce, sample, verify  # noqa: F401 - each adds its verbs
 from unpaired.cli.app import app
 from unpaired.cli.settings import dotted_settings
-from unpaired.errors import Interrupted, UnpairedError
+from unpaired.errors import ConfigError, Interrupted, UnpairedError
+from unpaired.launch import launched
 from unpaired.storage import printable, shown
+
+SHARED = ("train", "translate")
+"""The verbs that several processes may share."""
 
 USAGE = 64
 """Exit code for a command line that cannot be understood (sysexits EX_USAGE)."""
@@ -21,13 +26,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Run a command line and exit: 0, or the error's code after its one sentence on standard error."""
     tokens = dotted_settings(sys.argv[1:] if arguments is None else arguments)
     try:
+        if launched().count > 1 and tokens and tokens[0] not in SHARED:
+            raise ConfigError(f"unpaired {tokens[0]} runs in one process; start it without torchrun.")
         code = app(tokens, exit_on_error=False, print_error=False)
     except CycloptsError as error:
         fail(" ".join(str(error).split()), USAGE)
     except Interrupted as stopped:
         fail(str(stopped), 128 + stopped.signum)
     except UnpairedError as error:
-        fail(str(error), error.exit_code)
+        fail(str(error), error.exit_code, of_one_rank=error.of_one_rank)
     except KeyboardInterrupt:
         fail("Stopped.", 130)
     except BrokenPipeError:  # the reader of our output has left, as `| head` does
@@ -39,7 +46,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     sys.exit(code if isinstance(code, int) else 0)
 
 
-def fail(sentence: str, code: int) -> None:
-    """Print one sentence on standard error and exit with `code`."""
-    print(f"unpaired: {printable(sentence)}", file=sys.stderr)
+def fail(sentence: str, code: int, *, of_one_rank: bool = False) -> None:
+    """Print one sentence on standard error and exit with `code`.
+
+    Of several processes on a machine the first tells what all of them found.
+    """
+    if of_one_rank or os.environ.get("LOCAL_RANK", "0") == "0":
+        print(f"unpaired: {printable(sentence)}", file=sys.stderr)
     sys.exit(code)

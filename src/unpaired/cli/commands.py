@@ -18,6 +18,7 @@ from unpaired.cli.app import app
 from unpaired.cli.output import ProgressLines, console, print_demo, say
 from unpaired.cli.settings import resolve
 from unpaired.errors import DataError
+from unpaired.launch import launched
 from unpaired.storage import shown
 
 
@@ -41,6 +42,7 @@ def train(
     strict: Annotated[bool, Parameter(negative=(), show_default=False)] = False,
     allow_data_change: Annotated[bool, Parameter(negative=(), show_default=False)] = False,
     allow_config_change: Annotated[bool, Parameter(negative=(), show_default=False)] = False,
+    allow_rank_change: Annotated[bool, Parameter(negative=(), show_default=False)] = False,
     dry_run: Annotated[bool, Parameter(negative=(), show_default=False)] = False,
     set_: Annotated[tuple[str, ...], Parameter(name="--set", show=False, negative=())] = (),
 ) -> None:
@@ -85,6 +87,8 @@ def train(
         Continue a run though its images changed since it was started; the run keeps a record of that.
     allow_config_change
         Continue a run with other settings, the networks' excepted; the run keeps a record of that.
+    allow_rank_change
+        Continue a run with another number of processes (torchrun); the run keeps a record of that.
     dry_run
         Print the resolved configuration and stop.
     """
@@ -103,7 +107,8 @@ def train(
     given = {key: str(value) if isinstance(value, Path) else value for key, value in quick.items() if value is not None}
     resolved = resolve(recipe, config, size, steps, epochs, given, set_)
     if dry_run:
-        print(to_yaml(resolved), end="")
+        if not launched().rank:
+            print(to_yaml(resolved), end="")
         return
     run = train_run(
         resolved,
@@ -111,6 +116,7 @@ def train(
         strict=strict,
         allow_data_change=allow_data_change,
         allow_config_change=allow_config_change,
+        allow_rank_change=allow_rank_change,
         listener=ProgressLines(),
         say=say,
     )
@@ -136,11 +142,15 @@ def translate(
     overwrite: Annotated[bool, Parameter(negative=(), show_default=False)] = False,
     keep_icc: Annotated[bool, Parameter(negative=(), show_default=False)] = False,
     follow_symlinks: Annotated[bool, Parameter(negative=(), show_default=False)] = False,
+    scores: Annotated[bool, Parameter(negative=(), show_default=False)] = False,
+    keep_best: str | None = None,
     max_pixels: int | None = None,
     device: str = "auto",
     precision: Literal["auto", "fp32", "bf16"] = "auto",
 ) -> int:
     """Translate images of any size with a run or a model folder; each result is exactly as large as its input.
+
+    Several processes that torchrun starts share the images.
 
     Parameters
     ----------
@@ -162,6 +172,10 @@ def translate(
         Take colours with an ICC profile as they are, and give the profile to the result.
     follow_symlinks
         Read files of a folder that are links to places outside of it.
+    scores
+        Write scores.csv beside the results: how far to trust each, and which inputs look foreign.
+    keep_best
+        Write only the most trusted share of the results, e.g. 20%; implies --scores.
     max_pixels
         Pixels that are decoded and translated at once (default: what the free memory has room for).
     device
@@ -169,9 +183,13 @@ def translate(
     precision
         auto, fp32 or bf16.
     """
+    from unpaired import ranks
+    from unpaired.cli.scores import kept_jobs
     from unpaired.translate.files import Failure, Job, plan_outputs, translate_files
+    from unpaired.translate.scored import check_table, load_scorer, parse_share
     from unpaired.translate.translator import Translator
 
+    best = 1.0 if keep_best is None else parse_share(keep_best)
     translator = Translator.load(model, device=device, precision=precision, max_pixels=max_pixels)
     folder = out if out is not None else model / "translated" / direction
     plan = plan_outputs(
@@ -182,6 +200,9 @@ def translate(
         direction=direction,
         follow_symlinks=follow_symlinks,
     )
+    scorer = load_scorer(translator, model, direction) if scores or keep_best is not None else None
+    if scorer is not None:
+        check_table(folder, overwrite)
     if plan.num_ignored:
         say(f"Passed over {plan.num_ignored} files that are no images.")
 
@@ -189,9 +210,13 @@ def translate(
         made = f"{shown(job.source)} -> {shown(job.target)}"
         print(made if failure is None else f"failed: {failure.error}", flush=True)
 
-    failures = translate_files(translator, plan.jobs, direction=direction, batch=batch, keep_icc=keep_icc, on_done=done)
-    say(f"Translated {len(plan.jobs) - len(failures)} of {len(plan.jobs)} images into {folder}")
-    return DataError.exit_code if failures else 0
+    with ranks.joined(translator.device):  # from here on all have seen which results were there before
+        jobs = plan.jobs if scorer is None else kept_jobs(scorer, plan.jobs, folder, best, keep_icc)
+        share = jobs[ranks.rank() :: ranks.count()]
+        failures = translate_files(translator, share, direction=direction, batch=batch, keep_icc=keep_icc, on_done=done)
+        num_failed = sum(int(number) for number in ranks.told_by_all(str(len(failures)).encode()))
+    say(f"Translated {len(jobs) - num_failed} of {len(plan.jobs)} images into {folder}")
+    return DataError.exit_code if num_failed else 0
 
 
 @app.command

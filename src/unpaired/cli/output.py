@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 from rich.table import Table
 
+from unpaired.launch import launched
 from unpaired.storage import printable
 
 if TYPE_CHECKING:
@@ -23,8 +24,9 @@ def console(width: int = 100) -> Console:
 
 
 def say(sentence: str) -> None:
-    """Print a sentence at once."""
-    print(printable(sentence), flush=True)
+    """Print a sentence at once; of several processes only the first does."""
+    if launched().rank == 0:
+        print(printable(sentence), flush=True)
 
 
 class ProgressLines:

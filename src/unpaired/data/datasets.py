@@ -22,6 +22,7 @@ from unpaired.data.sources import ImageSource
 from unpaired.errors import ConfigError, DataError
 from unpaired.images import DTYPE, Image, ValueRange, parse_range, resize, to_srgb, to_tensor
 from unpaired.randomness import rng
+from unpaired.ranks import part_of
 
 Preprocess = Literal["resize_and_crop", "crop", "scale_width", "scale_width_and_crop", "none"]
 Pairing = Literal["unpaired", "paired", "noise"]
@@ -132,19 +133,22 @@ class Batch:
 class StepDataset(Dataset[Batch], ABC):
     """Batches by step number (1, 2, ...); what a sample holds is the affair of each kind of data.
 
-    length: samples an epoch.
+    length: samples an epoch. share: (rank, count) of the process that this one loads for; of each batch it gets the
+    part of that rank.
     """
+
+    share = (0, 1)
 
     def __init__(self, length: int, config: DataConfig, seed: int) -> None:
         self.length, self._config, self._seed = length, config, seed
 
     def __getitem__(self, step: int) -> Batch:
-        """Return the batch of step `step` >= 1."""
-        pairs = [self._sample(sample) for sample in self._samples(step)]
+        """Return the batch of step `step` >= 1, or this process's part of it."""
+        pairs = [self._sample(sample) for sample in part_of(self._samples(step), *self.share)]
         return Batch(a=torch.stack([a for a, _ in pairs]), b=torch.stack([b for _, b in pairs]))
 
     def names_of(self, step: int) -> list[str]:
-        """Return the names of the images in the batch of a step, for messages."""
+        """Return the names of the images in the whole batch of a step, for messages."""
         return [self._name(sample) for sample in self._samples(step)]
 
     @abstractmethod

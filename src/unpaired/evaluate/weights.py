@@ -3,21 +3,15 @@
 from __future__ import annotations
 
 import hashlib
-import io
-import warnings
-import zipfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
 from torch import Tensor, nn
 
 from unpaired.errors import ModelError
 from unpaired.storage import shown
-
-MAX_BYTES = 1 << 30
-"""Largest file that is opened; the published ones have 10 kB to 0.6 GB."""
+from unpaired.torch_files import read_state
 
 
 @dataclass(frozen=True)
@@ -41,27 +35,11 @@ def read_weights(path: str | Path, *, sha256: str | None = None) -> Weights:
     """
     path = Path(path)
     name = shown(path)
-    content = _content(path, name)
-    digest = hashlib.sha256(content).hexdigest()
+    digest = _digest(path, name)
     wanted = (sha256 or "").lower().strip()
     if sha256 is not None and (len(wanted) < 8 or not digest.startswith(wanted)):
         raise ModelError(f"{name} is another file: its SHA-256 is {digest}, not {shown(sha256)}; download it again.")
-    try:
-        _check_zip(content)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # about old forms of files; what comes out is checked
-            loaded = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
-    except Exception:  # the bytes are a stranger's, and the reader fails with whatever they provoke
-        raise ModelError(
-            f"{name} holds something else than weights, or is damaged; nothing in it was run. "
-            "A file of torch.save(network.state_dict(), ...) is needed."
-        ) from None
-    plain = isinstance(loaded, Mapping) and all(
-        isinstance(key, str) and isinstance(value, Tensor) for key, value in loaded.items() if key != "_metadata"
-    )
-    if not plain:
-        raise ModelError(f"{name} holds no tensors by name; the state dict of one network is needed.")
-    return Weights(path, digest, {key: value.detach() for key, value in loaded.items() if key != "_metadata"})
+    return Weights(path, digest, read_state(path))
 
 
 def fill(network: nn.Module, weights: Weights, kind: str, *, unused: Callable[[str], bool] = lambda key: False) -> None:
@@ -89,23 +67,15 @@ def fill(network: nn.Module, weights: Weights, kind: str, *, unused: Callable[[s
     network.eval().requires_grad_(requires_grad=False)
 
 
-def _content(path: Path, name: str) -> bytes:
+def _digest(path: Path, name: str) -> str:
+    """Return the SHA-256 of a file; pipes and devices are not waited for."""
     try:
+        if not path.is_file() and path.exists():
+            raise ModelError(f"{name} is no file but a folder, a pipe or a device; give the file of the weights.")
         with path.open("rb") as file:
-            content = file.read(MAX_BYTES + 1)
+            return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
         raise ModelError(f"Cannot read {name}: {error.strerror or error}; check the name of the weights.") from None
-    if len(content) > MAX_BYTES:
-        raise ModelError(f"{name} is larger than any of the published networks; check which file it is.")
-    return content
-
-
-def _check_zip(content: bytes) -> None:
-    """Refuse what torch.save never writes: a zip that would unpack to more than it is."""
-    if content.startswith(b"PK\x03\x04"):
-        with zipfile.ZipFile(io.BytesIO(content)) as archive:
-            if sum(entry.file_size for entry in archive.infolist()) > len(content):
-                raise ValueError(content[:4])
 
 
 def _is_counter(key: str) -> bool:

@@ -12,6 +12,7 @@ from typing import Literal
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from unpaired import ranks
 from unpaired.config import require
 
 NormKind = Literal["instance", "batch", "none"]
@@ -44,6 +45,17 @@ class InstanceNorm(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Return the normalised images; x and the result are n c h w."""
         return F.group_norm(x, self.num_channels, eps=self.eps)
+
+
+class Dropout(nn.Dropout):
+    """Dropout whose draws do not depend on how many processes share a batch; in one process it is torch's own."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the activations n c h w, some of them 0 and the others larger."""
+        if not self.training or self.p == 0 or ranks.count() == 1:
+            return super().forward(x)
+        kept = ranks.of_own_images(lambda count: x.new_empty(count, *x.shape[1:]).bernoulli_(1 - self.p), len(x))
+        return x * kept.div_(1 - self.p)
 
 
 def make_norm(kind: NormKind, num_channels: int) -> nn.Module:

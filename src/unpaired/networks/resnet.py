@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from unpaired.config import require
 from unpaired.networks.layers import (
     MAX_BASE_CHANNELS,
+    Dropout,
     NormKind,
     Upsampling,
     make_norm,
@@ -120,7 +121,7 @@ class ResidualBlock(nn.Module):
             nn.Conv2d(width, width, 3, bias=bias),
             make_norm(norm, width),
             nn.ReLU(True),
-            nn.Dropout(0.5 if dropout else 0.0),
+            Dropout(0.5 if dropout else 0.0),
             nn.ReflectionPad2d(1),
             nn.Conv2d(width, width, 3, bias=bias),
             make_norm(norm, width),

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from unpaired.config import require
 from unpaired.networks.layers import (
     MAX_BASE_CHANNELS,
+    Dropout,
     NormKind,
     Upsampling,
     make_norm,
@@ -136,7 +137,7 @@ class UNetUp(nn.Module):
         else:
             self.conv = nn.Sequential(*resize_convolution(in_channels, out_channels, bias=bias))
         self.norm = make_norm("none" if outermost else config.norm, out_channels)
-        self.dropout = nn.Dropout(0.5) if dropout and config.dropout else nn.Identity()
+        self.dropout = Dropout(0.5) if dropout and config.dropout else nn.Identity()
 
     def forward(self, x: Tensor) -> Tensor:
         """Return n out_channels 2h 2w."""

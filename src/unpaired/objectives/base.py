@@ -15,6 +15,7 @@ from unpaired.losses import AdversarialLoss, discriminator_adversarial, gradient
 from unpaired.networks.layers import initialise
 from unpaired.pool import ImagePool
 from unpaired.randomness import torch_seeded
+from unpaired.ranks import of_own_images
 
 ImagesT = TypeVar("ImagesT")
 Player = Literal["generator", "discriminator"]
@@ -70,7 +71,7 @@ class Objective(nn.Module, ABC, Generic[ImagesT]):
             f"discriminator_{name}": discriminator_adversarial(kind, judge(real), judge(fake), real_label=real_label)
         }
         if kind == "wgan_gp":
-            alpha = torch.rand(len(real), 1, 1, 1, device=real.device)
+            alpha = of_own_images(lambda count: torch.rand(count, 1, 1, 1, device=real.device), len(real))
             terms[f"penalty_{name}"] = PENALTY_WEIGHT * gradient_penalty(judge, real, fake, alpha)
         return terms
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from unpaired.official.exporting import Exported, export_official
 from unpaired.official.importing import Imported, import_official
 from unpaired.official.layout import Network, from_official, recognise, to_official
-from unpaired.official.reading import read_state
+from unpaired.torch_files import read_state
 
 __all__ = [
     "Exported",

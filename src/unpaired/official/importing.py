@@ -18,8 +18,8 @@ from unpaired.errors import ModelError, OutputError
 from unpaired.networks import PatchGAN, PixelGAN, ResNetGenerator, UNetGenerator
 from unpaired.official.layout import Network, describe, from_official, recognise
 from unpaired.official.options import FILES, Options, read_options
-from unpaired.official.reading import modernised, read_state
 from unpaired.storage import shown
+from unpaired.torch_files import modernised, read_state
 from unpaired.translate.model_folder import DirectionInfo, GeneratorMode, ModelInfo, TrainingInfo, write_model
 
 _NAMED = re.compile(r"(?P<epoch>latest|\d+|iter_\d+)_net_(?P<network>G|G_A|G_B)\.pth$")

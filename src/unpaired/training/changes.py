@@ -15,8 +15,8 @@ from unpaired.storage import shown
 _NETWORKS = ("generator.", "discriminator.", "objective.kind", "data.pairing", "data.channels_", "data.classes")
 """Settings that say what the networks are; those of a run stay what they are."""
 
-_NO_BITS = ("cores", "python")
-"""Facts about a machine that no result depends on."""
+_NO_BITS = ("cores", "python", "ranks")
+"""Facts about a machine that no result depends on, or that have a function of their own."""
 
 
 @dataclass(frozen=True)
@@ -81,6 +81,26 @@ def fingerprints_change(run: str, saved: Mapping[str, Any], now: Mapping[str, An
             "to continue it, go on with --allow-data-change, or give another --out."
         )
     return [Change("data", f"Images were changed on request ({counts}).")]
+
+
+def ranks_change(run: str, saved: Mapping[str, Any], now: Mapping[str, Any], *, allowed: bool) -> list[Change]:
+    """Return the accepted change of the number of processes, none where it is the same; raises ConfigError."""
+    before, after = saved.get("ranks", 1), now.get("ranks", 1)
+    if before == after:
+        return []
+    if not allowed:
+        raise ConfigError(
+            f"{run} was trained by {before} processes and would go on with {after}; start {before} to continue it bit "
+            "for bit, or go on with --allow-rank-change."
+        )
+    return [
+        Change(
+            "ranks",
+            f"The number of processes was changed on request from {before} to {after}: every draw stays what it was, "
+            "but sums are taken in another order, so the run is no longer bit for bit the one with a single number.",
+            {"ranks": {"saved": before, "given": after}},
+        )
+    ]
 
 
 def machine_change(saved: Mapping[str, Any], now: Mapping[str, Any]) -> list[Change]:

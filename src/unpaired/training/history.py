@@ -1,4 +1,4 @@
-"""What happened to a run besides learning: steps left out, loader processes lost, changes that were accepted."""
+"""What happened to a run besides learning: steps left out, processes lost, ailments, changes that were accepted."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 from unpaired.storage import write_bytes
 
-OF_STEPS = ("skipped", "loader")
+OF_STEPS = ("skipped", "loader", "guardian")
 """The kinds of entries that belong to a step, and happen again when it is taken again."""
 
 

@@ -15,6 +15,7 @@ from typing import Any, Literal, Protocol
 import torch
 from torch import Tensor, nn
 
+from unpaired import ranks
 from unpaired.config import free, require
 from unpaired.data.datasets import Batch, StepDataset
 from unpaired.data.loading import batches
@@ -36,7 +37,9 @@ class RunConfig:
     device: auto (a GPU when there is one), cpu, cuda, cuda:1, mps. num_threads: 0 leaves torch's choice; the bits
     of a CPU run depend on it. on_nonfinite: stop, or skip:N to leave out up to N steps of the run in which a loss
     or gradient is no number; no other step is touched by it. keep_checkpoints: the newest ones kept, at least two. A
-    *_every of 0 means never (a checkpoint is always taken at the end and when the run is interrupted).
+    *_every of 0 means never (a checkpoint is always taken at the end and when the run is interrupted). guardian: warn
+    tells of what goes wrong, rewind also goes back once for each ailment and applies its remedy, on record.
+    trust_images: of each domain, measured at the end for `translate --scores`; 0 for none.
     """
 
     seed: int = 0
@@ -50,9 +53,12 @@ class RunConfig:
     checkpoint_every: int = free(500)
     keep_checkpoints: int = free(2)
     tensorboard: bool = free(False)
+    trust_images: int = free(256)
+    guardian: Literal["off", "warn", "rewind"] = free("warn")
+    guardian_every: int = free(200)
 
     def __post_init__(self) -> None:
-        for name in ("seed", "num_threads", "log_every", "sample_every", "checkpoint_every"):
+        for name in ("seed", "num_threads", "log_every", "sample_every", "checkpoint_every", "guardian_every"):
             require(getattr(self, name) >= 0, f"run.{name} must not be negative, not {getattr(self, name)}.")
         require(self.num_samples >= 1, f"run.num_samples must be at least 1, not {self.num_samples}.")
         known = re.fullmatch("stop|skip:[0-9]+", self.on_nonfinite)
@@ -102,6 +108,14 @@ class Recorder(Protocol):
         ...
 
 
+class GoBack(Exception):  # noqa: N818 - a wish, no error
+    """The watch over a run asked to go back at step `step`; signum: of a signal that came in that step, or 0."""
+
+    def __init__(self, step: int, signum: int) -> None:
+        super().__init__()
+        self.step, self.signum = step, signum
+
+
 def fit(
     state: TrainingState,
     dataset: StepDataset,
@@ -112,8 +126,12 @@ def fit(
     *,
     num_workers: int = 0,
     worker_retries: int = 0,
+    watch: Callable[[TrainingState, dict[str, Tensor]], bool] | None = None,
 ) -> None:
     """Train from the step after `state.step` to the schedule's end, in place.
+
+    watch: looks at the state and the losses every `run.guardian_every` steps and changes neither; where it returns
+    True, on any rank, nothing more is saved and GoBack raised.
 
     Raises Interrupted after SIGINT or SIGTERM, with the state of the last whole step saved; NonFiniteError, before
     anything is updated with it, when a loss or gradient is no number and no more steps may be skipped; WorkerError
@@ -144,6 +162,9 @@ def fit(
                     state.average.update(objective.translators, step)
             state.step = step
 
+            if watch is not None and terms and due(step, run.guardian_every) and ranks.agreed(watch(state, terms)):
+                raise GoBack(step, ranks.agreed(stop()))
+
             # what a person and a later process want to know
             last = step == schedule.num_steps
             if last or due(step, run.log_every):
@@ -151,9 +172,10 @@ def fit(
                 recorder.progress(clock.progress(step, terms, rate))
             if last or due(step, run.sample_every):
                 recorder.sample(state)
-            if last or stop() or due(step, run.checkpoint_every):
+            saved = last or ranks.agreed(stop()) > 0 or due(step, run.checkpoint_every)
+            if saved:
                 recorder.checkpoint(state)
-            signum = stop()
+            signum = ranks.agreed(stop()) if saved else 0
             if signum and not last:
                 raise Interrupted(
                     f"Stopped at step {step} of {schedule.num_steps}; everything is saved. Run the same command again "
@@ -190,16 +212,19 @@ def train_step(
             terms = player_losses(objective, player, batch, images, precision)
             if not terms:  # an ablation without this player
                 continue
-            loss = total(terms)
-            require_finite_loss(loss, terms, state.step + 1, names)
             state.optimizers[player].zero_grad(set_to_none=True)
-            loss.backward()  # type: ignore[no-untyped-call]
+            total(terms).backward()  # type: ignore[no-untyped-call]
+            # Every term is a mean over images, so from here on all is of the whole batch and the same on all ranks.
+            terms = {name: term.detach() for name, term in terms.items()}
+            ranks.average([*terms.values(), *gradients_of(objective.players()[player]).values()])
+            require_finite_loss(terms, state.step + 1, names)
             require_finite_gradients(objective.players()[player], player, state.step + 1, names)
-            seen.update({name: term.detach() for name, term in terms.items()})
+            seen.update(terms)
             if player == "discriminator":
                 state.optimizers[player].step()
         # The discriminators' loss does not depend on the generators' step, so in either order this one comes last.
         state.optimizers["generator"].step()
+        ranks.average([buffer for buffer in objective.buffers() if buffer.is_floating_point()])
     return seen
 
 
@@ -243,9 +268,14 @@ def autocast(device: torch.device, precision: Precision) -> AbstractContextManag
     return torch.autocast(device.type, torch.bfloat16) if precision == "bf16" else nullcontext()
 
 
-def require_finite_loss(loss: Tensor, terms: dict[str, Tensor], step: int, names: Callable[[], list[str]]) -> None:
+def gradients_of(networks: nn.Module) -> dict[str, Tensor]:
+    """Return the gradients of the weights that have one, by name."""
+    return {name: weight.grad for name, weight in networks.named_parameters() if weight.grad is not None}
+
+
+def require_finite_loss(terms: dict[str, Tensor], step: int, names: Callable[[], list[str]]) -> None:
     """Raise NonFiniteError, naming the terms at fault, where their sum is no number."""
-    if torch.isfinite(loss):
+    if torch.isfinite(total(terms)):
         return
     bad = ", ".join(f"{name} is {term.item()}" for name, term in terms.items() if not torch.isfinite(term))
     raise non_finite(f"the loss {bad or 'is too large for a number'}", step, names())
@@ -255,7 +285,7 @@ def require_finite_gradients(
     networks: nn.ModuleDict, player: Player, step: int, names: Callable[[], list[str]]
 ) -> None:
     """Raise NonFiniteError, before the optimizer's step, where a gradient is no number though the loss is one."""
-    gradients = {name: weight.grad for name, weight in networks.named_parameters() if weight.grad is not None}
+    gradients = gradients_of(networks)
     if torch.isfinite(torch.nn.utils.get_total_norm(list(gradients.values()))):
         return
     bad = [name for name, gradient in gradients.items() if not torch.isfinite(gradient).all()]

@@ -13,6 +13,7 @@ import numpy
 import PIL
 import torch
 
+from unpaired import ranks
 from unpaired.errors import OutOfMemoryError
 from unpaired.version import __version__
 
@@ -35,6 +36,8 @@ def made_with(device: torch.device) -> dict[str, str | int]:
         "instructions": torch.backends.cpu.get_cpu_capability(),
         "device": str(device),
     }
+    if ranks.count() > 1:
+        facts["ranks"] = ranks.count()
     if device.type == "cuda":
         facts["gpu"] = torch.cuda.get_device_name(device)
         facts["cuda"] = str(torch.version.cuda)

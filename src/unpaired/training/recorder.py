@@ -7,7 +7,8 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, fields
-from typing import Any
+from pathlib import Path
+from typing import Any, Protocol
 
 import torch
 from torch import nn
@@ -18,12 +19,27 @@ from unpaired.objectives.base import Direction, Objective
 from unpaired.randomness import torch_seeded
 from unpaired.training.checkpoint import save_checkpoint, sweep
 from unpaired.training.history import History
+from unpaired.training.looks import read_looks
 from unpaired.training.loop import Progress
 from unpaired.training.report import write_report
 from unpaired.training.run_folder import RunFolder
 from unpaired.training.samples import draw_samples, write_samples
 from unpaired.training.state import TrainingState
 from unpaired.translate.model_folder import sweep_model
+
+
+class Guardian(Protocol):
+    """What the recorder asks of the watch over a run."""
+
+    @property
+    def ailments(self) -> list[str]:
+        """Return the names of what ails the run now."""
+        ...
+
+    def num_kept(self, checkpoints: Path, least: int) -> int:
+        """Return how many checkpoints to keep, `least` or more, so that there is one to go back to."""
+        ...
+
 
 Publish = Callable[[dict[Direction, nn.Module], int], None]
 """Writes the model folder from the generators and the step they were taken at."""
@@ -56,6 +72,7 @@ class RunRecorder:
         self._latest = _progress_of(records[-1]) if records else None
         next_step = self._latest.step + 1 if self._latest else 0
         self._board = _summary_writer(folder, next_step) if tensorboard else None
+        self.guardian: Guardian | None = None
 
     def progress(self, progress: Progress) -> None:
         """Write a line of log.jsonl, and TensorBoard's scalars where asked for, and tell the listener."""
@@ -63,6 +80,8 @@ class RunRecorder:
             **{key: _rounded(value) for key, value in asdict(progress).items()},
             "time": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
         }
+        if self.guardian is not None and self.guardian.ailments:
+            record["ailments"] = self.guardian.ailments
         self._folder.append(record)
         self._num_lines += 1
         self._latest = progress
@@ -97,7 +116,7 @@ class RunRecorder:
             state.counters(),
             log_lines=self._num_lines,
             made_with=self._facts["machine"],
-            keep=self._keep,
+            keep=self._keep if self.guardian is None else self.guardian.num_kept(self._folder.checkpoints, self._keep),
         )
         self._show(state)
 
@@ -145,6 +164,7 @@ class RunRecorder:
             data=self._facts["data"],
             machine=self._facts["machine"],
             notes=[entry["sentence"] for entry in self._history.entries()],
+            looks=read_looks(self._folder.path / "guardian.jsonl"),
         )
 
 

@@ -18,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from unpaired.storage import printable, write_bytes
+from unpaired.training.looks import Look
 from unpaired.training.samples import data_uri
 
 Floats = npt.NDArray[np.float64]
@@ -32,6 +33,12 @@ _TITLES = {
     "cycle": "Cycle consistency",
     "identity": "Identity mapping",
     "discriminator": "Adversarial, discriminators",
+}
+_WATCHED = {
+    "correlation": "Colours kept, correlation of input and translation",
+    "spread": "Spread of translations, 1 as real images",
+    "flat": "Activations on a flat image, 1 as on real ones",
+    "gradient": "Gradient, root mean square",
 }
 _HASH = re.compile("[0-9a-f]{40,}")
 _RATES = {"learning_rate": "Learning rate", "images_per_second": "Images per second"}
@@ -52,13 +59,14 @@ def write_report(
     data: Mapping[str, object],
     machine: Mapping[str, object],
     notes: Sequence[str] = (),
+    looks: Sequence[Look] = (),
 ) -> None:
     """Write the page, whole or not at all, over the one before it.
 
     status: what stands under the title, by its label. log: the lines of log.jsonl, oldest first; empty before the
     first one. samples: the sample grids there are, oldest first, named step-00000500.png; the page holds at most
     `MAX_GRIDS` of them, the larger ones as JPEG. data, machine: facts by name; a value that is a mapping becomes a
-    group of its own. notes: sentences that a reader must not miss.
+    group of its own. notes: sentences that a reader must not miss. looks: of the guardian.
 
     Losses that are no number leave a gap in their curve, which is stated; a grid that cannot be read is named in
     the notes. Raises OutputError where the place refuses the file, StorageError where the disk is full or failing.
@@ -71,7 +79,7 @@ def write_report(
         notes="".join(f"<li>{_text(note)}</li>" for note in [*notes, *unread]),
         newest=grids[0] if grids else '<p class="dim">No sample grid yet.</p>',
         earlier="".join(grids[1:]),
-        curves="".join(_panels(log)) or '<p class="dim">Nothing logged yet.</p>',
+        curves="".join([*_panels(log), *_watched(looks)]) or '<p class="dim">Nothing logged yet.</p>',
         smoothing=f"{100 * _SMOOTHING / _NUM_BUCKETS:.0f}",
         data=_facts(data),
         config=_text(config_yaml),
@@ -165,6 +173,19 @@ def _panels(log: Sequence[Record]) -> list[str]:
     for name, title in _RATES.items():
         families[title] = [_curve(name, log, steps, last)] if any(name in record for record in log) else []
     return [_panel(title, curves, last) for title, curves in families.items() if curves]
+
+
+def _watched(looks: Sequence[Look]) -> list[str]:
+    """Return a figure for each kind of number that the guardian looks at and the log does not hold."""
+    rows = [look.figures for look in looks]
+    steps, last = _numbers([look.step for look in looks]), float(max((look.step for look in looks), default=1))
+    names = sorted({name for row in rows for name in row})
+    families = {title: [n for n in names if n.startswith(f"{family}_")] for family, title in _WATCHED.items()}
+    return [
+        _panel(title, [_curve(name, rows, steps, last) for name in those], last)
+        for title, those in families.items()
+        if those
+    ]
 
 
 def _curve(name: str, rows: Sequence[Record], all_steps: Floats, last: float) -> _Curve:

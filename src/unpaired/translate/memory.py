@@ -6,6 +6,7 @@ from pathlib import Path
 
 import torch
 
+from unpaired.launch import launched
 from unpaired.networks import Generator, ResNetGenerator, UNetGenerator
 
 _SMALLEST = 2**18  # what is always tried: a picture of 512 x 512
@@ -22,9 +23,13 @@ def bytes_per_pixel(generator: Generator) -> int:
 
 
 def pixels_that_fit(generator: Generator, device: torch.device) -> int | None:
-    """Return how many pixels a generator can translate in the memory that is free now; None where nobody says."""
+    """Return how many pixels a generator can translate in the memory that is free now; None where nobody says.
+
+    Several processes of a machine share what is free, unless each has a GPU of its own.
+    """
     free = torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else _free_memory()
-    return None if free is None else max(free // bytes_per_pixel(generator), _SMALLEST)
+    sharers = launched().local_count if device.type == "cpu" else 1
+    return None if free is None else max(free // sharers // bytes_per_pixel(generator), _SMALLEST)
 
 
 def _free_memory() -> int | None:

@@ -3,6 +3,7 @@
     model.json          what the networks are, what they were trained for, the SHA-256 of their weights
     AtoB.safetensors    the weights of one direction's generator; BtoA.safetensors where there is one
     README.md           a model card for people
+    trust.safetensors   where it was measured: what `translate --scores` compares with (`trust_file`)
 
 A folder is replaced as a whole, and the old one stays on disk until the new one is complete.
 """
@@ -110,7 +111,18 @@ class ModelInfo:
     version: str = __version__
 
 
-def write_model(folder: Path, info: ModelInfo, generators: Mapping[str, nn.Module]) -> None:
+@dataclass(frozen=True)
+class TrustFile:
+    """A file beside the weights, and what model.json says about it under "trust"."""
+
+    name: str
+    data: bytes
+    entry: Mapping[str, Any]
+
+
+def write_model(
+    folder: Path, info: ModelInfo, generators: Mapping[str, nn.Module], *, trust: TrustFile | None = None
+) -> None:
     """Write a model folder whole, replacing one that exists; `generators` has the directions of `info`.
 
     Everything is written and synced beside the folder, then two renames put it in place; a crash between the
@@ -123,7 +135,11 @@ def write_model(folder: Path, info: ModelInfo, generators: Mapping[str, nn.Modul
         fresh.mkdir(parents=True)
         digests = {name: _write_weights(fresh / f"{name}.safetensors", generators[name]) for name in generators}
         write_bytes(fresh / "README.md", model_card(_to_json(info, digests)).encode(), sync=True)
-        text = json.dumps(_to_json(info, digests), indent=2, ensure_ascii=False) + "\n"
+        described = _to_json(info, digests)
+        if trust is not None:
+            write_bytes(fresh / trust.name, trust.data, sync=True)
+            described["trust"] = dict(trust.entry)
+        text = json.dumps(described, indent=2, ensure_ascii=False) + "\n"
         write_bytes(fresh / "model.json", text.encode(), sync=True)
         sync_folder(fresh)
         if folder.exists():
@@ -164,6 +180,11 @@ def read_model(path: str | os.PathLike[str]) -> tuple[ModelInfo, dict[str, nn.Mo
             raise ModelError(f"{shown(folder)}: the weights of {name} must be named {file.name}; publish it again.")
         networks[name] = _load_weights(file, direction, str(entry.get("sha256")))
     return info, networks
+
+
+def read_description(folder: Path) -> dict[str, Any]:
+    """Return what the model.json of a model folder holds. Raises ModelError."""
+    return _read_json(folder / "model.json")
 
 
 def find_model(path: Path) -> Path:

@@ -1,0 +1,48 @@
+"""The part of `unpaired translate` that says how far to trust each result."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from unpaired.cli.output import say
+from unpaired.storage import shown
+
+if TYPE_CHECKING:
+    from unpaired.translate.files import Job
+    from unpaired.translate.trust import Scorer
+
+_NAMED = 10  # files that a sentence names
+
+
+def kept_jobs(scorer: Scorer, jobs: tuple[Job, ...], folder: Path, share: float, keep_icc: bool) -> tuple[Job, ...]:
+    """Score every job, write the table, and return those to translate: the best share, and what cannot be scored.
+
+    Several processes share the work and know all of it afterwards.
+    """
+    from unpaired import ranks
+    from unpaired.translate.scored import best, from_messages, score_files, to_message, write_table
+
+    mine = score_files(scorer, jobs[ranks.rank() :: ranks.count()], keep_icc=keep_icc)
+    trusts = from_messages(ranks.told_by_all(to_message(mine, jobs)), jobs, scorer)
+    if not trusts:
+        return jobs
+    kept = best(trusts, share)
+    with ranks.by_first() as first:
+        if first:
+            say(f"Scores: {write_table(folder, trusts, kept)}")
+    foreign = [job for job, trust in trusts.items() if trust.foreign]
+    domain = scorer.translator.info.domains[scorer.direction[0]]
+    if foreign:
+        say(f"{len(foreign)} of {len(trusts)} do not look like the images of {shown(domain)}: {_names(foreign)}")
+    chosen = set(kept)
+    left = sorted((job for job in trusts if job not in chosen), key=lambda job: trusts[job].score)
+    if left:
+        say(f"Kept the {len(kept)} most trusted of {len(trusts)} and left out {len(left)}: {_names(left)}")
+    return tuple(job for job in jobs if job in chosen or job not in trusts)
+
+
+def _names(jobs: Sequence[Job]) -> str:
+    more = f" and {len(jobs) - _NAMED} more" if len(jobs) > _NAMED else ""
+    return ", ".join(shown(job.source) for job in jobs[:_NAMED]) + more

@@ -1,0 +1,110 @@
+"""What images look like to convolutions that nobody trained: features for distances that need no download.
+
+Random filters followed by a rectifier tell textures, edges and colours apart well enough to compare two sets of
+images (Saxe et al., "On random weights and unsupervised feature learning", ICML 2011). They know nothing about
+what is shown; figures made of them are comparable with each other alone, never with FID or KID.
+
+The weights are a published constant: whole numbers of 24 bits from the Philox counter generator (its raw
+output, which NumPy promises never to change), scaled by powers and roots alone. So they are the same bits on
+every machine and in every version; features agree to float32 rounding.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from unpaired.images.batches import floats
+
+MIN_SIZE = 16
+"""The smallest side of an image, in pixels, and of the smallest scale that is looked at."""
+
+_FILTERS = 32
+_SCALES = (1, 2, 4)
+_KEY = 0x756E7061
+_GRID = 2
+
+
+class RandomConvolutions(nn.Module):
+    """Two layers of fixed random convolutions, at full, half and quarter size.
+
+    A scale: 5 x 5 convolution to 32 channels (half of the filters sum to zero in each channel and see texture
+    alone, the others see colour, too), bias, ReLU; average over 2 x 2; 3 x 3 convolution to 32 channels, ReLU.
+    Of each layer: the mean in each quarter of the image, and the standard deviation over the whole.
+
+    channels: of the images, any number. Scales whose image would be below 16 pixels are left out.
+    """
+
+    first: Tensor
+    bias: Tensor
+    second: Tensor
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        first = _uniform(channels, "first", (_FILTERS, channels, 5, 5))
+        first[::2] -= first[::2].sum(axis=(2, 3), keepdims=True) / 25
+        second = _uniform(channels, "second", (_FILTERS, _FILTERS, 3, 3))
+        # Uniform numbers in [-1, 1) have variance 1/3: a unit's output varies about as much as its inputs do.
+        self.register_buffer("first", _tensor(first * math.sqrt(3 / (channels * 25))))
+        self.register_buffer("bias", _tensor(_uniform(channels, "bias", (_FILTERS,)) * 0.5))
+        self.register_buffer("second", _tensor(second * math.sqrt(3 / (_FILTERS * 9))))
+        self.channels = channels
+
+    @torch.no_grad()
+    def forward(self, images: Tensor) -> Tensor:
+        """Return n d features, float32, of images n c h w in [-1, 1] or uint8; d is 320 a scale, 960 from 64 x 64 on.
+
+        Raises ValueError if the channels are others or a side is below 16 pixels.
+        """
+        images = self._checked(images)
+        features = []
+        for scale in _SCALES:
+            if min(images.shape[-2:]) // scale < MIN_SIZE:
+                break
+            smaller = F.avg_pool2d(images, scale) if scale > 1 else images
+            features += [_summary(layer) for layer in self._layers(smaller)]
+        return torch.cat(features, dim=1)
+
+    @torch.no_grad()
+    def maps(self, images: Tensor, grid: int) -> Tensor:
+        """Return what is where: n 64 grid grid, the means of both layers at full size in each cell of a grid.
+
+        Raises ValueError as calling does.
+        """
+        layers = self._layers(self._checked(images))
+        return torch.cat([F.adaptive_avg_pool2d(layer, grid) for layer in layers], dim=1)
+
+    def _layers(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        padded = F.pad(images, (2, 2, 2, 2), mode="reflect")
+        one = F.conv2d(padded, self.first, self.bias).relu_()
+        padded = F.pad(F.avg_pool2d(one, 2), (1, 1, 1, 1), mode="reflect")
+        return one, F.conv2d(padded, self.second).relu_()
+
+    def _checked(self, images: Tensor) -> Tensor:
+        images = floats(images).to(self.first)
+        _, c, h, w = images.shape
+        if c != self.channels:
+            raise ValueError(f"These features are of images with {self.channels} channels, not {c}.")
+        if min(h, w) < MIN_SIZE:
+            raise ValueError(f"Features need images of at least {MIN_SIZE}x{MIN_SIZE} pixels, not {h}x{w}.")
+        return images
+
+
+def _summary(layer: Tensor) -> Tensor:
+    means = F.adaptive_avg_pool2d(layer, _GRID).flatten(1)
+    return torch.cat([means, layer.std(dim=(2, 3), correction=0)], dim=1)
+
+
+def _uniform(channels: int, purpose: str, shape: tuple[int, ...]) -> np.ndarray[tuple[int, ...], np.dtype[np.float64]]:
+    """Multiples of 2**-23 in [-1, 1): sums of them are exact in float64, whatever their order."""
+    stream = ("first", "bias", "second").index(purpose)
+    raw = np.random.Philox(key=np.array([_KEY, 3 * channels + stream], np.uint64)).random_raw(math.prod(shape))
+    return ((np.asarray(raw, np.uint64) >> np.uint64(40)).astype(np.float64) * 2.0**-23 - 1).reshape(shape)
+
+
+def _tensor(values: np.ndarray[tuple[int, ...], np.dtype[np.float64]]) -> Tensor:
+    return torch.from_numpy(values.astype(np.float32))

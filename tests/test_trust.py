@@ -1,0 +1,263 @@
+"""How far to trust a translation: shares of training images, a file of what they were like, a table, a choice."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import json
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import PIL.Image
+import pytest
+import safetensors.torch
+import torch
+from torch import Tensor
+
+from unpaired.cli import main
+from unpaired.data.scenes import draw_scene, scene_seeds
+from unpaired.errors import ConfigError, ModelError
+from unpaired.images import Image, read_image
+from unpaired.recipes import Config
+from unpaired.runs import train
+from unpaired.training.run_folder import RunFolder
+from unpaired.translate import Job, Translator
+from unpaired.translate.scored import best, load_scorer, parse_share
+from unpaired.translate.trust import COMPONENTS, Trust, shares
+from unpaired.translate.trust_file import read_reference
+from unpaired.translate.typicality import Typicality, squares
+from unpaired.trusting import publish_trust
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished run of two steps on 24 scenes a domain, with averaged weights; never changed."""
+    from unpaired.data.datasets import DataConfig
+    from unpaired.networks import PatchGAN, ResNetGenerator
+    from unpaired.objectives import CycleGAN
+    from unpaired.training.loop import RunConfig
+    from unpaired.training.schedule import ScheduleConfig
+    from unpaired.training.state import OptimizerConfig
+
+    root = tmp_path_factory.mktemp("trust")
+    for split, style in {"trainA": "summer", "trainB": "winter"}.items():
+        _draw(root / "data" / split, style, split, 24)
+    config = Config(
+        data=DataConfig(root=str(root / "data"), load_size=36, crop_size=32),
+        objective=CycleGAN(pool_size=3),
+        generator=ResNetGenerator(base_channels=4, num_blocks=1),
+        discriminator=PatchGAN(base_channels=4, num_layers=1),
+        optimizer=OptimizerConfig(ema_decay=0.5),
+        schedule=ScheduleConfig(num_steps=2),
+        run=RunConfig(device="cpu", num_threads=1, log_every=1, sample_every=2, num_samples=1, checkpoint_every=2),
+    )
+    train(config, out=root / "run")
+    publish_trust(RunFolder(root / "run"), 256)
+    return root / "run"
+
+
+def _draw(folder: Path, style: str, split: str, count: int) -> None:
+    folder.mkdir(parents=True)
+    for number, seed in enumerate(scene_seeds(split, count, seed=1)):
+        PIL.Image.fromarray(draw_scene(seed, style, 32)).save(folder / f"{style}-{number:03d}.png")
+
+
+def _mixed(folder: Path) -> Path:
+    """Four summer scenes and one picture of noise."""
+    _draw(folder, "summer", "test", 4)
+    noise = torch.randint(0, 256, (32, 32, 3), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
+    PIL.Image.fromarray(noise.numpy()).save(folder / "zz-noise.png")
+    return folder
+
+
+def _code(*arguments: str | Path) -> int | str | None:
+    with pytest.raises(SystemExit) as stopped:
+        main([str(argument) for argument in arguments])
+    return stopped.value.code
+
+
+def _rows(path: Path) -> list[dict[str, str]]:
+    with path.open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+def test_a_share_counts_those_that_are_as_large_and_the_value_itself() -> None:
+    known = torch.tensor([1.0, 2.0, 3.0, 4.0])
+    assert shares(torch.tensor([0.0, 2.0, 2.5, 9.0]), known).tolist() == pytest.approx([1.0, 0.8, 0.6, 0.2])
+    assert shares(known, known, own=True).tolist() == pytest.approx([1.0, 0.75, 0.5, 0.25])
+
+
+def test_a_finished_run_says_what_its_training_images_were_like(run: Path) -> None:
+    entry = json.loads((run / "model" / "model.json").read_text())["trust"]
+    data = (run / "model" / "trust.safetensors").read_bytes()
+    assert entry["sha256"] == hashlib.sha256(data).hexdigest()
+    reference = read_reference(run, Translator.load(run).info)
+    assert set(reference.symptoms) == {"AtoB", "BtoA"}
+    for symptoms in reference.symptoms.values():
+        assert tuple(symptoms) == COMPONENTS
+        assert all(len(values) == 24 for values in symptoms.values())
+
+
+def test_running_a_finished_run_again_adds_what_is_missing_and_changes_nothing_else(run: Path, tmp_path: Path) -> None:
+    from unpaired.config import read_yaml
+
+    copy = shutil.copytree(run, tmp_path / "run")
+    before = {path.name: path.read_bytes() for path in (copy / "model").iterdir()}
+    described = json.loads(before["model.json"])
+    del described["trust"]
+    (copy / "model" / "model.json").write_text(json.dumps(described))
+    (copy / "model" / "trust.safetensors").unlink()
+    train(read_yaml(Config, copy / "config.yaml"), out=copy)
+    publish_trust(RunFolder(copy), 256)
+    assert {path.name: path.read_bytes() for path in (copy / "model").iterdir()} == before
+
+
+def test_scores_of_training_images_are_spread_evenly(run: Path) -> None:
+    translator = Translator.load(run, device="cpu")
+    scorer = load_scorer(translator, run, "AtoB")
+    scores = []
+    for path in sorted((run.parent / "data" / "trainA").iterdir()):
+        image = read_image(path)
+        (made,) = translator.translate_images([image])
+        scores.append(scorer(image, made).score)
+    # Typicality knows a training image itself, and so these are but about even.
+    assert all(0 < score <= 1 for score in scores)
+    assert min(scores) < 0.35 < 0.65 < max(scores)
+
+
+def test_noise_among_scenes_is_called_foreign_only_by_typicality_and_has_the_lowest(run: Path, tmp_path: Path) -> None:
+    folder, out = _mixed(tmp_path / "in"), tmp_path / "out"
+    assert _code("translate", run, folder, "--out", out, "--scores", "--device", "cpu") == 0
+    rows = _rows(out / "scores.csv")
+    assert [Path(row["output"]).name for row in rows] == sorted(path.name for path in out.glob("*.png"))
+    parts = [float(row["typicality"]) for row in rows]
+    assert min(parts) == parts[-1] == pytest.approx(1 / 25, rel=1e-3)
+    measured = [float(row["typicality_measured"]) for row in rows]
+    assert measured[-1] > 2 * max(measured[:-1])
+
+
+def test_only_the_best_are_written_and_the_others_named(
+    run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder, out = _mixed(tmp_path / "in"), tmp_path / "out"
+    assert _code("translate", run, folder, "--out", out, "--keep-best", "40 %", "--device", "cpu") == 0
+    rows = _rows(out / "scores.csv")
+    kept = [row for row in rows if row["output"]]
+    assert len(rows) == 5
+    assert sorted(row["output"] for row in kept) == sorted(path.name for path in out.glob("*.png"))
+    assert len(kept) == 2
+    assert min(float(row["score"]) for row in kept) >= max(float(row["score"]) for row in rows if not row["output"])
+    assert "Kept the 2 most trusted of 5 and left out 3" in capsys.readouterr().out
+
+
+def test_an_image_that_cannot_be_read_is_named_and_has_no_score(run: Path, tmp_path: Path) -> None:
+    folder, out = _mixed(tmp_path / "in"), tmp_path / "out"
+    (folder / "broken.png").write_bytes(b"no image")
+    assert _code("translate", run, folder, "--out", out, "--keep-best", "0.2", "--device", "cpu") == 65
+    assert len(_rows(out / "scores.csv")) == 5
+    assert len(list(out.glob("*.png"))) == 1
+
+
+def test_an_old_table_is_not_replaced_unasked(run: Path, tmp_path: Path) -> None:
+    folder, out = _mixed(tmp_path / "in"), tmp_path / "out"
+    out.mkdir()
+    (out / "scores.csv").write_text("mine")
+    assert _code("translate", run, folder, "--out", out, "--scores", "--device", "cpu") == 73
+    assert (out / "scores.csv").read_text() == "mine"
+
+
+def test_a_score_is_that_of_the_parts_a_model_has(run: Path) -> None:
+    translator = Translator.load(run, device="cpu")
+    scorer = load_scorer(translator, run, "AtoB")
+    found = scorer.of_symptoms({name: float(values.median()) for name, values in scorer.known.items()})
+    assert tuple(found.parts) == COMPONENTS
+    assert all(0.4 < part < 0.6 for part in found.parts.values())
+    # Nothing is more trusted than an image without any symptom, nothing less than one with all of them.
+    assert scorer.of_symptoms(dict.fromkeys(COMPONENTS, -1e9)).score == 1
+    assert scorer.of_symptoms(dict.fromkeys(COMPONENTS, 1e9)).score == pytest.approx(1 / 25)
+
+
+@pytest.mark.parametrize("text", ["20 %", "20%", "0.2", " 0.20 "])
+def test_a_share_may_be_written_as_people_do(text: str) -> None:
+    assert parse_share(text) == pytest.approx(0.2)
+
+
+@pytest.mark.parametrize("text", ["0", "120%", "-1", "best", "nan", "20", ""])
+def test_what_is_no_share_is_refused(text: str) -> None:
+    with pytest.raises(ConfigError, match="--keep-best"):
+        parse_share(text)
+
+
+def test_of_equal_scores_the_one_with_fewer_symptoms_is_kept() -> None:
+    jobs = [Job(Path(f"{name}.png"), Path(f"out/{name}.png")) for name in "abc"]
+    trusts = {job: Trust(0.5, {}, {"cycle": value}) for job, value in zip(jobs, (0.3, 0.1, 0.2), strict=True)}
+    assert best(trusts, 0.34) == [jobs[1]]
+    assert best(trusts, 0.01) == [jobs[1]]
+    assert best(trusts, 1.0) == jobs
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        (lambda tensors: tensors.pop("typical.A.features"), "typical.A.features"),
+        (lambda tensors: tensors.update(extra=torch.zeros(1)), "extra is unknown"),
+        (lambda tensors: tensors.update({"symptoms.AtoB.cycle": torch.full((24,), float("nan"))}), "NaN"),
+        (lambda tensors: tensors.update({"symptoms.AtoB.cycle": torch.zeros(3)}), "symptoms of AtoB"),
+        (lambda tensors: tensors.update({"judge.B.layers.0.weight": torch.zeros(1)}), "size mismatch"),
+    ],
+)
+def test_a_file_that_does_not_fit_is_refused_in_a_sentence(run: Path, tmp_path: Path, change, reason: str) -> None:
+    model = shutil.copytree(run / "model", tmp_path / "model")
+    tensors = safetensors.torch.load_file(model / "trust.safetensors")
+    change(tensors)
+    data = safetensors.torch.save(tensors)
+    (model / "trust.safetensors").write_bytes(data)
+    described = json.loads((model / "model.json").read_text())
+    described["trust"]["sha256"] = hashlib.sha256(data).hexdigest()
+    (model / "model.json").write_text(json.dumps(described))
+    with pytest.raises(ModelError, match=reason):
+        read_reference(model, Translator.load(model).info)
+
+
+def test_a_damaged_file_is_refused_and_a_missing_one_explained(run: Path, tmp_path: Path) -> None:
+    model = shutil.copytree(run / "model", tmp_path / "model")
+    info = Translator.load(model).info
+    file = model / "trust.safetensors"
+    file.write_bytes(file.read_bytes()[:-1] + b"?")
+    with pytest.raises(ModelError, match="SHA-256"):
+        read_reference(model, info)
+    described = json.loads((model / "model.json").read_text())
+    del described["trust"]
+    (model / "model.json").write_text(json.dumps(described))
+    with pytest.raises(ModelError, match="unpaired train"):
+        read_reference(model, info)
+
+
+def test_squares_cover_an_image_of_any_size() -> None:
+    image = torch.arange(70 * 33, dtype=torch.float32).reshape(1, 70, 33)
+    assert set(squares(image, 32).flatten().tolist()) == set(image.flatten().tolist())
+    assert squares(image, 32).shape == (6, 1, 32, 32)
+    assert squares(image[:, :5, :1], 32).shape == (1, 1, 32, 32)
+
+
+def test_a_training_image_is_not_compared_with_itself(run: Path) -> None:
+    images = _tensor([read_image(path) for path in sorted((run.parent / "data" / "trainA").iterdir())])
+    typicality = Typicality.of(images)
+    among = typicality.among_themselves()
+    alone = torch.tensor([typicality.distance(image) for image in images])
+    assert (among > alone).all()
+
+
+def _tensor(images: list[Image]) -> Tensor:
+    from unpaired.images import to_tensor
+
+    return torch.stack([to_tensor(image, 3) for image in images])
+
+
+def test_too_few_training_images_say_nothing(toy_config: Config, two_folders: Path, tmp_path: Path) -> None:
+    config = replace(toy_config, data=replace(toy_config.data, root=str(two_folders)))
+    config = replace(config, schedule=replace(config.schedule, num_steps=1))
+    train(config, out=tmp_path / "run")
+    publish_trust(RunFolder(tmp_path / "run"), 256)
+    assert not (tmp_path / "run" / "model" / "trust.safetensors").exists()
