@@ -322,6 +322,8 @@ FREE = {
     "RunConfig.keep_checkpoints",
     "RunConfig.tensorboard",
     "RunConfig.trust_images",
+    "RunConfig.guardian",
+    "RunConfig.guardian_every",
 }
 """Every setting that cannot change what is learnt. Whoever adds a setting decides, and a new free one goes here."""
 

@@ -257,6 +257,14 @@ def test_a_whole_generator_gives_an_image_the_same_result_alone_and_in_a_batch()
     assert (network(x) - torch.cat([network(x[:1]), network(x[1:])])).abs().max() < 1e-12
 
 
+def test_a_whole_generator_translates_alike_in_training_and_evaluation() -> None:
+    network, x = SMALL.build(3, 3), seeded(2, 3, 32, 32)
+    for number in range(3):
+        network.train()(seeded(2, 3, 32, 32) * number)
+    assert torch.equal(network.eval()(x), network.train()(x))
+    assert not list(network.buffers())
+
+
 # --- batch norm and initial weights ----------------------------------------------------------------
 
 

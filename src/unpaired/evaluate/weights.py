@@ -28,7 +28,7 @@ class Weights:
 
 
 def read_weights(path: str | Path, *, sha256: str | None = None) -> Weights:
-    """Read a file of `torch.save(network.state_dict(), path)`.
+    """Read a file in which torch saved the state dict of a network.
 
     sha256: what the file must have, all 64 digits or its first 8 and more; None accepts any and only reports it.
     Raises ModelError if the file is missing, another one, or anything but tensors by name.
