@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from unpaired.cli import main
+from unpaired.config import read_yaml
 from unpaired.data.scenes import draw_scene, scene_seeds
 from unpaired.errors import ConfigError, ModelError
 from unpaired.images import Image, read_image
@@ -28,6 +29,7 @@ from unpaired.translate.trust import COMPONENTS, Trust, shares
 from unpaired.translate.trust_file import read_reference
 from unpaired.translate.typicality import Typicality, squares
 from unpaired.trusting import publish_trust
+from unpaired.verify import verify
 
 
 @pytest.fixture(scope="module")
@@ -52,8 +54,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
         schedule=ScheduleConfig(num_steps=2),
         run=RunConfig(device="cpu", num_threads=1, log_every=1, sample_every=2, num_samples=1, checkpoint_every=2),
     )
-    train(config, out=root / "run")
-    publish_trust(RunFolder(root / "run"), 256)
+    train(config, out=root / "run")  # which measures at its end
     return root / "run"
 
 
@@ -261,3 +262,25 @@ def test_too_few_training_images_say_nothing(toy_config: Config, two_folders: Pa
     train(config, out=tmp_path / "run")
     publish_trust(RunFolder(tmp_path / "run"), 256)
     assert not (tmp_path / "run" / "model" / "trust.safetensors").exists()
+
+
+def test_training_publishes_it_unless_told_not_to(run: Path, tmp_path: Path) -> None:
+    assert (run / "model" / "trust.safetensors").is_file()
+    copy = shutil.copytree(run, tmp_path / "run")
+    config = read_yaml(Config, copy / "config.yaml")
+    described = json.loads((copy / "model" / "model.json").read_text())
+    del described["trust"]
+    (copy / "model" / "model.json").write_text(json.dumps(described))
+    (copy / "model" / "trust.safetensors").unlink()
+    train(replace(config, run=replace(config.run, trust_images=0)), out=copy)
+    assert not (copy / "model" / "trust.safetensors").exists()
+    train(config, out=copy)
+    assert (copy / "model" / "trust.safetensors").is_file()
+
+
+def test_verify_holds_it_against_its_hash(run: Path, tmp_path: Path) -> None:
+    copy = shutil.copytree(run / "model", tmp_path / "model")
+    assert not any(finding.problem for finding in verify(copy))
+    file = copy / "trust.safetensors"
+    file.write_bytes(file.read_bytes()[:-1] + b"?")
+    assert any("trust.safetensors" in finding.problem for finding in verify(copy))

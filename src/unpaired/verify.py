@@ -14,7 +14,8 @@ from unpaired.storage import shown
 from unpaired.training.checkpoint import list_checkpoints, load_checkpoint, lost_checkpoint, read_manifest
 from unpaired.training.history import History
 from unpaired.training.run_folder import RunFolder
-from unpaired.translate.model_folder import find_model, read_model
+from unpaired.translate.model_folder import find_model, read_description, read_model
+from unpaired.translate.trust_file import read_reference
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -142,7 +143,11 @@ def _logged_lines(folder: RunFolder) -> int:
 def _model(path: Path) -> str:
     info, networks = read_model(path)
     step = "an unknown step" if info.training.step is None else f"step {info.training.step}"
-    return f"{' and '.join(networks)} of {step}"
+    found = f"{' and '.join(networks)} of {step}"
+    if "trust" not in read_description(find_model(path)):
+        return found
+    read_reference(path, info)
+    return f"{found}, and what their translations are scored by"
 
 
 def _left_over(folder: RunFolder) -> Iterator[Finding]:
