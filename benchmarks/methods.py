@@ -12,36 +12,30 @@ from __future__ import annotations
 
 import argparse
 import json
-from dataclasses import replace
 from pathlib import Path
 
 import torch
 
 from unpaired.config import override
-from unpaired.data.draw import draw_dataset, draw_pairs
 from unpaired.demo import stacked
 from unpaired.evaluate.truth import score
-from unpaired.recipes import RECIPES, Config, demo
+from unpaired.recipes import Config
+from unpaired.reproduce import labelled
+from unpaired.reproduce.labelled import Labelled
+from unpaired.reproduce.methods import ABLATION, Trial
+from unpaired.reproduce.methods import config_of as configured
 from unpaired.runs import train
 from unpaired.translate.translator import Translator
 
-METHODS = ("cycle-alone", "gan-alone", "gan-forward", "gan-backward", "cyclegan", "pix2pix", "cut")
+METHODS = (*ABLATION, "pix2pix", "cut", "cyclegan-identity")
+"""As in the paper's comparison none has an identity term, but for the last."""
 
 
-def config_of(method: str, data: Path, steps: int, seed: int) -> Config:
+def config_of(method: str, data: Labelled, steps: int, seed: int) -> Config:
     """Return the recipe's objective and data, with the demo's networks and optimizer."""
-    recipe, small = RECIPES[method](), demo()
-    paired = recipe.data.pairing == "paired"
-    config = replace(
-        recipe,
-        data=replace(small.data, pairing=recipe.data.pairing, root=str(data / ("pairs" if paired else "unpaired"))),
-        generator=small.generator,
-        discriminator=small.discriminator,
-        optimizer=small.optimizer,
-        run=replace(small.run, sample_every=0, checkpoint_every=500, log_every=100),
-    )
-    identity = {"objective.identity_weight": 0} if method == "cyclegan" else {}  # as in the paper's comparison
-    return override(config, {"schedule.num_steps": steps, "run.seed": seed, **identity})
+    identity = method == "cyclegan-identity"
+    config = configured(Trial("cyclegan" if identity else method, "AtoB", seed), data, steps)
+    return override(config, {"objective.identity_weight": 0.5}) if identity else config
 
 
 def scores_of(run: Path, data: Path) -> dict[str, dict[str, float]]:
@@ -70,13 +64,14 @@ def main() -> None:
     parser.add_argument("--only", nargs="+", choices=METHODS, default=METHODS)
     given = parser.parse_args()
     data = given.out / "data"
-    draw_dataset(data / "unpaired", a="labels", b="summer", count=600, size=64, num_test=100)
-    draw_pairs(data / "pairs", a="labels", b="summer", count=600, size=64, num_test=0)
+    drawn = labelled.drawn(data)
     results: dict[str, list[dict[str, dict[str, float]]]] = {method: [] for method in given.only}
     for seed in given.seeds:
         for method in given.only:
             run = given.out / f"{method}-{seed}"
-            train(config_of(method, data, given.steps, seed), out=run, say=lambda sentence: print(sentence, flush=True))
+            train(
+                config_of(method, drawn, given.steps, seed), out=run, say=lambda sentence: print(sentence, flush=True)
+            )
             results[method].append(scores_of(run, data))
             print(method, seed, results[method][-1], flush=True)
     (given.out / "methods.json").write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
