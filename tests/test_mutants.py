@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from mutants.__main__ import Failure, Outcome
 from mutants.planted import MUTANTS, Mutant
 
 TESTS = Path(__file__).parent
@@ -32,3 +33,20 @@ def test_the_tests_that_must_notice_a_mistake_exist(mutant: Mutant) -> None:
 
 def test_every_mistake_has_a_name_of_its_own_and_there_are_enough() -> None:
     assert len({mutant.name for mutant in MUTANTS}) == len(MUTANTS) >= 20
+
+
+@pytest.mark.parametrize(
+    ("code", "failures", "verdict"),
+    [
+        (0, (), "survived"),
+        (1, (Failure("test_pool.py::test_x", "call", "AssertionError"),), "killed"),
+        (1, (Failure("test_pool.py::test_x", "setup", "AssertionError"),), "invalid"),
+        (1, (Failure("test_pool.py::test_x", "call", "NameError"),), "invalid"),
+        (2, (Failure("test_pool.py", "collection", "error"),), "invalid"),
+        (-1, (), "invalid"),
+    ],
+)
+def test_only_a_test_that_fails_by_what_it_looks_at_counts(
+    code: int, failures: tuple[Failure, ...], verdict: str
+) -> None:
+    assert Outcome(code, failures).verdict == verdict
