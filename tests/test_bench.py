@@ -11,6 +11,7 @@ import torch
 from unpaired.bench import gradients
 from unpaired.bench.cases import TrainingCase, TranslationCase
 from unpaired.bench.gradients import check_gradients, gradient_agreement
+from unpaired.bench.memory import peak_memory
 from unpaired.bench.official import OfficialCode
 from unpaired.bench.run import Report, Row, bench, to_markdown
 from unpaired.bench.timing import Timing, in_turns, ratio
@@ -84,6 +85,13 @@ def test_the_official_code_stands_beside_with_ratio_and_quartiles() -> None:
     row = Row("train", 64, 1, "fp32", 0.5, (0.4, 0.6), 2.0, 100.0, 10**9, 0.9, (0.88, 0.93))
     page = to_markdown(Report({"device": "x"}, CEILINGS, {"fp32": 1.0}, 3, [row]))
     assert "| 100 | 50% | 1.00 GB | 0.90 [0.88, 0.93] |" in page
+
+
+def test_memory_is_that_of_the_case_and_not_of_whoever_asks() -> None:
+    held = torch.zeros(2**26)  # 256 MB that a child must not count as its own
+    peak = peak_memory("translate", 64, "fp32", CPU)
+    assert held.numel()
+    assert 1e6 < peak < 300e6
 
 
 def test_a_folder_without_the_official_code_is_told(tmp_path: Path) -> None:
