@@ -1,7 +1,7 @@
 """Plants each mistake in turn and runs the tests that must notice it: `python -m mutants` in tests/, `make mutants`.
 
-Names given run these mutants alone; `--suite` runs all quick tests instead of the named ones. Nothing in the working
-tree is touched: a copy of it is taken first, so that it may be edited meanwhile. Needs a system that forks.
+Names given run these mutants alone. Nothing in the working tree is touched: a copy of it is taken first, so that it may
+be edited meanwhile. Needs a system that forks.
 """
 
 from __future__ import annotations
@@ -28,7 +28,6 @@ from mutants.planted import MUTANTS, Mutant
 
 ROOT = Path(__file__).resolve().parents[2]
 COPIED = ("src", "tests", "docs", "examples", "pyproject.toml", "Makefile", "README.md", "CHANGELOG.md")
-SUITE = ("tests", "--ignore=tests/test_golden.py")
 TIMEOUT = 600
 SHOWN = 3000  # letters of the output of a run that went wrong
 NO_BEHAVIOUR = ("ImportError", "ModuleNotFoundError", "SyntaxError", "NameError")
@@ -165,10 +164,10 @@ def tests_of(mutant: Mutant) -> list[str]:
     return [f"tests/{test}" for test in mutant.tests]
 
 
-def plant_all(project: Path, chosen: Sequence[Mutant], whole_suite: bool) -> int:
+def plant_all(project: Path, chosen: Sequence[Mutant]) -> int:
     """Plant one mutant after the other and say what became of it; returns 0 where every one was killed."""
     start = time.monotonic()
-    every = SUITE if whole_suite else sorted({test for mutant in chosen for test in tests_of(mutant)})
+    every = sorted({test for mutant in chosen for test in tests_of(mutant)})
     clean = run_in_fork(project, every, 10 * TIMEOUT, keep_bytecode=True)
     if clean.code != 0:
         print(clean.output[-SHOWN:])
@@ -179,7 +178,7 @@ def plant_all(project: Path, chosen: Sequence[Mutant], whole_suite: bool) -> int
     for mutant in chosen:
         began = time.monotonic()
         with planted(project, mutant):
-            outcome = run_in_fork(project, ["-x", *(SUITE if whole_suite else tests_of(mutant))], TIMEOUT)
+            outcome = run_in_fork(project, ["-x", *tests_of(mutant)], TIMEOUT)
         counts[outcome.verdict] += 1
         by = ", ".join(f"{one.test} ({one.error})" for one in outcome.failures)
         print(f"{outcome.verdict:8} {mutant.name:40} {time.monotonic() - began:5.1f} s  {by}", flush=True)
@@ -199,7 +198,6 @@ def main() -> int:
     """Return 0 where every mutant was killed."""
     parser = argparse.ArgumentParser(prog="python -m mutants", description=__doc__)
     parser.add_argument("names", nargs="*", help="mutants to plant; all of them when none is named")
-    parser.add_argument("--suite", action="store_true", help="run all quick tests but the golden ones, not the named")
     options = parser.parse_args()
     if unknown := set(options.names) - {mutant.name for mutant in MUTANTS}:
         parser.error(f"there is no mutant {', '.join(sorted(unknown))}")
@@ -211,7 +209,7 @@ def main() -> int:
         if sentences := stale(project, chosen):
             print("\n".join(sentences))
             return 1
-        return plant_all(project, chosen, options.suite)
+        return plant_all(project, chosen)
 
 
 if __name__ == "__main__":
