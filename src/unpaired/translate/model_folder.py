@@ -329,7 +329,7 @@ def _load_weights(path: Path, info: DirectionInfo, sha256: str) -> nn.Module:
         tensors = safetensors.torch.load_file(path)
     except OSError as error:
         raise ModelError(f"Cannot read {name}: {error.strerror or error}; copy it again.") from None
-    except safetensors.SafetensorError as error:
+    except (safetensors.SafetensorError, RuntimeError) as error:  # the latter where the disk fails as it is opened
         raise ModelError(f"{name} cannot be loaded ({' '.join(str(error).split())}); copy it again.") from None
     broken = [key for key, value in tensors.items() if value.is_floating_point() and not value.isfinite().all()]
     if broken:
