@@ -24,6 +24,7 @@ from unpaired.reproduce import labelled
 from unpaired.reproduce.labelled import Labelled
 from unpaired.reproduce.methods import ABLATION, Trial
 from unpaired.reproduce.methods import config_of as configured
+from unpaired.reproduce.tables import spread
 from unpaired.runs import train
 from unpaired.translate.translator import Translator
 
@@ -47,12 +48,6 @@ def scores_of(run: Path, data: Path) -> dict[str, dict[str, float]]:
         made = torch.cat([translator(part, direction=direction) for part in real.split(10)])
         figures[direction] = score([(made, truth)]).to_dict()
     return figures
-
-
-def spread(values: list[float], digits: int) -> str:
-    """Return mean [smallest, largest] of the seeds."""
-    mean = sum(values) / len(values)
-    return f"{mean:.{digits}f} [{min(values):.{digits}f}, {max(values):.{digits}f}]"
 
 
 def main() -> None:

@@ -5,27 +5,13 @@ from __future__ import annotations
 import errno
 import json
 import os
-import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TextIO
 
 from unpaired.errors import OutputError, StorageError
-from unpaired.storage import make_folder, storage_error, sweep_partial
-
-if sys.platform == "win32":
-    import msvcrt
-
-    def _claim(descriptor: int) -> None:
-        msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
-
-else:
-    import fcntl
-
-    def _claim(descriptor: int) -> None:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-
+from unpaired.storage import claim, make_folder, storage_error, sweep_partial
 
 _IN_USE = (errno.EAGAIN, errno.EACCES, errno.EDEADLK)
 _held: set[TextIO] = set()
@@ -78,7 +64,7 @@ class RunFolder:
             raise storage_error(error, path) from None
         with file:
             try:
-                _claim(file.fileno())
+                claim(file.fileno())
             except OSError as error:
                 if error.errno not in _IN_USE:
                     raise StorageError(
