@@ -32,8 +32,8 @@ from unpaired.official import export_official, import_official
 from unpaired.official.layout import to_official
 from unpaired.recipes import Config, at_size, paper, pix2pix
 from unpaired.runs import build_objective
-from unpaired.training.loop import train_step
 from unpaired.training.state import TrainingState
+from unpaired.training.step import train_step
 from unpaired.translate.model_folder import read_model
 
 STEPS = 3

@@ -15,7 +15,7 @@ from unpaired.data.scenes import draw_scene, scene_seeds
 from unpaired.networks import PatchGAN, ResNetGenerator
 from unpaired.objectives import CycleGAN
 from unpaired.recipes import Config
-from unpaired.training.loop import RunConfig
+from unpaired.training.run_config import RunConfig
 from unpaired.training.schedule import ScheduleConfig
 
 # A busy machine is no failure: what must be fast has a test of its own that says so.

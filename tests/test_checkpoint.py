@@ -30,8 +30,8 @@ from unpaired.training.checkpoint import (
     read_manifest,
     save_checkpoint,
 )
-from unpaired.training.loop import train_step
 from unpaired.training.state import OptimizerConfig, Parts, TrainingState, state_sha256
+from unpaired.training.step import train_step
 
 
 def state_of(step: int) -> tuple[Parts, dict[str, int]]:

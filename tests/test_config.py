@@ -32,7 +32,7 @@ from unpaired.errors import ConfigError
 from unpaired.networks import PatchGAN, PixelGAN, ResNetGenerator
 from unpaired.objectives import CycleGAN
 from unpaired.recipes import Config
-from unpaired.training.loop import RunConfig
+from unpaired.training.run_config import RunConfig
 from unpaired.training.schedule import ScheduleConfig
 from unpaired.training.state import OptimizerConfig
 

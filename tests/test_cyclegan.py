@@ -19,8 +19,8 @@ from unpaired.objectives import CycleGAN
 from unpaired.objectives import cyclegan as module
 from unpaired.objectives.cyclegan import CycleGANObjective, translate_both
 from unpaired.randomness import rng
-from unpaired.training.loop import player_losses, train_step
 from unpaired.training.state import OptimizerConfig, TrainingState
+from unpaired.training.step import player_losses, train_step
 
 GENERATOR = ResNetGenerator(base_channels=3, num_blocks=2)
 DISCRIMINATOR = PatchGAN(base_channels=3, num_layers=2)

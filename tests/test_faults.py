@@ -32,8 +32,10 @@ from unpaired.training import loop
 from unpaired.training.changes import machine_change
 from unpaired.training.checkpoint import list_checkpoints, load_newest
 from unpaired.training.history import History
-from unpaired.training.loop import Progress, RunConfig, player_losses, train_step
+from unpaired.training.progress import Progress
+from unpaired.training.run_config import RunConfig
 from unpaired.training.state import OptimizerConfig, TrainingState
+from unpaired.training.step import player_losses, train_step
 
 NAN = float("nan")
 GOLDEN_RUN = Path(__file__).parent / "golden" / "run-0.1"
@@ -484,10 +486,10 @@ def test_no_decision_depends_on_the_clock_or_on_dates(
 def test_another_machine_is_named_and_the_run_counts_as_exact_no_more(
     config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from unpaired import runs
+    from unpaired.runs import start
 
-    original = runs.made_with
-    monkeypatch.setattr(runs, "made_with", lambda device: {**original(device), "torch": "1.0", "threads": 64})
+    original = start.made_with
+    monkeypatch.setattr(start, "made_with", lambda device: {**original(device), "torch": "1.0", "threads": 64})
     run = stopped(config, tmp_path / "run")
     monkeypatch.undo()
     said: list[str] = []

@@ -22,8 +22,8 @@ from unpaired.data.datasets import Batch
 from unpaired.networks import PatchGAN, ResNetGenerator
 from unpaired.objectives import CycleGAN
 from unpaired.objectives.base import Objective
-from unpaired.training.loop import train_step
 from unpaired.training.state import OptimizerConfig, TrainingState
+from unpaired.training.step import train_step
 
 GOLDEN = Path(__file__).parent / "golden"
 STEPS = 10

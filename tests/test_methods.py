@@ -19,9 +19,11 @@ from unpaired.objectives import CUT, GAN, CycleGAN, Pix2Pix
 from unpaired.objectives.base import frozen
 from unpaired.recipes import RECIPES, Config, at_size
 from unpaired.runs import build_objective, info, train
-from unpaired.training.loop import Progress, RunConfig, player_losses, train_step
+from unpaired.training.progress import Progress
+from unpaired.training.run_config import RunConfig
 from unpaired.training.schedule import ScheduleConfig
 from unpaired.training.state import OptimizerConfig, TrainingState
+from unpaired.training.step import player_losses, train_step
 from unpaired.translate.sampling import Sampler
 from unpaired.translate.translator import Translator
 

@@ -19,9 +19,9 @@ from unpaired.objectives import Pix2Pix
 from unpaired.objectives.pix2pix import Pix2PixObjective
 from unpaired.recipes import Config
 from unpaired.runs import train
-from unpaired.training.loop import train_step
 from unpaired.training.schedule import ScheduleConfig
 from unpaired.training.state import OptimizerConfig, TrainingState
+from unpaired.training.step import train_step
 
 
 def build(**settings: Any) -> Pix2PixObjective:

@@ -34,9 +34,10 @@ from unpaired.recipes import Config
 from unpaired.runs import RunInfo, info, train
 from unpaired.training.checkpoint import list_checkpoints, load_newest
 from unpaired.training.history import History
-from unpaired.training.loop import Progress, gradients_of, train_step
+from unpaired.training.progress import Progress
 from unpaired.training.run_folder import RunFolder
 from unpaired.training.state import OptimizerConfig, TrainingState
+from unpaired.training.step import gradients_of, train_step
 
 CPU = torch.device("cpu")
 GLOBAL_BATCH = 4

@@ -30,7 +30,7 @@ from unpaired.errors import (
 from unpaired.recipes import Config
 from unpaired.runs import info, train
 from unpaired.training.checkpoint import list_checkpoints
-from unpaired.training.loop import Progress
+from unpaired.training.progress import Progress
 from unpaired.training.run_folder import RunFolder
 
 STEPS = 8

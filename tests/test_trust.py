@@ -38,7 +38,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from unpaired.data.datasets import DataConfig
     from unpaired.networks import PatchGAN, ResNetGenerator
     from unpaired.objectives import CycleGAN
-    from unpaired.training.loop import RunConfig
+    from unpaired.training.run_config import RunConfig
     from unpaired.training.schedule import ScheduleConfig
     from unpaired.training.state import OptimizerConfig
 

@@ -25,7 +25,7 @@ from unpaired.images import to_tensor
 from unpaired.recipes import demo as demo_recipe
 from unpaired.runs import train
 from unpaired.storage import write_bytes
-from unpaired.training.loop import Progress
+from unpaired.training.progress import Progress
 from unpaired.training.samples import draw_samples, write_samples
 from unpaired.translate.files import plan_outputs, translate_files
 from unpaired.translate.translator import Translator

@@ -26,7 +26,7 @@ from unpaired.networks import (
     UNetGenerator,
 )
 from unpaired.objectives import CUT, GAN, CycleGAN, Method, Pix2Pix
-from unpaired.training.loop import RunConfig
+from unpaired.training.run_config import RunConfig
 from unpaired.training.schedule import ScheduleConfig
 from unpaired.training.state import OptimizerConfig
 

@@ -31,7 +31,7 @@ from unpaired.errors import Interrupted
 from unpaired.runs import info
 from unpaired.runs import train as train_run
 from unpaired.training.checkpoint import list_checkpoints, load_checkpoint
-from unpaired.training.loop import Progress
+from unpaired.training.progress import Progress
 from unpaired.training.recorder import RunRecorder
 from unpaired.training.run_folder import RunFolder
 from unpaired.translate.model_folder import read_model

@@ -19,7 +19,7 @@ from unpaired.data.datasets import DataConfig
 from unpaired.networks import PatchGAN, ResNetGenerator
 from unpaired.objectives import CycleGAN, Pix2Pix
 from unpaired.recipes import Config
-from unpaired.training.loop import RunConfig
+from unpaired.training.run_config import RunConfig
 from unpaired.training.schedule import ScheduleConfig
 from unpaired.training.state import OptimizerConfig
 

@@ -221,7 +221,7 @@ STEPS = (
     Mutant(
         "gradients-add-up",
         "Every step also takes the gradients of all steps before.",
-        "training/loop.py",
+        "training/step.py",
         "state.optimizers[player].zero_grad(set_to_none=True)",
         "pass",
         ("test_cyclegan.py::test_steps_equal_the_transcription_of_the_paper[0.5-1]",),
@@ -229,7 +229,7 @@ STEPS = (
     Mutant(
         "gradients-that-are-no-numbers",
         "One overflow fills the weights with NaN, and the run goes on for days with them.",
-        "training/loop.py",
+        "training/step.py",
         "require_finite_gradients(objective.players()[player], player, state.step + 1, names)",
         "pass",
         ("test_resume.py::test_a_gradient_that_is_no_number_stops_before_anything_is_updated",),

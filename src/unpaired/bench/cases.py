@@ -15,8 +15,9 @@ from unpaired.data.datasets import Batch
 from unpaired.objectives.cyclegan import CycleGANObjective
 from unpaired.randomness import torch_seeded
 from unpaired.recipes import Config, at_size, paper
-from unpaired.training.loop import Precision, autocast, train_step
+from unpaired.training.run_config import Precision
 from unpaired.training.state import TrainingState
+from unpaired.training.step import autocast, train_step
 
 SMALL = 64
 """The size at which the networks are those that people train on a processor: 32 channels instead of 64."""

@@ -12,7 +12,8 @@ from unpaired.data.datasets import Batch
 from unpaired.errors import UnpairedError
 from unpaired.losses import total
 from unpaired.objectives.cyclegan import CycleGANObjective
-from unpaired.training.loop import Precision, autocast, player_losses
+from unpaired.training.run_config import Precision
+from unpaired.training.step import autocast, player_losses
 
 LEAST_COSINE = {"fp32": 0.9999, "bf16": 0.9}
 """How parallel the gradient of the middle weight must be to the one in float64.

@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 
 from unpaired.bench.cases import Case, TrainingCase, TranslationCase
-from unpaired.training.loop import Precision
+from unpaired.training.run_config import Precision
 
 
 def peak_memory(kind: str, size: int, precision: Precision, device: torch.device, batch: int = 1) -> int:

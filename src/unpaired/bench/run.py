@@ -18,7 +18,7 @@ from unpaired.bench.gradients import check_gradients
 from unpaired.bench.memory import peak_memory
 from unpaired.bench.official import OfficialCode
 from unpaired.bench.timing import Timing, in_turns, ratio
-from unpaired.training.loop import Precision
+from unpaired.training.run_config import Precision
 from unpaired.version import __version__
 
 OFFICIAL = "official fp32"

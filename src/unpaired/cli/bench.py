@@ -54,7 +54,7 @@ def bench(
     from unpaired.config import require, unknown
     from unpaired.devices import resolve_device
     from unpaired.storage import write_bytes
-    from unpaired.training.loop import Precision
+    from unpaired.training.run_config import Precision
 
     known: tuple[Precision, ...] = get_args(Precision)
     for name in precision:

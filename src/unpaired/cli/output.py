@@ -15,7 +15,7 @@ from unpaired.storage import printable
 
 if TYPE_CHECKING:
     from unpaired.demo import DemoResult
-    from unpaired.training.loop import Progress
+    from unpaired.training.progress import Progress
 
 
 def console(width: int = 100) -> Console:

@@ -13,7 +13,7 @@ from unpaired.config import override
 from unpaired.recipes import RECIPES, Config, at_size, demo
 from unpaired.reproduce.labelled import Labelled
 from unpaired.runs import train
-from unpaired.training.loop import Progress
+from unpaired.training.progress import Progress
 from unpaired.translate.translator import Translator
 
 ABLATION = ("cycle-alone", "gan-alone", "gan-forward", "gan-backward", "cyclegan")

@@ -19,7 +19,7 @@ from unpaired.reproduce.methods import translations, trials
 from unpaired.reproduce.published import FIGURES, LABELS_TO_PHOTO, PHOTO_TO_LABELS
 from unpaired.reproduce.reader import Reader, trained_reader
 from unpaired.storage import write_bytes
-from unpaired.training.loop import Progress
+from unpaired.training.progress import Progress
 
 REAL = "real images"
 """The row of the reader's own reading of real photographs: what a perfect translation would score."""

@@ -8,7 +8,8 @@ from collections.abc import Callable
 import safetensors.torch
 
 from unpaired import ranks
-from unpaired.training.loop import Progress, Recorder
+from unpaired.training.loop import Recorder
+from unpaired.training.progress import Progress
 from unpaired.training.state import TrainingState
 
 

@@ -20,7 +20,7 @@ from unpaired.randomness import torch_seeded
 from unpaired.training.checkpoint import save_checkpoint, sweep
 from unpaired.training.history import History
 from unpaired.training.looks import read_looks
-from unpaired.training.loop import Progress
+from unpaired.training.progress import Progress
 from unpaired.training.report import write_report
 from unpaired.training.run_folder import RunFolder
 from unpaired.training.samples import draw_samples, write_samples

@@ -1,0 +1,49 @@
+"""Whether a run may go on: its settings and images against those it was started with."""
+
+from __future__ import annotations
+
+import json
+
+from unpaired.config import differences, read_yaml
+from unpaired.data.domains import Domains
+from unpaired.data.sources import ImageList, image_list
+from unpaired.recipes import Config
+from unpaired.training.changes import Change, fingerprints_change, images_change, settings_change
+from unpaired.training.history import History
+from unpaired.training.rewind import remedied
+from unpaired.training.run_folder import RunFolder
+
+
+def image_lists(domains: Domains) -> dict[str, ImageList]:
+    """Return the files of the training images by domain; those of domain A are none where it is noise."""
+    a, b = domains.train_a, domains.train_b
+    list_b = image_list(b)
+    if a is None:
+        return {"A": {}, "B": list_b}
+    return {"A": list_b if a.paths == b.paths else image_list(a), "B": list_b}
+
+
+def agree(
+    folder: RunFolder,
+    config: Config,
+    domains: Domains,
+    images: dict[str, ImageList],
+    *,
+    data: bool = False,
+    settings: bool = False,
+) -> list[Change]:
+    """Return what changed since the run in `folder` was started, where that is allowed.
+
+    Raises ConfigError unless it was started with these settings, or `settings` allows others; DataError unless with
+    these images, or `data` allows others.
+    """
+    if not folder.config.exists():
+        return []
+    run = str(folder.path)
+    before = remedied(read_yaml(Config, folder.config), History(folder.path).entries())
+    changes = settings_change(run, differences(before, config), allowed=settings)
+    if folder.images.exists():
+        return changes + images_change(run, json.loads(folder.images.read_bytes()), images, allowed=data)
+    if not folder.data.exists():
+        return changes
+    return changes + fingerprints_change(run, json.loads(folder.data.read_bytes()), domains.facts(), allowed=data)

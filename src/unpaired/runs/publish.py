@@ -1,0 +1,62 @@
+"""What a run shares with the world: the model folder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from torch import nn
+
+from unpaired.config import to_dict
+from unpaired.data.datasets import range_of
+from unpaired.data.domains import Domains
+from unpaired.objectives.base import Direction
+from unpaired.recipes import Config
+from unpaired.translate.model_folder import (
+    DirectionInfo,
+    DomainValues,
+    GeneratorMode,
+    ModelInfo,
+    TrainingInfo,
+    write_model,
+)
+
+
+def publish_model(
+    folder: Path,
+    config: Config,
+    domains: Domains,
+    generators: dict[Direction, nn.Module],
+    step: int,
+    mode: GeneratorMode,
+) -> None:
+    """Write the model folder: the generators of `config` as they are after `step`, and what they were trained for."""
+    channels = {"AtoB": (config.data.channels_a, config.data.channels_b)}
+    channels["BtoA"] = channels["AtoB"][::-1]
+    directions = {
+        str(name): DirectionInfo(
+            generator=config.generator, in_channels=channels[name][0], out_channels=channels[name][1], mode=mode
+        )
+        for name in generators
+    }
+    training = TrainingInfo(
+        step=step,
+        seed=config.run.seed,
+        load_size=config.data.load_size,
+        crop_size=config.data.crop_size,
+        objective=to_dict(config.objective)["kind"],
+        weights="averaged" if config.optimizer.ema_decay else "trained",
+    )
+    red, green, blue = config.data.background
+    info = ModelInfo(
+        directions=directions,
+        domains=domains.names,
+        training=training,
+        background=(red, green, blue),
+        values={
+            "A": DomainValues(range=range_of(config.data, "A"), dtype=config.data.dtype_a),
+            "B": DomainValues(range=range_of(config.data, "B"), dtype=config.data.dtype_b),
+        },
+        icc=config.data.icc,
+        classes=domains.classes,
+    )
+    write_model(folder, info, {str(name): network for name, network in generators.items()})

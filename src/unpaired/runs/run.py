@@ -1,0 +1,140 @@
+"""From a configuration to a trained run: what `unpaired train` and `unpaired.train` do."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import asdict
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from unpaired import ranks
+from unpaired.config import flatten
+from unpaired.data.datasets import DataConfig
+from unpaired.devices import resolve_device
+from unpaired.errors import Interrupted
+from unpaired.recipes import Config
+from unpaired.runs.standing import RunInfo, info
+from unpaired.runs.start import Allowed, Start, first_start, same_start, schedule_of
+from unpaired.training.guardian import Guardian
+from unpaired.training.loop import GoBack, fit
+from unpaired.training.progress import Progress
+from unpaired.training.rank_recorder import RankRecorder
+from unpaired.training.rewind import go_back
+from unpaired.training.run_folder import RunFolder
+from unpaired.training.state import TrainingState
+from unpaired.trusting import publish_trust
+
+
+def train(
+    config: Config,
+    *,
+    out: str | Path | None = None,
+    strict: bool = False,
+    allow_data_change: bool = False,
+    allow_config_change: bool = False,
+    allow_rank_change: bool = False,
+    listener: Callable[[Progress], None] = lambda progress: None,
+    say: Callable[[str], None] = lambda sentence: None,
+) -> RunInfo:
+    """Train as `config` says, in the run folder `out` (default: runs/NAME OF THE DATA), or continue the run there.
+
+    An interrupted run continues from its newest checkpoint, bit for bit on the same build, device and number of
+    threads; a finished one returns at once. A damaged checkpoint is set aside and the one before it used, or, with
+    `strict`, refused. Other images or settings than the run was started with are refused unless allowed, and then
+    recorded in history.jsonl. `listener` is told every logged step, `say` gets sentences about what
+    is being done. Returns where the run stands then.
+
+    Under torchrun several processes train as one, with the same call in each: rank 0 reads and writes the run folder
+    and calls `listener` and `say`, the others compute. A run goes on with the number of processes it had, or with
+    `allow_rank_change` another one.
+
+    Raises DataError (folders or images that cannot be used or changed), ConfigError (the run folder belongs to another
+    configuration), CheckpointError (with `strict`), DeviceError, OutputError (another process trains in it),
+    StorageError, NonFiniteError, WorkerError, OutOfMemoryError, RankError (another process was lost), Interrupted.
+    """
+    device = resolve_device(config.run.device)
+    if config.run.num_threads:
+        torch.set_num_threads(config.run.num_threads)
+    ranks.require_even(config.data.batch_size, "data.batch_size")
+    folder = RunFolder(Path(out) if out is not None else default_out(config.data))
+    allowed = Allowed(strict, allow_data_change, allow_config_change, allow_rank_change)
+    with ranks.joined(device), ExitStack() as held:
+        done = False
+        while not done:
+            held.close()
+            start = None
+            with ranks.by_first() as mine:
+                if mine:
+                    start = first_start(config, folder, device, allowed, held, listener, say)
+            done = _fit(same_start(start, device), folder, device, say)
+        found = None
+        with ranks.by_first() as mine:
+            if mine:
+                publish_trust(folder, config.run.trust_images, say)
+                found = info(folder.path)
+        return _told_info(found)
+
+
+def _fit(start: Start, folder: RunFolder, device: torch.device, say: Callable[[str], None]) -> bool:
+    """Train to the end of the schedule, unless the run is there; False where it went back, to go on from there."""
+    config, guardian = start.config, start.guardian
+    dataset, schedule = start.domains.dataset(config.data, config.run.seed), schedule_of(config, start.domains)
+    if start.state.step >= schedule.num_steps:
+        return True
+    dataset.share = (ranks.rank(), ranks.count())
+    recorder = start.recorder
+    if recorder is None or ranks.count() > 1:
+        recorder = RankRecorder(recorder)
+
+    def watch(state: TrainingState, terms: dict[str, Tensor]) -> bool:
+        with ranks.by_first():
+            return guardian is not None and guardian.look(state, terms)
+
+    try:
+        fit(
+            start.state,
+            dataset,
+            schedule,
+            config.run,
+            device,
+            recorder,
+            num_workers=config.data.num_workers,
+            worker_retries=config.data.worker_retries,
+            watch=None if config.run.guardian == "off" else watch,
+        )
+    except GoBack as wish:
+        with ranks.by_first():
+            if guardian is not None:
+                _go_back(config, folder, guardian, wish.step, say)
+        if wish.signum:
+            raise Interrupted(
+                f"Stopped at step {wish.step}, where the guardian went back; run the same command again to continue.",
+                signum=wish.signum,
+            ) from None
+        return False
+    return True
+
+
+def _go_back(config: Config, folder: RunFolder, guardian: Guardian, step: int, say: Callable[[str], None]) -> None:
+    """Put the folder where the run was healthy, with the remedy on record; the next start goes on from there."""
+    assert guardian.request is not None
+    settings, every = flatten(config), config.run.checkpoint_every
+    say(go_back(folder.path, folder.checkpoints, guardian.request, step, settings, every))
+
+
+def _told_info(found: RunInfo | None) -> RunInfo:
+    """Return rank 0's knowledge of the run, whose folder other machines may not see."""
+    facts = {} if found is None else {**asdict(found), "path": str(found.path)}
+    told = json.loads(ranks.told_by_first(json.dumps(facts).encode()))
+    return found or RunInfo(**{**told, "path": Path(told["path"])})
+
+
+def default_out(data: DataConfig) -> Path:
+    """Return runs/NAME for the data: the folder's name, or "A to B" for two folders."""
+    folders = [Path(folder).resolve().name for folder in (data.a, data.b) if folder]
+    name = "2".join(folders) or Path(data.root).resolve().name
+    return Path("runs") / name

@@ -1,0 +1,68 @@
+"""Where a run stands, as anyone can read it off its folder."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from unpaired.config import read_yaml, to_dict
+from unpaired.errors import DataError
+from unpaired.recipes import Config
+from unpaired.training.checkpoint import list_checkpoints, read_manifest
+from unpaired.training.history import OF_STEPS, History
+from unpaired.training.run_folder import RunFolder
+from unpaired.training.schedule import Schedule
+
+
+@dataclass(frozen=True)
+class RunInfo:
+    """Where a run stands. `state_sha256` is the hash over all state of its newest checkpoint, "" before the first.
+
+    bit_exact: whether its settings, images and machine have been the same from the start.
+    """
+
+    path: Path
+    step: int
+    num_steps: int
+    epoch: int
+    state_sha256: str
+    domains: dict[str, str]
+    objective: str
+    num_images: dict[str, int]
+    losses: dict[str, float]
+    has_model: bool
+    bit_exact: bool
+
+    @property
+    def finished(self) -> bool:
+        """Whether the run has taken all its steps."""
+        return self.step >= self.num_steps
+
+
+def info(path: str | Path) -> RunInfo:
+    """Return where the run in a folder stands; raises DataError when the folder holds no run."""
+    folder = RunFolder(Path(path))
+    if not folder.config.exists() or not folder.data.exists():
+        raise DataError(f"{folder.path} holds no run (no config.yaml); give the folder that `unpaired train` wrote.")
+    config = read_yaml(Config, folder.config)
+    data = json.loads(folder.data.read_text(encoding="utf-8"))
+    length = max(facts["images"] for facts in data.values())
+    schedule = Schedule(config.schedule, length, config.data.batch_size)
+    checkpoints = list_checkpoints(folder.checkpoints)
+    manifest: dict[str, Any] = read_manifest(checkpoints[0]) if checkpoints else {"step": 0, "state_sha256": ""}
+    records = folder.records()
+    return RunInfo(
+        path=folder.path,
+        step=manifest["step"],
+        num_steps=schedule.num_steps,
+        epoch=schedule.epoch(max(manifest["step"], 1)),
+        state_sha256=manifest["state_sha256"],
+        domains={domain: facts["name"] for domain, facts in data.items()},
+        objective=to_dict(config.objective)["kind"],
+        num_images={domain: facts["images"] for domain, facts in data.items()},
+        losses=records[-1]["losses"] if records else {},
+        has_model=folder.model.is_dir(),
+        bit_exact=all(entry["kind"] in OF_STEPS for entry in History(folder.path).entries()),
+    )

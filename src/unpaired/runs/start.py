@@ -1,0 +1,251 @@
+"""All that training goes on from: settings, images and folder checked against one another, the state put in place."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import nn
+
+from unpaired import ranks
+from unpaired.config import flatten, from_dict, read_yaml, to_dict, to_yaml
+from unpaired.data.domains import Domains, open_domains
+from unpaired.data.sources import ImageList
+from unpaired.errors import CheckpointError, ConfigError, DataError
+from unpaired.objectives.base import Direction
+from unpaired.recipes import Config
+from unpaired.runs.agreement import agree, image_lists
+from unpaired.runs.publish import publish_model
+from unpaired.storage import write_bytes
+from unpaired.training.changes import Change, machine_change, ranks_change
+from unpaired.training.checkpoint import Checkpoint, list_checkpoints, load_newest, read_manifest
+from unpaired.training.guardian import PROBE, Guardian
+from unpaired.training.history import History
+from unpaired.training.machine import made_with
+from unpaired.training.loop import Recorder
+from unpaired.training.progress import Progress
+from unpaired.training.rank_recorder import share_state
+from unpaired.training.recorder import RunRecorder
+from unpaired.training.rewind import remedied
+from unpaired.training.run_folder import RunFolder
+from unpaired.training.schedule import Schedule
+from unpaired.training.state import TrainingState
+from unpaired.translate.model_folder import GeneratorMode
+
+
+@dataclass(frozen=True)
+class Allowed:
+    """What a run may go on with: a damaged checkpoint (not `strict`), other images, settings, number of processes."""
+
+    strict: bool
+    data: bool
+    settings: bool
+    ranks: bool
+
+
+@dataclass(frozen=True)
+class Start:
+    """All that training goes on from; recorder, and guardian where it watches: rank 0's."""
+
+    config: Config
+    domains: Domains
+    state: TrainingState
+    recorder: Recorder | None
+    guardian: Guardian | None = None
+
+
+def first_start(
+    config: Config,
+    folder: RunFolder,
+    device: torch.device,
+    allowed: Allowed,
+    held: ExitStack,
+    listener: Callable[[Progress], None],
+    say: Callable[[str], None],
+) -> Start:
+    """Check settings, images and folder against one another, and put the state where the run stands.
+
+    `held` keeps the folder locked.
+    """
+    config = remedied(config, History(folder.path).entries())
+    domains = open_domains(config.data)
+    saved = read_yaml(Config, folder.config).data if folder.config.exists() else None
+    if saved is None:
+        domains = _looked_through(config, domains, say)
+    elif folder.data.exists():
+        domains = domains.without(json.loads(folder.data.read_bytes()), config.data)
+    config = replace(config, data=domains.settled(config.data, saved))
+    images = image_lists(domains)
+    changes = agree(folder, config, domains, images, data=allowed.data, settings=allowed.settings)
+    if any(change.kind == "data" for change in changes):
+        domains = _looked_through(config, domains, say)
+        images = image_lists(domains)
+    state = TrainingState(build_objective(config).to(device), config.optimizer)
+    folder.create()
+    held.enter_context(folder.lock())
+    newest = _restore(folder, state, allowed.strict, changes, say)
+    unfinished = state.step < schedule_of(config, domains).num_steps
+    if unfinished and newest is not None:
+        before, now = read_manifest(list_checkpoints(folder.checkpoints)[0])["made_with"], made_with(device)
+        changes += ranks_change(str(folder.path), before, now, allowed=allowed.ranks)
+        changes += machine_change(before, now)
+    folder.rewind(newest.log_lines if newest is not None else 0, state.step)
+    if unfinished:
+        _record(config, domains, images, folder, state, changes, say)
+    recorder = _recorder(config, domains, folder, state, device, listener, say)
+    guardian = _guardian(config, domains, folder, state, device, recorder, say) if unfinished else None
+    recorder.guardian = guardian
+    return Start(config, domains, state, recorder, guardian)
+
+
+def _guardian(
+    config: Config,
+    domains: Domains,
+    folder: RunFolder,
+    state: TrainingState,
+    device: torch.device,
+    recorder: RunRecorder,
+    say: Callable[[str], None],
+) -> Guardian | None:
+    """Return the watch over the run, unless it is off."""
+    if config.run.guardian == "off" or config.run.guardian_every == 0:
+        return None
+
+    def note(step: int, sentence: str) -> None:
+        recorder.event(step, "guardian", sentence)
+        say(sentence)
+
+    probe = domains.previews(config.data, config.run.seed).preview(min(PROBE, config.run.num_samples))
+    rewind = config.run.guardian == "rewind"
+    return Guardian(folder.path, state.step, probe.to(device), flatten(config), rewind=rewind, note=note)
+
+
+def same_start(start: Start | None, device: torch.device) -> Start:
+    """Return what rank 0 goes on from, on every rank: the same settings, images and state."""
+    if ranks.count() == 1:
+        assert start is not None
+        return start
+    told = None if start is None else {"config": to_dict(start.config), "data": start.domains.facts()}
+    told = json.loads(ranks.told_by_first(json.dumps(told).encode()))
+    if start is None:
+        config = from_dict(Config, told["config"])
+        domains = open_domains(config.data).without(told["data"], config.data)
+        start = Start(config, domains, TrainingState(build_objective(config).to(device), config.optimizer), None)
+        for domain, facts in domains.facts().items():
+            if facts["fingerprint"] != told["data"][domain]["fingerprint"]:
+                raise DataError(
+                    f"The images of domain {domain} are not those of rank 0 ({facts['images']} here, "
+                    f"{told['data'][domain]['images']} there); give every machine the same folders."
+                )
+    share_state(start.state)
+    ranks.require_same(json.dumps(_versions(device)), "What torch, the GPU or the processor is")
+    return start
+
+
+def _versions(device: torch.device) -> dict[str, str | int]:
+    """Return what must be the same on all ranks for their states to stay the same."""
+    facts = made_with(device)
+    return {key: facts[key] for key in ("unpaired", "torch", "instructions", "gpu") if key in facts}
+
+
+def _looked_through(config: Config, domains: Domains, say: Callable[[str], None]) -> Domains:
+    """Decode every image and tell what is odd; returns the domains of those that can be trained on."""
+    say(f"Looking at {domains.described(config.data)}.")
+    usable, notes = domains.usable(config.data, max(config.generator.min_size, config.discriminator.min_size))
+    for note in notes:
+        say(note)
+    return usable
+
+
+def _restore(
+    folder: RunFolder, state: TrainingState, strict: bool, changes: list[Change], say: Callable[[str], None]
+) -> Checkpoint | None:
+    """Put `state` where the folder's newest whole checkpoint is, and return that; None where there is none."""
+    newest, warnings = load_newest(folder.checkpoints, strict=strict)
+    for warning in warnings:
+        say(warning)
+    if newest is None:
+        return None
+    try:
+        state.restore(newest.parts, newest.counters)
+    except CheckpointError as error:
+        if not any(change.kind == "settings" for change in changes):
+            raise
+        raise ConfigError(
+            f"{folder.path} cannot go on with these settings, --allow-config-change or not: {error}"
+        ) from None
+    return newest
+
+
+def _record(
+    config: Config,
+    domains: Domains,
+    images: dict[str, ImageList],
+    folder: RunFolder,
+    state: TrainingState,
+    changes: list[Change],
+    say: Callable[[str], None],
+) -> None:
+    """Write what the run is made with from now on; what it was made with before is kept in its history."""
+    history = History(folder.path)
+    history.rewind(state.step)
+    for change in changes:
+        say(change.sentence)
+        history.note(state.step, change.kind, change.sentence, **change.details)
+    write_bytes(folder.images, (json.dumps(images) + "\n").encode(), sync=True)
+    write_bytes(folder.data, (json.dumps(domains.facts(), indent=1) + "\n").encode(), sync=True)
+    write_bytes(folder.config, to_yaml(config).encode(), sync=True)
+
+
+def _recorder(
+    config: Config,
+    domains: Domains,
+    folder: RunFolder,
+    state: TrainingState,
+    device: torch.device,
+    listener: Callable[[Progress], None],
+    say: Callable[[str], None],
+) -> RunRecorder:
+    """Return what writes the folder, which is locked and cut back to where `state` is; say where that is."""
+    schedule = schedule_of(config, domains)
+    finished, place = state.step >= schedule.num_steps, f"{state.step} of {schedule.num_steps}"
+    if finished:
+        say(f"This run is finished: {place} steps are done.")
+    else:
+        say(f"{'Continuing' if state.step else 'Training'} at step {place} in {folder.path}")
+    preview = domains.previews(config.data, config.run.seed)
+    facts = {"config": to_yaml(config), "data": domains.facts(), "machine": made_with(device)}
+
+    def publish(generators: dict[Direction, nn.Module], step: int) -> None:
+        mode: GeneratorMode = "training" if state.objective.uses_training_mode else "evaluation"
+        publish_model(folder.model, config, domains, generators, step, mode)
+
+    recorder = RunRecorder(
+        folder,
+        preview.preview(config.run.num_samples).to(device),
+        names=domains.names,
+        facts=facts,
+        publish=publish,
+        listener=listener,
+        keep_checkpoints=config.run.keep_checkpoints,
+        tensorboard=config.run.tensorboard and not finished,
+    )
+    if state.step:
+        recorder.catch_up(state)
+    return recorder
+
+
+def schedule_of(config: Config, domains: Domains) -> Schedule:
+    return Schedule(config.schedule, domains.dataset(config.data, config.run.seed).length, config.data.batch_size)
+
+
+def build_objective(config: Config) -> Any:
+    """Return the untrained objective that a configuration describes, its weights drawn from `run.seed`."""
+    data = config.data
+    return config.objective.build(
+        config.generator, config.discriminator, data.channels_a, data.channels_b, config.run.seed
+    )

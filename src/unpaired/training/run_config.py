@@ -1,0 +1,51 @@
+"""How a run is carried out, whatever is learnt in it."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Literal
+
+from unpaired.config import free, require
+
+Precision = Literal["fp32", "bf16"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunConfig:
+    """How a run is carried out. The settings marked free cannot change what is learnt.
+
+    device: auto (a GPU when there is one), cpu, cuda, cuda:1, mps. num_threads: 0 leaves torch's choice; the bits
+    of a CPU run depend on it. on_nonfinite: stop, or skip:N to leave out up to N steps of the run in which a loss
+    or gradient is no number; no other step is touched by it. keep_checkpoints: the newest ones kept, at least two. A
+    *_every of 0 means never (a checkpoint is always taken at the end and when the run is interrupted). guardian: warn
+    tells of what goes wrong, rewind also goes back once for each ailment and applies its remedy, on record.
+    trust_images: of each domain, measured at the end for `translate --scores`; 0 for none.
+    """
+
+    seed: int = 0
+    precision: Precision = "fp32"
+    device: str = free("auto")
+    num_threads: int = free(0)
+    on_nonfinite: str = free("stop")
+    log_every: int = free(20)
+    sample_every: int = free(500)
+    num_samples: int = free(4)
+    checkpoint_every: int = free(500)
+    keep_checkpoints: int = free(2)
+    tensorboard: bool = free(False)
+    trust_images: int = free(256)
+    guardian: Literal["off", "warn", "rewind"] = free("warn")
+    guardian_every: int = free(200)
+
+    def __post_init__(self) -> None:
+        for name in ("seed", "num_threads", "log_every", "sample_every", "checkpoint_every", "guardian_every"):
+            require(getattr(self, name) >= 0, f"run.{name} must not be negative, not {getattr(self, name)}.")
+        require(self.num_samples >= 1, f"run.num_samples must be at least 1, not {self.num_samples}.")
+        known = re.fullmatch("stop|skip:[0-9]+", self.on_nonfinite)
+        require(bool(known), f"run.on_nonfinite must be stop or skip:N with a number N, not {self.on_nonfinite!r}.")
+
+    @property
+    def max_skipped(self) -> int:
+        """How many steps of the run may be left out because a loss or gradient is no number."""
+        return 0 if self.on_nonfinite == "stop" else int(self.on_nonfinite.removeprefix("skip:"))

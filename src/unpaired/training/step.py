@@ -1,0 +1,125 @@
+"""One step of both players, all of it or nothing: the forwards, the losses, the gradients, the updates."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from unpaired import ranks
+from unpaired.data.datasets import Batch
+from unpaired.errors import NonFiniteError
+from unpaired.losses import total
+from unpaired.objectives.base import Objective, Player, frozen
+from unpaired.training.run_config import Precision
+from unpaired.training.state import TrainingState
+
+
+def train_step(
+    state: TrainingState, batch: Batch, precision: Precision, names: Callable[[], list[str]] = list
+) -> dict[str, Tensor]:
+    """Update both players once, in the order the method publishes; return every term by name (detached).
+
+    All forwards of the generators come first, so the discriminators judge images made before the generators' step.
+    Nothing of the state changes when NonFiniteError is raised; `names` tells its message the images of the batch.
+    """
+    objective, seen = state.objective, dict[str, Tensor]()
+    with all_or_nothing(state):
+        with autocast(batch.a.device, precision):
+            images = objective.generate(batch)
+        for player in objective.order:
+            terms = player_losses(objective, player, batch, images, precision)
+            if not terms:  # an ablation without this player
+                continue
+            state.optimizers[player].zero_grad(set_to_none=True)
+            total(terms).backward()  # type: ignore[no-untyped-call]
+            # Every term is a mean over images, so from here on all is of the whole batch and the same on all ranks.
+            terms = {name: term.detach() for name, term in terms.items()}
+            ranks.average([*terms.values(), *gradients_of(objective.players()[player]).values()])
+            require_finite_loss(terms, state.step + 1, names)
+            require_finite_gradients(objective.players()[player], player, state.step + 1, names)
+            seen.update(terms)
+            if player == "discriminator":
+                state.optimizers[player].step()
+        # The discriminators' loss does not depend on the generators' step, so in either order this one comes last.
+        state.optimizers["generator"].step()
+        ranks.average([buffer for buffer in objective.buffers() if buffer.is_floating_point()])
+    return seen
+
+
+@contextmanager
+def all_or_nothing(state: TrainingState) -> Iterator[None]:
+    """Undo what the body changed of the state where it fails: pools, statistics of batch norms, discriminators.
+
+    The discriminators are kept only where they step first, and then the generators' gradients can still be no numbers.
+    """
+    objective = state.objective
+    pools = {pool: (list(pool.images), pool.num_seen) for pool in objective.pools.values()}
+    buffers = [(buffer, buffer.clone()) for buffer in objective.buffers()]
+    undo = state.keep("discriminator") if objective.order[0] == "discriminator" else lambda: None
+    try:
+        yield
+    except Exception:
+        for pool, (images, num_seen) in pools.items():
+            pool.images, pool.num_seen = images, num_seen
+        for buffer, before in buffers:
+            buffer.copy_(before)
+        undo()
+        raise
+
+
+def player_losses(
+    objective: Objective[Any], player: Player, batch: Batch, images: Any, precision: Precision
+) -> dict[str, Tensor]:
+    """Return a player's terms, in float32 at least; the generators' are taken with the discriminators frozen."""
+    with autocast(batch.a.device, precision):
+        if player == "discriminator":
+            terms = objective.discriminator_losses(batch, images)
+        else:
+            with frozen(objective.discriminators):
+                terms = objective.generator_losses(batch, images)
+    reduced = (torch.bfloat16, torch.float16)
+    return {name: term.float() if term.dtype in reduced else term for name, term in terms.items()}
+
+
+def autocast(device: torch.device, precision: Precision) -> AbstractContextManager[Any]:
+    """Return the context in which forwards run: bfloat16 where asked for, with float32 weights either way."""
+    return torch.autocast(device.type, torch.bfloat16) if precision == "bf16" else nullcontext()
+
+
+def gradients_of(networks: nn.Module) -> dict[str, Tensor]:
+    """Return the gradients of the weights that have one, by name."""
+    return {name: weight.grad for name, weight in networks.named_parameters() if weight.grad is not None}
+
+
+def require_finite_loss(terms: dict[str, Tensor], step: int, names: Callable[[], list[str]]) -> None:
+    """Raise NonFiniteError, naming the terms at fault, where their sum is no number."""
+    if torch.isfinite(total(terms)):
+        return
+    bad = ", ".join(f"{name} is {term.item()}" for name, term in terms.items() if not torch.isfinite(term))
+    raise non_finite(f"the loss {bad or 'is too large for a number'}", step, names())
+
+
+def require_finite_gradients(
+    networks: nn.ModuleDict, player: Player, step: int, names: Callable[[], list[str]]
+) -> None:
+    """Raise NonFiniteError, before the optimizer's step, where a gradient is no number though the loss is one."""
+    gradients = gradients_of(networks)
+    if torch.isfinite(torch.nn.utils.get_total_norm(list(gradients.values()))):
+        return
+    bad = [name for name, gradient in gradients.items() if not torch.isfinite(gradient).all()]
+    which = f"{bad[0]}, one of {len(bad)} weights, is NaN or infinite" if bad else "all weights is too large"
+    raise non_finite(f"the gradient of {player} {which}", step, names())
+
+
+def non_finite(what: str, step: int, names: list[str]) -> NonFiniteError:
+    """Return the error that says what is no number, at which step and on which images."""
+    finding = f"At step {step} {what} (images: {'; '.join(names)})"
+    return NonFiniteError(
+        f"{finding}; nothing was updated with it. Look at these images or lower --optimizer.learning-rate, then run "
+        "the same command to go on from the checkpoint; --run.on-nonfinite skip:1 leaves the step out.",
+        finding=finding,
+    )
