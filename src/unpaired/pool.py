@@ -24,8 +24,7 @@ class ImagePool:
         self.size = size
         self.images: list[Tensor] = []
         self.num_seen = 0
-        self._seed = seed
-        self._purpose = f"pool {name}"
+        self.seed, self.name = seed, name
 
     def query(self, images: Tensor) -> Tensor:
         """Return a batch as large as `images` (n c h w): detached, and never sharing memory with what is stored."""
@@ -35,15 +34,25 @@ class ImagePool:
         images = ranks.gathered(images)
         return torch.stack(ranks.own_part([self._exchange(image) for image in images.detach()]))
 
+    def choose(self, number: int, num_held: int) -> tuple[int | None, bool]:
+        """Draw for image `number` (0, 1, ...) of all the pool is asked about, when it holds `num_held`.
+
+        Returns the slot that the image goes to, None where it is not kept, and whether it is exchanged for the image
+        that is stored there.
+        """
+        if num_held < self.size:
+            return num_held, False
+        draw = rng(self.seed, f"pool {self.name}", number)
+        return (None, False) if draw.random() < 0.5 else (int(draw.integers(self.size)), True)
+
     def _exchange(self, image: Tensor) -> Tensor:
-        draw = rng(self._seed, self._purpose, self.num_seen)
+        slot, exchanged = self.choose(self.num_seen, len(self.images))
         self.num_seen += 1
-        if len(self.images) < self.size:
+        if slot is None:
+            return image
+        if not exchanged:
             self.images.append(image.clone())
             return image
-        if draw.random() < 0.5:
-            return image
-        slot = int(draw.integers(self.size))
         stored, self.images[slot] = self.images[slot], image.clone()
         return stored
 

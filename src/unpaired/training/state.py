@@ -82,10 +82,11 @@ class TrainingState:
         self.config = config
         self.step = self.skipped = 0
         self.optimizers: dict[Player, torch.optim.Adam] = {}
+        device = self._device()
         for player, networks in objective.players().items():
             self.optimizers[player] = torch.optim.Adam(
                 networks.parameters(),
-                lr=config.rate(player),
+                lr=rate_on(device, config.rate(player)),
                 betas=(config.beta1, config.beta2),
                 eps=config.eps,
                 fused=True,
@@ -96,7 +97,10 @@ class TrainingState:
         """Set both players' rates to their base rate times `multiplier`."""
         for player, optimizer in self.optimizers.items():
             for group in optimizer.param_groups:
+                place = group["lr"]
                 group["lr"] = self.config.rate(player) * multiplier
+                if isinstance(place, Tensor):
+                    group["lr"] = place.fill_(group["lr"])
 
     def parts(self) -> Parts:
         """Return every tensor of the state (references, not copies), by part and name."""
@@ -176,6 +180,15 @@ class TrainingState:
                 continue  # a weight that no gradient has reached yet has no moments
             moments = {key: saved[f"{name}.{key}"].to(parameter.device).clone() for key in keys}
             self.optimizers[player].state[parameter] = moments
+
+
+def rate_on(device: torch.device, rate: float) -> float | Tensor:
+    """Return a learning rate as Adam takes it on a device.
+
+    On a GPU it is a number in the GPU's memory, in float32 as its kernel wants it, so that a step that was recorded
+    once can be played with another rate, and one that is not recorded has the same bits.
+    """
+    return torch.tensor(rate, device=device) if device.type == "cuda" else rate
 
 
 def state_sha256(parts: Parts, counters: Mapping[str, int]) -> str:

@@ -17,36 +17,52 @@ from unpaired.objectives.base import Objective, Player, frozen
 from unpaired.training.run_config import Precision
 from unpaired.training.state import TrainingState
 
+Check = Callable[[Player, dict[str, Tensor]], None]
+"""Looks at a player's terms, detached, and at the gradients it has by then, before anything is updated with them."""
+
 
 def train_step(
     state: TrainingState, batch: Batch, precision: Precision, names: Callable[[], list[str]] = list
 ) -> dict[str, Tensor]:
     """Update both players once, in the order the method publishes; return every term by name (detached).
 
-    All forwards of the generators come first, so the discriminators judge images made before the generators' step.
     Nothing of the state changes when NonFiniteError is raised; `names` tells its message the images of the batch.
     """
-    objective, seen = state.objective, dict[str, Tensor]()
+    objective = state.objective
+
+    def check(player: Player, terms: dict[str, Tensor]) -> None:
+        require_finite_loss(terms, state.step + 1, names)
+        require_finite_gradients(objective.players()[player], player, state.step + 1, names)
+
     with all_or_nothing(state):
-        with autocast(batch.a.device, precision):
-            images = objective.generate(batch)
-        for player in objective.order:
-            terms = player_losses(objective, player, batch, images, precision)
-            if not terms:  # an ablation without this player
-                continue
-            state.optimizers[player].zero_grad(set_to_none=True)
-            total(terms).backward()  # type: ignore[no-untyped-call]
-            # Every term is a mean over images, so from here on all is of the whole batch and the same on all ranks.
-            terms = {name: term.detach() for name, term in terms.items()}
-            ranks.average([*terms.values(), *gradients_of(objective.players()[player]).values()])
-            require_finite_loss(terms, state.step + 1, names)
-            require_finite_gradients(objective.players()[player], player, state.step + 1, names)
-            seen.update(terms)
-            if player == "discriminator":
-                state.optimizers[player].step()
-        # The discriminators' loss does not depend on the generators' step, so in either order this one comes last.
-        state.optimizers["generator"].step()
-        ranks.average([buffer for buffer in objective.buffers() if buffer.is_floating_point()])
+        return both_players(state, batch, precision, check)
+
+
+def both_players(state: TrainingState, batch: Batch, precision: Precision, check: Check) -> dict[str, Tensor]:
+    """Take the step itself: forwards, losses, gradients and updates; return every term by name (detached).
+
+    All forwards of the generators come first, so the discriminators judge images made before the generators' step.
+    No value is read here and nothing depends on one, so that a GPU can record it (`unpaired.training.graph`).
+    """
+    objective, seen = state.objective, dict[str, Tensor]()
+    with autocast(batch.a.device, precision):
+        images = objective.generate(batch)
+    for player in objective.order:
+        terms = player_losses(objective, player, batch, images, precision)
+        if not terms:  # an ablation without this player
+            continue
+        state.optimizers[player].zero_grad(set_to_none=True)
+        total(terms).backward()  # type: ignore[no-untyped-call]
+        # Every term is a mean over images, so from here on all is of the whole batch and the same on all ranks.
+        terms = {name: term.detach() for name, term in terms.items()}
+        ranks.average([*terms.values(), *gradients_of(objective.players()[player]).values()])
+        check(player, terms)
+        seen.update(terms)
+        if player == "discriminator":
+            state.optimizers[player].step()
+    # The discriminators' loss does not depend on the generators' step, so in either order this one comes last.
+    state.optimizers["generator"].step()
+    ranks.average([buffer for buffer in objective.buffers() if buffer.is_floating_point()])
     return seen
 
 
