@@ -313,6 +313,7 @@ FREE = {
     "DataConfig.dtype_b",
     "DataConfig.follow_symlinks",
     "RunConfig.device",
+    "RunConfig.graph",
     "RunConfig.num_threads",
     "RunConfig.on_nonfinite",
     "RunConfig.log_every",

@@ -489,7 +489,7 @@ def test_another_machine_is_named_and_the_run_counts_as_exact_no_more(
     from unpaired.runs import start
 
     original = start.made_with
-    monkeypatch.setattr(start, "made_with", lambda device: {**original(device), "torch": "1.0", "threads": 64})
+    monkeypatch.setattr(start, "made_with", lambda *given: {**original(*given), "torch": "1.0", "threads": 64})
     run = stopped(config, tmp_path / "run")
     monkeypatch.undo()
     said: list[str] = []

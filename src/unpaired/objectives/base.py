@@ -80,6 +80,10 @@ class Objective(nn.Module, ABC, Generic[ImagesT]):
         directions: tuple[Direction, ...] = ("AtoB", "BtoA")
         return {name: self.translators[name] for name in directions if name in self.translators}
 
+    def varying(self) -> str:
+        """Return the setting by which a step is not always the same operations, "" where there is none."""
+        return ""
+
     def players(self) -> dict[Player, nn.ModuleDict]:
         """Return the networks that each player's optimizer updates."""
         return {"generator": self.translators, "discriminator": self.discriminators}

@@ -108,6 +108,10 @@ class CUTObjective(Objective[CUTImages]):
         """Return the discriminator's loss on real images and on detached translations; there is no pool."""
         return self.judged("B", batch.b, images.fake_b.detach(), self.config.adversarial)
 
+    def varying(self) -> str:
+        """Return the setting that has some batches translated mirrored."""
+        return "objective.flip_equivariance" if self.config.flip_equivariance else ""
+
     @torch.no_grad()
     def samples(self, batch: Batch) -> Samples:
         """Return the input, its translation and the identity image of domain B."""

@@ -105,6 +105,7 @@ def _fit(start: Start, folder: RunFolder, device: torch.device, say: Callable[[s
             num_workers=config.data.num_workers,
             worker_retries=config.data.worker_retries,
             watch=None if config.run.guardian == "off" else watch,
+            say=say,
         )
     except GoBack as wish:
         with ranks.by_first():

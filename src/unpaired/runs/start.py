@@ -90,7 +90,7 @@ def first_start(
     newest = _restore(folder, state, allowed.strict, changes, say)
     unfinished = state.step < schedule_of(config, domains).num_steps
     if unfinished and newest is not None:
-        before, now = read_manifest(list_checkpoints(folder.checkpoints)[0])["made_with"], made_with(device)
+        before, now = read_manifest(list_checkpoints(folder.checkpoints)[0])["made_with"], made_with(device, config.run.graph)
         changes += ranks_change(str(folder.path), before, now, allowed=allowed.ranks)
         changes += machine_change(before, now)
     folder.rewind(newest.log_lines if newest is not None else 0, state.step)
@@ -218,7 +218,7 @@ def _recorder(
     else:
         say(f"{'Continuing' if state.step else 'Training'} at step {place} in {folder.path}")
     preview = domains.previews(config.data, config.run.seed)
-    facts = {"config": to_yaml(config), "data": domains.facts(), "machine": made_with(device)}
+    facts = {"config": to_yaml(config), "data": domains.facts(), "machine": made_with(device, config.run.graph)}
 
     def publish(generators: dict[Direction, nn.Module], step: int) -> None:
         mode: GeneratorMode = "training" if state.objective.uses_training_mode else "evaluation"

@@ -8,7 +8,7 @@ from typing import Any
 
 from unpaired.storage import write_bytes
 
-OF_STEPS = ("skipped", "loader", "guardian")
+OF_STEPS = ("skipped", "loader", "guardian", "graph")
 """The kinds of entries that belong to a step, and happen again when it is taken again."""
 
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from unpaired import ranks
-from unpaired.data.datasets import StepDataset
+from unpaired.data.datasets import Batch, StepDataset
 from unpaired.data.loading import batches
 from unpaired.errors import Interrupted, NonFiniteError
 from unpaired.randomness import torch_seeded
@@ -21,6 +21,7 @@ from unpaired.training.schedule import Schedule
 from unpaired.training.signals import stop_signals
 from unpaired.training.state import TrainingState
 from unpaired.training.step import train_step
+from unpaired.training.stepper import recording_on, stepper
 
 
 class Recorder(Protocol):
@@ -62,11 +63,13 @@ def fit(
     num_workers: int = 0,
     worker_retries: int = 0,
     watch: Callable[[TrainingState, dict[str, Tensor]], bool] | None = None,
+    say: Callable[[str], None] = lambda sentence: None,
 ) -> None:
     """Train from the step after `state.step` to the schedule's end, in place.
 
     watch: looks at the state and the losses every `run.guardian_every` steps and changes neither; where it returns
-    True, on any rank, nothing more is saved and GoBack raised.
+    True, on any rank, nothing more is saved and GoBack raised. say: told in one sentence where steps are taken in
+    another way than could be expected.
 
     Raises Interrupted after SIGINT or SIGTERM, with the state of the last whole step saved; NonFiniteError, before
     anything is updated with it, when a loss or gradient is no number and no more steps may be skipped; WorkerError
@@ -82,7 +85,20 @@ def fit(
         retries=worker_retries,
         note=lambda step, sentence: recorder.event(step, "loader", sentence),
     )
-    with stop_signals() as stop, closing(delivered), out_of_memory(lambda: state.step + 1, device, run.precision):
+
+    def take(batch: Batch, names: Callable[[], list[str]]) -> dict[str, Tensor]:
+        return train_step(state, batch, run.precision, names)
+
+    def note(sentence: str) -> None:
+        recorder.event(state.step + 1, "graph", sentence)
+        say(sentence)
+
+    with (
+        stop_signals() as stop,
+        closing(delivered),
+        out_of_memory(lambda: state.step + 1, device, run.precision),
+        stepper(state, run.precision, take, note, record=recording_on(device, run.graph)) as take_step,
+    ):
         if state.step == 0 and run.sample_every:
             recorder.sample(state)
         for batch in clock.timed(delivered):
@@ -92,7 +108,7 @@ def fit(
             state.set_learning_rate(schedule.multiplier(step))
             terms = dict[str, Tensor]()
             with torch_seeded(run.seed, "dropout", step), skipping(state, run.max_skipped, recorder):
-                terms = train_step(state, batch.to(device), run.precision, lambda: dataset.names_of(state.step + 1))
+                terms = take_step(batch.to(device), lambda: dataset.names_of(state.step + 1))
                 if state.average is not None:
                     state.average.update(objective.translators, step)
             state.step = step

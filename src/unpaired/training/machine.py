@@ -21,8 +21,11 @@ if sys.platform != "win32":
     import resource
 
 
-def made_with(device: torch.device) -> dict[str, str | int]:
-    """Return versions, processor, threads and device. Equal values promise equal bits for equal runs."""
+def made_with(device: torch.device, graph: str = "auto") -> dict[str, str | int]:
+    """Return versions, processor, threads and device. Equal values promise equal bits for equal runs.
+
+    graph: the setting `run.graph`, which matters on NVIDIA's GPUs.
+    """
     facts: dict[str, str | int] = {
         "unpaired": __version__,
         "torch": torch.__version__,
@@ -41,6 +44,7 @@ def made_with(device: torch.device) -> dict[str, str | int]:
     if device.type == "cuda":
         facts["gpu"] = torch.cuda.get_device_name(device)
         facts["cuda"] = str(torch.version.cuda)
+        facts["graph"] = graph
     return facts
 
 
