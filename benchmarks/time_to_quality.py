@@ -2,12 +2,10 @@
 
     python benchmarks/time_to_quality.py prepare OUT --maps DATA
     python benchmarks/time_to_quality.py train OUT --task scenes --recipe paper --seed 0 --steps 3800
-    python benchmarks/time_to_quality.py score OUT
 
 prepare draws summer and winter scenes (600 a domain, 100 unseen ones for the score) and cuts the published maps: the
 aerials of the first half of train by file number, the maps of the second half, so that no pair is trained on, and val
-for the score. train continues an interrupted run; every checkpoint is kept. score reads each checkpoint, translates the
-test images with the trained and with the averaged weights, and writes OUT/scores.json, from which `plot` draws.
+for the score. train continues an interrupted run; every checkpoint is kept.
 
 The clock is the processor time of the training process, with one thread: on a machine that does other things as well it
 is what the wall clock would show on a quiet one. Looking through the images before the first step is not counted.
@@ -25,7 +23,7 @@ from PIL import Image as Picture
 from unpaired.bench.cases import config_at
 from unpaired.config import override
 from unpaired.data.draw import draw_dataset
-from unpaired.recipes import Config
+from unpaired.recipes import Config, demo
 from unpaired.runs import train
 from unpaired.training.progress import Progress
 
@@ -53,9 +51,14 @@ def prepare(out: Path, maps: Path) -> None:
             part.resize((STORED, STORED), Picture.Resampling.LANCZOS).save(folder / f"{path.stem}.png")
 
 
+def small() -> Config:
+    """Return the demo's recipe in bfloat16 with a longer average."""
+    return override(demo(), {"run.precision": "bf16", "optimizer.ema_decay": 0.998})
+
+
 def config_of(out: Path, task: str, recipe: str, steps: int, seed: int) -> Config:
     """Return a recipe at 64 x 64 for a task; the paper's has half the published width, as `unpaired bench` times it."""
-    config = {"paper": lambda: config_at(64)}[recipe]()
+    config = {"paper": lambda: config_at(64), "small": small}[recipe]()
     names = {"scenes": ("summer", "winter"), "maps": ("aerial", "map")}[task]
     settings = {
         "data.root": str(out / "data" / task),
