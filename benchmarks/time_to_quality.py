@@ -2,13 +2,16 @@
 
     python benchmarks/time_to_quality.py prepare OUT --maps DATA
     python benchmarks/time_to_quality.py train OUT --task scenes --recipe paper --seed 0 --steps 3800
+    python benchmarks/time_to_quality.py score OUT/scenes-paper-0
 
 prepare draws summer and winter scenes (600 a domain, 100 unseen ones for the score) and cuts the published maps: the
 aerials of the first half of train by file number, the maps of the second half, so that no pair is trained on, and val
-for the score. train continues an interrupted run; every checkpoint is kept.
+for the score. train continues an interrupted run; every checkpoint is kept. score translates the
+test images with every checkpoint's trained and averaged weights and appends lines to scores.jsonl in the run's folder.
 
 The clock is the processor time of the training process, with one thread: on a machine that does other things as well it
-is what the wall clock would show on a quiet one. Looking through the images before the first step is not counted.
+is near what the wall clock would show on a quiet one. The first 20 steps are taken from the wall clock. Looking
+through the images before the first step is not counted.
 """
 
 from __future__ import annotations
@@ -18,13 +21,21 @@ import json
 import time
 from pathlib import Path
 
+import torch
+from maps import PALETTE
 from PIL import Image as Picture
 
 from unpaired.bench.cases import config_at
-from unpaired.config import override
+from unpaired.config import override, read_yaml
 from unpaired.data.draw import draw_dataset
+from unpaired.data.sources import FolderSource
+from unpaired.evaluate.intervals import Interval, mean_interval
+from unpaired.evaluate.segmentation import confusions, nearest_colours, segmentation_scores
+from unpaired.evaluate.truth import against_truth
+from unpaired.images import resize, to_tensor
 from unpaired.recipes import Config, demo
-from unpaired.runs import train
+from unpaired.runs import build_objective, train
+from unpaired.training.checkpoint import list_checkpoints, load_checkpoint
 from unpaired.training.progress import Progress
 
 STORED = 128
@@ -98,6 +109,50 @@ def trained(out: Path, task: str, recipe: str, steps: int, seed: int) -> None:
     train(config_of(out, task, recipe, steps, seed), out=run, listener=note, say=lambda text: print(text, flush=True))
 
 
+def images_of(folder: Path) -> torch.Tensor:
+    """Return the images of a folder in the order of their names, n 3 64 64 in [-1, 1]."""
+    source = FolderSource(folder)
+    return torch.stack([to_tensor(resize(source[index], (64, 64)), 3) for index in range(len(source))])
+
+
+def figures(made: torch.Tensor, truth: torch.Tensor, *, is_map: bool) -> dict[str, Interval]:
+    """Return the figures of translations against truth, intervals over images: classes for maps, PSNR otherwise."""
+    each = against_truth([(made, truth)])
+    found = {name: mean_interval(each[name]) for name in ("psnr", "ssim")}
+    if is_map:
+        palette = list(PALETTE.values())
+        counts = confusions(nearest_colours(made, palette), nearest_colours(truth, palette), len(palette))
+        found |= segmentation_scores([counts])
+    return found
+
+
+def scored(run: Path) -> None:
+    """Append a line to scores.jsonl for each checkpoint, kind of weights and direction."""
+    config = read_yaml(Config, run / "config.yaml")
+    objective, root = build_objective(config).eval(), Path(config.data.root)
+    images = {domain: images_of(root / f"test{domain}") for domain in "AB"}
+    clock = {line["step"]: line["seconds"] for line in map(json.loads, (run / "clock.jsonl").open(encoding="utf-8"))}
+    with (run / "scores.jsonl").open("a", encoding="utf-8") as file:
+        for path in reversed(list_checkpoints(run / "checkpoints")):
+            found = load_checkpoint(path)
+            prefix = "translators."
+            trained_weights = {
+                name.removeprefix(prefix): value
+                for name, value in found.parts["weights"].items()
+                if name.startswith(prefix)
+            }
+            for kind, weights in (("trained", trained_weights), ("averaged", found.parts["average"])):
+                objective.translators.load_state_dict(weights)
+                line = {"step": found.step, "seconds": clock.get(found.step), "weights": kind}
+                for direction, network in objective.generators().items():
+                    with torch.no_grad():
+                        made = torch.cat([network(part) for part in images[direction[0]].split(10)])
+                    is_map = root.name == "maps" and direction == "AtoB"
+                    told = figures(made, images[direction[-1]], is_map=is_map)
+                    line[direction] = {name: interval.to_dict() for name, interval in told.items()}
+                file.write(json.dumps(line) + "\n")
+
+
 def main() -> None:
     """Do what the first word says."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -111,9 +166,13 @@ def main() -> None:
     given.add_argument("--recipe", required=True)
     given.add_argument("--seed", type=int, default=0)
     given.add_argument("--steps", type=int, required=True)
+    given = verbs.add_parser("score")
+    given.add_argument("run", type=Path)
     given = parser.parse_args()
     if given.verb == "prepare":
         prepare(given.out, given.maps)
+    elif given.verb == "score":
+        scored(given.run)
     else:
         trained(given.out, given.task, given.recipe, given.steps, given.seed)
 
