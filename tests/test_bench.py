@@ -9,13 +9,14 @@ import pytest
 import torch
 
 from unpaired.bench import gradients
-from unpaired.bench.cases import TrainingCase, TranslationCase
+from unpaired.bench.cases import RecordedTrainingCase, TrainingCase, TranslationCase
 from unpaired.bench.gradients import check_gradients, gradient_agreement
 from unpaired.bench.memory import peak_memory
 from unpaired.bench.official import OfficialCode
 from unpaired.bench.run import Report, Row, bench, to_markdown
 from unpaired.bench.timing import Timing, in_turns, ratio
 from unpaired.errors import DataError, UnpairedError
+from unpaired.training.graph import Work, as_called
 
 CPU = torch.device("cpu")
 
@@ -54,6 +55,21 @@ def test_operations_are_those_of_the_convolutions() -> None:
     ups = 2 * 9 * (8 * 4 * 8 * 8 + 4 * 2 * 16 * 16)
     assert case.flop == stem + head + downs + block + ups
     assert TrainingCase.at(32, "fp32", CPU, batch=2).images == 2
+
+
+def forgetful(work: Work) -> Work:
+    made = work().clone()
+    return lambda: made
+
+
+def test_a_recorded_step_is_rehearsed_before_it_is_timed() -> None:
+    usual, recorded = TrainingCase.at(32, "fp32", CPU), RecordedTrainingCase.at(32, "fp32", CPU, record=as_called)
+    assert (recorded.images, recorded.flop) == (usual.images, usual.flop)
+    for case in (usual, recorded):
+        case()
+    assert recorded.usual.state.sha256() == usual.state.sha256()
+    with pytest.raises(UnpairedError, match="has other losses than the usual one"):
+        RecordedTrainingCase.at(32, "fp32", CPU, record=forgetful)
 
 
 def test_right_gradients_pass_and_wrong_ones_are_not_timed(monkeypatch: pytest.MonkeyPatch) -> None:

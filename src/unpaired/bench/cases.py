@@ -12,12 +12,15 @@ from torch.utils.flop_counter import FlopCounterMode
 from unpaired.bench.ceilings import synchronise
 from unpaired.config import override
 from unpaired.data.datasets import Batch
+from unpaired.errors import UnpairedError
 from unpaired.objectives.cyclegan import CycleGANObjective
 from unpaired.randomness import torch_seeded
 from unpaired.recipes import Config, at_size, paper
+from unpaired.training.graph import Record, RecordedStep, as_graph
 from unpaired.training.run_config import Precision
 from unpaired.training.state import TrainingState
 from unpaired.training.step import autocast, train_step
+from unpaired.training.stepper import ROUNDING, rehearse
 
 SMALL = 64
 """The size at which the networks are those that people train on a processor: 32 channels instead of 64."""
@@ -88,6 +91,42 @@ class TrainingCase:
         train_step(self.state, self.batch, self.precision)
         self.state.step += 1
         synchronise(self.batch.a.device)
+
+
+@dataclass
+class RecordedTrainingCase:
+    """The same step played from a recording, as training plays it on a GPU."""
+
+    usual: TrainingCase
+    step: RecordedStep
+    flop: float
+
+    @classmethod
+    def at(
+        cls, size: int, precision: Precision, device: torch.device, batch: int = 1, record: Record = as_graph
+    ) -> RecordedTrainingCase:
+        """Record the step and rehearse it; raises UnpairedError where its losses are not those of the usual step."""
+        usual = TrainingCase.at(size, precision, device, batch)
+        step = RecordedStep(usual.state, usual.batch, precision)
+        step.record(record)
+        difference = rehearse(step, usual.state, usual.batch, precision)
+        if difference > ROUNDING[precision]:
+            raise UnpairedError(
+                f"The recorded step at {size} x {size} in {precision} has other losses than the usual one (by "
+                f"{difference:.2g} of their size), so it is not timed; train with --run.graph off."
+            )
+        return cls(usual, step, usual.flop)
+
+    @property
+    def images(self) -> int:
+        """Pairs of images a step, as training counts them."""
+        return self.usual.images
+
+    def __call__(self) -> None:
+        """Play one step."""
+        self.step(self.usual.batch)
+        self.usual.state.step += 1
+        synchronise(self.usual.batch.a.device)
 
 
 @dataclass

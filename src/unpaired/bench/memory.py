@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import multiprocessing
 import sys
+from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 import torch
 
-from unpaired.bench.cases import Case, TrainingCase, TranslationCase
+from unpaired.bench.cases import Case, RecordedTrainingCase, TrainingCase, TranslationCase
 from unpaired.training.run_config import Precision
 
 
 def peak_memory(kind: str, size: int, precision: Precision, device: torch.device, batch: int = 1) -> int:
-    """Return the bytes that a case ("train" or "translate") takes at most beyond an idle process that has torch."""
+    """Return the bytes that a case (train, recorded, translate) takes at most beyond an idle process that has torch."""
     with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as child:
         return child.submit(_measure, kind, size, precision, str(device), batch).result()
 
@@ -22,7 +23,12 @@ def peak_memory(kind: str, size: int, precision: Precision, device: torch.device
 def _measure(kind: str, size: int, precision: Precision, device_name: str, batch: int) -> int:
     device = torch.device(device_name)
     before = _highest(device)
-    case: Case = (TrainingCase if kind == "train" else TranslationCase).at(size, precision, device, batch)
+    made: dict[str, Callable[..., Case]] = {
+        "train": TrainingCase.at,
+        "recorded": RecordedTrainingCase.at,
+        "translate": TranslationCase.at,
+    }
+    case = made[kind](size, precision, device, batch)
     case()
     return _highest(device) - before
 

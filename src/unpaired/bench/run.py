@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from unpaired.bench.cases import Case, TrainingCase, TranslationCase
+from unpaired.bench.cases import Case, RecordedTrainingCase, TrainingCase, TranslationCase
 from unpaired.bench.ceilings import measure_ceilings
 from unpaired.bench.gradients import check_gradients
 from unpaired.bench.memory import peak_memory
@@ -22,6 +22,7 @@ from unpaired.training.run_config import Precision
 from unpaired.version import __version__
 
 OFFICIAL = "official fp32"
+GRAPH = " graph"
 
 
 @dataclass(frozen=True)
@@ -73,7 +74,8 @@ def bench(
 ) -> Report:
     """Time training steps and translations at each size and precision, beside the official code where it is given.
 
-    All cases of one size and kind are timed in turns. Raises UnpairedError where a mode's gradients are wrong,
+    All cases of one size and kind are timed in turns; on an NVIDIA GPU the steps are also played from a recording,
+    where that can be made. Raises UnpairedError where a mode's gradients, or a recording's losses, are wrong;
     DataError where `official` holds no official code.
     """
     theirs = OfficialCode(official) if official else None
@@ -88,6 +90,8 @@ def bench(
         for kind, ours in (("train", TrainingCase.at), ("translate", TranslationCase.at)):
             say(f"Timing {kind} at {size} x {size}.")
             cases: dict[str, Case] = {precision: ours(size, precision, device, batch) for precision in precisions}
+            if kind == "train" and device.type == "cuda":
+                cases |= _recorded(size, precisions, device, batch, say)
             if theirs is not None:
                 make = theirs.training if kind == "train" else theirs.translation
                 cases[OFFICIAL] = make(size, device, batch)
@@ -96,8 +100,26 @@ def bench(
             peaks: dict[str, int] = {}
             if memory:
                 peaks = {mode: peak_memory(kind, size, mode, device, batch) for mode in precisions}
+                peaks |= {
+                    f"{mode}{GRAPH}": peak_memory("recorded", size, mode, device, batch)
+                    for mode in precisions
+                    if f"{mode}{GRAPH}" in cases
+                }
             rows += [_row(kind, size, mode, case, timings, peaks.get(mode, 0)) for mode, case in cases.items()]
     return Report(machine(device), ceilings, gradients, rounds, rows)
+
+
+def _recorded(
+    size: int, precisions: Sequence[Precision], device: torch.device, batch: int, say: Callable[[str], None]
+) -> dict[str, Case]:
+    """Return the recorded steps by mode, but for those that cannot be recorded."""
+    cases: dict[str, Case] = {}
+    for precision in precisions:
+        try:
+            cases[f"{precision}{GRAPH}"] = RecordedTrainingCase.at(size, precision, device, batch)
+        except RuntimeError as error:
+            say(f"The step in {precision} cannot be recorded ({str(error).splitlines()[0]}).")
+    return cases
 
 
 def _row(kind: str, size: int, mode: str, case: Case, timings: Mapping[str, Timing], peak: int) -> Row:
@@ -165,7 +187,7 @@ def to_markdown(report: Report) -> str:
 
 def _line(row: Row, ceilings: Mapping[str, float]) -> str:
     low, high = row.quartiles
-    precision = "bf16" if row.mode == "bf16" else "fp32"
+    precision = "bf16" if row.mode.startswith("bf16") else "fp32"
     best = ceilings[f"{precision} forward" + (" and backward" if row.kind == "train" else "")]
     against = "–"
     if row.against is not None and row.against_quartiles is not None:
