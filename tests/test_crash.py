@@ -382,6 +382,54 @@ def test_a_child_of_the_trainer_does_not_hold_its_lock(tmp_path: Path) -> None:
         os.close(begun)
 
 
+LEAVES = """
+import sys, time
+from unpaired import cli
+import unpaired.runs
+opened, data = [], sys.argv.pop(1)
+
+def note(event, arguments):
+    if event in ("open", "os.listdir", "os.scandir") and str(arguments[0]).startswith(data):
+        opened.append(arguments[0])
+
+sys.addaudithook(note)
+started = time.monotonic()
+try:
+    cli.main(sys.argv[1:])
+finally:
+    print(len(opened), time.monotonic() - started)
+"""
+"""A command line that tells how often something below a folder was opened or listed, and how long it took."""
+
+
+def test_a_second_trainer_leaves_before_it_opens_an_image(config: Config, two_folders: Path, tmp_path: Path) -> None:
+    run, file = tmp_path / "run", tmp_path / "toy.yaml"
+    file.write_text(to_yaml(override(config, {"schedule.num_steps": 1})))
+    line = [sys.executable, "-c", LEAVES, str(two_folders), "train", "--config", str(file), "--out", str(run)]
+    for begun in (False, True):
+        with RunFolder(run).lock():
+            second = subprocess.run(line, capture_output=True, text=True, timeout=120, check=False)
+        assert second.returncode == 73, second.stderr
+        assert second.stderr == f"unpaired: {run} is in use by another training; wait for it or choose --out.\n"
+        num_opened, seconds = second.stdout.split()
+        assert int(num_opened) == 0
+        assert float(seconds) <= 1
+        assert run.exists() == begun
+        if not begun:
+            first = subprocess.run(line, capture_output=True, text=True, timeout=120, check=True)
+            assert int(first.stdout.splitlines()[-1].split()[0]) >= 11  # what is counted is what training opens
+
+
+def test_a_run_that_cannot_begin_leaves_no_folder_behind(config: Config, two_folders: Path, tmp_path: Path) -> None:
+    shutil.rmtree(two_folders / "trainB")
+    (tmp_path / "mine").mkdir()
+    for out in (tmp_path / "runs" / "new", tmp_path / "mine"):
+        with pytest.raises(UnpairedError, match="trainB"):
+            train(config, out=out)
+    assert not (tmp_path / "runs").exists()
+    assert (tmp_path / "mine").is_dir()
+
+
 def test_a_second_trainer_leaves_and_a_second_signal_stops_at_once(config: Config, tmp_path: Path) -> None:
     run, file = tmp_path / "run", tmp_path / "toy.yaml"
     file.write_text(to_yaml(override(config, {"schedule.num_steps": 100_000, "data.num_workers": 2})))

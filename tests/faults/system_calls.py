@@ -107,7 +107,7 @@ def traced(case: Case, run: Path, inject: str = "") -> tuple[Trainer, list[Call]
     asking, ready = os.pipe()
     waiting, go = os.pipe()
 
-    owner, name = (RunFolder, "create") if case.scenario == "start" else (RunRecorder, "progress")
+    owner, name = (RunFolder, "lock") if case.scenario == "start" else (RunRecorder, "progress")
     function = getattr(owner, name)
 
     def paused(*arguments: Any) -> Any:

@@ -69,8 +69,9 @@ def first_start(
 ) -> Start:
     """Check settings, images and folder against one another, and put the state where the run stands.
 
-    `held` keeps the folder locked.
+    `held` keeps the folder locked, from before an image is read, so that of two trainers the second leaves at once.
     """
+    held.enter_context(folder.lock())
     config = remedied(config, History(folder.path).entries())
     domains = open_domains(config.data)
     saved = read_yaml(Config, folder.config).data if folder.config.exists() else None
@@ -86,7 +87,6 @@ def first_start(
         images = image_lists(domains)
     state = TrainingState(build_objective(config).to(device), config.optimizer)
     folder.create()
-    held.enter_context(folder.lock())
     newest = _restore(folder, state, allowed.strict, changes, say)
     unfinished = state.step < schedule_of(config, domains).num_steps
     if unfinished and newest is not None:

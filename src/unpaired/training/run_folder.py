@@ -6,7 +6,7 @@ import errno
 import json
 import os
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -44,38 +44,59 @@ class RunFolder:
 
     def create(self) -> None:
         """Make the folder and its parts; raises StorageError where the disk refuses."""
-        try:
-            for folder in (self.path, self.samples, self.checkpoints):
-                make_folder(folder)
-        except OSError as error:
-            raise StorageError(f"Cannot create the run folder {self.path}: {error.strerror}; choose --out.") from None
+        self._make(self.path, self.samples, self.checkpoints)
 
     @contextmanager
     def lock(self) -> Iterator[None]:
         """Hold the run for this process; raises OutputError when another one trains in it, StorageError as `create`.
 
-        The lock belongs to the process, so a killed trainer leaves none behind; its loader processes have no part
-        in it, as one that outlives the trainer by seconds would keep the run in use.
+        The folder is made for it where it is missing, and removed after it where nothing came into it. The lock belongs
+        to the process, so a killed trainer leaves none behind; its loader processes have no part in it, as one that
+        outlives the trainer by seconds would keep the run in use.
         """
         path = self.path / "LOCK"
+        made = [folder for folder in (self.path, *self.path.parents) if not folder.exists()]
+        self._make(self.path)
         try:
             file = path.open("a")
         except OSError as error:
             raise storage_error(error, path) from None
         with file:
-            try:
-                claim(file.fileno())
-            except OSError as error:
-                if error.errno not in _IN_USE:
-                    raise StorageError(
-                        f"{path} cannot be locked: {error.strerror}; choose an --out on a disk that can lock files."
-                    ) from None
-                raise OutputError(f"{self.path} is in use by another training; wait for it or choose --out.") from None
+            self._claim(file, path)
             _held.add(file)
             try:
                 yield
             finally:
                 _held.discard(file)
+                with suppress(OSError):  # where a file in use cannot be removed, or a folder has come to hold others
+                    if made and list(self.path.iterdir()) == [path]:
+                        path.unlink()
+                        for folder in made:
+                            folder.rmdir()
+
+    def _make(self, *folders: Path) -> None:
+        try:
+            for folder in folders:
+                make_folder(folder)
+        except OSError as error:
+            raise StorageError(f"Cannot create the run folder {self.path}: {error.strerror}; choose --out.") from None
+
+    def _claim(self, file: TextIO, path: Path) -> None:
+        """Lock the open file at `path`."""
+        in_use = OutputError(f"{self.path} is in use by another training; wait for it or choose --out.")
+        try:
+            claim(file.fileno())
+            same = os.path.samestat(os.fstat(file.fileno()), path.stat())
+        except FileNotFoundError:
+            same = False
+        except OSError as error:
+            if error.errno in _IN_USE:
+                raise in_use from None
+            raise StorageError(
+                f"{path} cannot be locked: {error.strerror}; choose an --out on a disk that can lock files."
+            ) from None
+        if not same:  # its holder, which has just failed to start, has removed it
+            raise in_use
 
     def sample(self, step: int) -> Path:
         """Return the path of the sample grid of a step."""
