@@ -5,8 +5,9 @@
 
 FOLDER/CLASSES.json holds a list of paths for each class. A file counts as found where the finding of its class names
 it, or where it is passed over for its suffix and the check says so, as training never opens it then. A file has one
-class or two and may have more faults, so a finding is also right where Pillow, asked alone, agrees. What neither
-confirms is listed: each is a mistake of the check or of the classes, and a person must say which.
+class or two and may have more faults, so a finding is also right where Pillow, asked alone, agrees, or pydicom about
+medical images, which Pillow does not open. What none confirms is listed: each is a mistake of the check or of the
+classes, and a person must say which.
 
 With --copies every image of FOLDER is encoded anew in several ways, and each copy is compared with all images: printed
 are how many copies are recognised, how many are taken for another image, and which images of FOLDER are taken for one
@@ -25,6 +26,7 @@ from typing import Any
 
 import numpy as np
 import PIL.Image
+import pydicom
 import torch
 
 from unpaired.data.datasets import DataConfig
@@ -49,7 +51,7 @@ EXPECTED = {
     "avif_heif": {"passed_over"},
     "jpeg2000": {"passed_over"},
     "truncated_or_corrupt_load": BROKEN,
-    "not_an_image_open": BROKEN | {"junk"},
+    "not_an_image_open": BROKEN | {"junk", "medical"},  # by Pillow, which opens no medical image
     "decompression_bomb": {"too_large"},
     "tiny_1px_or_thin": {"thin"},
     "large": {"large"},
@@ -102,18 +104,19 @@ def compare(folder: Path, classes: dict[str, list[str]], codes: dict[str, set[st
         print(f"{name:28} {len(files):5} {len(found):5} {len(over):11} {(len(found) + len(over)) / len(files):7.1%}")
         for file in sorted(set(files) - found - over):
             print(f"    not found: {file} ({', '.join(sorted(codes.get(file, {'nothing'})))})")
-    print(f"\n{'finding':28} {'files':>5} {'by class':>8} {'by Pillow':>9} {'precision':>9}")
+    print(f"\n{'finding':28} {'files':>5} {'by class':>8} {'by Pillow':>9} {'by pydicom':>10} {'precision':>9}")
     for code in sorted(set().union(*codes.values())):
         claimed = {file for file, own in codes.items() if code in own}
         classed = {
             file for name, right in EXPECTED.items() if code in right for file in classes[name] if file in claimed
         }
         pillow = {file for file in claimed - classed if code in seen_by_pillow(folder / file)}
+        other = {file for file in claimed - classed - pillow if code in seen_by_pydicom(folder / file)}
         if code not in TRIED:
             continue
-        share = (len(classed) + len(pillow)) / len(claimed)
-        print(f"{code:28} {len(claimed):5} {len(classed):8} {len(pillow):9} {share:9.1%}")
-        for file in sorted(claimed - classed - pillow):
+        share = (len(classed) + len(pillow) + len(other)) / len(claimed)
+        print(f"{code:28} {len(claimed):5} {len(classed):8} {len(pillow):9} {len(other):10} {share:9.1%}")
+        for file in sorted(claimed - classed - pillow - other):
             print(f"    unconfirmed: {file}")
 
 
@@ -188,6 +191,16 @@ def seen_by_pillow(path: Path) -> set[str]:
             return agreed | ({"flat"} if all(shades) else set())
     except Exception:  # damaged files fail in every way
         return agreed | {"damaged"}
+
+
+def seen_by_pydicom(path: Path) -> set[str]:
+    """Return the findings that pydicom, without our code, agrees with."""
+    try:
+        data = pydicom.dcmread(path)
+    except Exception:  # no DICOM, or a damaged one
+        return set()
+    deep = {"deep"} if data.BitsAllocated > 8 else set[str]()
+    return {"medical"} | deep if data.pixel_array.size else set()
 
 
 if __name__ == "__main__":

@@ -19,6 +19,7 @@ import numpy as np
 import PIL.Image
 import pytest
 
+from test_values import write_dicom, write_nifti
 from unpaired import cli
 from unpaired.config import to_yaml
 from unpaired.data.datasets import DataConfig
@@ -382,6 +383,17 @@ def test_the_minority_of_a_mixed_domain_is_named(tmp_path: Path) -> None:
     for number in range(6):
         picture(number).convert("RGB" if number == 2 else "L").save(tmp_path / f"{number}.png")
     assert found(check(tmp_path), "grey") == [("2.png",)]
+
+
+@pytest.mark.parametrize("suffix", [".dcm", ".nii.gz"])
+def test_a_medical_image_among_pictures_is_named_and_a_folder_of_them_is_none(tmp_path: Path, suffix: str) -> None:
+    write = write_dicom if suffix == ".dcm" else write_nifti
+    for number in range(2):
+        write(tmp_path / f"scan{number}{suffix}", np.random.default_rng(number).integers(0, 4096, (40, 40), np.uint16))
+    assert found(check(tmp_path), "medical") == []
+    for number in range(3):
+        picture(number).save(tmp_path / f"{number}.png")
+    assert sorted(found(check(tmp_path), "medical")) == [(f"scan{number}{suffix}",) for number in range(2)]
 
 
 def test_names_that_clash_elsewhere_are_told_of(tmp_path: Path) -> None:

@@ -38,6 +38,7 @@ _KINDS = {
     ".gif": "GIF",
 }
 _LOSSY = ("JPEG", "WEBP")
+_MEDICAL = ("DICOM", "NIfTI")
 
 Progress = Callable[[int, int], None]
 
@@ -242,6 +243,10 @@ def _judge_place(look: Look, found: _Findings) -> None:
         for seen in coloured:
             if not seen.grey:
                 found.add("grey", name, [seen.path], "in colour, where most are grey")
+    medical = [seen for seen in look.images if seen.header is not None and seen.header.format in _MEDICAL]
+    if len(medical) <= len(look.images) / 2:
+        for seen in medical:
+            found.add("medical", name, [seen.path], "" if seen.header is None else seen.header.format)
     _judge_names(look, found)
 
 

@@ -155,6 +155,13 @@ _ALL = (
         "Remove them, or train all in grey (--data.channels-a 1 --data.channels-b 1).",
     ),
     Fault(
+        "medical",
+        "warning",
+        "medical images among pictures",
+        "Numbers of a scanner are taken for brightness, 0 as black and the type's largest value as white.",
+        "Train on them apart, with --range LOW..HIGH, or remove them.",
+    ),
+    Fault(
         "passed_over",
         "warning",
         "images in formats, or under names, that are not read",
