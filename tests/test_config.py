@@ -325,6 +325,7 @@ FREE = {
     "RunConfig.trust_images",
     "RunConfig.guardian",
     "RunConfig.guardian_every",
+    "RunConfig.recompute",
 }
 """Every setting that cannot change what is learnt. Whoever adds a setting decides, and a new free one goes here."""
 

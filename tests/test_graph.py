@@ -26,6 +26,7 @@ from unpaired.config import override
 from unpaired.data.datasets import Batch
 from unpaired.errors import NonFiniteError
 from unpaired.networks import DCGANDiscriminator, DCGANGenerator, PatchGAN, ResNetGenerator, UNetGenerator
+from unpaired.networks.recompute import recomputing
 from unpaired.objectives import CUT, GAN, CycleGAN, Pix2Pix
 from unpaired.objectives.base import Objective
 from unpaired.pool import ImagePool
@@ -297,6 +298,11 @@ def test_several_processes_and_pools_of_several_sizes_are_not_recorded(monkeypat
     assert obstacle(objective) == ""
     objective.pools["A"].restore([torch.zeros(3, 32, 32), torch.zeros(3, 36, 32)], 2)
     assert "several sizes" in obstacle(objective)
+    recomputed = built("pix2pix")
+    assert obstacle(recomputed) == ""
+    for network in recomputing(recomputed):
+        network.recompute = True
+    assert "run.recompute" in obstacle(recomputed)
     monkeypatch.setattr(ranks, "count", lambda: 2)
     assert "several processes" in obstacle(objective)
 

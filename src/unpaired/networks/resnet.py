@@ -21,6 +21,7 @@ from unpaired.networks.layers import (
     require_count,
     resize_convolution,
 )
+from unpaired.networks.recompute import Recomputing
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,7 +62,7 @@ class ResNetGenerator:
         return ResNetModule(self, in_channels, out_channels)
 
 
-class ResNetModule(nn.Module):
+class ResNetModule(Recomputing):
     """The network that `ResNetGenerator` describes: n in_channels h w in [-1, 1] to n out_channels h w in (-1, 1)."""
 
     def __init__(self, config: ResNetGenerator, in_channels: int, out_channels: int) -> None:
@@ -86,9 +87,10 @@ class ResNetModule(nn.Module):
 
     def forward(self, image: Tensor) -> Tensor:
         """Translate a batch; both are n c h w, sides multiples of the configuration's `multiple`."""
-        features = self.blocks(self.downs(self.stem(image)))
-        translated: Tensor = self.head(self.ups(features))
-        return translated
+        features = image
+        for part in (self.stem, *self.downs, *self.blocks, *self.ups, self.head):
+            features = self.run(part, features)
+        return features
 
     def features(self, image: Tensor) -> list[Tensor]:
         """Return the encoder's activations, n c' h' w' each, that CUT contrasts (Park et al. 2020, section 4).
@@ -97,14 +99,14 @@ class ResNetModule(nn.Module):
         residual block: for 9 blocks and 2 halvings the published layers 0, 4, 8, 12 and 16.
         """
         found = [self.stem[0](image)]
-        x = self.stem(image)
+        x = self.run(self.stem, image)
         for down in self.downs:
             assert isinstance(down, nn.Sequential)
             found.append(down[0](x))
-            x = down[1:](found[-1])
+            x = self.run(down[1:], found[-1])
         middle = len(self.blocks) // 2
         for index, block in enumerate(list(self.blocks)[: middle + 1]):
-            x = block(x)
+            x = self.run(block, x)
             if index in (0, middle):
                 found.append(x)
         return found

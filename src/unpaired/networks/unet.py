@@ -24,6 +24,7 @@ from unpaired.networks.layers import (
     require_count,
     resize_convolution,
 )
+from unpaired.networks.recompute import Recomputing
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,7 +69,7 @@ class UNetGenerator:
         return UNetModule(self, in_channels, out_channels)
 
 
-class UNetModule(nn.Module):
+class UNetModule(Recomputing):
     """The network that `UNetGenerator` describes: n in_channels h w in [-1, 1] to n out_channels h w in (-1, 1).
 
     `downs[k]` and `ups[k]` are the two halves of level k, k = 0 the outermost (P_k of the official files); each has
@@ -92,11 +93,12 @@ class UNetModule(nn.Module):
         """Translate a batch; both are n c h w, sides multiples of the configuration's `multiple`."""
         features, skips = image, []
         for down in self.downs:
-            features = down(features)
+            assert isinstance(down, UNetDown)
+            features = self.run(down.convolved, down.activation(features))
             skips.append(features)
         features = self.ups[-1](skips.pop())
         for level in reversed(range(len(skips))):
-            features = self.ups[level](torch.cat([skips[level], features], 1))
+            features = self.run(lambda *halves, up=self.ups[level]: up(torch.cat(halves, 1)), skips[level], features)
         return torch.tanh(features)
 
 
@@ -115,7 +117,11 @@ class UNetDown(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return n out_channels h/2 w/2."""
-        y: Tensor = self.norm(self.conv(self.activation(x)))
+        return self.convolved(self.activation(x))
+
+    def convolved(self, x: Tensor) -> Tensor:
+        """Return the same of what the activation has been applied to, which changes its input in place."""
+        y: Tensor = self.norm(self.conv(x))
         return y
 
 

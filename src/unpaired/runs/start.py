@@ -12,10 +12,11 @@ import torch
 from torch import nn
 
 from unpaired import ranks
-from unpaired.config import flatten, from_dict, read_yaml, to_dict, to_yaml
+from unpaired.config import flatten, from_dict, read_yaml, require, to_dict, to_yaml
 from unpaired.data.domains import Domains, open_domains
 from unpaired.data.sources import ImageList
 from unpaired.errors import CheckpointError, ConfigError, DataError
+from unpaired.networks.recompute import recomputing
 from unpaired.objectives.base import Direction
 from unpaired.recipes import Config
 from unpaired.runs.agreement import agree, image_lists
@@ -246,6 +247,14 @@ def schedule_of(config: Config, domains: Domains) -> Schedule:
 def build_objective(config: Config) -> Any:
     """Return the untrained objective that a configuration describes, its weights drawn from `run.seed`."""
     data = config.data
-    return config.objective.build(
+    objective = config.objective.build(
         config.generator, config.discriminator, data.channels_a, data.channels_b, config.run.seed
     )
+    networks = recomputing(objective)
+    require(
+        bool(networks) or not config.run.recompute,
+        f"run.recompute is for generators resnet and unet, not {config.generator.kind}; leave it out.",
+    )
+    for network in networks:
+        network.recompute = config.run.recompute
+    return objective

@@ -14,7 +14,7 @@ from unpaired.data.datasets import Batch, StepDataset
 from unpaired.data.loading import batches
 from unpaired.errors import Interrupted, NonFiniteError
 from unpaired.randomness import torch_seeded
-from unpaired.training.machine import out_of_memory
+from unpaired.training.machine import out_of_memory, relief
 from unpaired.training.progress import Clock, Progress
 from unpaired.training.run_config import RunConfig
 from unpaired.training.schedule import Schedule
@@ -93,10 +93,11 @@ def fit(
         recorder.event(state.step + 1, "graph", sentence)
         say(sentence)
 
+    advice = relief(objective, schedule.batch_size, run.precision)
     with (
         stop_signals() as stop,
         closing(delivered),
-        out_of_memory(lambda: state.step + 1, device, run.precision),
+        out_of_memory(lambda: state.step + 1, device, advice),
         stepper(state, run.precision, take, note, record=recording_on(device, run.graph)) as take_step,
     ):
         if state.step == 0 and run.sample_every:

@@ -12,9 +12,11 @@ from pathlib import Path
 import numpy
 import PIL
 import torch
+from torch import nn
 
 from unpaired import ranks
 from unpaired.errors import OutOfMemoryError
+from unpaired.networks.recompute import recomputing
 from unpaired.version import __version__
 
 if sys.platform != "win32":
@@ -59,22 +61,31 @@ def processor() -> str:
 
 
 @contextmanager
-def out_of_memory(step: Callable[[], int], device: torch.device, precision: str) -> Iterator[None]:
+def out_of_memory(step: Callable[[], int], device: torch.device, advice: str) -> Iterator[None]:
     """Turn what torch raises when memory runs out in the body into OutOfMemoryError, one sentence.
 
-    step: tells which step is being taken.
+    step: tells which step is being taken. advice: what to change, as `relief` gives it.
     """
     try:
         yield
     except (MemoryError, RuntimeError) as error:
         if not is_out_of_memory(error):
             raise
-        half = " or take --run.precision bf16" if precision == "fp32" else ""
         peak = peak_memory(device)
         raise OutOfMemoryError(
             f"Out of memory at step {step()} on {device} (peak: {f'{peak / 1e9:.2f} GB' if peak else 'unknown'}); the "
-            f"checkpoints are whole. Lower --size or --data.batch-size{half}, in a new --out."
+            f"checkpoints are whole. {advice}"
         ) from None
+
+
+def relief(networks: nn.Module, batch_size: int, precision: str) -> str:
+    """Return the sentence that names the two settings to change when memory runs out, the least loss first."""
+    changes = ["lower --data.batch-size"] if batch_size > 1 else []
+    changes += ["take --run.precision bf16"] if precision == "fp32" else []
+    changes += ["lower --size"]
+    if any(not network.recompute for network in recomputing(networks)):
+        return f"Go on with --run.recompute, which learns the same in less memory, or {changes[0]} in a new --out."
+    return f"{' or '.join(changes[:2]).capitalize()}, in a new --out."
 
 
 def is_out_of_memory(error: BaseException) -> bool:

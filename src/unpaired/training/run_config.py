@@ -17,11 +17,12 @@ class RunConfig:
 
     device: auto (a GPU when there is one), cpu, cuda, cuda:1, mps. graph: auto plays a step from a recording, a CUDA
     graph, where device and method allow; off takes it one operation at a time. num_threads: 0 leaves torch's choice;
-    the bits of a CPU run depend on it. on_nonfinite: stop, or skip:N to leave out up to N steps of the run in which a
-    loss or gradient is no number; no other step is touched by it. keep_checkpoints: the newest ones kept, at least
-    two. A *_every of 0 means never (a checkpoint is always taken at the end and when the run is interrupted).
-    guardian: warn tells of what goes wrong, rewind also goes back once for each ailment and applies its remedy, on
-    record. trust_images: of each domain, measured at the end for `translate --scores`; 0 for none.
+    the bits of a CPU run depend on it. recompute: generators keep little of the forward pass and compute it again in
+    the backward pass, for less memory and more time. on_nonfinite: stop, or skip:N to leave out up to N steps of the
+    run in which a loss or gradient is no number; no other step is touched by it. keep_checkpoints: the newest ones
+    kept, at least two. A *_every of 0 means never (a checkpoint is always taken at the end and when the run is
+    interrupted). guardian: warn tells of what goes wrong, rewind also goes back once for each ailment and applies its
+    remedy, on record. trust_images: of each domain, measured at the end for `translate --scores`; 0 for none.
     """
 
     seed: int = 0
@@ -29,6 +30,7 @@ class RunConfig:
     device: str = free("auto")
     graph: Literal["auto", "off"] = free("auto")
     num_threads: int = free(0)
+    recompute: bool = free(False)
     on_nonfinite: str = free("stop")
     log_every: int = free(20)
     sample_every: int = free(500)

@@ -12,6 +12,7 @@ from torch import Tensor
 from unpaired import ranks
 from unpaired.data.datasets import Batch
 from unpaired.errors import NonFiniteError
+from unpaired.networks.recompute import recomputing
 from unpaired.objectives.base import Objective
 from unpaired.randomness import torch_seeded
 from unpaired.training.graph import Record, RecordedStep, as_graph
@@ -63,6 +64,8 @@ def obstacle(objective: Objective[Any]) -> str:
     varying = objective.varying()
     if varying:
         return f"{varying} decides in every step anew what is computed"
+    if any(network.recompute for network in recomputing(objective)):
+        return "run.recompute has the host put draws of dropout back in the backward pass"
     kinds = {(image.shape, image.dtype) for pool in objective.pools.values() for image in pool.images}
     if len(kinds) > 1:
         return "the image pools hold images of several sizes"
