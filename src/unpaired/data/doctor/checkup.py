@@ -38,7 +38,7 @@ _KINDS = {
     ".gif": "GIF",
 }
 _LOSSY = ("JPEG", "WEBP")
-_MEDICAL = ("DICOM", "NIfTI")
+_MEDICAL = ("DICOM", "NIFTI")
 
 Progress = Callable[[int, int], None]
 
