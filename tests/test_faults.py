@@ -7,6 +7,8 @@ import os
 import re
 import shutil
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -17,6 +19,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from faults import orphans
 from unpaired.config import override, read_yaml
 from unpaired.data import loading
 from unpaired.data.datasets import Batch, DataConfig, StepDataset
@@ -308,6 +311,28 @@ def test_no_loader_process_outlives_its_use() -> None:
     assert len(processes) == 3
     delivered.close()
     assert [process.exitcode for process in processes] == [-signal.SIGKILL] * 3
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere loader processes leave when they next send a batch")
+@pytest.mark.parametrize(
+    ("trainer", "num_helpers"),
+    # the server, its loader processes, and the tracker of resources, which Python starts beside them
+    [("with_two_stuck_loaders", 4), ("while_the_server_imports_torch", 2)],
+)
+def test_no_process_outlives_a_killed_trainer(
+    trainer: str, num_helpers: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    paths = [tmp_path, Path(__file__).parent, Path(loading.__file__).parents[2]]
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(map(str, paths)))
+    line = [sys.executable, "-c", f"from faults import orphans; orphans.{trainer}()"]
+    process = subprocess.Popen(line, stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    with process, process.stdout:
+        assert process.stdout.readline() == "ready\n"
+        helpers = orphans.descendants(process.pid)
+        process.kill()
+    assert len(helpers) == num_helpers
+    assert not orphans.still_running(helpers, seconds=5)
 
 
 def test_a_run_that_lost_a_loader_process_ends_in_the_same_state(

@@ -29,8 +29,8 @@ from unpaired.training.checkpoint import list_checkpoints
 from unpaired.verify import verify
 
 STEPS = 60
-ORPHAN_SECONDS = {"group": 5.0, "trainer": 15.0}
-"""How long a process of a killed trainer may live on: loader processes look for their parent every five seconds."""
+ORPHAN_SECONDS = 5.0
+"""How long a process of a killed trainer may live on; it is ended at once, but a busy machine has to come to it."""
 
 
 def session(leader: int) -> list[int]:
@@ -69,7 +69,7 @@ def try_run(case: Case, rng: random.Random, whole_seconds: float, counts: dict[s
             yield from (f"verify: {finding.problem}" for finding in verify(run) if finding.problem)
         counts["steps"].append(info(run).step if (run / "config.yaml").exists() and (run / "data.json").exists() else 0)
         if how == "group":
-            while session(trainer.pid) and time.monotonic() < killed + ORPHAN_SECONDS[how]:
+            while session(trainer.pid) and time.monotonic() < killed + ORPHAN_SECONDS:
                 time.sleep(0.05)
             if session(trainer.pid):
                 yield "processes live on after their group was killed"
@@ -81,7 +81,7 @@ def try_run(case: Case, rng: random.Random, whole_seconds: float, counts: dict[s
 def outlived(counts: dict[str, Any]) -> Iterator[str]:
     """Yield a sentence where loader processes outlive the trainer that was killed alone."""
     for leader, killed in counts.pop("alone"):
-        while session(leader) and time.monotonic() < killed + ORPHAN_SECONDS["trainer"]:
+        while session(leader) and time.monotonic() < killed + ORPHAN_SECONDS:
             time.sleep(0.1)
         if session(leader):
             yield f"{len(session(leader))} loader processes outlived their trainer"

@@ -163,7 +163,8 @@ def _context() -> Any:
     if "forkserver" not in multiprocessing.get_all_start_methods():
         return multiprocessing.get_context("spawn")
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload([__name__])
+    lasting = threading.current_thread() is threading.main_thread()  # the server may end with the thread that starts it
+    context.set_forkserver_preload(["unpaired.data.preloading" if lasting else __name__])
     return context
 
 
