@@ -27,7 +27,8 @@ from unpaired.runs import train
 from unpaired.storage import write_bytes
 from unpaired.training.progress import Progress
 from unpaired.training.samples import draw_samples, write_samples
-from unpaired.translate.files import plan_outputs, translate_files
+from unpaired.translate.files import plan_outputs
+from unpaired.translate.translating import translate_files
 from unpaired.translate.translator import Translator
 
 STYLES = {"A": "summer", "B": "winter"}
@@ -80,7 +81,7 @@ def run_demo(
     train(config, out=out, listener=listener, say=say)
 
     say("Translating the test scenes and scoring them against truth.")
-    translator = Translator.load(out, device=device)
+    translator = Translator.load(out, device=device, precision="fp32")
     for direction, (source, _) in DIRECTIONS.items():
         folder = out / "translated" / direction
         plan = plan_outputs([data / source], folder, overwrite=True, direction=direction)

@@ -138,7 +138,7 @@ def translate(
     direction: str = "AtoB",
     out: Path | None = None,
     format: str | None = None,
-    batch: int = 1,
+    batch: int | None = None,
     overwrite: Annotated[bool, Parameter(negative=(), show_default=False)] = False,
     keep_icc: Annotated[bool, Parameter(negative=(), show_default=False)] = False,
     follow_symlinks: Annotated[bool, Parameter(negative=(), show_default=False)] = False,
@@ -165,7 +165,7 @@ def translate(
     format
         File format of the results, e.g. png (default: that of each input).
     batch
-        Images of one size that are translated together.
+        Images of one size that are translated together (default: as many as gain by it).
     overwrite
         Replace results that exist already.
     keep_icc
@@ -181,12 +181,14 @@ def translate(
     device
         auto, cpu, cuda, cuda:N or mps.
     precision
-        auto, fp32 or bf16.
+        fp32; bf16 (8-bit results only, faster where the processor knows it); auto: bf16 if near enough (40 dB).
     """
     from unpaired import ranks
+    from unpaired.cli.precision import settle
     from unpaired.cli.scores import kept_jobs
-    from unpaired.translate.files import Failure, Job, plan_outputs, translate_files
+    from unpaired.translate.files import Job, plan_outputs
     from unpaired.translate.scored import check_table, load_scorer, parse_share
+    from unpaired.translate.translating import Failure, translate_files
     from unpaired.translate.translator import Translator
 
     best = 1.0 if keep_best is None else parse_share(keep_best)
@@ -212,10 +214,11 @@ def translate(
 
     with ranks.joined(translator.device):  # from here on all have seen which results were there before
         jobs = plan.jobs if scorer is None else kept_jobs(scorer, plan.jobs, folder, best, keep_icc)
+        precise = settle(translator, jobs, direction, keep_icc)
         share = jobs[ranks.rank() :: ranks.count()]
         failures = translate_files(translator, share, direction=direction, batch=batch, keep_icc=keep_icc, on_done=done)
         num_failed = sum(int(number) for number in ranks.told_by_all(str(len(failures)).encode()))
-    say(f"Translated {len(jobs) - num_failed} of {len(plan.jobs)} images into {folder}")
+    say(f"Translated {len(jobs) - num_failed} of {len(plan.jobs)} images into {folder} in {precise}")
     return DataError.exit_code if num_failed else 0
 
 

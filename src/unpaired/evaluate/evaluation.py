@@ -122,7 +122,10 @@ def evaluate(
     ConfigError.
     """
     settings = settings or Settings()
-    translator, tests = Translator.load(model, device=device), open_test_set(data, truth=settings.truth)
+    translator, tests = (
+        Translator.load(model, device=device, precision="fp32"),
+        open_test_set(data, truth=settings.truth),
+    )
     size = settings.size or translator.info.training.crop_size
     if size is None:
         raise ConfigError("The model does not record the size it was trained at; give --size.")

@@ -36,7 +36,7 @@ def ranking(result: DirectionResult) -> tuple[str, list[int]]:
 def to_html(evaluation: Evaluation, model: str, data: str, *, device: str = "auto", command: str = "") -> str:
     """Return the page; the shown images are translated again."""
     template = Template((files("unpaired.evaluate") / "page.html").read_text(encoding="utf-8"))
-    translator = Translator.load(model, device=device)
+    translator = Translator.load(model, device=device, precision="fp32")
     sections = [_section(result, evaluation, translator, data) for result in evaluation.directions.values()]
     facts = {key: value for key, value in evaluation.facts.items() if not isinstance(value, dict)}
     rows = "".join(f"<dt>{html.escape(key)}</dt><dd>{html.escape(str(value))}</dd>" for key, value in facts.items())

@@ -8,7 +8,7 @@ Pillow does not hold.
 
 from __future__ import annotations
 
-from unpaired.images.files import read_header, read_image, write_image, write_volume
+from unpaired.images.files import encode_image, read_header, read_image, write_image, write_volume
 from unpaired.images.formats import (
     FORMATS,
     IMAGE_SUFFIXES,
@@ -46,6 +46,7 @@ __all__ = [
     "Percentiles",
     "ValueRange",
     "as_dtype",
+    "encode_image",
     "from_tensor",
     "is_image_name",
     "is_volume",

@@ -82,14 +82,22 @@ def write_image(
     hold the picture or the place refuses files, MissingExtraError where an optional library writes it, StorageError
     where the disk fails or is full; no part of a file is left behind.
     """
+    write_bytes(Path(path), encode_image(path, image, quality=quality, like=like))
+
+
+def encode_image(
+    path: str | os.PathLike[str], image: Image, *, quality: int = 95, like: str | os.PathLike[str] | None = None
+) -> bytes:
+    """Return the bytes that `write_image` would write, and write nothing; safe to call from several threads.
+
+    Raises as `write_image` does, but for what the place or the disk may refuse.
+    """
     path = Path(path)
     suffix = suffix_of(path)
     if like is not None and suffix in VOLUMES:
-        write_volume(path, [image], like=like)
-        return
+        return _encoded_volume(path, [image], Path(like))
     if like is not None and suffix == DICOM == suffix_of(like):
-        write_bytes(path, dicom.encode(image, Path(like)))
-        return
+        return dicom.encode(image, Path(like))
     if suffix not in WRITABLE:
         known = ", ".join(WRITABLE)
         raise OutputError(f"Cannot write {shown(path)}: choose a name that ends in {known}; .dcm is made of .dcm only.")
@@ -97,7 +105,7 @@ def write_image(
         raise OutputError(f"{shown(path)} cannot keep transparency; write .png, or use image.over(color) first.")
     if suffix == ".webp" and like is not None and _is_lossless_webp(Path(like)):
         quality = 100
-    write_bytes(path, _encoded(path, suffix, image, quality))
+    return _encoded(path, suffix, image, quality)
 
 
 def write_volume(path: str | os.PathLike[str], images: Sequence[Image], *, like: str | os.PathLike[str]) -> None:
@@ -105,10 +113,13 @@ def write_volume(path: str | os.PathLike[str], images: Sequence[Image], *, like:
 
     Raises as `write_image` does; OutputError also for a name that is not gzipped as that of `like` is.
     """
-    path = Path(path)
+    write_bytes(Path(path), _encoded_volume(Path(path), images, Path(like)))
+
+
+def _encoded_volume(path: Path, images: Sequence[Image], like: Path) -> bytes:
     if suffix_of(path) not in VOLUMES:
         raise OutputError(f"Cannot write {shown(path)}: a volume ends in {' or '.join(VOLUMES)}.")
-    write_bytes(path, nifti.encode(images, Path(like), packed=suffix_of(path) == VOLUMES[1]))
+    return nifti.encode(images, like, packed=suffix_of(path) == VOLUMES[1])
 
 
 def _encoded(path: Path, suffix: str, image: Image, quality: int) -> bytes:

@@ -85,7 +85,7 @@ def translations(
     """Train the trial, or continue or just load it, and return its translations of `inputs` by direction."""
     folder = trial.folder(out)
     train(config_of(trial, data, steps), out=folder, listener=listener, say=say)
-    translator = Translator.load(folder)
+    translator = Translator.load(folder, precision="fp32")
     if trial.method == "cut" and trial.direction == "BtoA":
         return {"BtoA": _translated(translator, inputs["BtoA"], "AtoB")}
     return {name: _translated(translator, inputs[name], name) for name in translator.directions}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from unpaired.translate.files import Failure, Job, Plan, plan_outputs, translate_files
+from unpaired.translate.files import Job, Plan, plan_outputs
 from unpaired.translate.model_folder import (
     DirectionInfo,
     DomainValues,
@@ -12,9 +12,12 @@ from unpaired.translate.model_folder import (
     read_model,
     write_model,
 )
+from unpaired.translate.precision import Choice
+from unpaired.translate.translating import Failure, choose_precision, translate_files
 from unpaired.translate.translator import Translator
 
 __all__ = [
+    "Choice",
     "DirectionInfo",
     "DomainValues",
     "Failure",
@@ -23,6 +26,7 @@ __all__ = [
     "Plan",
     "TrainingInfo",
     "Translator",
+    "choose_precision",
     "find_model",
     "plan_outputs",
     "read_model",

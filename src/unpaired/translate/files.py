@@ -1,35 +1,18 @@
-"""Translating files: which output each input gets, decided and checked before the first one is made."""
+"""Which output each input of a translation gets, decided and checked before the first one is made."""
 
 from __future__ import annotations
 
-import contextlib
 import glob
 import os
 import unicodedata
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
-from typing import Any
 
 from unpaired.config import unknown
-from unpaired.errors import ConfigError, DataError, OutputError, StorageError, UnpairedError
-from unpaired.images import (
-    IMAGE_SUFFIXES,
-    MAX_PIXELS,
-    WRITABLE,
-    Image,
-    is_image_name,
-    is_volume,
-    keeps_alpha,
-    read_header,
-    read_image,
-    suffix_of,
-    write_image,
-    write_volume,
-)
-from unpaired.storage import leads_out, shown, storage_error
-from unpaired.translate.translator import Translator
+from unpaired.errors import ConfigError, DataError, OutputError
+from unpaired.images import IMAGE_SUFFIXES, WRITABLE, is_image_name, is_volume, suffix_of
+from unpaired.storage import leads_out, shown
 
 _OF_THEIR_KIND = (".dcm", ".nii", ".nii.gz")  # which are written only where the input is one
 
@@ -48,14 +31,6 @@ class Plan:
 
     jobs: tuple[Job, ...]
     num_ignored: int
-
-
-@dataclass(frozen=True)
-class Failure:
-    """One input that could not be translated, and the error that says why."""
-
-    source: Path
-    error: UnpairedError
 
 
 def plan_outputs(
@@ -99,114 +74,6 @@ def plan_outputs(
         raise DataError(f"There is no image to translate in {named}; images end in {suffixes}.")
     _check_targets(list(jobs), overwrite)
     return Plan(tuple(jobs), num_ignored)
-
-
-def translate_files(
-    translator: Translator,
-    jobs: Sequence[Job],
-    *,
-    direction: str = "AtoB",
-    batch: int = 1,
-    quality: int = 95,
-    keep_icc: bool = False,
-    on_done: Callable[[Job, Failure | None], None] | None = None,
-) -> list[Failure]:
-    """Translate every job and return those that failed; one bad image never stops the others.
-
-    Neighbours of one size are translated up to `batch` together. Transparency is laid over the background of
-    the model where the format of the target has none. A volume is translated slice by slice. keep_icc: take colours
-    with an ICC profile as they are and give the profile to the result. `on_done` is called once a job, as each is
-    finished.
-    Raises ConfigError for an unknown direction, OutputError or StorageError where the folders cannot be made
-    or the disk fails: then no later image could succeed either.
-    """
-    if direction not in translator.directions:
-        raise ConfigError(unknown(repr(direction), translator.directions, "direction"))
-    for folder in dict.fromkeys(job.target.parent for job in jobs):
-        _make_folder(folder)
-    failures: list[Failure] = []
-
-    def done(job: Job, error: UnpairedError | None) -> None:
-        failure = None if error is None else Failure(job.source, error)
-        if failure is not None:
-            failures.append(failure)
-        if on_done is not None:
-            on_done(job, failure)
-
-    def write(job: Job, writing: Callable[[], None]) -> None:
-        try:
-            writing()
-        except StorageError:
-            raise
-        except UnpairedError as error:
-            done(job, error)
-        else:
-            done(job, None)
-
-    background, span = translator.info.background, translator.info.values[direction[-1]].range.bounds
-    options: dict[str, Any] = {"direction": direction, "keep_icc": keep_icc}
-    for group in _read_in_groups([job for job in jobs if not is_volume(job.source)], batch, translator, done):
-        for job, made in _translate_group(translator, group, options, done):
-            flat = made if keeps_alpha(job.target.suffix) else made.over(background, span)
-            write(job, partial(write_image, job.target, flat, quality=quality, like=job.source))
-    for job in jobs:
-        if is_volume(job.source):
-            write(job, partial(_translate_volume, translator, job, options, batch))
-    return failures
-
-
-_Done = Callable[[Job, UnpairedError | None], None]
-
-
-def _translate_volume(translator: Translator, job: Job, options: dict[str, Any], batch: int) -> None:
-    """Translate all slices of a volume and write them as one."""
-    frames = range(read_header(job.source).frames)
-    slices = [read_image(job.source, max_pixels=_limit(translator), frame=frame) for frame in frames]
-    write_volume(job.target, translator.translate_images(slices, batch=batch, **options), like=job.source)
-
-
-def _limit(translator: Translator) -> int:
-    """Return the pixels beyond which no image is decoded, as it would not be translated."""
-    return MAX_PIXELS if translator.max_pixels is None else min(MAX_PIXELS, translator.max_pixels)
-
-
-def _read_in_groups(
-    jobs: Sequence[Job], batch: int, translator: Translator, done: _Done
-) -> Iterator[list[tuple[Job, Image]]]:
-    """Read the images, and yield neighbours of one size together, at most `batch` of them."""
-    group: list[tuple[Job, Image]] = []
-    for job in jobs:
-        try:
-            image = read_image(job.source, max_pixels=_limit(translator))
-        except UnpairedError as error:
-            done(job, error)
-            continue
-        if group and (len(group) == batch or group[0][1].pixels.shape[:2] != image.pixels.shape[:2]):
-            yield group
-            group = []
-        group.append((job, image))
-    if group:
-        yield group
-
-
-def _translate_group(
-    translator: Translator, group: list[tuple[Job, Image]], options: dict[str, Any], done: _Done
-) -> Iterator[tuple[Job, Image]]:
-    """Translate a group at once, or one by one where that fails, so that only the culprit is reported."""
-    images = [image for _, image in group]
-    made: list[Image] = []
-    with contextlib.suppress(UnpairedError):
-        made = translator.translate_images(images, batch=len(group), **options)
-    if made:
-        yield from zip((job for job, _ in group), made, strict=True)
-        return
-    for job, image in group:
-        try:
-            (single,) = translator.translate_images([image], **options)
-        except UnpairedError as error:
-            done(job, error)
-        else:
-            yield job, single
 
 
 def _suffix(format: str) -> str:
@@ -282,12 +149,3 @@ def _check_targets(jobs: Sequence[Job], overwrite: bool) -> None:
         raise OutputError(
             f"{len(existing)} of {len(jobs)} outputs exist already ({named}); add --overwrite or choose another --out."
         )
-
-
-def _make_folder(folder: Path) -> None:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise storage_error(error, folder) from None
-    if not os.access(folder, os.W_OK):
-        raise OutputError(f"Cannot write into {shown(folder)}; change its permissions or choose another --out.")

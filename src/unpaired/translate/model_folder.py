@@ -16,6 +16,7 @@ import json
 import os
 import shutil
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -172,13 +173,19 @@ def read_model(path: str | os.PathLike[str]) -> tuple[ModelInfo, dict[str, nn.Mo
     folder = find_model(Path(path))
     data = _read_json(folder / "model.json")
     info = _from_json(data, folder)
-    networks = {}
-    for name, direction in info.directions.items():
+    files = {}
+    for name in info.directions:
         entry = data["directions"][name]
-        file = folder / f"{name}.safetensors"
-        if entry.get("weights") != file.name:
-            raise ModelError(f"{shown(folder)}: the weights of {name} must be named {file.name}; publish it again.")
-        networks[name] = _load_weights(file, direction, str(entry.get("sha256")))
+        files[name] = folder / f"{name}.safetensors", str(entry.get("sha256"))
+        if entry.get("weights") != files[name][0].name:
+            raise ModelError(
+                f"{shown(folder)}: the weights of {name} must be named {files[name][0].name}; publish it again."
+            )
+    with ThreadPoolExecutor(max(len(files), 1)) as pool:  # hashing is most of it, and lets others run
+        loading = {
+            name: pool.submit(_load_weights, file, info.directions[name], sha) for name, (file, sha) in files.items()
+        }
+        networks = {name: loaded.result() for name, loaded in loading.items()}
     return info, networks
 
 

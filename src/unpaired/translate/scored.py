@@ -31,7 +31,7 @@ def load_scorer(translator: Translator, model: str | Path, direction: str) -> Sc
     reference = read_reference(model, translator.info)
     if direction not in reference.symptoms:
         raise ModelError(f"{shown(model)} does not say what the training images of {direction} were like.")
-    return Scorer(translator, reference, direction)
+    return Scorer(translator.in_fp32(), reference, direction)  # as the training images were measured
 
 
 def score_files(scorer: Scorer, jobs: Iterable[Job], *, keep_icc: bool = False) -> dict[Job, Trust]:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import copy
 import itertools
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any, Literal, get_args, overload
+from typing import Any, get_args, overload
 
 import numpy as np
 import PIL.Image
@@ -19,18 +20,19 @@ from unpaired.errors import ConfigError, ImageError
 from unpaired.images import Image, as_dtype, from_tensor, kept_where, to_srgb, to_tensor
 from unpaired.networks import DCGANGenerator
 from unpaired.randomness import torch_seeded
+from unpaired.translate.fast import fast_form, has_bf16
 from unpaired.translate.memory import bytes_per_pixel, pixels_that_fit
 from unpaired.translate.model_folder import DirectionInfo, DomainValues, ModelInfo, read_model
+from unpaired.translate.precision import AGREEMENT, ASKED_FOR, Choice, Precision, agreement
 
 Array = np.ndarray[Any, np.dtype[Any]]
-Precision = Literal["auto", "fp32", "bf16"]
 
 
 class Translator:
     """Translates images between two domains with the generators of a model folder.
 
-    info: what model.json says. directions: the names that `direction` may have. max_pixels: the most that are
-    translated at once, None for what the free memory has room for. Make one with `load`.
+    info: what model.json says. directions: the names that `direction` may have. precision: as it was asked for.
+    max_pixels: the most that are translated at once, None for what the free memory has room for. Make one with `load`.
     """
 
     def __init__(
@@ -39,7 +41,7 @@ class Translator:
         networks: Mapping[str, nn.Module],
         *,
         device: str = "auto",
-        precision: Precision = "auto",
+        precision: Precision = "fp32",
         max_pixels: int | None = None,
     ) -> None:
         known = get_args(Precision)
@@ -51,8 +53,10 @@ class Translator:
         self.directions = tuple(info.directions)
         self.max_pixels = max_pixels
         self.device = resolve_device(device)
-        self.precision = "fp32" if precision == "auto" else precision
+        self.precision = precision
         self._networks = {name: networks[name].to(self.device) for name in self.directions}
+        self._fast: dict[str, nn.Module] = {}
+        self._choices: dict[str, Choice] = {}
 
     @classmethod
     def load(
@@ -60,16 +64,51 @@ class Translator:
         path: str | os.PathLike[str],
         *,
         device: str = "auto",
-        precision: Precision = "auto",
+        precision: Precision = "fp32",
         max_pixels: int | None = None,
     ) -> Translator:
         """Return the translator of a run folder or a model folder.
 
-        device: "auto", "cpu", "cuda", "cuda:N" or "mps". precision: "fp32" (which "auto" is for now), or
-        "bf16", faster where the hardware knows it and some grey levels off. max_pixels: the most pixels that are
-        translated at once, by default what the free memory has room for. Raises ModelError, DeviceError.
+        device: "auto", "cpu", "cuda", "cuda:N" or "mps". precision: "fp32"; "bf16", faster where the hardware knows it
+        and some grey levels off; "auto", which is bf16 where that is near enough, as `choose` says. Images whose
+        results have more than 8 bits are translated in fp32 whatever it says; tensors are unless it says "bf16".
+        max_pixels: the most pixels that are translated at once, by default what the free memory has room for. Raises
+        ModelError, DeviceError.
         """
         return cls(*read_model(path), device=device, precision=precision, max_pixels=max_pixels)
+
+    def in_fp32(self) -> Translator:
+        """Return a translator that shares the networks of this one and is exact."""
+        exact = copy.copy(self)
+        exact.precision, exact._choices = "fp32", {}
+        return exact
+
+    def choose(self, image: Image, *, direction: str = "AtoB", keep_icc: bool = False) -> Choice:
+        """Return the precision in which 8-bit images are translated; "auto" decides it by the first one, for good.
+
+        bf16 it is where the device has instructions for it and what it makes of the image is `AGREEMENT` decibels or
+        more from what fp32 does. An image whose result has more than 8 bits decides nothing. Raises as `__call__` does.
+        """
+        chosen = self.settled(direction)
+        if chosen is None and not self.is_coarse(image, direction):
+            return Choice("fp32", "results of more than 8 bits keep their depth")
+        if chosen is None:
+            chosen = self._measured(image, direction, keep_icc)
+            self.settle(direction, chosen)
+        return chosen
+
+    def settled(self, direction: str) -> Choice | None:
+        """Return what was chosen for the 8-bit images of a direction; None while "auto" has not decided."""
+        return Choice(self.precision, ASKED_FOR) if self.precision != "auto" else self._choices.get(direction)
+
+    def settle(self, direction: str, choice: Choice) -> None:
+        """Decide what "auto" means for the 8-bit images of a direction."""
+        self._choices[direction] = choice
+
+    def is_coarse(self, image: Image, direction: str) -> bool:
+        """Return whether the result has 8 bits for the whole range, so that bf16 cannot cost it depth."""
+        target = self._values(direction)[1].range
+        return self.output_dtype(image, direction) == np.uint8 and target.bounds in (None, (0, 255))
 
     @overload
     def __call__(self, image: PIL.Image.Image, *, direction: str = ...) -> PIL.Image.Image: ...
@@ -114,10 +153,14 @@ class Translator:
         require(batch >= 1, f"batch must be at least 1, not {batch}.")
         self._info(direction)
         results: list[Image] = []
-        for _, group in itertools.groupby(images, key=lambda image: (image.height, image.width)):
+        by_kind = itertools.groupby(
+            images, key=lambda image: (image.height, image.width, self.is_coarse(image, direction))
+        )
+        for (_, _, coarse), group in by_kind:
             same = list(group)
+            fast = coarse and self.choose(same[0], direction=direction, keep_icc=keep_icc).precision == "bf16"
             for start in range(0, len(same), batch):
-                results += self._translate_alike(same[start : start + batch], direction, keep_icc)
+                results += self._translate_alike(same[start : start + batch], direction, keep_icc, fast)
         return results
 
     def output_dtype(self, image: Image, direction: str) -> np.dtype[Any]:
@@ -131,14 +174,34 @@ class Translator:
             return np.dtype(target.dtype)
         return image.dtype
 
-    def _translate_alike(self, images: list[Image], direction: str, keep_icc: bool) -> list[Image]:
+    def _measured(self, image: Image, direction: str, keep_icc: bool) -> Choice:
+        """Translate an image both ways and return the precision that follows from it."""
+        if not has_bf16(self.device):
+            return Choice("fp32", f"this {self.device.type} has no instructions for bf16")
+        given = self._given([self._taken(image, keep_icc)], direction)
+        found = agreement(self._run(given, direction), self._run(given, direction, fast=True))
+        if found >= AGREEMENT:
+            return Choice("bf16", f"{found:.1f} dB from fp32 on the first image", found)
+        return Choice(
+            "fp32", f"bf16 is {found:.1f} dB from it on the first image, and {AGREEMENT:.0f} are wanted", found
+        )
+
+    def _taken(self, image: Image, keep_icc: bool) -> Image:
+        return image if keep_icc or self.info.icc == "ignore" else to_srgb(image)
+
+    def _given(self, images: Sequence[Image], direction: str) -> Tensor:
+        """Return images of one size as the generator sees them, n c h w in [-1, 1]."""
+        span, channels = self._values(direction)[0].range, self._info(direction).in_channels
+        flat = [image.over(self.info.background, span.bounds) for image in images]
+        return torch.stack([to_tensor(image, channels, span) for image in flat])
+
+    def _translate_alike(self, images: list[Image], direction: str, keep_icc: bool, fast: bool) -> list[Image]:
         """Translate images of one size at once."""
         source, target = self._values(direction)
-        taken = [image if keep_icc or self.info.icc == "ignore" else to_srgb(image) for image in images]
-        flat = [image.over(self.info.background, source.range.bounds) for image in taken]
         channels = self._info(direction).in_channels
-        given = torch.stack([to_tensor(image, channels, source.range) for image in flat])
-        made = self._run(given, direction).cpu()
+        taken = [self._taken(image, keep_icc) for image in images]
+        given = self._given(taken, direction)
+        made = self._run(given, direction, fast=fast).cpu()
         results = []
         for before, after, image in zip(given, made, taken, strict=True):
             dtype = self.output_dtype(image, direction)
@@ -163,21 +226,20 @@ class Translator:
             )
         if tensor.numel() == 0 or not bool((tensor.abs() <= 1.001).all()):
             raise ConfigError("A tensor to translate holds values in [-1, 1], and at least one; scale it first.")
-        made = self._run(tensor if tensor.ndim == 4 else tensor[None], direction)
+        made = self._run(tensor if tensor.ndim == 4 else tensor[None], direction, fast=self.precision == "bf16")
         return (made if tensor.ndim == 4 else made[0]).to(tensor.device)
 
-    def _run(self, images: Tensor, direction: str) -> Tensor:
+    def _run(self, images: Tensor, direction: str, *, fast: bool = False) -> Tensor:
         """Translate n c h w in [-1, 1], of any size; the result is float32 on the translator's device."""
         generator = self._info(direction).generator
         height, width = images.shape[-2:]
         self._refuse_large(len(images), height, width, direction)
         padded = _pad(images.to(self.device, torch.float32), generator.multiple, generator.min_size)
         try:
-            with (
-                torch.inference_mode(),
-                torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bf16"),
-            ):
-                made = self._forward(padded, direction)
+            with torch.inference_mode():
+                if fast:
+                    padded = padded.to(torch.bfloat16, memory_format=torch.channels_last)
+                made = self._forward(padded, self._fast_network(direction) if fast else self._networks[direction])
         except (RuntimeError, MemoryError) as error:  # of torch's, only the text tells which
             if not isinstance(error, (MemoryError, torch.OutOfMemoryError)) and "memory" not in str(error):
                 raise
@@ -185,7 +247,12 @@ class Translator:
                 f"{len(images)} x {width} x {height} pixels do not fit the memory; lower the batch or size."
             ) from None
         # Cloned out of inference mode, so that callers may go on computing with it.
-        return made[..., :height, :width].float().clone()
+        return made[..., :height, :width].float().clone(memory_format=torch.contiguous_format)
+
+    def _fast_network(self, direction: str) -> nn.Module:
+        if direction not in self._fast:
+            self._fast[direction] = fast_form(self._networks[direction], self.device)
+        return self._fast[direction]
 
     def _refuse_large(self, count: int, height: int, width: int, direction: str) -> None:
         """Raise ImageError for more pixels than may, or can, be translated at once."""
@@ -199,9 +266,8 @@ class Translator:
                 f"take about {need:.1f} GB); lower the batch, scale them down or raise max_pixels (--max-pixels)."
             )
 
-    def _forward(self, images: Tensor, direction: str) -> Tensor:
+    def _forward(self, images: Tensor, network: nn.Module) -> Tensor:
         """Run a generator; one that stays in training mode sees one image at a time, with the same noise for each."""
-        network = self._networks[direction]
         if not network.training:
             made: Tensor = network(images)
             return made
