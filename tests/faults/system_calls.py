@@ -19,6 +19,7 @@ import signal
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -118,7 +119,12 @@ def traced(case: Case, run: Path, inject: str = "") -> tuple[Trainer, list[Call]
         return function(*arguments)
 
     told: list[bool] = []
-    trainer = Trainer(command(case.config, run), case.work / "trainer.out", lambda: setattr(owner, name, paused))
+
+    def before() -> None:
+        setattr(owner, name, paused)
+        ThreadPoolExecutor.submit = at_once  # type: ignore[assignment, method-assign]
+
+    trainer = Trainer(command(case.config, run), case.work / "trainer.out", before)
     os.read(asking, 1)
     log = case.work / "strace.log"
     tracer = attach(trainer.pid, log, inject)
@@ -128,6 +134,16 @@ def traced(case: Case, run: Path, inject: str = "") -> tuple[Trainer, list[Call]
     for descriptor in (asking, ready, waiting, go):
         os.close(descriptor)
     return trainer, calls_in(log, trainer.pid, run), code
+
+
+def at_once(pool: ThreadPoolExecutor, function: Callable[..., Any], *arguments: Any, **named: Any) -> Future[Any]:
+    """Do at once, in this thread, what a pool is given, so that the calls come in the same order each time."""
+    done = Future[Any]()
+    try:
+        done.set_result(function(*arguments, **named))
+    except Exception as error:
+        done.set_exception(error)
+    return done
 
 
 def matters(call: Call, fault: str, written: set[str]) -> bool:
@@ -158,7 +174,11 @@ def try_fault(case: Case, call: Call, fault: str) -> Iterator[str]:
     run = case.work / "run"
     action = "signal=KILL" if fault == "KILL" else f"error={fault}"
     trainer, _, code = traced(case, run, f"{call.name}:{action}:when={call.number}")
-    log = (case.work / "strace.log").read_text(errors="replace").splitlines()
+    log = [
+        line
+        for line in (case.work / "strace.log").read_text(errors="replace").splitlines()
+        if line.startswith(f"{trainer.pid} ")
+    ]
     hit = [line.split(None, 1)[1] for line in log if fault == "KILL" and f" {call.name}(" in line]
     hit = (
         hit[call.number - 1 :] if fault == "KILL" else [line.split(None, 1)[1] for line in log if "(INJECTED)" in line]
