@@ -326,6 +326,9 @@ FREE = {
     "RunConfig.guardian",
     "RunConfig.guardian_every",
     "RunConfig.recompute",
+    "RunConfig.held_out_every",
+    "RunConfig.publish",
+    "RunConfig.stop_when_flat",
 }
 """Every setting that cannot change what is learnt. Whoever adds a setting decides, and a new free one goes here."""
 

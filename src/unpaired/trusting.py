@@ -22,6 +22,7 @@ from unpaired.images import to_tensor
 from unpaired.networks import Discriminator
 from unpaired.recipes import Config
 from unpaired.training.checkpoint import load_newest
+from unpaired.training.choice import put_back
 from unpaired.training.run_folder import RunFolder
 from unpaired.translate.model_folder import read_description, read_model, write_model
 from unpaired.translate.translator import Translator
@@ -52,13 +53,18 @@ def _measure(folder: RunFolder, most: int, say: Callable[[str], None]) -> None:
     images = _images(domains, config.data, most)
     newest, _ = load_newest(folder.checkpoints, strict=True)
     info, networks = read_model(folder.model)
-    if newest is None or newest.step != info.training.step or not images:
+    if newest is None or not images:
+        return
+    if info.training.step != newest.step and (info.training.step != newest.best_step or not newest.best):
         return
     say(f"Measuring on {' + '.join(str(len(some)) for some in images.values())} training images what can be trusted.")
     objective = config.objective.build(
         config.generator, config.discriminator, config.data.channels_a, config.data.channels_b, config.run.seed
     )
-    objective.load_state_dict(newest.parts["weights"])
+    if info.training.step == newest.step:
+        objective.load_state_dict(newest.parts["weights"])
+    else:
+        put_back(objective, newest.best)
     objective.requires_grad_(False).train(objective.uses_training_mode)
     learnt = to_dict(config.objective).get("adversarial_weight", 1) > 0
     judges = dict(objective.discriminators.items()) if learnt else {}

@@ -12,6 +12,7 @@ from unpaired.errors import DataError, UnpairedError
 from unpaired.recipes import Config
 from unpaired.storage import shown
 from unpaired.training.checkpoint import list_checkpoints, load_checkpoint, lost_checkpoint, read_manifest
+from unpaired.training.choice import NAME
 from unpaired.training.history import History
 from unpaired.training.run_folder import RunFolder
 from unpaired.translate.model_folder import find_model, read_description, read_model
@@ -48,6 +49,9 @@ def verify(path: str | Path) -> list[Finding]:
         findings.append(_tried("images.json", lambda: _images(folder)))
     if (folder.path / "history.jsonl").exists():
         findings.append(_tried("history.jsonl", lambda: _history(folder)))
+    for path in (folder.held_out, folder.path / NAME):
+        if path.exists():
+            findings.append(_tried(path.name, lambda path=path: _held_out(path)))  # type: ignore[misc]
     num_checkpoints = len(list_checkpoints(folder.checkpoints))
     if folder.model.exists() or num_checkpoints > 1:
         findings.append(_tried("model", lambda: _model(folder.path)))
@@ -98,6 +102,18 @@ def _history(folder: RunFolder) -> str:
         raise DataError(f"{path} is damaged ({' '.join(str(error).split())}); copy it again.") from None
 
 
+def _held_out(path: Path) -> str:
+    """Say how many images, or looks at them, there are; a last line that a crash cut off is dropped by continuing."""
+    try:
+        if path.suffix == ".json":
+            listed = json.loads(path.read_bytes())
+            return f"{len(listed['A'])} + {len(listed['B'])} images, {shown(listed['origin'])}"
+        whole = path.read_text(encoding="utf-8").split("\n")[:-1]
+        return f"{len([json.loads(line)['step'] for line in whole])} looks"
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        raise DataError(f"{shown(path)} is damaged ({' '.join(str(error).split())}); copy it again.") from None
+
+
 def _checkpoints(folder: RunFolder) -> Iterator[Finding]:
     checkpoints = list_checkpoints(folder.checkpoints)
     for path in checkpoints:
@@ -143,7 +159,8 @@ def _logged_lines(folder: RunFolder) -> int:
 def _model(path: Path) -> str:
     info, networks = read_model(path)
     step = "an unknown step" if info.training.step is None else f"step {info.training.step}"
-    found = f"{' and '.join(networks)} of {step}"
+    chosen = f", chosen by {info.choice.looks} looks" if info.choice is not None else ""
+    found = f"{' and '.join(networks)} of {step}{chosen}"
     if "trust" not in read_description(find_model(path)):
         return found
     read_reference(path, info)

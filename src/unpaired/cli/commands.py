@@ -39,6 +39,7 @@ def train(
     seed: int | None = None,
     device: str | None = None,
     checkpoint_every: int | None = None,
+    stop_when_flat: bool | None = None,
     strict: Annotated[bool, Parameter(negative=(), show_default=False)] = False,
     allow_data_change: Annotated[bool, Parameter(negative=(), show_default=False)] = False,
     allow_config_change: Annotated[bool, Parameter(negative=(), show_default=False)] = False,
@@ -81,6 +82,8 @@ def train(
         auto, cpu, cuda, cuda:N or mps.
     checkpoint_every
         Steps between two checkpoints.
+    stop_when_flat
+        Let the learning rate decay early, and then end, once held-out images say that the run no longer improves.
     strict
         Refuse a damaged checkpoint (exit code 65) instead of setting it aside and continuing from the one before.
     allow_data_change
@@ -103,6 +106,7 @@ def train(
         "run.seed": seed,
         "run.device": device,
         "run.checkpoint_every": checkpoint_every,
+        "run.stop_when_flat": stop_when_flat,
     }
     given = {key: str(value) if isinstance(value, Path) else value for key, value in quick.items() if value is not None}
     resolved = resolve(recipe, config, size, steps, epochs, given, set_)

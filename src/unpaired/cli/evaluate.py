@@ -28,6 +28,7 @@ def evaluate(
     count: int = 2000,
     batch: int = 16,
     truth: bool | None = None,
+    unseen: Annotated[bool, Parameter(negative=(), show_default=False)] = False,
     inception: Path | None = None,
     lpips: Annotated[tuple[Path, Path] | None, Parameter(negative=())] = None,
     lpips_trunk: Literal["alex", "vgg"] = "alex",
@@ -55,6 +56,8 @@ def evaluate(
         Images that are translated together.
     truth
         Whether images of the same name are truth (default: where all names match).
+    unseen
+        Leave out the images that the step of the model was chosen by.
     inception
         File of FID's Inception weights, for FID and kernel distances on its features.
     lpips
@@ -76,6 +79,7 @@ def evaluate(
         count=count,
         batch=batch,
         truth=truth,
+        unseen=unseen,
         inception=Inception.load(inception) if inception else None,
         lpips=LPIPS.load(*lpips, trunk=lpips_trunk) if lpips else None,
     )

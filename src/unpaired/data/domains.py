@@ -204,6 +204,13 @@ def _kept(
     keep_a = [index for index in range(len(a)) if a.name(index) not in bad_a]
     if data.pairing == "paired":
         keep_a = keep_b = sorted({*keep_a} & {*keep_b})
+    return chosen_pair(a, b, keep_a, keep_b)
+
+
+def chosen_pair(
+    a: FolderSource, b: FolderSource, keep_a: list[int], keep_b: list[int]
+) -> tuple[FolderSource, FolderSource]:
+    """Return the sources with these images alone; of files that hold both halves `keep_a` says which."""
     if isinstance(a, HalfSource) and keep_a:
         return a.chosen(keep_a)
     return _chosen(a, keep_a), _chosen(b, keep_b)

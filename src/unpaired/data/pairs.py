@@ -95,7 +95,7 @@ def paired_sources(root: str, a: str, b: str) -> Pair:
     if not root:
         raise DataError("No data: give a DATA folder of pairs, or --a DIR --b DIR with the same names in both.")
     folder = Path(root)
-    found = _split(folder, "train")
+    found = split_pairs(folder, "train")
     if found is None and holds_images(folder / "A") and holds_images(folder / "B"):
         found = matched(folder / "A", folder / "B")
     if found is None:
@@ -108,11 +108,11 @@ def paired_sources(root: str, a: str, b: str) -> Pair:
 
 def preview_pairs(root: str) -> Pair | None:
     """Return the pairs of root/test, or of root/val, in any of the layouts of `paired_sources`; None without any."""
-    found = (_split(Path(root), split) for split in ("test", "val")) if root else ()
+    found = (split_pairs(Path(root), split) for split in ("test", "val")) if root else ()
     return next((pair for pair in found if pair), None)
 
 
-def _split(root: Path, split: str) -> Pair | None:
+def split_pairs(root: Path, split: str) -> Pair | None:
     """Return the pairs of one split ("train", "test", "val"), or None where no layout of it holds images."""
     folders = [(root / f"{split}A", root / f"{split}B"), (root / "A" / split, root / "B" / split)]
     inside = (root / split / "A", root / split / "B")

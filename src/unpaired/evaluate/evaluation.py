@@ -91,13 +91,15 @@ def _plain(figures: dict[str, Any]) -> dict[str, Any]:
 class Settings:
     """How a test set is looked at. size: side that images are resized to, None for that of training.
 
-    count: at most so many images a domain, the first ones; batch: translated together.
+    count: at most so many images a domain, the first ones; batch: translated together. unseen: leave out the images
+    that the model's step was chosen by.
     """
 
     size: int | None = None
     count: int = 2000
     batch: int = 16
     truth: bool | None = None
+    unseen: bool = False
     inception: Inception | None = None
     lpips: LPIPS | None = None
 
@@ -131,6 +133,7 @@ def evaluate(
         raise ConfigError("The model does not record the size it was trained at; give --size.")
     if tests.truth:
         say("Images of A and B are matched by name, and taken as each other's truth; --no-truth if they are not.")
+    tests, chose = _by_the_choice(tests, translator, settings, say)
     looked = {domain: min(settings.count, len(tests.side(domain))) for domain in "AB"}
     results = {}
     for direction in translator.directions:
@@ -141,6 +144,8 @@ def evaluate(
         "data": str(data),
         "data_sha256": tests.fingerprint(),
         "images": looked,
+        "images_that_chose": chose,
+        "unseen": settings.unseen,
         "size": size,
         "truth": tests.truth,
         "domains": dict(translator.info.domains),
@@ -151,6 +156,22 @@ def evaluate(
         "torch": torch.__version__,
     }
     return Evaluation(results, facts)
+
+
+def _by_the_choice(
+    tests: TestSet, translator: Translator, settings: Settings, say: Callable[[str], None]
+) -> tuple[TestSet, dict[str, int]]:
+    """Return the images to look at, and by domain how many of them chose the step of the model, which is told."""
+    choice = translator.info.choice
+    if settings.unseen:
+        return tests.unseen(choice), {"A": 0, "B": 0}
+    chose = {domain: sum(took_part[: settings.count]) for domain, took_part in tests.seen(choice).items()}
+    if any(chose.values()):
+        say(
+            f"{chose['A']} of these images of A and {chose['B']} of B chose the step of this model, so its figures may "
+            "be better than on other images; --unseen leaves them out."
+        )
+    return tests, chose
 
 
 class _Direction:

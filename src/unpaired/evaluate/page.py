@@ -81,6 +81,8 @@ def _pictures(result: DirectionResult, evaluation: Evaluation, translator: Trans
     middle = max(len(order) // 2 - SHOWN // 2, 0)
     groups = {"worst": order[:SHOWN], "median": order[middle : middle + SHOWN], "best": order[::-1][:SHOWN]}
     tests = open_test_set(data, truth=evaluation.facts["truth"])
+    if evaluation.facts["unseen"]:
+        tests = tests.unseen(translator.info.choice)
     info, size, direction = translator.info, evaluation.facts["size"], result.direction
     source, target = tests.side(direction[0]), tests.side(direction[-1])
     columns = "Input, translation, truth" if tests.truth else "Input, translation"

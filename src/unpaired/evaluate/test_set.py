@@ -10,10 +10,13 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from unpaired.data.domains import chosen_pair
+from unpaired.data.held_out import digests
 from unpaired.data.pairs import matched, preview_pairs
 from unpaired.data.sources import FolderSource, ImageSource, preview_folders
 from unpaired.errors import DataError
 from unpaired.images import Image, resize, to_srgb, to_tensor
+from unpaired.translate.choice import ChoiceInfo
 from unpaired.translate.model_folder import ModelInfo
 
 
@@ -30,6 +33,26 @@ class TestSet:
     def side(self, domain: str) -> ImageSource:
         """Return the images of domain "A" or "B"."""
         return self.a if domain == "A" else self.b
+
+    def seen(self, choice: ChoiceInfo | None) -> dict[str, list[bool]]:
+        """Return by domain which images the step of a model was chosen by, whatever they are called here."""
+        sides: dict[str, ImageSource] = {"A": self.a, "B": self.b}
+        return {
+            domain: choice.among(domain, digests(source))
+            if choice is not None and isinstance(source, FolderSource)
+            else [False] * len(source)
+            for domain, source in sides.items()
+        }
+
+    def unseen(self, choice: ChoiceInfo | None) -> TestSet:
+        """Return the images that a model was not chosen by, pairs with both halves; raises DataError without any."""
+        a, b = self.seen(choice).values()
+        if self.truth:
+            a = b = [one or other for one, other in zip(a, b, strict=True)]
+        keep_a, keep_b = ([index for index, took_part in enumerate(each) if not took_part] for each in (a, b))
+        if not (isinstance(self.a, FolderSource) and isinstance(self.b, FolderSource)):
+            return self
+        return TestSet(*chosen_pair(self.a, self.b, keep_a, keep_b), truth=self.truth)
 
     def fingerprint(self) -> str:
         """Return a SHA-256 over the names and pixels' files of both domains, to stand beside each figure."""

@@ -60,7 +60,7 @@ def config_of(trial: Trial, data: Labelled, steps: int) -> Config:
         optimizer=small.optimizer,
         run=replace(small.run, sample_every=0, checkpoint_every=500, log_every=100),
     )
-    settings: dict[str, object] = {"schedule.num_steps": steps, "run.seed": trial.seed}
+    settings: dict[str, object] = {"schedule.num_steps": steps, "run.seed": trial.seed, "run.publish": "last"}
     if trial.method == "cyclegan":
         settings["objective.identity_weight"] = 0  # as in the paper's comparison
     if trial.direction == "BtoA" and paired:

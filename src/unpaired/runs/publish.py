@@ -11,6 +11,7 @@ from unpaired.data.datasets import range_of
 from unpaired.data.domains import Domains
 from unpaired.objectives.base import Direction
 from unpaired.recipes import Config
+from unpaired.translate.choice import ChoiceInfo
 from unpaired.translate.model_folder import (
     DirectionInfo,
     DomainValues,
@@ -28,8 +29,12 @@ def publish_model(
     generators: dict[Direction, nn.Module],
     step: int,
     mode: GeneratorMode,
+    choice: ChoiceInfo | None = None,
 ) -> None:
-    """Write the model folder: the generators of `config` as they are after `step`, and what they were trained for."""
+    """Write the model folder: the generators of `config` as they are after `step`, and what they were trained for.
+
+    choice: how that step was chosen, where it was.
+    """
     channels = {"AtoB": (config.data.channels_a, config.data.channels_b)}
     channels["BtoA"] = channels["AtoB"][::-1]
     directions = {
@@ -58,5 +63,6 @@ def publish_model(
         },
         icc=config.data.icc,
         classes=domains.classes,
+        choice=choice,
     )
     write_model(folder, info, {str(name): network for name, network in generators.items()})

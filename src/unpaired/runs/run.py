@@ -18,8 +18,11 @@ from unpaired.devices import resolve_device
 from unpaired.errors import Interrupted
 from unpaired.recipes import Config
 from unpaired.runs.standing import RunInfo, info
-from unpaired.runs.start import Allowed, Start, first_start, same_start, schedule_of
+from unpaired.runs.start import Allowed, Start, first_start, same_start
+from unpaired.training.choice import Choice
+from unpaired.training.flat import FLAT, look_for_end
 from unpaired.training.guardian import Guardian
+from unpaired.training.history import History
 from unpaired.training.loop import GoBack, fit
 from unpaired.training.progress import Progress
 from unpaired.training.rank_recorder import RankRecorder
@@ -80,9 +83,12 @@ def train(
 
 
 def _fit(start: Start, folder: RunFolder, device: torch.device, say: Callable[[str], None]) -> bool:
-    """Train to the end of the schedule, unless the run is there; False where it went back, to go on from there."""
-    config, guardian = start.config, start.guardian
-    dataset, schedule = start.domains.dataset(config.data, config.run.seed), schedule_of(config, start.domains)
+    """Train to the end of the schedule, unless the run is there; False where the run goes on from another start.
+
+    That is, where it went back, or its schedule became shorter.
+    """
+    config, guardian, schedule = start.config, start.guardian, start.schedule
+    dataset = start.domains.dataset(config.data, config.run.seed)
     if start.state.step >= schedule.num_steps:
         return True
     dataset.share = (ranks.rank(), ranks.count())
@@ -94,8 +100,12 @@ def _fit(start: Start, folder: RunFolder, device: torch.device, say: Callable[[s
         with ranks.by_first():
             return guardian is not None and guardian.look(state, terms)
 
+    def look(state: TrainingState) -> bool:
+        with ranks.by_first():
+            return start.choice is not None and _look(start.choice, state, start, folder, say)
+
     try:
-        fit(
+        return fit(
             start.state,
             dataset,
             schedule,
@@ -105,6 +115,7 @@ def _fit(start: Start, folder: RunFolder, device: torch.device, say: Callable[[s
             num_workers=config.data.num_workers,
             worker_retries=config.data.worker_retries,
             watch=None if config.run.guardian == "off" else watch,
+            look=look if config.run.held_out_every else None,
             say=say,
         )
     except GoBack as wish:
@@ -117,6 +128,16 @@ def _fit(start: Start, folder: RunFolder, device: torch.device, say: Callable[[s
                 signum=wish.signum,
             ) from None
         return False
+
+
+def _look(choice: Choice, state: TrainingState, start: Start, folder: RunFolder, say: Callable[[str], None]) -> bool:
+    """Look at held-out images; returns whether training should stop here, for good or for another schedule."""
+    choice.look(state)
+    found = look_for_end(choice.looks, start.schedule) if start.config.run.stop_when_flat else None
+    if found is None:
+        return False
+    History(folder.path).note(state.step, FLAT, found.sentence, **found.details)
+    say(found.sentence)
     return True
 
 

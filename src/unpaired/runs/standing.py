@@ -11,6 +11,7 @@ from unpaired.config import read_yaml, to_dict
 from unpaired.errors import DataError
 from unpaired.recipes import Config
 from unpaired.training.checkpoint import list_checkpoints, read_manifest
+from unpaired.training.flat import ended_early, shortened
 from unpaired.training.history import OF_STEPS, History
 from unpaired.training.run_folder import RunFolder
 from unpaired.training.schedule import Schedule
@@ -20,7 +21,8 @@ from unpaired.training.schedule import Schedule
 class RunInfo:
     """Where a run stands. `state_sha256` is the hash over all state of its newest checkpoint, "" before the first.
 
-    bit_exact: whether its settings, images and machine have been the same from the start.
+    bit_exact: whether its settings, images and machine have been the same from the start. ended: why it ended before its
+    schedule did, or "".
     """
 
     path: Path
@@ -34,6 +36,7 @@ class RunInfo:
     losses: dict[str, float]
     has_model: bool
     bit_exact: bool
+    ended: str = ""
 
     @property
     def finished(self) -> bool:
@@ -49,9 +52,10 @@ def info(path: str | Path) -> RunInfo:
     config = read_yaml(Config, folder.config)
     data = json.loads(folder.data.read_text(encoding="utf-8"))
     length = max(facts["images"] for facts in data.values())
-    schedule = Schedule(config.schedule, length, config.data.batch_size)
     checkpoints = list_checkpoints(folder.checkpoints)
     manifest: dict[str, Any] = read_manifest(checkpoints[0]) if checkpoints else {"step": 0, "state_sha256": ""}
+    entries = History(folder.path).up_to(manifest["step"])
+    schedule = shortened(Schedule(config.schedule, length, config.data.batch_size), entries)
     records = folder.records()
     return RunInfo(
         path=folder.path,
@@ -64,5 +68,6 @@ def info(path: str | Path) -> RunInfo:
         num_images={domain: facts["images"] for domain, facts in data.items()},
         losses=records[-1]["losses"] if records else {},
         has_model=folder.model.is_dir(),
-        bit_exact=all(entry["kind"] in OF_STEPS for entry in History(folder.path).entries()),
+        bit_exact=all(entry["kind"] in OF_STEPS for entry in entries),
+        ended=ended_early(entries),
     )

@@ -20,10 +20,13 @@ from unpaired.networks.recompute import recomputing
 from unpaired.objectives.base import Direction
 from unpaired.recipes import Config
 from unpaired.runs.agreement import agree, image_lists
+from unpaired.runs.held_out import Listing, how_chosen, open_choice
 from unpaired.runs.publish import publish_model
 from unpaired.storage import write_bytes
 from unpaired.training.changes import Change, machine_change, ranks_change
 from unpaired.training.checkpoint import Checkpoint, list_checkpoints, load_newest, read_manifest
+from unpaired.training.choice import Choice
+from unpaired.training.flat import RESUMED, ended_early, shortened
 from unpaired.training.guardian import PROBE, Guardian
 from unpaired.training.history import History
 from unpaired.training.machine import made_with
@@ -50,13 +53,15 @@ class Allowed:
 
 @dataclass(frozen=True)
 class Start:
-    """All that training goes on from; recorder, and guardian where it watches: rank 0's."""
+    """All that training goes on from; recorder, and guardian and choice where there are any: rank 0's."""
 
     config: Config
     domains: Domains
     state: TrainingState
-    recorder: Recorder | None
+    schedule: Schedule
+    recorder: Recorder | None = None
     guardian: Guardian | None = None
+    choice: Choice | None = None
 
 
 def first_start(
@@ -89,7 +94,8 @@ def first_start(
     state = TrainingState(build_objective(config).to(device), config.optimizer)
     folder.create()
     newest = _restore(folder, state, allowed.strict, changes, say)
-    unfinished = state.step < schedule_of(config, domains).num_steps
+    schedule = shortened(schedule_of(config, domains), _lengthened(folder, config, state))
+    unfinished = state.step < schedule.num_steps
     if unfinished and newest is not None:
         before, now = read_manifest(list_checkpoints(folder.checkpoints)[0])["made_with"], made_with(device, config.run.graph)
         changes += ranks_change(str(folder.path), before, now, allowed=allowed.ranks)
@@ -97,10 +103,19 @@ def first_start(
     folder.rewind(newest.log_lines if newest is not None else 0, state.step)
     if unfinished:
         _record(config, domains, images, folder, state, changes, say)
-    recorder = _recorder(config, domains, folder, state, device, listener, say)
+    opened = open_choice(config, domains, folder, state, newest, device, say, training=unfinished)
+    recorder = _recorder(config, domains, folder, state, schedule, opened, device, listener, say)
     guardian = _guardian(config, domains, folder, state, device, recorder, say) if unfinished else None
     recorder.guardian = guardian
-    return Start(config, domains, state, recorder, guardian)
+    return Start(config, domains, state, schedule, recorder, guardian, opened[0] if opened else None)
+
+
+def _lengthened(folder: RunFolder, config: Config, state: TrainingState) -> list[dict[str, Any]]:
+    """Return the history up to the step of the state; notes there that a run which ended early is to go on after all."""
+    history = History(folder.path)
+    if config.run.stop_when_flat is False and ended_early(history.up_to(state.step)):
+        history.note(state.step, RESUMED, f"At step {state.step} the run went on, though it had ended there.")
+    return history.up_to(state.step)
 
 
 def _guardian(
@@ -130,12 +145,16 @@ def same_start(start: Start | None, device: torch.device) -> Start:
     if ranks.count() == 1:
         assert start is not None
         return start
-    told = None if start is None else {"config": to_dict(start.config), "data": start.domains.facts()}
+    told = None
+    if start is not None:
+        shorter = {"decay_from": start.schedule.decay_from, "end": start.schedule.end}
+        told = {"config": to_dict(start.config), "data": start.domains.facts(), "shorter": shorter}
     told = json.loads(ranks.told_by_first(json.dumps(told).encode()))
     if start is None:
         config = from_dict(Config, told["config"])
         domains = open_domains(config.data).without(told["data"], config.data)
-        start = Start(config, domains, TrainingState(build_objective(config).to(device), config.optimizer), None)
+        state = TrainingState(build_objective(config).to(device), config.optimizer)
+        start = Start(config, domains, state, replace(schedule_of(config, domains), **told["shorter"]))
         for domain, facts in domains.facts().items():
             if facts["fingerprint"] != told["data"][domain]["fingerprint"]:
                 raise DataError(
@@ -207,23 +226,27 @@ def _recorder(
     domains: Domains,
     folder: RunFolder,
     state: TrainingState,
+    schedule: Schedule,
+    opened: tuple[Choice, Listing] | None,
     device: torch.device,
     listener: Callable[[Progress], None],
     say: Callable[[str], None],
 ) -> RunRecorder:
     """Return what writes the folder, which is locked and cut back to where `state` is; say where that is."""
-    schedule = schedule_of(config, domains)
     finished, place = state.step >= schedule.num_steps, f"{state.step} of {schedule.num_steps}"
-    if finished:
+    if finished and schedule.end is not None:
+        say(f"This run has ended. {ended_early(History(folder.path).entries())} --no-stop-when-flat goes on with it.")
+    elif finished:
         say(f"This run is finished: {place} steps are done.")
     else:
         say(f"{'Continuing' if state.step else 'Training'} at step {place} in {folder.path}")
     preview = domains.previews(config.data, config.run.seed)
     facts = {"config": to_yaml(config), "data": domains.facts(), "machine": made_with(device, config.run.graph)}
 
-    def publish(generators: dict[Direction, nn.Module], step: int) -> None:
+    def publish(generators: dict[Direction, nn.Module], step: int, run_step: int) -> None:
         mode: GeneratorMode = "training" if state.objective.uses_training_mode else "evaluation"
-        publish_model(folder.model, config, domains, generators, step, mode)
+        chosen = how_chosen(*opened, History(folder.path).up_to(run_step), run_step) if opened else None
+        publish_model(folder.model, config, domains, generators, step, mode, chosen)
 
     recorder = RunRecorder(
         folder,
@@ -234,6 +257,7 @@ def _recorder(
         listener=listener,
         keep_checkpoints=config.run.keep_checkpoints,
         tensorboard=config.run.tensorboard and not finished,
+        choice=None if opened is None else opened[0],
     )
     if state.step:
         recorder.catch_up(state)
@@ -241,6 +265,7 @@ def _recorder(
 
 
 def schedule_of(config: Config, domains: Domains) -> Schedule:
+    """Return the schedule as configured."""
     return Schedule(config.schedule, domains.dataset(config.data, config.run.seed).length, config.data.batch_size)
 
 

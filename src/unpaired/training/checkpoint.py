@@ -1,7 +1,8 @@
 """Checkpoints: directories of safetensors and JSON, written so that a crash at any moment loses nothing.
 
     checkpoints/step-00000500/  weights.safetensors optim.safetensors pool.safetensors [average.safetensors]
-                                state.json          the counters
+                                best.safetensors    the networks of the best step so far, where that is an earlier one
+                                state.json          the counters, and which step was the best
                                 MANIFEST.json       step, state_sha256, size and SHA-256 of each file, and one of
                                                     itself; written last
     checkpoints/LATEST          the newest name, a hint for people
@@ -23,12 +24,13 @@ import re
 import secrets
 import shutil
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import safetensors.torch
 from safetensors import SafetensorError
+from torch import Tensor
 
 from unpaired.errors import CheckpointError, StorageError
 from unpaired.storage import make_folder, shown, sweep_partial, sync_folder, write_bytes
@@ -37,6 +39,7 @@ from unpaired.training.state import Parts, state_sha256
 FORMAT = 1
 _MANIFEST = "MANIFEST.json"
 _SEAL = "manifest_sha256"
+_BEST = "best"
 _DISPLACED = ".old-"
 _NAME = re.compile(r"step-[0-9]+")
 _NOTHING_LEFT = "no other one is left, so the run begins again"
@@ -45,17 +48,31 @@ _WITHOUT_STRICT = "Run the same command without --strict to go on from the check
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """One verified checkpoint in memory. `log_lines`: lines that log.jsonl had when it was taken."""
+    """One verified checkpoint in memory. `log_lines`: lines that log.jsonl had when it was taken.
+
+    best_step: the best step until then, where any was looked at; best: its networks (`best.Kept`), where it is an
+    earlier one and they are kept. Neither is part of the state, as they decide nothing of how the run goes on.
+    """
 
     step: int
     parts: Parts
     counters: dict[str, int]
     log_lines: int
     state_sha256: str
+    best_step: int | None = None
+    best: dict[str, Tensor] = field(default_factory=dict)
 
 
 def save_checkpoint(
-    folder: Path, parts: Parts, counters: Mapping[str, int], *, log_lines: int, made_with: Mapping[str, Any], keep: int
+    folder: Path,
+    parts: Parts,
+    counters: Mapping[str, int],
+    *,
+    log_lines: int,
+    made_with: Mapping[str, Any],
+    keep: int,
+    best_step: int | None = None,
+    best: Mapping[str, Tensor] | None = None,
 ) -> Path:
     """Write a checkpoint below `folder`, then remove all but the newest `keep` (at least two); return its path.
 
@@ -67,18 +84,11 @@ def save_checkpoint(
     """
     step, sha256 = counters["step"], state_sha256(parts, counters)
     final = folder / _name(step)
-    files = {f"{part}.safetensors": _serialised(tensors) for part, tensors in parts.items()}
-    files["state.json"] = _json({"counters": dict(counters), "log_lines": log_lines})
-    manifest = {
-        "format": FORMAT,
-        "step": step,
-        "state_sha256": sha256,
-        "files": {
-            name: {"size": len(content), "sha256": hashlib.sha256(content).hexdigest()}
-            for name, content in files.items()
-        },
-        "made_with": dict(made_with),
-    }
+    tensors = {**parts, _BEST: best} if best else parts
+    files = {f"{part}.safetensors": _serialised(named) for part, named in tensors.items()}
+    chosen = {} if best_step is None else {"best_step": best_step}
+    files["state.json"] = _json({"counters": dict(counters), "log_lines": log_lines, **chosen})
+    manifest = _manifest(step, sha256, files, made_with)
     needed = sum(map(len, files.values()))
     with _storage_errors(folder, needed):
         make_folder(folder)
@@ -100,6 +110,14 @@ def save_checkpoint(
         write_bytes(folder / "LATEST", f"{final.name}\n".encode(), sync=True)
         _prune(folder, final, max(keep, 2))
     return final
+
+
+def _manifest(step: int, sha256: str, files: Mapping[str, bytes], made_with: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what MANIFEST.json says of a checkpoint's other files."""
+    hashes = {
+        name: {"size": len(content), "sha256": hashlib.sha256(content).hexdigest()} for name, content in files.items()
+    }
+    return {"format": FORMAT, "step": step, "state_sha256": sha256, "files": hashes, "made_with": dict(made_with)}
 
 
 def list_checkpoints(folder: Path) -> list[Path]:
@@ -151,10 +169,18 @@ def load_checkpoint(checkpoint: Path) -> Checkpoint:
                 parts[name.removesuffix(".safetensors")] = safetensors.torch.load(content)
             else:
                 state = json.loads(content)
+        best = parts.pop(_BEST, {})
         if state_sha256(parts, state["counters"]) != manifest["state_sha256"]:
             raise CheckpointError(f"{checkpoint} does not hold the state its manifest names.")
-        step = operator.index(manifest["step"])
-        return Checkpoint(step, parts, state["counters"], state["log_lines"], manifest["state_sha256"])
+        return Checkpoint(
+            operator.index(manifest["step"]),
+            parts,
+            state["counters"],
+            state["log_lines"],
+            manifest["state_sha256"],
+            state.get("best_step"),
+            best,
+        )
     except (KeyError, TypeError, AttributeError, ValueError, SafetensorError) as error:
         raise CheckpointError(f"{checkpoint} is not what a checkpoint is ({' '.join(str(error).split())}).") from None
 

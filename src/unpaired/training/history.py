@@ -8,7 +8,7 @@ from typing import Any
 
 from unpaired.storage import write_bytes
 
-OF_STEPS = ("skipped", "loader", "guardian", "graph")
+OF_STEPS = ("skipped", "loader", "guardian", "graph", "flat", "went on")
 """The kinds of entries that belong to a step, and happen again when it is taken again."""
 
 
@@ -28,11 +28,14 @@ class History:
             return []
         return [json.loads(line) for line in self._path.read_text(encoding="utf-8").splitlines()]
 
+    def up_to(self, step: int) -> list[dict[str, Any]]:
+        """Return the entries without what happened in steps after `step`, which will be taken again."""
+        return [entry for entry in self.entries() if entry["kind"] not in OF_STEPS or entry["step"] <= step]
+
     def rewind(self, step: int) -> None:
-        """Leave out what happened in steps after `step`, which will be taken again."""
-        entries = self.entries()
-        kept = [entry for entry in entries if entry["kind"] not in OF_STEPS or entry["step"] <= step]
-        if kept != entries:
+        """Leave out what happened in steps after `step`."""
+        kept = self.up_to(step)
+        if kept != self.entries():
             self._write(kept)
 
     def _write(self, entries: list[dict[str, Any]]) -> None:

@@ -63,13 +63,16 @@ def fit(
     num_workers: int = 0,
     worker_retries: int = 0,
     watch: Callable[[TrainingState, dict[str, Tensor]], bool] | None = None,
+    look: Callable[[TrainingState], bool] | None = None,
     say: Callable[[str], None] = lambda sentence: None,
-) -> None:
+) -> bool:
     """Train from the step after `state.step` to the schedule's end, in place.
 
     watch: looks at the state and the losses every `run.guardian_every` steps and changes neither; where it returns
-    True, on any rank, nothing more is saved and GoBack raised. say: told in one sentence where steps are taken in
-    another way than could be expected.
+    True, on any rank, nothing more is saved and GoBack raised. look: looks at the state every `run.held_out_every`
+    steps and at the end and changes nothing; where it returns True, on any rank, training ends there as it would at
+    the schedule's end. say: told in one sentence where steps are taken in another way than could be expected. Returns
+    whether the schedule's end was reached.
 
     Raises Interrupted after SIGINT or SIGTERM, with the state of the last whole step saved; NonFiniteError, before
     anything is updated with it, when a loss or gradient is no number and no more steps may be skipped; WorkerError
@@ -119,6 +122,8 @@ def fit(
 
             # what a person and a later process want to know
             last = step == schedule.num_steps
+            if look is not None and (last or due(step, run.held_out_every)) and ranks.agreed(look(state)):
+                last = True
             if last or due(step, run.log_every):
                 rate = state.config.learning_rate * schedule.multiplier(step)
                 recorder.progress(clock.progress(step, terms, rate))
@@ -128,12 +133,15 @@ def fit(
             if saved:
                 recorder.checkpoint(state)
             signum = ranks.agreed(stop()) if saved else 0
-            if signum and not last:
+            if signum and step < schedule.num_steps:
                 raise Interrupted(
                     f"Stopped at step {step} of {schedule.num_steps}; everything is saved. Run the same command again "
                     "to continue.",
                     signum=signum,
                 )
+            if last:
+                break
+    return state.step == schedule.num_steps
 
 
 @contextmanager

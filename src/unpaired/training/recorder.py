@@ -5,21 +5,22 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any, Protocol
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from unpaired.data.datasets import Batch
 from unpaired.errors import MissingExtraError
 from unpaired.objectives.base import Direction, Objective
 from unpaired.randomness import torch_seeded
 from unpaired.training.checkpoint import save_checkpoint, sweep
+from unpaired.training.flat import ended_early, was_flat
 from unpaired.training.history import History
-from unpaired.training.looks import read_looks
+from unpaired.training.looks import Look, read_looks
 from unpaired.training.progress import Progress
 from unpaired.training.report import write_report
 from unpaired.training.run_folder import RunFolder
@@ -41,15 +42,36 @@ class Guardian(Protocol):
         ...
 
 
-Publish = Callable[[dict[Direction, nn.Module], int], None]
-"""Writes the model folder from the generators and the step they were taken at."""
+class Choice(Protocol):
+    """What the recorder asks of the looks at held-out images, of which one is the best."""
+
+    looks: list[Look]
+    best: Look | None
+
+    @property
+    def chosen(self) -> Look | None:
+        """Return the look whose step model/ is to hold; None for the last step."""
+        ...
+
+    def to_save(self, step: int) -> dict[str, Tensor]:
+        """Return what a checkpoint of a step has to hold beside its state."""
+        ...
+
+    def in_place(self, state: TrainingState) -> AbstractContextManager[int]:
+        """Put the weights to publish into the translators for the body, and give their step."""
+        ...
+
+
+Publish = Callable[[dict[Direction, nn.Module], int, int], None]
+"""Writes the model folder from the generators, the step they were taken at, and the step that the run is at."""
 
 
 class RunRecorder:
     """The loop's Recorder for a run folder.
 
     names: what the domains are called, by "A" and "B". facts: the sections "config" (YAML text), "data" and
-    "machine" of the report. publish: writes model/. listener: is told each logged step, e.g. to print it.
+    "machine" of the report. publish: writes model/. listener: is told each logged step, e.g. to print it. choice: of
+    the best step, where there are held-out images to look at.
     """
 
     def __init__(
@@ -63,6 +85,7 @@ class RunRecorder:
         listener: Callable[[Progress], None],
         keep_checkpoints: int,
         tensorboard: bool = False,
+        choice: Choice | None = None,
     ) -> None:
         self._folder, self._preview, self._names, self._facts = folder, preview, names, facts
         self._publish, self._listener, self._keep = publish, listener, keep_checkpoints
@@ -72,6 +95,7 @@ class RunRecorder:
         self._latest = _progress_of(records[-1]) if records else None
         next_step = self._latest.step + 1 if self._latest else 0
         self._board = _summary_writer(folder, next_step) if tensorboard else None
+        self._choice = choice
         self.guardian: Guardian | None = None
 
     def progress(self, progress: Progress) -> None:
@@ -117,6 +141,8 @@ class RunRecorder:
             log_lines=self._num_lines,
             made_with=self._facts["machine"],
             keep=self._keep if self.guardian is None else self.guardian.num_kept(self._folder.checkpoints, self._keep),
+            best_step=None if self._choice is None or self._choice.best is None else self._choice.best.step,
+            best=None if self._choice is None else self._choice.to_save(state.step),
         )
         self._show(state)
 
@@ -127,23 +153,34 @@ class RunRecorder:
         """
         sweep(self._folder.checkpoints)
         sweep_model(self._folder.model)
-        if state.step != self._published_step():
+        chosen = None if self._choice is None else self._choice.chosen
+        counted = chosen is not None or (self._choice is not None and was_flat(self._history.up_to(state.step)))
+        if self._published() != (state.step if chosen is None else chosen.step, state.step, counted):
             self._show(state)
 
     def _show(self, state: TrainingState) -> None:
         # The model comes last, so that its step tells whether all of it was done.
         finished = self._latest is not None and state.step == self._latest.num_steps
-        self.report("finished" if finished else "training")
-        with averaged(state):
-            self._publish(state.objective.generators(), state.step)
+        early = ended_early(self._history.entries())
+        self.report("finished early" if early else "finished" if finished else "training")
+        if self._choice is None:
+            with averaged(state):
+                self._publish(state.objective.generators(), state.step, state.step)
+            return
+        with self._choice.in_place(state) as step:
+            self._publish(state.objective.generators(), step, state.step)
 
-    def _published_step(self) -> int | None:
-        """Return the step that the model folder says it is of; None where it says nothing."""
+    def _published(self) -> tuple[int, int, bool] | None:
+        """Return the step of the model folder, the one that the run was at then, and whether looks had a part in it.
+
+        None where the folder says nothing.
+        """
         try:
-            step: int = json.loads((self._folder.model / "model.json").read_bytes())["training"]["step"]
-        except (OSError, ValueError, KeyError, TypeError):
+            model = json.loads((self._folder.model / "model.json").read_bytes())
+            step: int = model["training"]["step"]
+            return step, model.get("choice", {}).get("run_step", step), "choice" in model
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
             return None
-        return step
 
     def report(self, condition: str) -> None:
         """Write report.html from what is in the folder now."""
@@ -153,7 +190,8 @@ class RunRecorder:
             status["step"] = f"{latest.step} of {latest.num_steps}"
             status["epoch"] = str(latest.epoch)
             status["speed"] = f"{latest.images_per_second:.1f} images/s"
-            status["time left"] = duration(latest.seconds_left)
+            if condition != "finished early":
+                status["time left"] = duration(latest.seconds_left)
         write_report(
             self._folder.report,
             title=f"{self._folder.path.resolve().name}: {self._names['A']} ↔ {self._names['B']}",
@@ -165,6 +203,9 @@ class RunRecorder:
             machine=self._facts["machine"],
             notes=[entry["sentence"] for entry in self._history.entries()],
             looks=read_looks(self._folder.path / "guardian.jsonl"),
+            held_out=self._choice.looks if self._choice is not None else (),
+            best_step=None if self._choice is None or self._choice.best is None else self._choice.best.step,
+            publishes_best=self._choice is not None and self._choice.chosen is not None,
         )
 
 

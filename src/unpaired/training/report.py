@@ -18,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from unpaired.storage import printable, write_bytes
+from unpaired.training.best import RULE
 from unpaired.training.looks import Look
 from unpaired.training.samples import data_uri
 
@@ -40,6 +41,13 @@ _WATCHED = {
     "flat": "Activations on a flat image, 1 as on real ones",
     "gradient": "Gradient, root mean square",
 }
+_HELD_OUT = {
+    "kernel_distance": "Kernel distance to real images, 0 is best",
+    "l1": "L1 to the truth, 0 is best",
+    "cycle_error": "Cycle error, 0 is best",
+    "self_similarity_correlation": "Layout kept, 1 is best",
+    "gradient_correlation": "Edges kept, 1 is best",
+}
 _HASH = re.compile("[0-9a-f]{40,}")
 _RATES = {"learning_rate": "Learning rate", "images_per_second": "Images per second"}
 # A panel, in units of its view box.
@@ -60,13 +68,17 @@ def write_report(
     machine: Mapping[str, object],
     notes: Sequence[str] = (),
     looks: Sequence[Look] = (),
+    held_out: Sequence[Look] = (),
+    best_step: int | None = None,
+    publishes_best: bool = True,
 ) -> None:
     """Write the page, whole or not at all, over the one before it.
 
     status: what stands under the title, by its label. log: the lines of log.jsonl, oldest first; empty before the
     first one. samples: the sample grids there are, oldest first, named step-00000500.png; the page holds at most
     `MAX_GRIDS` of them, the larger ones as JPEG. data, machine: facts by name; a value that is a mapping becomes a
-    group of its own. notes: sentences that a reader must not miss. looks: of the guardian.
+    group of its own. notes: sentences that a reader must not miss. looks: of the guardian. held_out: at
+    held-out images; best_step: the best of them; publishes_best: whether model/ is of that step.
 
     Losses that are no number leave a gap in their curve, which is stated; a grid that cannot be read is named in
     the notes. Raises OutputError where the place refuses the file, StorageError where the disk is full or failing.
@@ -79,6 +91,8 @@ def write_report(
         notes="".join(f"<li>{_text(note)}</li>" for note in [*notes, *unread]),
         newest=grids[0] if grids else '<p class="dim">No sample grid yet.</p>',
         earlier="".join(grids[1:]),
+        held_out="".join(_held_out(held_out, best_step)),
+        best=_text(_best_sentence(held_out, best_step, publishes_best)),
         curves="".join([*_panels(log), *_watched(looks)]) or '<p class="dim">Nothing logged yet.</p>',
         smoothing=f"{100 * _SMOOTHING / _NUM_BUCKETS:.0f}",
         data=_facts(data),
@@ -177,19 +191,38 @@ def _panels(log: Sequence[Record]) -> list[str]:
 
 def _watched(looks: Sequence[Look]) -> list[str]:
     """Return a figure for each kind of number that the guardian looks at and the log does not hold."""
+    return _looked_at(looks, _WATCHED, _SMOOTHING)
+
+
+def _held_out(looks: Sequence[Look], best_step: int | None) -> list[str]:
+    """Return a figure for each kind of number told of held-out images, the best step marked; few, so not smoothed."""
+    return _looked_at(looks, _HELD_OUT, 0.01, best_step)
+
+
+def _best_sentence(looks: Sequence[Look], best_step: int | None, publishes_best: bool) -> str:
+    if best_step is None:
+        return ""
+    model = "which model/ holds" if publishes_best else "while model/ is of the last step (--run.publish)"
+    return f"Of {len(looks)} looks the best is that of step {best_step:,}, the dashed line, {model}. It is {RULE}."
+
+
+def _looked_at(looks: Sequence[Look], titles: Mapping[str, str], width: float, mark: int | None = None) -> list[str]:
     rows = [look.figures for look in looks]
     steps, last = _numbers([look.step for look in looks]), float(max((look.step for look in looks), default=1))
     names = sorted({name for row in rows for name in row})
-    families = {title: [n for n in names if n.startswith(f"{family}_")] for family, title in _WATCHED.items()}
+    families = {title: [n for n in names if n.startswith(f"{family}_")] for family, title in titles.items()}
     return [
-        _panel(title, [_curve(name, rows, steps, last) for name in those], last)
+        _panel(title, [_curve(name, rows, steps, last, width) for name in those], last, mark)
         for title, those in families.items()
         if those
     ]
 
 
-def _curve(name: str, rows: Sequence[Record], all_steps: Floats, last: float) -> _Curve:
-    """Return what the rows hold under `name`, smoothed by a Gaussian; the rows' steps go from 0 to `last`."""
+def _curve(name: str, rows: Sequence[Record], all_steps: Floats, last: float, width: float = _SMOOTHING) -> _Curve:
+    """Return what the rows hold under `name`, smoothed by a Gaussian; the rows' steps go from 0 to `last`.
+
+    width: the standard deviation, in buckets.
+    """
     steps = all_steps[[name in row for row in rows]]
     values = _numbers([row[name] for row in rows if name in row])
     bucket = np.clip(steps / last * _NUM_BUCKETS, 0, _NUM_BUCKETS - 1).astype(np.intp)
@@ -202,7 +235,7 @@ def _curve(name: str, rows: Sequence[Record], all_steps: Floats, last: float) ->
         np.bincount(at, weights=weights, minlength=_NUM_BUCKETS).astype(float)
         for at, weights in ((bucket, None), (good, None), (good, numbers), (bucket, steps))
     )
-    width = 0.01 if name == "learning_rate" else _SMOOTHING  # the schedule has corners, and no noise
+    width = 0.01 if name == "learning_rate" else width  # the schedule has corners, and no noise
     kernel = np.exp(-0.5 * (np.arange(-20, 21) / width) ** 2)
     with np.errstate(invalid="ignore", divide="ignore"):  # a bucket without numbers has no mean: NaN says so
         smooth = np.convolve(sums, kernel, "same") / np.convolve(count, kernel, "same")
@@ -212,8 +245,11 @@ def _curve(name: str, rows: Sequence[Record], all_steps: Floats, last: float) ->
     return _Curve(name, where[used], low[used], high[used], smooth[used], (total > count)[used], num_bad, first_bad)
 
 
-def _panel(title: str, curves: Sequence[_Curve], last: float) -> str:
-    """Return a figure of curves over the steps 0 to `last`, with axes, a legend and what it leaves out."""
+def _panel(title: str, curves: Sequence[_Curve], last: float, mark: int | None = None) -> str:
+    """Return a figure of curves over the steps 0 to `last`, with axes, a legend and what it leaves out.
+
+    mark: a step to draw a line at.
+    """
     smooth = np.nan_to_num(np.concatenate([curve.smooth for curve in curves]))
     seen = np.concatenate([smooth, *(array for curve in curves for array in (curve.low, curve.high))])
     bottom, top = np.nanpercentile(seen, (1, 99))
@@ -222,6 +258,8 @@ def _panel(title: str, curves: Sequence[_Curve], last: float) -> str:
     axes = _Axes(last, ticks[0], ticks[-1])
     colours = [{"a": 0, "b": 1}.get(curve.name.rpartition("_")[2], i % 4) for i, curve in enumerate(curves)]
     drawn, legend, notes = [axes.frame(ticks)], [], []
+    if mark is not None:
+        drawn.append(axes.mark(mark))
     for colour, curve in zip(colours, curves, strict=True):
         numbers = curve.smooth[np.isfinite(curve.smooth)]
         latest = _figure(numbers[-1]) if numbers.size else "none"
@@ -265,6 +303,10 @@ class _Axes:
             anchor = "end" if x > _WIDTH - 2 * _RIGHT else "middle"
             parts.append(f'<text x="{x:.1f}" y="{_HEIGHT - 6}" text-anchor="{anchor}">{_figure(tick)}</text>')
         return "".join(parts)
+
+    def mark(self, step: int) -> str:
+        """Return a dashed line at a step."""
+        return f'<path class="mark" d="M{float(self.x(np.array(step))):.1f} {_TOP}V{_HEIGHT - _BOTTOM}"/>'
 
     def lines(self, curve: _Curve) -> str:
         """Return the spread of the values, their smoothed course, and a mark at the top where one is no number."""

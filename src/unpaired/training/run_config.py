@@ -23,6 +23,10 @@ class RunConfig:
     kept, at least two. A *_every of 0 means never (a checkpoint is always taken at the end and when the run is
     interrupted). guardian: warn tells of what goes wrong, rewind also goes back once for each ailment and applies its
     remedy, on record. trust_images: of each domain, measured at the end for `translate --scores`; 0 for none.
+    held_out_every: steps between two looks at held-out images, 0 for none. publish: what model/ holds, the best step by
+    those looks (the last one where there are none) or the last, as the official code does; auto is best where there
+    are validation images, and last where the looks are at test images. stop_when_flat: bring the decay forward, and
+    then end, once the looks no longer improve; false also goes on with a run that ended so.
     """
 
     seed: int = 0
@@ -41,10 +45,19 @@ class RunConfig:
     trust_images: int = free(256)
     guardian: Literal["off", "warn", "rewind"] = free("warn")
     guardian_every: int = free(200)
+    held_out_every: int = free(500)
+    publish: Literal["auto", "best", "last"] = free("auto")
+    stop_when_flat: bool | None = free(None)
 
     def __post_init__(self) -> None:
-        for name in ("seed", "num_threads", "log_every", "sample_every", "checkpoint_every", "guardian_every"):
+        every = ("log_every", "sample_every", "checkpoint_every", "guardian_every", "held_out_every")
+        for name in ("seed", "num_threads", *every):
             require(getattr(self, name) >= 0, f"run.{name} must not be negative, not {getattr(self, name)}.")
+        require(
+            not self.stop_when_flat or self.held_out_every > 0,
+            "run.stop_when_flat goes by looks at held-out images, and run.held_out_every 0 asks for none; give it a "
+            "number of steps.",
+        )
         require(self.num_samples >= 1, f"run.num_samples must be at least 1, not {self.num_samples}.")
         known = re.fullmatch("stop|skip:[0-9]+", self.on_nonfinite)
         require(bool(known), f"run.on_nonfinite must be stop or skip:N with a number N, not {self.on_nonfinite!r}.")

@@ -40,6 +40,7 @@ class RunFolder:
         self.samples = path / "samples"
         self.report = path / "report.html"
         self.checkpoints = path / "checkpoints"
+        self.held_out = path / "held_out.json"
         self.model = path / "model"
 
     def create(self) -> None:

@@ -32,19 +32,32 @@ class ScheduleConfig:
 
 @dataclass(frozen=True)
 class Schedule:
-    """A ScheduleConfig applied to a dataset: `epoch_length` samples an epoch, `batch_size` a step."""
+    """A ScheduleConfig applied to a dataset: `epoch_length` samples an epoch, `batch_size` a step.
+
+    decay_from: a step after which the rate decays, step by step, ahead of time, as long in proportion as configured.
+    end: a last step ahead of time. A run that no longer improves has them (`flat`).
+    """
 
     config: ScheduleConfig
     epoch_length: int
     batch_size: int
+    decay_from: int | None = None
+    end: int | None = None
 
     @property
     def num_steps(self) -> int:
         """Steps of the whole run."""
-        if self.config.num_steps is not None:
-            return self.config.num_steps
-        epochs = self.config.num_epochs_constant + self.config.num_epochs_decay
-        return math.ceil(epochs * self.epoch_length / self.batch_size)
+        c = self.config
+        if self.end is not None:
+            return self.end
+        if self.decay_from is not None:
+            return self.decay_from + self._brought_forward
+        return self._steps_of(c.num_epochs_constant + c.num_epochs_decay) if c.num_steps is None else c.num_steps
+
+    @property
+    def decays_after(self) -> int:
+        """The last step at the full rate, of the whole run where it never decays."""
+        return self._constant_steps if self.decay_from is None else self.decay_from
 
     def epoch(self, step: int) -> int:
         """Return the 1-based epoch that the first sample of a step (1, 2, ...) belongs to."""
@@ -53,11 +66,28 @@ class Schedule:
     def multiplier(self, step: int) -> float:
         """Return what the learning rate is multiplied by at a step: 1, then falling linearly above 0."""
         c = self.config
+        if self.decay_from is not None:
+            return decayed(step, self.decay_from, self._brought_forward)
         if c.num_steps is None:
             return decayed(self.epoch(step), c.num_epochs_constant, c.num_epochs_decay)
-        share = c.num_epochs_constant / (c.num_epochs_constant + c.num_epochs_decay)
-        constant = round(share * c.num_steps)
-        return decayed(step, constant, c.num_steps - constant)
+        return decayed(step, self._constant_steps, c.num_steps - self._constant_steps)
+
+    @property
+    def _constant_steps(self) -> int:
+        """Steps at the full rate, as configured."""
+        c = self.config
+        if c.num_steps is None:
+            return self._steps_of(c.num_epochs_constant)
+        return round(c.num_epochs_constant / (c.num_epochs_constant + c.num_epochs_decay) * c.num_steps)
+
+    @property
+    def _brought_forward(self) -> int:
+        """Steps of a decay that begins ahead of time."""
+        assert self.decay_from is not None
+        return round(self.decay_from * self.config.num_epochs_decay / max(self.config.num_epochs_constant, 1))
+
+    def _steps_of(self, epochs: int) -> int:
+        return math.ceil(epochs * self.epoch_length / self.batch_size)
 
 
 def decayed(position: int, num_constant: int, num_decay: int) -> float:

@@ -38,8 +38,10 @@ def model_card(model: Mapping[str, Any]) -> str:
     training, names = model["training"], model["domains"]
     directions = {"AtoB": f"{names['A']} to {names['B']}", "BtoA": f"{names['B']} to {names['A']}"}
     known = {key: "not recorded" if value is None else value for key, value in training.items()}
+    choice = model.get("choice")
+    chosen = f", chosen by {choice['looks']} looks up to step {choice['run_step']}: {choice['rule']}" if choice else ""
     rows = {
-        "training steps": known["step"],
+        "training steps": f"{known['step']}{chosen}",
         "size in training": f"{known['load_size']} pixels, cropped to {known['crop_size']}",
         "seed": known["seed"],
         "weights": training["weights"],

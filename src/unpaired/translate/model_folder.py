@@ -33,6 +33,7 @@ from unpaired.networks import Generator
 from unpaired.networks.layers import MAX_CHANNELS, require_count
 from unpaired.storage import shown, storage_error, sync_folder, write_bytes
 from unpaired.translate.card import model_card
+from unpaired.translate.choice import ChoiceInfo
 from unpaired.version import __version__
 
 SCHEMA = 1
@@ -99,7 +100,8 @@ class ModelInfo:
     directions: by name, "AtoB" and perhaps "BtoA". domains: what A and B show, as {"A": "summer", ...}.
     background: the colour that transparent images were laid over. values: what the numbers of A and B are. icc:
     whether colours with an ICC profile were taken as they are, or converted to sRGB. classes: what a model that
-    makes images from noise can be asked for, in the order of its one-hot channels. version: the package's.
+    makes images from noise can be asked for, in the order of its one-hot channels. choice: how the step was chosen,
+    None where no image chose it. version: the package's.
     """
 
     directions: Mapping[str, DirectionInfo]
@@ -109,6 +111,7 @@ class ModelInfo:
     values: Mapping[str, DomainValues] = field(default_factory=lambda: {"A": DomainValues(), "B": DomainValues()})
     icc: Literal["ignore", "convert"] = "ignore"
     classes: tuple[str, ...] = ()
+    choice: ChoiceInfo | None = None
     version: str = __version__
 
 
@@ -247,6 +250,7 @@ def _to_json(info: ModelInfo, digests: Mapping[str, str]) -> dict[str, Any]:
         "icc": info.icc,
         "background": list(info.background),
         **({"classes": list(info.classes)} if info.classes else {}),
+        **({"choice": to_dict(info.choice)} if info.choice else {}),
     }
 
 
@@ -292,6 +296,7 @@ def _from_json(data: dict[str, Any], folder: Path) -> ModelInfo:
             values=_values(data["value_range"]),
             icc=_icc(data.get("icc", "ignore")),
             classes=tuple(str(name) for name in data.get("classes", ())),
+            choice=from_dict(ChoiceInfo, data["choice"], "choice") if "choice" in data else None,
             version=str(data["package"]).removeprefix("unpaired "),
         )
     except ConfigError as error:

@@ -1,0 +1,229 @@
+"""Whether the best step by held-out images is the best by truth: runs whose checkpoints were all kept, looked at again.
+
+    python benchmarks/best_checkpoint.py look OUT.json RUN...     every checkpoint, as a run with valA and valB would
+    python benchmarks/best_checkpoint.py table OUT.json RUN...    what the rule would have published, beside the best
+
+The runs are those on scenes of time_to_quality.py, trained and scored. The held-out images are drawn afresh: 32 summers
+and 32 winters of other scenes than the runs', and than one another's, so that nothing is known of what a translation
+should be; four such sets, to see how much of a choice is luck of the draw. The truth is RUN/scores.jsonl: PSNR and SSIM
+of 100 test scenes, the mean of both directions. None of them takes part in a choice.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import json
+import statistics
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import torch
+
+from unpaired.config import read_yaml
+from unpaired.data.domains import open_domains
+from unpaired.data.draw import draw_dataset
+from unpaired.data.held_out import HeldOutImages
+from unpaired.data.sources import FolderSource
+from unpaired.evaluate.held_out import HeldOut
+from unpaired.recipes import Config
+from unpaired.runs import build_objective
+from unpaired.runs.held_out import MOST
+from unpaired.training.best import choose, distance
+from unpaired.training.checkpoint import list_checkpoints, load_checkpoint
+from unpaired.training.flat import FLAT, look_for_end, shortened
+from unpaired.training.looks import Look
+from unpaired.training.schedule import Schedule
+
+DRAWS = (1001, 1002, 1003, 1004)
+"""Seeds of the held-out scenes; the runs' own have seed 0."""
+
+KINDS = {"paper": ("trained", "averaged"), "small": ("averaged",), "fast": ("averaged",)}
+"""By recipe, which weights are looked at: first what the run publishes, then others that were kept to be measured."""
+
+FIGURES = ("psnr", "ssim")
+NEAR = 0.05
+
+Choices = dict[str, Callable[[Sequence[Look]], Look]]
+
+
+def chosen(looks: Sequence[Look]) -> Look:
+    """Return the look that the rule takes."""
+    found = choose(looks)
+    assert found is not None
+    return found
+
+
+WAYS: Choices = {
+    "rule": chosen,
+    "smallest distance": lambda looks: min(looks, key=distance),
+    "last": lambda looks: looks[-1],
+}
+
+
+def recipe_of(run: Path) -> str:
+    """Return the recipe's name in a run's, as in scenes-paper-0."""
+    return run.name.split("-")[1]
+
+
+def held_out(config: Config, seed: int, folder: Path) -> HeldOut:
+    """Draw held-out scenes, and treat them as a run does."""
+    draw_dataset(folder, a="summer", b="winter", count=MOST, size=64, seed=seed, num_test=0)
+    drawn = HeldOutImages(FolderSource(folder / "trainA"), FolderSource(folder / "trainB"), "drawn afresh")
+    batch = drawn.batch(open_domains(config.data), config.data, config.run.seed)
+    return HeldOut(batch.a, batch.b)
+
+
+@torch.no_grad()
+def look_at(run: Path, kind: str, seed: int, by_step: dict[str, dict[str, float]]) -> None:
+    """Add to `by_step` the figures of every checkpoint of a run, with one kind of weights and one set of images."""
+    config = read_yaml(Config, run / "config.yaml")
+    objective = build_objective(config).eval()
+    with TemporaryDirectory() as folder:
+        images = held_out(config, seed, Path(folder))
+    for path in reversed(list_checkpoints(run / "checkpoints")):
+        step = str(int(path.name.removeprefix("step-")))
+        if step in by_step:
+            continue
+        parts = load_checkpoint(path).parts
+        objective.load_state_dict(parts["weights"])
+        if kind == "averaged":
+            objective.translators.load_state_dict(parts["average"])
+        by_step[step] = images.figures(objective.generators())
+
+
+def looks_of(by_step: dict[str, dict[str, float]]) -> list[Look]:
+    """Return the looks in the order of their steps."""
+    return [Look(int(step), by_step[step]) for step in sorted(by_step, key=int)]
+
+
+def truth_of(run: Path, kind: str) -> dict[int, dict[str, float]]:
+    """Return by step the figures against truth, each the mean of the directions."""
+    found = {}
+    for line in map(json.loads, (run / "scores.jsonl").read_text(encoding="utf-8").splitlines()):
+        if line["weights"] == kind:
+            each = {name: [line[way][name]["value"] for way in ("AtoB", "BtoA")] for name in FIGURES}
+            found[line["step"]] = {name: statistics.fmean(values) for name, values in each.items()}
+    return found
+
+
+def behind(truth: dict[int, dict[str, float]], step: int, figure: str) -> float:
+    """Return by what share of the best value a step is worse than the best step, 0 or more."""
+    best = max(figures[figure] for figures in truth.values())
+    return (best - truth[step][figure]) / best
+
+
+Series = list[tuple[str, str, str, list[Look], dict[int, dict[str, float]]]]
+"""Run, weights, seed of the held-out images, looks, truth by step."""
+
+
+def series(everything: dict[str, Any], runs: Sequence[Path]) -> Series:
+    """Return all that was looked at."""
+    return [
+        (run.name, kind, seed, looks_of(by_step), truth_of(run, kind))
+        for run in runs
+        for kind, by_seed in everything[run.name].items()
+        for seed, by_step in by_seed.items()
+    ]
+
+
+def chosen_table(all_series: Series) -> None:
+    """Print for each run the best by truth, and what each way takes with each set of held-out images."""
+    print(
+        "| run | weights | best by PSNR | best by SSIM | way | steps, by set | PSNR | SSIM | behind in PSNR | in SSIM |"
+    )
+    print("|---|---|---|---|---|---|---|---|---|---|")
+    for run, kind in dict.fromkeys((run, kind) for run, kind, *_ in all_series):
+        those = [(looks, truth) for one, other, _, looks, truth in all_series if (one, other) == (run, kind)]
+        truth = those[0][1]
+        tops = [max(truth, key=lambda step, figure=figure: truth[step][figure]) for figure in FIGURES]
+        best = " | ".join(f"{truth[top][name]:.4g} at {top}" for top, name in zip(tops, FIGURES, strict=True))
+        for way, choose_by in WAYS.items():
+            steps = [choose_by(looks).step for looks, _ in those]
+            shown = str(steps[0]) if len({*steps}) == 1 else ", ".join(map(str, steps))
+            values = " | ".join(spread([truth[step][name] for step in steps], "{:.4g}") for name in FIGURES)
+            shares = " | ".join(
+                spread([100 * behind(truth, step, name) for step in steps], "{:.1f}") + " %" for name in FIGURES
+            )
+            print(f"| {run} | {kind} | {best} | {way} | {shown} | {values} | {shares} |")
+
+
+def spread(values: Sequence[float], form: str) -> str:
+    """Return the smallest and the largest of some values, once where they read the same."""
+    low, high = form.format(min(values)), form.format(max(values))
+    return low if low == high else f"{low} to {high}"
+
+
+def near_table(all_series: Series, least: int | None) -> None:
+    """Print how often each way is within 5 % of the best, at the end of the runs or at each look from one on."""
+    print("\n| recipe | weights | way | within 5 % by PSNR | by SSIM | worst behind in SSIM | mean |")
+    print("|---|---|---|---|---|---|---|")
+    for recipe, kind in dict.fromkeys((run.split("-")[1], kind) for run, kind, *_ in all_series):
+        for way, choose_by in WAYS.items():
+            shares: dict[str, list[float]] = {figure: [] for figure in FIGURES}
+            for run, other, _, looks, truth in all_series:
+                if (run.split("-")[1], other) != (recipe, kind):
+                    continue
+                for count in [len(looks)] if least is None else range(least, len(looks)):
+                    known = {look.step: truth[look.step] for look in looks[:count]}
+                    step = choose_by(looks[:count]).step
+                    for figure, those in shares.items():
+                        those.append(behind(known, step, figure))
+            cells = " | ".join(f"{sum(share <= NEAR for share in those)} of {len(those)}" for those in shares.values())
+            ssim = shares["ssim"]
+            print(f"| {recipe} | {kind} | {way} | {cells} | {max(ssim):.1%} | {statistics.fmean(ssim):.1%} |")
+
+
+def flat_table(all_series: Series, runs: Sequence[Path]) -> None:
+    """Print where --stop-when-flat would first have acted, as far as looks of runs that went on can tell.
+
+    Where it brings the decay forward, what comes after cannot be told from a run that did not.
+    """
+    print("\n| run | weights | held-out set | first finding | what it would do | SSIM there behind the run's last |")
+    print("|---|---|---|---|---|---|")
+    configs = {run.name: read_yaml(Config, run / "config.yaml") for run in runs}
+    for run, kind, seed, looks, truth in all_series:
+        schedule = Schedule(configs[run].schedule, epoch_length=600, batch_size=1)
+        for count in range(1, len(looks)):
+            found = look_for_end(looks[:count], schedule)
+            if found is not None:
+                step, last = looks[count - 1].step, looks[-1].step
+                shorter = shortened(schedule, [{"kind": FLAT, **found.details}])
+                lost = 1 - truth[step]["ssim"] / truth[last]["ssim"]
+                does = "end" if "end" in found.details else f"decay from here, end at {shorter.num_steps} of {last}"
+                print(f"| {run} | {kind} | {seed} | {step} | {does} | {lost:.1%} |")
+                break
+        else:
+            print(f"| {run} | {kind} | {seed} | never | | |")
+
+
+def main() -> None:
+    """Do what the first word says."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("verb", choices=["look", "table"])
+    parser.add_argument("out", type=Path)
+    parser.add_argument("runs", type=Path, nargs="+")
+    given = parser.parse_args()
+    torch.set_num_threads(1)
+    everything = json.loads(given.out.read_text()) if given.out.exists() else {}
+    if given.verb == "look":
+        for place, seed in itertools.product((0, 1), DRAWS):
+            for run in given.runs:
+                for kind in KINDS[recipe_of(run)][place : place + 1]:
+                    of_kind = everything.setdefault(run.name, {}).setdefault(kind, {})
+                    look_at(run, kind, seed, of_kind.setdefault(str(seed), {}))
+                    given.out.write_text(json.dumps(everything))
+                    print(run.name, kind, seed, flush=True)
+        return
+    all_series = series(everything, given.runs)
+    chosen_table(all_series)
+    near_table(all_series, None)
+    print("\nStopped at any look from the fourth to the last but one:")
+    near_table(all_series, 4)
+    flat_table(all_series, given.runs)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,88 @@
+"""Images that a run does not train on, and of these the ones that a checkpoint may be chosen by.
+
+valA and valB (or val of pairs, beside test) where they are there; else every second test image, so that the other half
+of them stays what a table may report. A run without either has none: taking them from the training images would change
+what the run learns.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from unpaired.data.datasets import Batch, DataConfig
+from unpaired.data.domains import Domains, chosen_pair
+from unpaired.data.pairs import split_pairs
+from unpaired.data.sources import FolderSource, holds_images, refuse_links_out
+
+TEST_HALF = "every second test image"
+"""The origin of images that nobody has put aside to choose by."""
+
+SHORT = 16
+"""Letters of the SHA-256 by which an image that took part in a choice is known again."""
+
+
+@dataclass(frozen=True)
+class HeldOutImages:
+    """As many images of A as of B. origin: which ones they are, as part of a sentence."""
+
+    a: FolderSource
+    b: FolderSource
+    origin: str
+
+    def batch(self, domains: Domains, data: DataConfig, seed: int) -> Batch:
+        """Return the images resized and cropped in the middle. Raises ImageError where one cannot be read."""
+        return replace(domains, preview_a=self.a, preview_b=self.b).previews(data, seed).preview(len(self.a))
+
+    def digests(self) -> dict[str, list[str]]:
+        """Return by domain what the images are known again by, whatever they are called then."""
+        return {domain: digests(source) for domain, source in (("A", self.a), ("B", self.b))}
+
+
+def held_out_images(domains: Domains, data: DataConfig, most: int) -> HeldOutImages | None:
+    """Return at most `most` held-out images a domain, evenly spread; None where there are none, or A is noise."""
+    if domains.train_a is None:
+        return None
+    found = _validation(data)
+    if found is not None:
+        (a, b), origin = found, "valA and valB" if data.pairing == "unpaired" else "val"
+        every = 1
+    elif domains.preview_a is None or domains.preview_b is domains.train_b:
+        return None
+    else:
+        (a, b), origin = (domains.preview_a, domains.preview_b), TEST_HALF
+        every = 2
+    # From the second one on, so that of an odd number the larger half is left.
+    places_a, places_b = (range(every - 1, len(source), every) for source in (a, b))
+    count = min(most, len(places_a), len(places_b))
+    if count == 0:
+        return None
+    spread = [[places[index * len(places) // count] for index in range(count)] for places in (places_a, places_b)]
+    return HeldOutImages(*chosen_pair(a, b, *spread), origin)
+
+
+def digests(source: FolderSource) -> list[str]:
+    """Return the beginning of the SHA-256 of each image's file; of a volume, with the number of the slice behind it."""
+    found = []
+    for index, path in enumerate(source.paths):
+        with path.open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()[:SHORT]
+        found.append(digest + (f"[{source.frames[index]}]" if source.frames[index] else ""))
+    return found
+
+
+def _validation(data: DataConfig) -> tuple[FolderSource, FolderSource] | None:
+    """Return the validation images: valA and valB, or the pairs of val where test is there for the previews."""
+    root = Path(data.root)
+    if not data.root or data.a:
+        return None
+    if data.pairing == "paired":
+        found = split_pairs(root, "val") if split_pairs(root, "test") else None
+    else:
+        folders = root / "valA", root / "valB"
+        found = (FolderSource(folders[0]), FolderSource(folders[1])) if all(map(holds_images, folders)) else None
+    for source in found or ():
+        if not data.follow_symlinks:
+            refuse_links_out(source)
+    return found
