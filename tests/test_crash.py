@@ -19,7 +19,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from faults import system_calls
+from faults import orphans, system_calls
 from faults.order import violations
 from faults.toy import METHODS, toy_config
 from faults.tracing import CHANGING, Call, available, trace
@@ -451,6 +451,51 @@ def test_a_second_trainer_leaves_and_a_second_signal_stops_at_once(config: Confi
     assert first.returncode == 130
     assert "Traceback" not in said
     assert not [finding for finding in verify(run) if finding.problem]
+
+
+BUSY = """
+import sys, torch
+from unpaired import cli
+from unpaired.training import loop
+
+train_step = loop.train_step
+
+def slow(state, *rest):
+    if state.step == 5:
+        ones = torch.ones(8192, 8192)
+        print("busy", flush=True)
+        torch.mm(ones, ones)
+    return train_step(state, *rest)
+
+loop.train_step = slow
+cli.main(sys.argv[1:])
+"""
+"""A command line whose sixth step of training is one call of torch that takes ten seconds or more."""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="processes are looked up in /proc")
+def test_a_second_signal_ends_a_training_in_the_middle_of_a_call_that_takes_long(
+    config: Config, tmp_path: Path
+) -> None:
+    run, file = tmp_path / "run", tmp_path / "toy.yaml"
+    config = override(config, {"schedule.num_steps": 40})  # so many that the loader processes are not done
+    file.write_text(to_yaml(override(config, {"data.num_workers": 2})))
+    line = [sys.executable, "-c", BUSY, "train", "--config", str(file), "--out", str(run)]
+    process = subprocess.Popen(line, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    with process:
+        assert process.stdout is not None
+        assert "busy\n" in iter(process.stdout.readline, "")
+        process.send_signal(signal.SIGINT)
+        assert process.stdout.readline().endswith("a second Ctrl-C leaves at once, without saving.\n")
+        helpers, sent = orphans.descendants(process.pid), time.monotonic()
+        process.send_signal(signal.SIGINT)
+        assert process.wait(60) == 130
+        assert time.monotonic() - sent <= 2
+    assert len(helpers) == 4
+    assert not orphans.still_running(helpers, seconds=5)
+    assert not [finding for finding in verify(run) if finding.problem]
+    assert info(run).step == 4
+    assert train(config, out=run).state_sha256 == train(config, out=tmp_path / "whole").state_sha256
 
 
 # --- verify ----------------------------------------------------------------------------------------

@@ -10,10 +10,12 @@ from cyclopts import CycloptsError
 
 from unpaired.cli import bench, commands, data, evaluate, official, reproduce, sample, verify  # noqa: F401 - each adds its verbs
 from unpaired.cli.app import app
+from unpaired.cli.output import say_below
 from unpaired.cli.settings import dotted_settings
 from unpaired.errors import ConfigError, Interrupted, UnpairedError
 from unpaired.launch import launched
 from unpaired.storage import printable, shown
+from unpaired.training.signals import second_signal_ends
 
 SHARED = ("train", "translate")
 """The verbs that several processes may share."""
@@ -23,8 +25,16 @@ USAGE = 64
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run a command line and exit: 0, or the error's code after its one sentence on standard error."""
-    tokens = dotted_settings(sys.argv[1:] if arguments is None else arguments)
+    """Run a command line and exit: 0, or the error's code after its one sentence on standard error.
+
+    A second Ctrl-C ends the process, whatever it is doing.
+    """
+    with second_signal_ends(say_below):
+        run(dotted_settings(sys.argv[1:] if arguments is None else arguments))
+
+
+def run(tokens: Sequence[str]) -> None:
+    """Run a command line with its settings taken apart, and exit."""
     try:
         if launched().count > 1 and tokens and tokens[0] not in SHARED:
             raise ConfigError(f"unpaired {tokens[0]} runs in one process; start it without torchrun.")

@@ -29,6 +29,11 @@ def say(sentence: str) -> None:
         print(printable(sentence), flush=True)
 
 
+def say_below(sentence: str) -> None:
+    """Print a sentence on a line of its own, below the line on a terminal that keeps changing."""
+    say("\n" * sys.stdout.isatty() + sentence)
+
+
 class ProgressLines:
     """Prints logged steps: on a terminal one line that keeps changing, in a log file a line every ten seconds.
 

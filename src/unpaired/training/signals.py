@@ -1,13 +1,21 @@
-"""Ctrl-C and SIGTERM as a wish to stop after the step at hand."""
+"""Ctrl-C and SIGTERM: a first one as a wish to stop after the step at hand, a second one as an order."""
 
 from __future__ import annotations
 
+import os
 import signal
+import socket
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import Any
+
+GRACE = 0.5
+"""Seconds that a process has to clear up after a second signal, until it is ended."""
+
+_NUMBERS = (signal.SIGINT, signal.SIGTERM)
+_finishing = threading.Event()  # a first signal is a wish at present
 
 
 @contextmanager
@@ -15,7 +23,7 @@ def stop_signals() -> Iterator[Callable[[], int]]:
     """Turn the first SIGINT or SIGTERM into a wish to stop; the body asks with the function it is given.
 
     The function returns the signal's number, or 0. After the first signal the handlers that were there before are
-    back, so a second Ctrl-C stops at once. Outside the main thread signals are left alone.
+    back, so a second Ctrl-C stops as soon as Python has its turn. Outside the main thread signals are left alone.
     """
     received: list[int] = []
     if threading.current_thread() is not threading.main_thread():
@@ -31,9 +39,59 @@ def stop_signals() -> Iterator[Callable[[], int]]:
         for number, handler in before.items():
             signal.signal(number, handler)
 
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in _NUMBERS:
         before[number] = signal.signal(number, note)
+    _finishing.set()
     try:
         yield lambda: received[0] if received else 0
     finally:
+        _finishing.clear()
         restore()
+
+
+@contextmanager
+def second_signal_ends(say: Callable[[str], None]) -> Iterator[None]:
+    """End the process soon after a second SIGINT or SIGTERM in the body, whatever it is doing, with 128 + the number.
+
+    A handler written in Python waits for the call at hand, and one of torch can take minutes. The interpreter writes
+    down at once, though, that a signal has come, and a thread reads that. After `GRACE` seconds in which handlers could
+    do better the process ends without clearing up: what is on the disk is as after a kill. `say`, called by the thread,
+    is told at the first signal, while training, what a second one does. Not for notebooks, which it would end, too.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    arrivals, noted = socket.socketpair()
+    noted.setblocking(False)
+    before = signal.set_wakeup_fd(noted.fileno(), warn_on_full_buffer=False)
+    watch = threading.Thread(target=_watch, args=(arrivals, say), daemon=True)
+    watch.start()
+    try:
+        yield
+    finally:
+        signal.set_wakeup_fd(before)
+        noted.close()
+        watch.join()
+
+
+def _watch(arrivals: socket.socket, say: Callable[[str], None]) -> None:
+    """Count the signals that arrive until the other end is closed."""
+    with arrivals:
+        if _next(arrivals) and _finishing.is_set():
+            with suppress(OSError, ValueError):  # nobody reads it
+                say("Stopping when this step is done and saved; a second Ctrl-C leaves at once, without saving.")
+        signum = _next(arrivals)
+        if signum:
+            arrivals.settimeout(GRACE)
+            with suppress(TimeoutError):
+                signum = _next(arrivals)
+        if signum:
+            os._exit(128 + signum)
+
+
+def _next(arrivals: socket.socket) -> int:
+    """Return the number of the next signal that stops; 0 at the end."""
+    while byte := arrivals.recv(1):
+        if byte[0] in _NUMBERS:
+            return byte[0]
+    return 0
