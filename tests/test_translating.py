@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import gc
 import os
 import signal
 import subprocess
@@ -17,6 +18,7 @@ import torch
 from torch import nn
 
 from unpaired.cli import main
+from unpaired.cli.quick import importing
 from unpaired.errors import ImageError, OutputError, StorageError, UnpairedError
 from unpaired.images import Image, ValueRange, read_image, write_image
 from unpaired.networks import ResNetGenerator, UNetGenerator
@@ -467,3 +469,19 @@ def test_a_network_that_changes_nothing_gives_the_pixels_back_in_bf16(tmp_path: 
     floats = np.random.default_rng(0).random((9, 9, 3), np.float32)
     exact = of(Identity(), precision, about=info(values=DomainValues(range=ValueRange((0, 1)), dtype="float32")))
     np.testing.assert_array_equal(exact(floats), floats)
+
+
+# --- starting fast ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("enabled", [True, False])
+def test_importing_leaves_the_collector_as_it_was(enabled: bool) -> None:
+    try:
+        (gc.enable if enabled else gc.disable)()
+        with importing():
+            assert not gc.isenabled()
+        assert gc.isenabled() is enabled
+        assert gc.get_freeze_count() > 0
+    finally:
+        gc.unfreeze()
+        gc.enable()

@@ -16,6 +16,7 @@ from rich.text import Text
 
 from unpaired.cli.app import app
 from unpaired.cli.output import ProgressLines, console, print_demo, say
+from unpaired.cli.quick import importing
 from unpaired.cli.settings import resolve
 from unpaired.errors import DataError
 from unpaired.launch import launched
@@ -187,13 +188,14 @@ def translate(
     precision
         fp32; bf16 (8-bit results only, faster where the processor knows it); auto: bf16 if near enough (40 dB).
     """
-    from unpaired import ranks
-    from unpaired.cli.precision import settle
-    from unpaired.cli.scores import kept_jobs
-    from unpaired.translate.files import Job, plan_outputs
-    from unpaired.translate.scored import check_table, load_scorer, parse_share
-    from unpaired.translate.translating import Failure, translate_files
-    from unpaired.translate.translator import Translator
+    with importing():
+        from unpaired import ranks
+        from unpaired.cli.precision import settle
+        from unpaired.cli.scores import kept_jobs
+        from unpaired.translate.files import Job, plan_outputs
+        from unpaired.translate.scored import check_table, load_scorer, parse_share
+        from unpaired.translate.translating import Failure, translate_files
+        from unpaired.translate.translator import Translator
 
     best = 1.0 if keep_best is None else parse_share(keep_best)
     translator = Translator.load(model, device=device, precision=precision, max_pixels=max_pixels)
