@@ -7,6 +7,9 @@ The runs are those on scenes of time_to_quality.py, trained and scored. The held
 and 32 winters of other scenes than the runs', and than one another's, so that nothing is known of what a translation
 should be; four such sets, to see how much of a choice is luck of the draw. The truth is RUN/scores.jsonl: PSNR and SSIM
 of 100 test scenes, the mean of both directions. None of them takes part in a choice.
+
+With --maps DATA the runs are those on maps, and the held-out images two sets of halves of pairs whose other half was
+trained on.
 """
 
 from __future__ import annotations
@@ -21,6 +24,8 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
+from PIL import Image as Picture
+from time_to_quality import STORED
 
 from unpaired.config import read_yaml
 from unpaired.data.domains import open_domains
@@ -40,8 +45,8 @@ from unpaired.training.schedule import Schedule
 DRAWS = (1001, 1002, 1003, 1004)
 """Seeds of the held-out scenes; the runs' own have seed 0."""
 
-KINDS = {"paper": ("trained", "averaged"), "small": ("averaged",), "fast": ("averaged",)}
-"""By recipe, which weights are looked at: first what the run publishes, then others that were kept to be measured."""
+KINDS = {"paper": "trained", "small": "averaged"}
+"""By recipe, the weights that a run of it publishes."""
 
 FIGURES = ("psnr", "ssim")
 NEAR = 0.05
@@ -68,21 +73,37 @@ def recipe_of(run: Path) -> str:
     return run.name.split("-")[1]
 
 
-def held_out(config: Config, seed: int, folder: Path) -> HeldOut:
-    """Draw held-out scenes, and treat them as a run does."""
-    draw_dataset(folder, a="summer", b="winter", count=MOST, size=64, seed=seed, num_test=0)
-    drawn = HeldOutImages(FolderSource(folder / "trainA"), FolderSource(folder / "trainB"), "drawn afresh")
-    batch = drawn.batch(open_domains(config.data), config.data, config.run.seed)
+def held_out(config: Config, seed: int, folder: Path, maps: Path | None) -> HeldOut:
+    """Draw held-out scenes, or cut held-out maps, and treat them as a run does."""
+    if maps is None:
+        draw_dataset(folder, a="summer", b="winter", count=MOST, size=64, seed=seed, num_test=0)
+    else:
+        cut(maps, folder, DRAWS.index(seed))
+    images = HeldOutImages(FolderSource(folder / "trainA"), FolderSource(folder / "trainB"), "none of the run's")
+    batch = images.batch(open_domains(config.data), config.data, config.run.seed)
     return HeldOut(batch.a, batch.b)
 
 
+def cut(maps: Path, folder: Path, offset: int) -> None:
+    """Cut the halves of pairs that `time_to_quality.prepare` leaves out, every second from an offset on."""
+    files = sorted(maps.joinpath("train").iterdir(), key=lambda path: int(path.stem))
+    half = len(files) // 2
+    for name, unused, side in (("trainA", files[half:], 0), ("trainB", files[:half], 1)):
+        folder.joinpath(name).mkdir(parents=True)
+        for path in unused[offset::2][:MOST]:
+            with Picture.open(path) as pair:
+                edge = pair.width // 2
+                part = pair.convert("RGB").crop((side * edge, 0, (side + 1) * edge, pair.height))
+            part.resize((STORED, STORED), Picture.Resampling.LANCZOS).save(folder / name / f"{path.stem}.png")
+
+
 @torch.no_grad()
-def look_at(run: Path, kind: str, seed: int, by_step: dict[str, dict[str, float]]) -> None:
+def look_at(run: Path, kind: str, seed: int, by_step: dict[str, dict[str, float]], maps: Path | None) -> None:
     """Add to `by_step` the figures of every checkpoint of a run, with one kind of weights and one set of images."""
     config = read_yaml(Config, run / "config.yaml")
     objective = build_objective(config).eval()
     with TemporaryDirectory() as folder:
-        images = held_out(config, seed, Path(folder))
+        images = held_out(config, seed, Path(folder), maps)
     for path in reversed(list_checkpoints(run / "checkpoints")):
         step = str(int(path.name.removeprefix("step-")))
         if step in by_step:
@@ -158,22 +179,25 @@ def spread(values: Sequence[float], form: str) -> str:
 
 def near_table(all_series: Series, least: int | None) -> None:
     """Print how often each way is within 5 % of the best, at the end of the runs or at each look from one on."""
-    print("\n| recipe | weights | way | within 5 % by PSNR | by SSIM | worst behind in SSIM | mean |")
+    print("\n| recipe | weights | way | within 5 % by PSNR | by SSIM | behind in SSIM, at worst | in the mean |")
     print("|---|---|---|---|---|---|---|")
     for recipe, kind in dict.fromkeys((run.split("-")[1], kind) for run, kind, *_ in all_series):
-        for way, choose_by in WAYS.items():
-            shares: dict[str, list[float]] = {figure: [] for figure in FIGURES}
-            for run, other, _, looks, truth in all_series:
-                if (run.split("-")[1], other) != (recipe, kind):
-                    continue
-                for count in [len(looks)] if least is None else range(least, len(looks)):
-                    known = {look.step: truth[look.step] for look in looks[:count]}
-                    step = choose_by(looks[:count]).step
-                    for figure, those in shares.items():
-                        those.append(behind(known, step, figure))
-            cells = " | ".join(f"{sum(share <= NEAR for share in those)} of {len(those)}" for those in shares.values())
-            ssim = shares["ssim"]
-            print(f"| {recipe} | {kind} | {way} | {cells} | {max(ssim):.1%} | {statistics.fmean(ssim):.1%} |")
+        those = [
+            (looks, truth) for run, other, _, looks, truth in all_series if (run.split("-")[1], other) == (recipe, kind)
+        ]
+        ends = [
+            (looks[:count], {look.step: truth[look.step] for look in looks[:count]})
+            for looks, truth in those
+            for count in ([len(looks)] if least is None else range(least, len(looks)))
+        ]
+        taken = {way: [(choose_by(looks).step, truth) for looks, truth in ends] for way, choose_by in WAYS.items()}
+        if least is None:
+            taken["any of its steps"] = [(look.step, truth) for looks, truth in ends for look in looks]
+        for way, pairs in taken.items():
+            shares = {figure: [behind(truth, step, figure) for step, truth in pairs] for figure in FIGURES}
+            cells = " | ".join(f"{sum(share <= NEAR for share in each)} of {len(each)}" for each in shares.values())
+            worst, mean = max(shares["ssim"]), statistics.fmean(shares["ssim"])
+            print(f"| {recipe} | {kind} | {way} | {cells} | {worst:.1%} | {mean:.1%} |")
 
 
 def flat_table(all_series: Series, runs: Sequence[Path]) -> None:
@@ -205,17 +229,18 @@ def main() -> None:
     parser.add_argument("verb", choices=["look", "table"])
     parser.add_argument("out", type=Path)
     parser.add_argument("runs", type=Path, nargs="+")
+    parser.add_argument("--maps", type=Path)
     given = parser.parse_args()
+    seeds = DRAWS[:2] if given.maps else DRAWS
     torch.set_num_threads(1)
     everything = json.loads(given.out.read_text()) if given.out.exists() else {}
     if given.verb == "look":
-        for place, seed in itertools.product((0, 1), DRAWS):
-            for run in given.runs:
-                for kind in KINDS[recipe_of(run)][place : place + 1]:
-                    of_kind = everything.setdefault(run.name, {}).setdefault(kind, {})
-                    look_at(run, kind, seed, of_kind.setdefault(str(seed), {}))
-                    given.out.write_text(json.dumps(everything))
-                    print(run.name, kind, seed, flush=True)
+        for seed, run in itertools.product(seeds, given.runs):
+            kind = KINDS[recipe_of(run)]
+            of_kind = everything.setdefault(run.name, {}).setdefault(kind, {})
+            look_at(run, kind, seed, of_kind.setdefault(str(seed), {}), given.maps)
+            given.out.write_text(json.dumps(everything))
+            print(run.name, kind, seed, flush=True)
         return
     all_series = series(everything, given.runs)
     chosen_table(all_series)
