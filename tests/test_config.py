@@ -329,6 +329,8 @@ FREE = {
     "RunConfig.held_out_every",
     "RunConfig.publish",
     "RunConfig.stop_when_flat",
+    "RunConfig.memory",
+    "RunConfig.memory_bf16",
 }
 """Every setting that cannot change what is learnt. Whoever adds a setting decides, and a new free one goes here."""
 

@@ -39,6 +39,7 @@ def train(
     range_: Annotated[str | None, Parameter(name="--range", allow_leading_hyphen=True)] = None,
     seed: int | None = None,
     device: str | None = None,
+    memory: str | None = None,
     checkpoint_every: int | None = None,
     stop_when_flat: bool | None = None,
     strict: Annotated[bool, Parameter(negative=(), show_default=False)] = False,
@@ -81,6 +82,8 @@ def train(
         Seed of every draw.
     device
         auto, cpu, cuda, cuda:N or mps.
+    memory
+        What the run may take, e.g. 6GB: settings are chosen to fit, the result unchanged where that will do.
     checkpoint_every
         Steps between two checkpoints.
     stop_when_flat
@@ -106,6 +109,7 @@ def train(
         "data.range": range_,
         "run.seed": seed,
         "run.device": device,
+        "run.memory": memory,
         "run.checkpoint_every": checkpoint_every,
         "run.stop_when_flat": stop_when_flat,
     }

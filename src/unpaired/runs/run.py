@@ -24,6 +24,7 @@ from unpaired.training.flat import FLAT, look_for_end
 from unpaired.training.guardian import Guardian
 from unpaired.training.history import History
 from unpaired.training.loop import GoBack, fit
+from unpaired.training.machine import peak_memory
 from unpaired.training.progress import Progress
 from unpaired.training.rank_recorder import RankRecorder
 from unpaired.training.rewind import go_back
@@ -74,6 +75,9 @@ def train(
                 if mine:
                     start = first_start(config, folder, device, allowed, held, listener, say)
             done = _fit(same_start(start, device), folder, device, say)
+            start = None  # what it holds is no longer needed, and what follows needs memory too
+        if config.run.memory:
+            say(f"At most {peak_memory(device) / 1e9:.2f} GB of memory were in use, {config.run.memory} allowed.")
         found = None
         with ranks.by_first() as mine:
             if mine:

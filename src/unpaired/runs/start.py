@@ -12,15 +12,16 @@ import torch
 from torch import nn
 
 from unpaired import ranks
-from unpaired.config import flatten, from_dict, read_yaml, require, to_dict, to_yaml
+from unpaired.config import flatten, from_dict, read_yaml, to_dict, to_yaml
 from unpaired.data.domains import Domains, open_domains
 from unpaired.data.sources import ImageList
 from unpaired.errors import CheckpointError, ConfigError, DataError
-from unpaired.networks.recompute import recomputing
 from unpaired.objectives.base import Direction
 from unpaired.recipes import Config
 from unpaired.runs.agreement import agree, image_lists
 from unpaired.runs.held_out import Listing, how_chosen, open_choice
+from unpaired.runs.memory import planned
+from unpaired.runs.objective import build_objective
 from unpaired.runs.publish import publish_model
 from unpaired.storage import write_bytes
 from unpaired.training.changes import Change, machine_change, ranks_change
@@ -78,14 +79,17 @@ def first_start(
     `held` keeps the folder locked, from before an image is read, so that of two trainers the second leaves at once.
     """
     held.enter_context(folder.lock())
-    config = remedied(config, History(folder.path).entries())
+    entries = History(folder.path).entries()
+    config = remedied(config, entries)
     domains = open_domains(config.data)
-    saved = read_yaml(Config, folder.config).data if folder.config.exists() else None
+    started = remedied(read_yaml(Config, folder.config), entries) if folder.config.exists() else None
+    saved = started.data if started is not None else None
     if saved is None:
         domains = _looked_through(config, domains, say)
     elif folder.data.exists():
         domains = domains.without(json.loads(folder.data.read_bytes()), config.data)
     config = replace(config, data=domains.settled(config.data, saved))
+    config = planned(config, domains, started, device, say)
     images = image_lists(domains)
     changes = agree(folder, config, domains, images, data=allowed.data, settings=allowed.settings)
     if any(change.kind == "data" for change in changes):
@@ -97,7 +101,8 @@ def first_start(
     schedule = shortened(schedule_of(config, domains), _lengthened(folder, config, state))
     unfinished = state.step < schedule.num_steps
     if unfinished and newest is not None:
-        before, now = read_manifest(list_checkpoints(folder.checkpoints)[0])["made_with"], made_with(device, config.run.graph)
+        before = read_manifest(list_checkpoints(folder.checkpoints)[0])["made_with"]
+        now = made_with(device, config.run.graph)
         changes += ranks_change(str(folder.path), before, now, allowed=allowed.ranks)
         changes += machine_change(before, now)
     folder.rewind(newest.log_lines if newest is not None else 0, state.step)
@@ -267,19 +272,3 @@ def _recorder(
 def schedule_of(config: Config, domains: Domains) -> Schedule:
     """Return the schedule as configured."""
     return Schedule(config.schedule, domains.dataset(config.data, config.run.seed).length, config.data.batch_size)
-
-
-def build_objective(config: Config) -> Any:
-    """Return the untrained objective that a configuration describes, its weights drawn from `run.seed`."""
-    data = config.data
-    objective = config.objective.build(
-        config.generator, config.discriminator, data.channels_a, data.channels_b, config.run.seed
-    )
-    networks = recomputing(objective)
-    require(
-        bool(networks) or not config.run.recompute,
-        f"run.recompute is for generators resnet and unet, not {config.generator.kind}; leave it out.",
-    )
-    for network in networks:
-        network.recompute = config.run.recompute
-    return objective

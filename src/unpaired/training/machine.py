@@ -22,6 +22,8 @@ from unpaired.version import __version__
 if sys.platform != "win32":
     import resource
 
+_STATUS = Path("/proc/self/status")
+
 
 def made_with(device: torch.device, graph: str = "auto") -> dict[str, str | int]:
     """Return versions, processor, threads and device. Equal values promise equal bits for equal runs.
@@ -98,7 +100,19 @@ def peak_memory(device: torch.device) -> int:
     """Return the most bytes that were in use at once: of a GPU's memory, or by this process; 0 where unknown."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device)
-    if sys.platform == "win32" or device.type != "cpu":
+    return _resident("VmHWM") if device.type == "cpu" else 0
+
+
+def memory_now() -> int:
+    """Return the bytes that this process takes of the machine's memory; the most it took where only that is known."""
+    return _resident("VmRSS")
+
+
+def _resident(field: str) -> int:
+    if _STATUS.is_file():  # Linux, where getrusage tells a child of its parent's peak too
+        lines = _STATUS.read_text(encoding="utf-8").splitlines()
+        return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(f"{field}:"))
+    if sys.platform == "win32":
         return 0
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else peak * 1024

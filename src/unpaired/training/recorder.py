@@ -21,6 +21,7 @@ from unpaired.training.checkpoint import save_checkpoint, sweep
 from unpaired.training.flat import ended_early, was_flat
 from unpaired.training.history import History
 from unpaired.training.looks import Look, read_looks
+from unpaired.training.machine import peak_memory
 from unpaired.training.progress import Progress
 from unpaired.training.report import write_report
 from unpaired.training.run_folder import RunFolder
@@ -102,6 +103,7 @@ class RunRecorder:
         """Write a line of log.jsonl, and TensorBoard's scalars where asked for, and tell the listener."""
         record = {
             **{key: _rounded(value) for key, value in asdict(progress).items()},
+            "peak_memory": peak_memory(self._preview.b.device),
             "time": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
         }
         if self.guardian is not None and self.guardian.ailments:

@@ -10,6 +10,23 @@ from unpaired.config import free, require
 
 Precision = Literal["fp32", "bf16"]
 
+_UNITS = {"MB": 1e6, "GB": 1e9, "MiB": 2.0**20, "GiB": 2.0**30}
+
+
+def memory_bytes(text: str) -> int:
+    """Return the bytes of a size as people write it: 6GB, 1.5 GiB, 800MB; 0 for "". Raises ConfigError."""
+    if not text:
+        return 0
+    found = re.fullmatch(r"([0-9]+(?:\.[0-9]+)?) ?([A-Za-z]+)", text)
+    unit = {name.lower(): size for name, size in _UNITS.items()}.get(found[2].lower()) if found else None
+    require(
+        bool(found and unit and float(found[1]) > 0),
+        f"run.memory is a number above 0 with MB, GB, MiB or GiB behind it, e.g. 6GB, not {text!r}.",
+    )
+    assert found is not None
+    assert unit is not None
+    return int(float(found[1]) * unit)
+
 
 @dataclass(frozen=True, kw_only=True)
 class RunConfig:
@@ -18,11 +35,13 @@ class RunConfig:
     device: auto (a GPU when there is one), cpu, cuda, cuda:1, mps. graph: auto plays a step from a recording, a CUDA
     graph, where device and method allow; off takes it one operation at a time. num_threads: 0 leaves torch's choice;
     the bits of a CPU run depend on it. recompute: generators keep little of the forward pass and compute it again in
-    the backward pass, for less memory and more time. on_nonfinite: stop, or skip:N to leave out up to N steps of the
-    run in which a loss or gradient is no number; no other step is touched by it. keep_checkpoints: the newest ones
-    kept, at least two. A *_every of 0 means never (a checkpoint is always taken at the end and when the run is
-    interrupted). guardian: warn tells of what goes wrong, rewind also goes back once for each ailment and applies its
-    remedy, on record. trust_images: of each domain, measured at the end for `translate --scores`; 0 for none.
+    the backward pass, for less memory and more time. memory: what the run may take, e.g. 6GB; other settings are
+    changed so that it fits, those without a bearing on the result first, and precision only with memory_bf16.
+    on_nonfinite: stop, or skip:N to leave out up to N steps of the run in which a loss or gradient is no number; no
+    other step is touched by it. keep_checkpoints: the newest ones kept, at least two. A *_every of 0 means never (a
+    checkpoint is always taken at the end and when the run is interrupted). guardian: warn tells of what goes wrong,
+    rewind also goes back once for each ailment and applies its remedy, on record. trust_images: of each domain,
+    measured at the end for `translate --scores`; 0 for none.
     held_out_every: steps between two looks at held-out images, 0 for none. publish: what model/ holds, the best step by
     those looks (the last one where there are none) or the last, as the official code does; auto is best where there
     are validation images, and last where the looks are at test images. stop_when_flat: bring the decay forward, and
@@ -35,6 +54,8 @@ class RunConfig:
     graph: Literal["auto", "off"] = free("auto")
     num_threads: int = free(0)
     recompute: bool = free(False)
+    memory: str = free("")
+    memory_bf16: bool = free(False)
     on_nonfinite: str = free("stop")
     log_every: int = free(20)
     sample_every: int = free(500)
@@ -59,6 +80,7 @@ class RunConfig:
             "number of steps.",
         )
         require(self.num_samples >= 1, f"run.num_samples must be at least 1, not {self.num_samples}.")
+        memory_bytes(self.memory)
         known = re.fullmatch("stop|skip:[0-9]+", self.on_nonfinite)
         require(bool(known), f"run.on_nonfinite must be stop or skip:N with a number N, not {self.on_nonfinite!r}.")
 

@@ -1,0 +1,212 @@
+"""What a run needs of memory, told before it starts, and the settings with which it fits what it may take.
+
+The bytes of its tensors are counted (`unpaired.runs.footprint`), and what a process takes for them was measured:
+benchmarks/2026-11-25-memory.md has the cases, those that the constants here were fitted on and the others.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from functools import cache
+
+import numpy as np
+import torch
+
+from unpaired.config import differences, require
+from unpaired.data.datasets import WHOLE_IMAGES, DataConfig
+from unpaired.data.domains import Domains
+from unpaired.data.held_out import held_out_images
+from unpaired.errors import ConfigError
+from unpaired.networks import ResNetGenerator, UNetGenerator
+from unpaired.recipes import Config, at_size
+from unpaired.runs.footprint import Footprint, footprint
+from unpaired.runs.held_out import MOST
+from unpaired.training.machine import memory_now
+from unpaired.training.run_config import memory_bytes
+
+STEP_FACTOR = 1.0
+"""Bytes that a process takes for a byte of tensors in a step or a sample grid."""
+
+CHECKPOINT_FACTOR = 0.95
+"""The same for what a checkpoint makes, on top of all that a step took: memory once freed is not found again for it."""
+
+BEYOND = 60e6
+"""Bytes that are taken besides: code that libraries load and compile in the first step."""
+
+MARGIN = 1.1
+"""How much more than expected there must be room for."""
+
+LOADER = 0.25e9
+"""Bytes that a loader process is counted as, beside the images it keeps."""
+
+_CROPS = (3 / 4, 1 / 2, 3 / 8, 1 / 4)
+_SMALLEST_CROP = 64
+
+Expected = Callable[[Config], float]
+"""Tells the bytes that a run takes at most, beside its loaders and the decoded images that are kept."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Settings that fit what a run may take, and the bytes they are expected to take."""
+
+    config: Config
+    expected: float
+
+
+def planned(
+    config: Config, domains: Domains, before: Config | None, device: torch.device, say: Callable[[str], None]
+) -> Config:
+    """Return the settings with which a run fits `run.memory`, and say in a sentence what was chosen and is expected.
+
+    before: the settings of a run that goes on, which are taken again. Raises ConfigError where nothing fits, with what
+    the smallest plan needs.
+    """
+    limit = memory_bytes(config.run.memory)
+    if not limit:
+        return config
+    name = config.data.preprocess
+    require(
+        name not in WHOLE_IMAGES,
+        f"run.memory plans for crops of one size, which data.preprocess {name} does not make; leave one of them out.",
+    )
+    choices = list(alternatives(config))
+    if before is not None:
+        choices = [same for size in choices if (same := [each for each in size if not differences(before, each)])]
+        again = [each for size in choices for each in size if each.run.recompute == before.run.recompute]
+        if again and config.run.memory == before.run.memory:
+            cache_mb = min(config.data.cache_mb, before.data.cache_mb)
+            return replace(again[0], data=replace(again[0].data, cache_mb=cache_mb))
+        if not choices:  # the run is another one, which is told where settings are compared
+            return config
+    on_processor = device.type == "cpu"
+    num_images = sum(len(source) for source in (domains.train_a, domains.train_b) if source is not None)
+    images = decoded(config.data, num_images) if on_processor else 0.0
+    held_out = held_out_images(domains, config.data, MOST) if config.run.held_out_every else None
+    num_held_out = 0 if held_out is None else 2 * len(held_out.a)
+
+    @cache
+    def expected(candidate: Config) -> float:
+        return expected_memory(candidate, footprint(candidate), device, num_held_out)
+
+    plan = fitting(config, choices, limit, expected, images)
+    say(told(config, plan, measured=on_processor))
+    return plan.config
+
+
+def fitting(config: Config, choices: list[list[Config]], limit: float, expected: Expected, images: float) -> Plan:
+    """Return the first of `choices`, as `alternatives` yields them, that fits in `limit` bytes with a margin.
+
+    images: the bytes of all decoded images; as many are kept as there is room for. Raises ConfigError.
+    """
+    workers = config.data.num_workers
+    room = limit / MARGIN - workers * LOADER
+    for size in choices:
+        chosen = _first_that_fits(size, expected, room)
+        if chosen is None:
+            continue
+        taken = expected(chosen)
+        kept = min(images, room - taken, config.data.cache_mb * 2.0**20 * max(workers, 1))
+        if kept < images:
+            cache_mb = min(config.data.cache_mb, int(kept / max(workers, 1) / 2**20))
+            chosen = replace(chosen, data=replace(chosen.data, cache_mb=cache_mb))
+        return Plan(chosen, taken + kept + workers * LOADER)
+    smallest = min((size[-1] for size in choices), key=expected)
+    changed = "; ".join(changes(config, smallest))
+    needed = (expected(smallest) + workers * LOADER) * MARGIN
+    raise ConfigError(
+        f"run.memory {config.run.memory} is too little: the smallest plan ({changed or 'as it is'}) needs "
+        f"{needed / 1e9:.2f} GB; {' or '.join(['allow that', *_other_ways(config)])}."
+    )
+
+
+def _other_ways(config: Config) -> list[str]:
+    """Return what a person may change that no plan changes unasked."""
+    ways = ["take --run.memory-bf16"] if config.run.precision == "fp32" and not config.run.memory_bf16 else []
+    return ways + (["lower --data.batch-size"] if config.data.batch_size > 1 else [])
+
+
+def _first_that_fits(size: list[Config], expected: Expected, room: float) -> Config | None:
+    """Return the first of the settings for one size that fits; the last ones take least, so they are asked early."""
+    if expected(size[0]) <= room:
+        return size[0]
+    return next(each for each in size if expected(each) <= room) if expected(size[-1]) <= room else None
+
+
+def alternatives(config: Config) -> Iterator[list[Config]]:
+    """Yield, size by size, the settings that may be taken instead, those that change least first.
+
+    As it is; with activations computed again, which has the same result; in bfloat16, where `run.memory_bf16` allows;
+    then the same with smaller crops. The batch is left alone: another one is another way of learning.
+    """
+    can = isinstance(config.generator, (ResNetGenerator, UNetGenerator))
+    precisions = dict.fromkeys((config.run.precision, "bf16" if config.run.memory_bf16 else config.run.precision))
+    recompute = dict.fromkeys((config.run.recompute, can))
+    for size in _sizes(config):
+        runs = [replace(size.run, precision=each, recompute=again) for each in precisions for again in recompute]
+        yield [replace(size, run=run) for run in runs]
+
+
+def _sizes(config: Config) -> Iterator[Config]:
+    """Yield the settings, then those for smaller crops; a U-Net's are halved, as each halving is a level of it."""
+    yield config
+    whole = config.data.crop_size
+    for share in (1 / 2, 1 / 4) if isinstance(config.generator, UNetGenerator) else _CROPS:
+        side = int(whole * share) // 32 * 32
+        if side >= _SMALLEST_CROP:
+            with suppress(ConfigError):  # of networks that cannot take this size
+                yield at_size(config, side)
+
+
+def expected_memory(config: Config, counted: Footprint, device: torch.device, num_held_out: int = 0) -> float:
+    """Return the bytes that a run takes at most beside its loaders and the decoded images that are kept.
+
+    num_held_out: the images of both domains that are looked at; with them the networks of the best step are kept. On a
+    processor all of the process counts, on a GPU its tensors there; this was never measured on one.
+    """
+    data = config.data
+    looked_at = 4.0 * num_held_out * data.crop_size**2 * max(data.channels_a, data.channels_b)
+    if device.type != "cpu":
+        recorded = counted.step if config.run.graph == "auto" and not config.run.recompute else 0
+        return max(counted.step, counted.samples) + recorded + looked_at
+    working = STEP_FACTOR * max(counted.step, counted.samples)
+    best = 2 * counted.best if num_held_out else 0
+    return memory_now() + BEYOND + working + CHECKPOINT_FACTOR * counted.checkpoint + looked_at + best
+
+
+def decoded(data: DataConfig, num_images: int) -> float:
+    """Return the bytes of all decoded images of a run that it would keep, in all its loaders; inf where unknown."""
+    widest = max(np.dtype(kind or "uint8").itemsize for kind in (data.dtype_a, data.dtype_b))
+    if data.preprocess != "resize_and_crop":
+        return float("inf")
+    return float(num_images * data.load_size**2 * max(data.channels_a, data.channels_b) * widest) * max(
+        data.num_workers, 1
+    )
+
+
+def changes(config: Config, chosen: Config) -> list[str]:
+    """Return what was changed, in words."""
+    found = []
+    if chosen.data.cache_mb < config.data.cache_mb:
+        found.append(f"at most {chosen.data.cache_mb} MB of decoded images are kept")
+    if chosen.run.recompute and not config.run.recompute:
+        found.append("activations are computed again, for the same result in more time")
+    if chosen.run.precision != config.run.precision:
+        found.append("forwards run in bfloat16, for a slightly different result")
+    if chosen.data.crop_size != config.data.crop_size:
+        blocks = ""
+        if chosen.generator != config.generator:
+            depth = "num_blocks" if isinstance(chosen.generator, ResNetGenerator) else "num_downs"
+            blocks = f", and generator.{depth} is {getattr(chosen.generator, depth)}"
+        found.append(f"crops are {chosen.data.crop_size} pixels wide, not {config.data.crop_size}{blocks}")
+    return found
+
+
+def told(config: Config, plan: Plan, *, measured: bool) -> str:
+    """Return in a sentence or two what a plan is and what is expected."""
+    room = f"{plan.expected / 1e9:.2f} GB are expected, {config.run.memory} allowed"
+    unsure = "" if measured else " This was never measured on a GPU."
+    changed = changes(config, plan.config)
+    return f"Memory: {'; '.join(changed) or 'nothing has to change'}. {room}.{unsure}"
