@@ -29,6 +29,15 @@ class Recomputing(nn.Module):
         )
         return made
 
+    def run_each(self, parts: nn.Sequential, features: Tensor) -> Tensor:
+        """Return parts(features), where each of them is a part by itself."""
+        if not self.recompute:
+            made: Tensor = parts(features)
+            return made
+        for part in parts:
+            features = self.run(part, features)
+        return features
+
 
 @contextmanager
 def statistics_stand_still(network: nn.Module) -> Iterator[None]:

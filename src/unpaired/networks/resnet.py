@@ -87,10 +87,10 @@ class ResNetModule(Recomputing):
 
     def forward(self, image: Tensor) -> Tensor:
         """Translate a batch; both are n c h w, sides multiples of the configuration's `multiple`."""
-        features = image
-        for part in (self.stem, *self.downs, *self.blocks, *self.ups, self.head):
-            features = self.run(part, features)
-        return features
+        features = self.run(self.stem, image)
+        for parts in (self.downs, self.blocks, self.ups):
+            features = self.run_each(parts, features)
+        return self.run(self.head, features)
 
     def features(self, image: Tensor) -> list[Tensor]:
         """Return the encoder's activations, n c' h' w' each, that CUT contrasts (Park et al. 2020, section 4).
