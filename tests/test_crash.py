@@ -427,7 +427,7 @@ def test_a_run_that_cannot_begin_leaves_no_folder_behind(config: Config, two_fol
         with pytest.raises(UnpairedError, match="trainB"):
             train(config, out=out)
     assert not (tmp_path / "runs").exists()
-    assert (tmp_path / "mine").is_dir()
+    assert list((tmp_path / "mine").iterdir()) == []
 
 
 def test_a_second_trainer_leaves_and_a_second_signal_stops_at_once(config: Config, tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ import threading
 import time
 import unicodedata
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -324,14 +324,56 @@ def test_a_link_out_of_the_folder_is_read_only_when_asked(
     assert len(plan_outputs([tmp_path / "linked", train_a / "out.png"], tmp_path / "more").jobs) == 6
 
 
-@pytest.mark.skipif(os.name != "posix", reason="modes of files are those of POSIX")
-def test_a_file_without_permission_is_named(tmp_path: Path) -> None:
-    write_image(tmp_path / "x.png", picture())
-    (tmp_path / "x.png").chmod(0)
-    if os.access(tmp_path / "x.png", os.R_OK):
-        pytest.skip("this user may read everything")
-    with pytest.raises(ImageError, match="Permission denied; check its name and permissions"):
-        read_image(tmp_path / "x.png")
+@pytest.fixture
+def barred(tmp_path: Path) -> Iterator[Path]:
+    """A folder of things that their modes keep from being read, entered or written to."""
+    folder = tmp_path / "barred"
+    closed = {"file/b.png": 0, "tree/closed": 0, "listed": 0o444, "written": 0o555}
+    for name in ("file/a.png", "file/b.png", "tree/a.png", "tree/closed/b.png", "listed/a.png", "written/c.png"):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        write_image(folder / name, picture())
+    write_small_model(folder / "model")
+    for name, mode in closed.items():
+        (folder / name).chmod(mode)
+    yield folder
+    for name in closed:
+        (folder / name).chmod(0o700)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="root is bound to modes by Linux's capabilities")
+def test_what_modes_forbid_is_named_and_never_passed_over(barred: Path, two_folders: Path, tmp_path: Path) -> None:
+    b, out = two_folders / "trainB", tmp_path / "out"
+
+    def translate(inputs: str, out: Path) -> list[str]:
+        return ["translate", str(barred / "model"), str(barred / inputs), "--out", str(out), "--device", "cpu"]
+
+    def train(a: Path, out: Path) -> list[str]:
+        return ["train", "--a", str(a), "--b", str(b), "--out", str(out), "--device", "cpu"]
+
+    refused = ": Permission denied; check its permissions.\n"
+    cases: list[tuple[list[str], int, str]] = [
+        (translate("file", out), 65, f"failed: Cannot open {barred}/file/b.png: Permission denied; check its name and"),
+        (translate("tree", out), 65, f"unpaired: Cannot look into {barred}/tree/closed{refused}"),
+        (translate("tree/a.png", barred / "written"), 73, f"unpaired: Cannot write into {barred}/written; change its"),
+        (train(barred / "file", out), 65, f"unpaired: Cannot open {barred}/file/b.png: Permission denied; check its"),
+        (train(barred / "tree", out), 65, f"unpaired: Cannot look into {barred}/tree/closed{refused}"),
+        (train(barred / "tree" / "closed", out), 65, f"unpaired: Cannot look into {barred}/tree/closed{refused}"),
+        (train(barred / "listed", out), 65, f"unpaired: Cannot look into {barred}/listed/a.png{refused}"),
+        (train(b, barred / "written" / "run"), 73, f"unpaired: Cannot create {barred}/written/run: Permission denied;"),
+    ]
+    done = subprocess.run(
+        [sys.executable, "-m", "faults.unprivileged"],
+        cwd=TESTS,
+        input=json.dumps([line for line, _, _ in cases]),
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=True,
+    )
+    for (line, code, sentence), (left, *printed) in zip(cases, json.loads(done.stdout), strict=True):
+        assert (left, sentence in "".join(printed)) == (code, True), (line, left, printed)
+    assert names_in(out) == ["a.png"]
+    assert names_in(barred / "written") == ["c.png"]
 
 
 # --- outputs ---------------------------------------------------------------------------------------

@@ -12,8 +12,9 @@ import secrets
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NoReturn
 
-from unpaired.errors import OutputError, StorageError, UnpairedError
+from unpaired.errors import DataError, OutputError, StorageError, UnpairedError
 
 if sys.platform == "win32":
     import msvcrt
@@ -138,6 +139,11 @@ def leads_out(path: Path, folder: Path) -> bool:
         return False
     # Not Path.resolve, which fails for links that lead in a circle.
     return not Path(os.path.realpath(path)).is_relative_to(os.path.realpath(folder))
+
+
+def refuse_folder(error: OSError) -> NoReturn:
+    """Raise DataError for what cannot be looked into; for os.walk, which passes over such folders in silence."""
+    raise DataError(f"Cannot look into {shown(error.filename)}: {error.strerror}; check its permissions.") from None
 
 
 def printable(text: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import Protocol, TypedDict
 
 from unpaired.errors import DataError, ImageError
 from unpaired.images import IMAGE_SUFFIXES, Image, is_image_name, is_volume, read_header, read_image, suffix_of
-from unpaired.storage import leads_out, shown
+from unpaired.storage import leads_out, refuse_folder, shown
 
 
 class ImageSource(Protocol):
@@ -36,7 +37,7 @@ class FolderSource:
     """
 
     def __init__(self, folder: Path) -> None:
-        """List `folder`; raises DataError when it is missing or holds no image."""
+        """List `folder`; raises DataError when it is missing, holds no image, or cannot be looked into."""
         self.folder = folder
         if not folder.is_dir():
             raise DataError(f"{folder} is not a folder; give a folder of images.")
@@ -72,11 +73,23 @@ class FolderSource:
 
 def holds_images(folder: Path) -> bool:
     """Return whether a folder is there and holds an image, in itself or below."""
-    return next(_image_files(folder), None) is not None
+    return folder.is_dir() and next(_image_files(folder), None) is not None
 
 
 def _image_files(folder: Path) -> Iterator[Path]:
-    return (path for path in folder.rglob("*") if is_image_name(path) and path.is_file())
+    """Yield the image files of a folder and those below it, links to folders not followed.
+
+    Raises DataError for a folder that cannot be looked into, as a set of images should not shrink unnoticed.
+    """
+    for place, _, names in os.walk(folder, onerror=refuse_folder):
+        yield from (path for path in map(Path(place).joinpath, names) if is_image_name(path) and _is_file(path))
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except PermissionError as error:  # the folder tells its names but does not let in
+        refuse_folder(error)
 
 
 def refuse_links_out(source: FolderSource) -> None:

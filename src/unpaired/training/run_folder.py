@@ -44,19 +44,19 @@ class RunFolder:
         self.model = path / "model"
 
     def create(self) -> None:
-        """Make the folder and its parts; raises StorageError where the disk refuses."""
+        """Make the folder and its parts; raises OutputError or StorageError where the disk refuses."""
         self._make(self.path, self.samples, self.checkpoints)
 
     @contextmanager
     def lock(self) -> Iterator[None]:
-        """Hold the run for this process; raises OutputError when another one trains in it, StorageError as `create`.
+        """Hold the run for this process; raises OutputError when another one trains in it, else as `create`.
 
-        The folder is made for it where it is missing, and removed after it where nothing came into it. The lock belongs
-        to the process, so a killed trainer leaves none behind; its loader processes have no part in it, as one that
-        outlives the trainer by seconds would keep the run in use.
+        File and folder are made for it where they are missing, and removed after it where no run began. The lock
+        belongs to the process, so a killed trainer leaves none behind; its loader processes have no part in it, as one
+        that outlives the trainer by seconds would keep the run in use.
         """
         path = self.path / "LOCK"
-        made = [folder for folder in (self.path, *self.path.parents) if not folder.exists()]
+        made, is_new = [folder for folder in (self.path, *self.path.parents) if not folder.exists()], not path.exists()
         self._make(self.path)
         try:
             file = path.open("a")
@@ -70,7 +70,7 @@ class RunFolder:
             finally:
                 _held.discard(file)
                 with suppress(OSError):  # where a file in use cannot be removed, or a folder has come to hold others
-                    if made and list(self.path.iterdir()) == [path]:
+                    if is_new and not self.config.exists():
                         path.unlink()
                         for folder in made:
                             folder.rmdir()
@@ -80,7 +80,7 @@ class RunFolder:
             for folder in folders:
                 make_folder(folder)
         except OSError as error:
-            raise StorageError(f"Cannot create the run folder {self.path}: {error.strerror}; choose --out.") from None
+            raise storage_error(error, self.path) from None
 
     def _claim(self, file: TextIO, path: Path) -> None:
         """Lock the open file at `path`."""

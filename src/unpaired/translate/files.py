@@ -12,7 +12,7 @@ from pathlib import Path
 from unpaired.config import unknown
 from unpaired.errors import ConfigError, DataError, OutputError
 from unpaired.images import IMAGE_SUFFIXES, WRITABLE, is_image_name, is_volume, suffix_of
-from unpaired.storage import leads_out, shown
+from unpaired.storage import leads_out, refuse_folder, shown
 
 _OF_THEIR_KIND = (".dcm", ".nii", ".nii.gz")  # which are written only where the input is one
 
@@ -115,9 +115,12 @@ def _expand(given: str, out: Path) -> Iterator[tuple[Path | None, Path]]:
 
 
 def _files_below(folder: Path, out: Path) -> Iterator[Path]:
-    """Yield every file below `folder`, sorted, without following links to folders and without `out`."""
+    """Yield every file below `folder`, sorted, without following links to folders and without `out`.
+
+    Raises DataError for a folder that cannot be looked into.
+    """
     results = os.path.realpath(out)
-    for root, folders, files in os.walk(folder):
+    for root, folders, files in os.walk(folder, onerror=refuse_folder):
         folders[:] = sorted(name for name in folders if os.path.realpath(Path(root) / name) != results)
         yield from (Path(root) / name for name in sorted(files))
 
