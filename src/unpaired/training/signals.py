@@ -6,6 +6,7 @@ import os
 import signal
 import socket
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from types import FrameType
@@ -82,10 +83,8 @@ def _watch(arrivals: socket.socket, say: Callable[[str], None]) -> None:
                 say("Stopping when this step is done and saved; a second Ctrl-C leaves at once, without saving.")
         signum = _next(arrivals)
         if signum:
-            arrivals.settimeout(GRACE)
-            with suppress(TimeoutError):
-                signum = _next(arrivals)
-        if signum:
+            # Also where Python had its turn and clears up, which may take long: the body waits for this thread.
+            time.sleep(GRACE)
             os._exit(128 + signum)
 
 
