@@ -16,6 +16,7 @@ from unpaired.errors import UnpairedError
 from unpaired.objectives.cyclegan import CycleGANObjective
 from unpaired.randomness import torch_seeded
 from unpaired.recipes import Config, at_size, paper
+from unpaired.side_by_side import in_this_thread
 from unpaired.training.graph import Record, RecordedStep, as_graph
 from unpaired.training.run_config import Precision
 from unpaired.training.state import TrainingState
@@ -161,6 +162,6 @@ class TranslationCase:
 
 def counted(case: Case) -> float:
     """Return the operations of one call, a multiplication and an addition being two."""
-    with FlopCounterMode(display=False) as counter:
+    with in_this_thread(), FlopCounterMode(display=False) as counter:
         case()
     return float(counter.get_total_flops())

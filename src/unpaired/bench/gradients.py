@@ -10,10 +10,9 @@ from torch import Tensor
 from unpaired.bench.cases import config_at, new_objective, random_batch
 from unpaired.data.datasets import Batch
 from unpaired.errors import UnpairedError
-from unpaired.losses import total
 from unpaired.objectives.cyclegan import CycleGANObjective
 from unpaired.training.run_config import Precision
-from unpaired.training.step import autocast, player_losses
+from unpaired.training.step import autocast, leave_gradients, player_losses
 
 LEAST_COSINE = {"fp32": 0.9999, "bf16": 0.9}
 """How parallel the gradient of the middle weight must be to the one in float64.
@@ -53,5 +52,6 @@ def _gradients(objective: CycleGANObjective, batch: Batch, precision: Precision)
     with autocast(batch.a.device, precision):
         images = objective.generate(batch)
     for player in objective.order:
-        total(player_losses(objective, player, batch, images, precision)).backward()  # type: ignore[no-untyped-call]
+        terms = player_losses(objective, player, batch, images, precision)
+        leave_gradients(objective.players()[player], objective.halves(batch, terms))
     return {name: weight.grad for name, weight in objective.named_parameters() if weight.grad is not None}

@@ -84,6 +84,10 @@ class Objective(nn.Module, ABC, Generic[ImagesT]):
         """Return the setting by which a step is not always the same operations, "" where there is none."""
         return ""
 
+    def halves(self, batch: Batch, terms: Mapping[str, Tensor]) -> list[Mapping[str, Tensor]]:
+        """Return the terms in one part, or in two that share nothing but weights, to be differentiated side by side."""
+        return [terms]
+
     def players(self) -> dict[Player, nn.ModuleDict]:
         """Return the networks that each player's optimizer updates."""
         return {"generator": self.translators, "discriminator": self.discriminators}

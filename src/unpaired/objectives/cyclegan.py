@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -14,9 +16,26 @@ from unpaired.losses import AdversarialLoss, generator_adversarial, l1
 from unpaired.networks import Discriminator, Generator
 from unpaired.objectives.base import Objective, Samples, initialised
 from unpaired.pool import ImagePool
+from unpaired.side_by_side import one_after_other, side_by_side
 
-TOGETHER_PIXELS = 96 * 96
-"""Up to this size of image one forward of two batches was measured to be faster than two forwards."""
+
+@dataclass(frozen=True)
+class Mode:
+    """How a step is carried out on images of at most `pixels` pixels; what it learns is the same in every mode.
+
+    together: one forward for translation and identity. side_by_side: on a processor each cycle has half of the threads.
+    """
+
+    pixels: float
+    together: bool
+    side_by_side: bool
+
+
+MODES = (
+    Mode(pixels=96 * 96, together=True, side_by_side=True),
+    Mode(pixels=math.inf, together=False, side_by_side=False),
+)
+"""The fastest as `unpaired bench` times them; small images keep a processor busy only in this way."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,22 +120,30 @@ class CycleGANObjective(Objective[CycleGANImages]):
     def generate(self, batch: Batch) -> CycleGANImages:
         """Translate both halves of the batch and translate the results back."""
         c = self.config
+        both = side_by_side if self._is_side_by_side(batch) else one_after_other
         identity_a = identity_b = None
         if c.identity_weight > 0:
-            fake_b, identity_b = translate_both(self.a_to_b, batch.a, batch.b)
-            fake_a, identity_a = translate_both(self.b_to_a, batch.b, batch.a)
+            (fake_b, identity_b), (fake_a, identity_a) = both(
+                lambda: translate_both(self.a_to_b, batch.a, batch.b),
+                lambda: translate_both(self.b_to_a, batch.b, batch.a),
+            )
         else:
-            fake_b, fake_a = self.a_to_b(batch.a), self.b_to_a(batch.b)
-        rec_a = self.b_to_a(fake_b) if c.cycle_weight_a > 0 else None
-        rec_b = self.a_to_b(fake_a) if c.cycle_weight_b > 0 else None
+            fake_b, fake_a = both(lambda: self.a_to_b(batch.a), lambda: self.b_to_a(batch.b))
+        rec_a, rec_b = both(
+            lambda: self.b_to_a(fake_b) if c.cycle_weight_a > 0 else None,
+            lambda: self.a_to_b(fake_a) if c.cycle_weight_b > 0 else None,
+        )
         return CycleGANImages(fake_b, fake_a, rec_a, rec_b, identity_a, identity_b)
 
     def generator_losses(self, batch: Batch, images: CycleGANImages) -> dict[str, Tensor]:
         """Return the weighted terms of eq. 1-3 and the identity terms |G(b) - b| and |F(a) - a|."""
         c = self.config
+        both = side_by_side if self._is_side_by_side(batch) else one_after_other
         terms = {}
         if c.adversarial_weight > 0:
-            scores_b, scores_a = self.discriminators["B"](images.fake_b), self.discriminators["A"](images.fake_a)
+            scores_b, scores_a = both(
+                lambda: self.discriminators["B"](images.fake_b), lambda: self.discriminators["A"](images.fake_a)
+            )
             terms["adversarial_b"] = c.adversarial_weight * generator_adversarial(c.adversarial, scores_b)
             terms["adversarial_a"] = c.adversarial_weight * generator_adversarial(c.adversarial, scores_a)
         if images.rec_a is not None:
@@ -133,10 +160,35 @@ class CycleGANObjective(Objective[CycleGANImages]):
         if self.config.adversarial_weight == 0:
             return {}
         fake_a, fake_b = self.pools["A"].query(images.fake_a), self.pools["B"].query(images.fake_b)
-        return {
-            **self.judged("A", batch.a, fake_a, self.config.adversarial),
-            **self.judged("B", batch.b, fake_b, self.config.adversarial),
-        }
+        both = side_by_side if self._is_side_by_side(batch) else one_after_other
+        of_a, of_b = both(
+            lambda: self.judged("A", batch.a, fake_a, self.config.adversarial),
+            lambda: self.judged("B", batch.b, fake_b, self.config.adversarial),
+        )
+        return {**of_a, **of_b}
+
+    def halves(self, batch: Batch, terms: Mapping[str, Tensor]) -> list[Mapping[str, Tensor]]:
+        """Return the terms by cycle, a -> b -> a and b -> a -> b, or by discriminator, where they are side by side."""
+        if not self._is_side_by_side(batch):
+            return [terms]
+        first = ("adversarial_b", "cycle_a", "identity_b", "discriminator_a")
+        parts = [{name: term for name, term in terms.items() if (name in first) == mine} for mine in (True, False)]
+        return [part for part in parts if part]
+
+    def _is_side_by_side(self, batch: Batch) -> bool:
+        """Whether the two cycles have threads of their own: where that is faster, and neither can touch the other.
+
+        They must not draw from one generator of random numbers, as dropout and WGAN-GP do, nor write the statistics of
+        one batch norm.
+        """
+        mode = mode_of(max(batch.a[0, 0].numel(), batch.b[0, 0].numel()))
+        if not mode.side_by_side or batch.a.device.type != "cpu" or torch.get_num_threads() < 2:
+            return False
+        shared = any(
+            isinstance(module, nn.BatchNorm2d) or (isinstance(module, nn.Dropout) and module.p > 0)
+            for module in self.modules()
+        )
+        return not shared and self.config.adversarial != "wgan_gp"
 
     @torch.no_grad()
     def samples(self, batch: Batch) -> Samples:
@@ -149,13 +201,18 @@ class CycleGANObjective(Objective[CycleGANImages]):
         return {"AtoB": a, "BtoA": b}
 
 
+def mode_of(pixels: int) -> Mode:
+    """Return the row of the table that an image of so many pixels falls into."""
+    return next(mode for mode in MODES if pixels <= mode.pixels)
+
+
 def translate_both(translator: nn.Module, first: Tensor, second: Tensor) -> tuple[Tensor, Tensor]:
     """Return the translations of two batches n c h w; in one forward where that is faster and changes nothing.
 
-    Small images keep a processor busy only together. With batch norm two batches must not see each other.
+    With batch norm two batches must not see each other.
     """
-    small = first.shape[2:].numel() <= TOGETHER_PIXELS and first.shape[1:] == second.shape[1:]
-    if not small or any(isinstance(module, nn.BatchNorm2d) for module in translator.modules()):
+    together = mode_of(first.shape[2:].numel()).together and first.shape[1:] == second.shape[1:]
+    if not together or any(isinstance(module, nn.BatchNorm2d) for module in translator.modules()):
         return translator(first), translator(second)
     made: Tensor = translator(torch.cat([first, second]))
     return made[: len(first)], made[len(first) :]

@@ -21,6 +21,7 @@ from unpaired.data.datasets import Batch
 from unpaired.objectives import CUT
 from unpaired.recipes import Config
 from unpaired.runs.objective import build_objective
+from unpaired.side_by_side import in_this_thread
 from unpaired.training.recorder import averaged, in_use
 from unpaired.training.state import Parts, TrainingState
 from unpaired.training.step import all_or_nothing, both_players
@@ -47,7 +48,7 @@ def footprint(config: Config) -> Footprint:
     """
     if isinstance(config.objective, CUT):  # whose mirroring reads a draw; a mirrored batch takes what another does
         config = replace(config, objective=replace(config.objective, flip_equivariance=False))
-    with FakeTensorMode(), _Counting() as count:
+    with in_this_thread(), FakeTensorMode(), _Counting() as count:
         state = TrainingState(build_objective(config), config.optimizer)
         under_way(state, config)
         batch = images(config, config.data.batch_size)

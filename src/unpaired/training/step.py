@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from functools import partial
 from typing import Any
 
 import torch
@@ -14,6 +15,7 @@ from unpaired.data.datasets import Batch
 from unpaired.errors import NonFiniteError
 from unpaired.losses import total
 from unpaired.objectives.base import Objective, Player, frozen
+from unpaired.side_by_side import side_by_side
 from unpaired.training.run_config import Precision
 from unpaired.training.state import TrainingState
 
@@ -52,7 +54,7 @@ def both_players(state: TrainingState, batch: Batch, precision: Precision, check
         if not terms:  # an ablation without this player
             continue
         state.optimizers[player].zero_grad(set_to_none=True)
-        total(terms).backward()  # type: ignore[no-untyped-call]
+        leave_gradients(objective.players()[player], objective.halves(batch, terms))
         # Every term is a mean over images, so from here on all is of the whole batch and the same on all ranks.
         terms = {name: term.detach() for name, term in terms.items()}
         ranks.average([*terms.values(), *gradients_of(objective.players()[player]).values()])
@@ -99,6 +101,19 @@ def player_losses(
                 terms = objective.generator_losses(batch, images)
     reduced = (torch.bfloat16, torch.float16)
     return {name: term.float() if term.dtype in reduced else term for name, term in terms.items()}
+
+
+def leave_gradients(networks: nn.Module, parts: Sequence[Mapping[str, Tensor]]) -> None:
+    """Differentiate the sum of all terms; two parts side by side, and their gradients then added in this order."""
+    if len(parts) == 1:
+        total(parts[0]).backward()  # type: ignore[no-untyped-call]
+        return
+    weights = list(networks.parameters())
+    first, second = side_by_side(
+        *(partial(torch.autograd.grad, total(part), weights, allow_unused=True) for part in parts)
+    )
+    for weight, one, two in zip(weights, first, second, strict=True):
+        weight.grad = two if one is None else one if two is None else one.add_(two)
 
 
 def autocast(device: torch.device, precision: Precision) -> AbstractContextManager[Any]:
