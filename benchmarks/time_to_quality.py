@@ -2,12 +2,14 @@
 
     python benchmarks/time_to_quality.py prepare OUT --maps DATA
     python benchmarks/time_to_quality.py train OUT --task scenes --recipe paper --seed 0 --steps 3800
-    python benchmarks/time_to_quality.py score OUT/scenes-paper-0
+    python benchmarks/time_to_quality.py score OUT/scenes-paper-0 --test OUT/data/unseen
 
-prepare draws summer and winter scenes (600 a domain, 100 unseen ones for the score) and cuts the published maps: the
+prepare draws summer and winter scenes (600 a domain, 100 others) and cuts the published maps: the
 aerials of the first half of train by file number, the maps of the second half, so that no pair is trained on, and val
-for the score. train continues an interrupted run; every checkpoint is kept. score translates the
-test images with every checkpoint's trained and averaged weights and appends lines to scores.jsonl in the run's folder.
+for the score. It also draws 100 scenes that chose nothing (`unseen`): the demo's networks were chosen on the first
+100. train continues an interrupted run; every checkpoint is kept. score translates the test images, of the data
+trained on or of another folder, with every checkpoint's trained and averaged weights (--every: of these steps alone)
+and appends lines to scores.jsonl (scores-unseen.jsonl) in the run's folder.
 
 The clock is the processor time of the training process, with one thread: on a machine that does other things as well it
 is near what the wall clock would show on a quiet one. The first 20 steps are taken from the wall clock. Looking
@@ -33,7 +35,7 @@ from unpaired.evaluate.intervals import Interval, mean_interval
 from unpaired.evaluate.segmentation import confusions, nearest_colours, segmentation_scores
 from unpaired.evaluate.truth import against_truth
 from unpaired.images import resize, to_tensor
-from unpaired.recipes import Config, demo
+from unpaired.recipes import Config, demo, fast
 from unpaired.runs import build_objective, train
 from unpaired.training.checkpoint import list_checkpoints, load_checkpoint
 from unpaired.training.progress import Progress
@@ -45,6 +47,7 @@ STORED = 128
 def prepare(out: Path, maps: Path) -> None:
     """Write OUT/data/scenes and OUT/data/maps, the folders trainA, trainB, testA and testB each."""
     draw_dataset(out / "data" / "scenes", a="summer", b="winter", count=600, size=64, num_test=100)
+    draw_dataset(out / "data" / "unseen", a="summer", b="winter", count=1, size=64, num_test=100, seed=20261125)
     train_files = sorted(maps.joinpath("train").iterdir(), key=lambda path: int(path.stem))
     half = len(train_files) // 2
     for name, files, side in (
@@ -69,7 +72,7 @@ def small() -> Config:
 
 def config_of(out: Path, task: str, recipe: str, steps: int, seed: int) -> Config:
     """Return a recipe at 64 x 64 for a task; the paper's has half the published width, as `unpaired bench` times it."""
-    config = {"paper": lambda: config_at(64), "small": small}[recipe]()
+    config = {"paper": lambda: config_at(64), "small": small, "fast": fast}[recipe]()
     names = {"scenes": ("summer", "winter"), "maps": ("aerial", "map")}[task]
     settings = {
         "data.root": str(out / "data" / task),
@@ -126,14 +129,16 @@ def figures(made: torch.Tensor, truth: torch.Tensor, *, is_map: bool) -> dict[st
     return found
 
 
-def scored(run: Path) -> None:
-    """Append a line to scores.jsonl for each checkpoint, kind of weights and direction."""
+def scored(run: Path, test: Path | None, every: int) -> None:
+    """Append a line to scores.jsonl for each checkpoint of every so many steps and kind of weights."""
     config = read_yaml(Config, run / "config.yaml")
-    objective, root = build_objective(config).eval(), Path(config.data.root)
+    objective, root = build_objective(config).eval(), test or Path(config.data.root)
     images = {domain: images_of(root / f"test{domain}") for domain in "AB"}
     clock = {line["step"]: line["seconds"] for line in map(json.loads, (run / "clock.jsonl").open(encoding="utf-8"))}
-    with (run / "scores.jsonl").open("a", encoding="utf-8") as file:
+    with (run / (f"scores-{test.name}.jsonl" if test else "scores.jsonl")).open("a", encoding="utf-8") as file:
         for path in reversed(list_checkpoints(run / "checkpoints")):
+            if int(path.name.removeprefix("step-")) % every:
+                continue
             found = load_checkpoint(path)
             prefix = "translators."
             trained_weights = {
@@ -168,11 +173,13 @@ def main() -> None:
     given.add_argument("--steps", type=int, required=True)
     given = verbs.add_parser("score")
     given.add_argument("run", type=Path)
+    given.add_argument("--test", type=Path)
+    given.add_argument("--every", type=int, default=1)
     given = parser.parse_args()
     if given.verb == "prepare":
         prepare(given.out, given.maps)
     elif given.verb == "score":
-        scored(given.run)
+        scored(given.run, given.test, given.every)
     else:
         trained(given.out, given.task, given.recipe, given.steps, given.seed)
 

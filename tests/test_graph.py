@@ -22,6 +22,7 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from unpaired import ranks
+from unpaired.augmentation import CHANGES
 from unpaired.config import override
 from unpaired.data.datasets import Batch
 from unpaired.errors import NonFiniteError
@@ -111,6 +112,8 @@ def built(method: str) -> Objective[Any]:
             return CycleGAN(adversarial_weight=0, identity_weight=0).build(GENERATOR, JUDGE, 3, 3, 0)
         case "cyclegan, wgan_gp":
             return CycleGAN(pool_size=2, adversarial="wgan_gp").build(GENERATOR, JUDGE, 3, 3, 0)
+        case "cyclegan, augmentation":
+            return CycleGAN(pool_size=2, augmentation=tuple(CHANGES)).build(GENERATOR, JUDGE, 3, 3, 0)
         case "pix2pix":
             generator = UNetGenerator(base_channels=4, num_downs=5, dropout=True)
             return Pix2Pix().build(generator, replace(JUDGE, norm="batch"), 3, 3, 0)
@@ -126,8 +129,8 @@ def built(method: str) -> Objective[Any]:
     raise AssertionError(method)
 
 
-METHODS = ("cyclegan", "cyclegan, dropout, batch norm", "cycle alone", "cyclegan, wgan_gp", "pix2pix", "l1 alone",
-           "cut", "gan")  # fmt: skip
+METHODS = ("cyclegan", "cyclegan, dropout, batch norm", "cycle alone", "cyclegan, wgan_gp", "cyclegan, augmentation",
+           "pix2pix", "l1 alone", "cut", "gan")  # fmt: skip
 
 
 def state_of(method: str, dtype: torch.dtype = torch.float32, device: torch.device = CPU) -> TrainingState:

@@ -37,6 +37,8 @@ PAPER = {
     "objective.adversarial_weight": 1.0,
     "objective.adversarial": "lsgan",
     "objective.pool_size": 50,
+    "objective.augmentation": [],
+    "objective.augmentation_probability": 1.0,
     "generator.kind": "resnet",
     "generator.base_channels": 64,
     "generator.num_blocks": 9,

@@ -77,6 +77,18 @@ def test_the_bits_are_the_same_every_time(precision: Precision) -> None:
     assert len({trained(4, precision).sha256() for _ in range(4)}) == 1
 
 
+def test_augmentation_is_drawn_for_before_the_threads_begin() -> None:
+    def step() -> str:
+        torch.manual_seed(7)
+        built = objective(augmentation=("colour", "translation", "cutout"), augmentation_probability=0.5)
+        assert cycles_of(built, batch_number(1)) == 2
+        state = TrainingState(built, OptimizerConfig())
+        train_step(state, batch_number(1), "fp32")
+        return state.sha256()
+
+    assert len({step() for _ in range(4)}) == 1
+
+
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 def test_what_goes_on_from_a_checkpoint_ends_in_the_same_bits(precision: Precision) -> None:
     half, resumed = trained(2, precision), TrainingState(objective(), OptimizerConfig(ema_decay=0.9))

@@ -88,8 +88,8 @@ CYCLEGAN = (
         "discriminators-swapped",
         "Each translator is judged by the discriminator of the wrong domain and learns to change nothing.",
         "objectives/cyclegan.py",
-        'self.discriminators["B"](images.fake_b), self.discriminators["A"](images.fake_a)',
-        'self.discriminators["A"](images.fake_b), self.discriminators["B"](images.fake_a)',
+        'lambda: self.discriminators["B"](seen_b), lambda: self.discriminators["A"](seen_a)',
+        'lambda: self.discriminators["A"](seen_b), lambda: self.discriminators["B"](seen_a)',
         ("test_cyclegan.py::test_the_terms_equal_the_transcription_in_double_precision",),
     ),
     Mutant(
@@ -637,8 +637,8 @@ NETWORKS = (
         "skips-on-the-other-side",
         "Official U-Nets load without an error and give noise.",
         "networks/unet.py",
-        "torch.cat([skips[level], features], 1)",
-        "torch.cat([features, skips[level]], 1)",
+        "up(torch.cat(halves, 1)), skips[level], features)",
+        "up(torch.cat(halves, 1)), features, skips[level])",
         ("test_unet.py::test_outputs_and_gradients_are_those_of_the_nested_formulation",),
     ),
 )

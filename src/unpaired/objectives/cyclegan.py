@@ -10,6 +10,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
+from unpaired.augmentation import CHANGES, augmented
 from unpaired.config import require
 from unpaired.data.datasets import Batch
 from unpaired.losses import AdversarialLoss, generator_adversarial, l1
@@ -44,7 +45,9 @@ class CycleGAN:
 
     cycle_weight_a, cycle_weight_b: on |F(G(a)) - a| and |G(F(b)) - b|. identity_weight: relative to the cycle
     weight of the same domain, so 0.5 means 5 beside a cycle weight of 10; 0 switches it off. adversarial_weight:
-    on both adversarial terms. pool_size: images held for each discriminator, 0 for none.
+    on both adversarial terms. pool_size: images held for each discriminator, 0 for none. augmentation: changes that
+    an image goes through, with augmentation_probability, before a discriminator sees it (see `unpaired.augmentation`);
+    none as published.
     """
 
     kind: ClassVar[str] = "cyclegan"
@@ -55,6 +58,8 @@ class CycleGAN:
     adversarial_weight: float = 1.0
     adversarial: AdversarialLoss = "lsgan"
     pool_size: int = 50
+    augmentation: tuple[str, ...] = ()
+    augmentation_probability: float = 1.0
 
     def __post_init__(self) -> None:
         for name in ("cycle_weight_a", "cycle_weight_b", "identity_weight", "adversarial_weight", "pool_size"):
@@ -64,6 +69,10 @@ class CycleGAN:
             self.adversarial_weight + self.cycle_weight_a + self.cycle_weight_b > 0,
             "objective.adversarial_weight and both cycle weights are 0, so nothing would be learnt; raise one.",
         )
+        probability = self.augmentation_probability
+        require(0 < probability <= 1, f"objective.augmentation_probability must be in (0, 1], not {probability}.")
+        for name in self.augmentation:
+            require(name in CHANGES, f"objective.augmentation may name {', '.join(CHANGES)}, not {name!r}.")
 
     def build(
         self, generator: Generator, discriminator: Discriminator, channels_a: int, channels_b: int, seed: int
@@ -141,8 +150,10 @@ class CycleGANObjective(Objective[CycleGANImages]):
         both = side_by_side if self._is_side_by_side(batch) else one_after_other
         terms = {}
         if c.adversarial_weight > 0:
+            # Drawn for here, as what goes on side by side must not draw.
+            seen_b, seen_a = self._seen(images.fake_b), self._seen(images.fake_a)
             scores_b, scores_a = both(
-                lambda: self.discriminators["B"](images.fake_b), lambda: self.discriminators["A"](images.fake_a)
+                lambda: self.discriminators["B"](seen_b), lambda: self.discriminators["A"](seen_a)
             )
             terms["adversarial_b"] = c.adversarial_weight * generator_adversarial(c.adversarial, scores_b)
             terms["adversarial_a"] = c.adversarial_weight * generator_adversarial(c.adversarial, scores_a)
@@ -161,9 +172,11 @@ class CycleGANObjective(Objective[CycleGANImages]):
             return {}
         fake_a, fake_b = self.pools["A"].query(images.fake_a), self.pools["B"].query(images.fake_b)
         both = side_by_side if self._is_side_by_side(batch) else one_after_other
+        seen_a = self._seen(batch.a), self._seen(fake_a)
+        seen_b = self._seen(batch.b), self._seen(fake_b)
         of_a, of_b = both(
-            lambda: self.judged("A", batch.a, fake_a, self.config.adversarial),
-            lambda: self.judged("B", batch.b, fake_b, self.config.adversarial),
+            lambda: self.judged("A", *seen_a, self.config.adversarial),
+            lambda: self.judged("B", *seen_b, self.config.adversarial),
         )
         return {**of_a, **of_b}
 
@@ -189,6 +202,10 @@ class CycleGANObjective(Objective[CycleGANImages]):
             for module in self.modules()
         )
         return not shared and self.config.adversarial != "wgan_gp"
+
+    def _seen(self, images: Tensor) -> Tensor:
+        """Return images as a discriminator sees them."""
+        return augmented(images, self.config.augmentation, self.config.augmentation_probability)
 
     @torch.no_grad()
     def samples(self, batch: Batch) -> Samples:
