@@ -170,6 +170,17 @@ def test_settings_out_of_range_are_told() -> None:
         Settings(size=8)
 
 
+def test_a_model_of_images_too_small_for_the_figures_is_told_what_to_give(scenes: Path, tmp_path: Path) -> None:
+    training = TrainingInfo(step=0, seed=0, load_size=8, crop_size=8, objective="cyclegan")
+    info = ModelInfo(
+        directions={"AtoB": DirectionInfo(generator=SMALL)}, domains={"A": "summer", "B": "winter"}, training=training
+    )
+    write_model(tmp_path / "model", info, {"AtoB": initialised(SMALL.build(3, 3), 0, "AtoB")})
+    with pytest.raises(ConfigError, match=r"trained at 8 x 8 pixels, and figures need at least 16; .*--size"):
+        evaluate(tmp_path / "model", scenes)
+    assert evaluate(tmp_path / "model", scenes, settings=Settings(size=16, count=2)).facts["size"] == 16
+
+
 def test_the_verb_writes_json_and_page(
     model: Path, scenes: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

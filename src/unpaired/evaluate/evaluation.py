@@ -18,6 +18,7 @@ from unpaired.evaluate.batches import as_files
 from unpaired.evaluate.describe import MAX_IMAGES, Description, describe
 from unpaired.evaluate.distances import Distances, distances
 from unpaired.evaluate.faithful import cycle_error, gradient_correlation, self_similarity_correlation
+from unpaired.evaluate.features import MIN_SIZE
 from unpaired.evaluate.frechet import frechet_interval
 from unpaired.evaluate.inception import Inception
 from unpaired.evaluate.intervals import Interval, halves, mean_interval
@@ -106,7 +107,7 @@ class Settings:
     def __post_init__(self) -> None:
         require(1 <= self.count <= MAX_IMAGES, f"--count must be 1 to {MAX_IMAGES}, not {self.count}.")
         require(self.batch >= 1, f"--batch must be at least 1, not {self.batch}.")
-        require(self.size is None or self.size >= 16, f"--size must be at least 16, not {self.size}.")
+        require(self.size is None or self.size >= MIN_SIZE, f"--size must be at least {MIN_SIZE}, not {self.size}.")
 
 
 def evaluate(
@@ -131,6 +132,10 @@ def evaluate(
     size = settings.size or translator.info.training.crop_size
     if size is None:
         raise ConfigError("The model does not record the size it was trained at; give --size.")
+    require(
+        size >= MIN_SIZE,
+        f"The model was trained at {size} x {size} pixels, and figures need at least {MIN_SIZE}; give a larger --size.",
+    )
     if tests.truth:
         say("Images of A and B are matched by name, and taken as each other's truth; --no-truth if they are not.")
     tests, chose = _by_the_choice(tests, translator, settings, say)

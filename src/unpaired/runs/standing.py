@@ -21,8 +21,8 @@ from unpaired.training.schedule import Schedule
 class RunInfo:
     """Where a run stands. `state_sha256` is the hash over all state of its newest checkpoint, "" before the first.
 
-    bit_exact: whether its settings, images and machine have been the same from the start. ended: why it ended before its
-    schedule did, or "".
+    bit_exact: whether its settings, images and machine have been the same from the start. ended: why it ended before
+    its schedule did, or "".
     """
 
     path: Path

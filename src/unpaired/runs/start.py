@@ -30,8 +30,8 @@ from unpaired.training.choice import Choice
 from unpaired.training.flat import RESUMED, ended_early, shortened
 from unpaired.training.guardian import PROBE, Guardian
 from unpaired.training.history import History
-from unpaired.training.machine import made_with
 from unpaired.training.loop import Recorder
+from unpaired.training.machine import made_with
 from unpaired.training.progress import Progress
 from unpaired.training.rank_recorder import share_state
 from unpaired.training.recorder import RunRecorder
@@ -116,7 +116,7 @@ def first_start(
 
 
 def _lengthened(folder: RunFolder, config: Config, state: TrainingState) -> list[dict[str, Any]]:
-    """Return the history up to the step of the state; notes there that a run which ended early is to go on after all."""
+    """Return the history up to the step of the state; note there that a run which ended early is to go on after all."""
     history = History(folder.path)
     if config.run.stop_when_flat is False and ended_early(history.up_to(state.step)):
         history.note(state.step, RESUMED, f"At step {state.step} the run went on, though it had ended there.")
