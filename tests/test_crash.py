@@ -453,6 +453,26 @@ def test_a_second_trainer_leaves_and_a_second_signal_stops_at_once(config: Confi
     assert not [finding for finding in verify(run) if finding.problem]
 
 
+LEAVING = """
+import atexit, os, signal, time
+from unpaired import cli
+
+def interrupted(*_, **__):
+    os.kill(os.getpid(), signal.SIGINT)
+    time.sleep(60)
+
+cli.app = interrupted
+atexit.register(interrupted)
+cli.main([])
+"""
+"""A command that gets one signal while it works, and another while the interpreter clears up after it."""
+
+
+def test_a_second_signal_while_the_interpreter_clears_up_ends_it_without_a_traceback() -> None:
+    done = subprocess.run([sys.executable, "-c", LEAVING], capture_output=True, text=True, timeout=50, check=False)
+    assert (done.returncode, done.stderr) == (130, "unpaired: Stopped.\n")
+
+
 BUSY = """
 import sys, torch
 from unpaired import cli

@@ -65,20 +65,32 @@ def second_signal_ends(say: Callable[[str], None]) -> Iterator[None]:
     arrivals, noted = socket.socketpair()
     noted.setblocking(False)
     before = signal.set_wakeup_fd(noted.fileno(), warn_on_full_buffer=False)
-    watch = threading.Thread(target=_watch, args=(arrivals, say), daemon=True)
+    first = threading.Event()
+    watch = threading.Thread(target=_watch, args=(arrivals, say, first), daemon=True)
     watch.start()
     try:
         yield
     finally:
+        # After a first signal another one may find the interpreter clearing up, where nothing turns it into a sentence.
+        handlers = {number: signal.signal(number, _leave) for number in _NUMBERS}
         signal.set_wakeup_fd(before)
         noted.close()
         watch.join()
+        if not first.is_set():
+            for number, handler in handlers.items():
+                signal.signal(number, handler or signal.SIG_DFL)
 
 
-def _watch(arrivals: socket.socket, say: Callable[[str], None]) -> None:
-    """Count the signals that arrive until the other end is closed."""
+def _leave(signum: int, _frame: FrameType | None) -> None:
+    os._exit(128 + signum)
+
+
+def _watch(arrivals: socket.socket, say: Callable[[str], None], first: threading.Event) -> None:
+    """Count the signals that arrive until the other end is closed; `first` is set by the first one."""
     with arrivals:
-        if _next(arrivals) and _finishing.is_set():
+        if _next(arrivals):
+            first.set()
+        if first.is_set() and _finishing.is_set():
             with suppress(OSError, ValueError):  # nobody reads it
                 say("Stopping when this step is done and saved; a second Ctrl-C leaves at once, without saving.")
         signum = _next(arrivals)
