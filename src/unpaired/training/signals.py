@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 import signal
 import socket
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -76,9 +78,20 @@ def second_signal_ends(say: Callable[[str], None]) -> Iterator[None]:
         signal.set_wakeup_fd(before)
         noted.close()
         watch.join()
-        if not first.is_set():
-            for number, handler in handlers.items():
-                signal.signal(number, handler or signal.SIG_DFL)
+        if first.is_set():
+            _exit_as_told(sys.exc_info()[1])
+        for number, handler in handlers.items():
+            signal.signal(number, handler or signal.SIG_DFL)
+
+
+def _exit_as_told(error: BaseException | None) -> None:
+    """Exit as a SystemExit says, but for the interpreter's very end, in which a signal finds no handler any more."""
+    if isinstance(error, SystemExit) and isinstance(error.code, int):
+        for stream in (sys.stdout, sys.stderr):
+            with suppress(OSError, ValueError):  # nobody reads it
+                stream.flush()
+        atexit._run_exitfuncs()
+        os._exit(error.code)
 
 
 def _leave(signum: int, _frame: FrameType | None) -> None:
