@@ -11,6 +11,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 from unpaired.config import require, unknown
 from unpaired.data.datasets import WHOLE_IMAGE_MULTIPLE, WHOLE_IMAGES, DataConfig
@@ -25,6 +26,7 @@ from unpaired.networks import (
     ResNetGenerator,
     UNetGenerator,
 )
+from unpaired.networks.recompute import recomputing
 from unpaired.objectives import CUT, GAN, CycleGAN, Method, Pix2Pix
 from unpaired.training.run_config import RunConfig
 from unpaired.training.schedule import ScheduleConfig
@@ -81,6 +83,22 @@ class Config:
             f"objective.adversarial wgan_gp compares images of one size, which data.preprocess {name} does not give; "
             "use a preprocess that crops.",
         )
+
+
+def build_objective(config: Config) -> Any:
+    """Return the untrained objective that a configuration describes, its weights drawn from `run.seed`."""
+    data = config.data
+    objective = config.objective.build(
+        config.generator, config.discriminator, data.channels_a, data.channels_b, config.run.seed
+    )
+    networks = recomputing(objective)
+    require(
+        bool(networks) or not config.run.recompute,
+        f"run.recompute is for generators resnet and unet, not {config.generator.kind}; leave it out.",
+    )
+    for network in networks:
+        network.recompute = config.run.recompute
+    return objective
 
 
 def paper() -> Config:

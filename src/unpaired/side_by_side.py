@@ -18,11 +18,6 @@ First = TypeVar("First")
 Second = TypeVar("Second")
 
 
-def one_after_other(first: Callable[[], First], second: Callable[[], Second]) -> tuple[First, Second]:
-    """Return what two functions give, called in their order."""
-    return first(), second()
-
-
 def side_by_side(first: Callable[[], First], second: Callable[[], Second]) -> tuple[First, Second]:
     """Return what two functions give, called at the same time; once both have ended, the first's error comes first.
 

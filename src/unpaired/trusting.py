@@ -20,7 +20,7 @@ from unpaired.data.sources import ImageSource
 from unpaired.errors import UnpairedError
 from unpaired.images import to_tensor
 from unpaired.networks import Discriminator
-from unpaired.recipes import Config
+from unpaired.recipes import Config, build_objective
 from unpaired.training.checkpoint import load_newest
 from unpaired.training.choice import put_back
 from unpaired.training.run_folder import RunFolder
@@ -58,9 +58,7 @@ def _measure(folder: RunFolder, most: int, say: Callable[[str], None]) -> None:
     if info.training.step != newest.step and (info.training.step != newest.best_step or not newest.best):
         return
     say(f"Measuring on {' + '.join(str(len(some)) for some in images.values())} training images what can be trusted.")
-    objective = config.objective.build(
-        config.generator, config.discriminator, config.data.channels_a, config.data.channels_b, config.run.seed
-    )
+    objective = build_objective(config)
     if info.training.step == newest.step:
         objective.load_state_dict(newest.parts["weights"])
     else:

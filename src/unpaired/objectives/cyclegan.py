@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -17,7 +17,7 @@ from unpaired.losses import AdversarialLoss, generator_adversarial, l1
 from unpaired.networks import Discriminator, Generator
 from unpaired.objectives.base import Objective, Samples, initialised
 from unpaired.pool import ImagePool
-from unpaired.side_by_side import one_after_other, side_by_side
+from unpaired.side_by_side import First, Second, side_by_side
 
 
 @dataclass(frozen=True)
@@ -129,16 +129,17 @@ class CycleGANObjective(Objective[CycleGANImages]):
     def generate(self, batch: Batch) -> CycleGANImages:
         """Translate both halves of the batch and translate the results back."""
         c = self.config
-        both = side_by_side if self._is_side_by_side(batch) else one_after_other
         identity_a = identity_b = None
         if c.identity_weight > 0:
-            (fake_b, identity_b), (fake_a, identity_a) = both(
+            (fake_b, identity_b), (fake_a, identity_a) = self._both(
+                batch,
                 lambda: translate_both(self.a_to_b, batch.a, batch.b),
                 lambda: translate_both(self.b_to_a, batch.b, batch.a),
             )
         else:
-            fake_b, fake_a = both(lambda: self.a_to_b(batch.a), lambda: self.b_to_a(batch.b))
-        rec_a, rec_b = both(
+            fake_b, fake_a = self._both(batch, lambda: self.a_to_b(batch.a), lambda: self.b_to_a(batch.b))
+        rec_a, rec_b = self._both(
+            batch,
             lambda: self.b_to_a(fake_b) if c.cycle_weight_a > 0 else None,
             lambda: self.a_to_b(fake_a) if c.cycle_weight_b > 0 else None,
         )
@@ -147,13 +148,12 @@ class CycleGANObjective(Objective[CycleGANImages]):
     def generator_losses(self, batch: Batch, images: CycleGANImages) -> dict[str, Tensor]:
         """Return the weighted terms of eq. 1-3 and the identity terms |G(b) - b| and |F(a) - a|."""
         c = self.config
-        both = side_by_side if self._is_side_by_side(batch) else one_after_other
         terms = {}
         if c.adversarial_weight > 0:
             # Drawn for here, as what goes on side by side must not draw.
             seen_b, seen_a = self._seen(images.fake_b), self._seen(images.fake_a)
-            scores_b, scores_a = both(
-                lambda: self.discriminators["B"](seen_b), lambda: self.discriminators["A"](seen_a)
+            scores_b, scores_a = self._both(
+                batch, lambda: self.discriminators["B"](seen_b), lambda: self.discriminators["A"](seen_a)
             )
             terms["adversarial_b"] = c.adversarial_weight * generator_adversarial(c.adversarial, scores_b)
             terms["adversarial_a"] = c.adversarial_weight * generator_adversarial(c.adversarial, scores_a)
@@ -171,10 +171,10 @@ class CycleGANObjective(Objective[CycleGANImages]):
         if self.config.adversarial_weight == 0:
             return {}
         fake_a, fake_b = self.pools["A"].query(images.fake_a), self.pools["B"].query(images.fake_b)
-        both = side_by_side if self._is_side_by_side(batch) else one_after_other
         seen_a = self._seen(batch.a), self._seen(fake_a)
         seen_b = self._seen(batch.b), self._seen(fake_b)
-        of_a, of_b = both(
+        of_a, of_b = self._both(
+            batch,
             lambda: self.judged("A", *seen_a, self.config.adversarial),
             lambda: self.judged("B", *seen_b, self.config.adversarial),
         )
@@ -187,6 +187,10 @@ class CycleGANObjective(Objective[CycleGANImages]):
         first = ("adversarial_b", "cycle_a", "identity_b", "discriminator_a")
         parts = [{name: term for name, term in terms.items() if (name in first) == mine} for mine in (True, False)]
         return [part for part in parts if part]
+
+    def _both(self, batch: Batch, first: Callable[[], First], second: Callable[[], Second]) -> tuple[First, Second]:
+        """Return what two functions give, of one cycle or discriminator each: at the same time where that is faster."""
+        return side_by_side(first, second) if self._is_side_by_side(batch) else (first(), second())
 
     def _is_side_by_side(self, batch: Batch) -> bool:
         """Whether the two cycles have threads of their own: where that is faster, and neither can touch the other.

@@ -19,8 +19,7 @@ from torch.utils._pytree import tree_leaves
 
 from unpaired.data.datasets import Batch
 from unpaired.objectives import CUT
-from unpaired.recipes import Config
-from unpaired.runs.objective import build_objective
+from unpaired.recipes import Config, build_objective
 from unpaired.side_by_side import in_this_thread
 from unpaired.training.recorder import averaged, in_use
 from unpaired.training.state import Parts, TrainingState

@@ -17,11 +17,10 @@ from unpaired.data.domains import Domains, open_domains
 from unpaired.data.sources import ImageList
 from unpaired.errors import CheckpointError, ConfigError, DataError
 from unpaired.objectives.base import Direction
-from unpaired.recipes import Config
+from unpaired.recipes import Config, build_objective
 from unpaired.runs.agreement import agree, image_lists
 from unpaired.runs.held_out import Listing, how_chosen, open_choice
 from unpaired.runs.memory import planned
-from unpaired.runs.objective import build_objective
 from unpaired.runs.publish import publish_model
 from unpaired.storage import write_bytes
 from unpaired.training.changes import Change, machine_change, ranks_change

@@ -17,13 +17,12 @@ from torch import Tensor
 from unpaired.objectives.base import Objective
 from unpaired.randomness import torch_seeded
 from unpaired.training.best import is_best
-from unpaired.training.looks import Look, append_look, cut_looks
+from unpaired.training.looks import NO_NUMBER, Look, append_look, cut_looks
 from unpaired.training.recorder import averaged, in_use
 from unpaired.training.state import TrainingState
 
 NAME = "held_out.jsonl"
 
-_LARGEST = 1e30  # stands for what is no number, so that every line of the file is strict JSON
 
 Measure = Callable[[Mapping[Any, Callable[[Tensor], Tensor]]], dict[str, float]]
 """Figures of the translators by direction, by name, with the direction behind each, as in kernel_distance_AtoB."""
@@ -118,4 +117,4 @@ def _weights_of(state: TrainingState) -> Kept:
 
 
 def _finite(value: float) -> float:
-    return float(f"{value:.6g}") if math.isfinite(value) else _LARGEST
+    return float(f"{value:.6g}") if math.isfinite(value) else NO_NUMBER

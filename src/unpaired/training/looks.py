@@ -9,6 +9,9 @@ from pathlib import Path
 
 from unpaired.storage import storage_error, write_bytes
 
+NO_NUMBER = 1e30
+"""Stands for what is no number, so that every line of the files of looks is strict JSON."""
+
 
 @dataclass(frozen=True)
 class Look:

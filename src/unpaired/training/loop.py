@@ -132,16 +132,20 @@ def fit(
             saved = last or ranks.agreed(stop()) > 0 or due(step, run.checkpoint_every)
             if saved:
                 recorder.checkpoint(state)
-            signum = ranks.agreed(stop()) if saved else 0
-            if signum and step < schedule.num_steps:
-                raise Interrupted(
-                    f"Stopped at step {step} of {schedule.num_steps}; everything is saved. Run the same command again "
-                    "to continue.",
-                    signum=signum,
-                )
+                obey(ranks.agreed(stop()), step, schedule)
             if last:
                 break
     return state.step == schedule.num_steps
+
+
+def obey(signum: int, step: int, schedule: Schedule) -> None:
+    """Raise Interrupted after a signal, once step `step` is saved; at the schedule's end there is nothing to stop."""
+    if signum and step < schedule.num_steps:
+        raise Interrupted(
+            f"Stopped at step {step} of {schedule.num_steps}; everything is saved. Run the same command again to "
+            "continue.",
+            signum=signum,
+        )
 
 
 @contextmanager

@@ -15,13 +15,13 @@ from torch import Tensor, nn
 
 from unpaired.data.datasets import Batch
 from unpaired.randomness import torch_seeded
+from unpaired.training.looks import NO_NUMBER
 from unpaired.training.recorder import in_use
 from unpaired.training.state import TrainingState
 
 Figures = dict[str, float]
 
 _COARSE = 16
-_LARGEST = 1e30  # stands for what is no number, so that every line of the file is strict JSON
 _FLAT = 1e-3  # below this deviation an image has nothing to correlate with
 
 
@@ -131,4 +131,4 @@ def largest(found: list[Tensor]) -> float:
 
 
 def _finite(value: float) -> float:
-    return min(max(value, -_LARGEST), _LARGEST) if not math.isnan(value) else _LARGEST
+    return min(max(value, -NO_NUMBER), NO_NUMBER) if not math.isnan(value) else NO_NUMBER
