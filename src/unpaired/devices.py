@@ -1,4 +1,4 @@
-"""Names of devices as people type them, and the devices that this machine has."""
+"""Names of devices as people type them, the devices that this machine has, and what numbers they are made for."""
 
 from __future__ import annotations
 
@@ -40,3 +40,16 @@ def resolve_device(name: str) -> torch.device:
         if int(match[2] or 0) >= count:
             raise DeviceError(f"There is no device {name!r}: this machine has cuda:0 to cuda:{count - 1}.")
     return torch.device(name)
+
+
+def has_bf16(device: torch.device) -> bool:
+    """Return whether a device has instructions of its own for bfloat16; without them it is slower than float32."""
+    if device.type == "cuda":
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    return device.type == "cpu" and bool(processor_bf16())
+
+
+def processor_bf16() -> set[str]:
+    """Return the processor's extensions for bfloat16, avx512_bf16 and amx_bf16; none where torch cannot tell."""
+    known: dict[str, object] = getattr(torch.cpu, "get_capabilities", dict)()
+    return {name for name in ("avx512_bf16", "amx_bf16") if known.get(name)}

@@ -121,15 +121,16 @@ def demo() -> Config:
 def fast() -> Config:
     """A CycleGAN for 64 x 64 that is past the final score of the paper's recipe after a third of its time.
 
-    Shown on scenes and maps, on a processor (benchmarks/2026-11-25-fast.md): the demo's networks in bfloat16, a longer
-    average, and discriminators that see every other image in other colours, so as not to learn a small set by heart.
+    Shown on scenes and maps, on a processor (benchmarks/2026-11-25-fast.md): the demo's networks in bfloat16 (in
+    float32 on devices without instructions for it), a longer average, and discriminators that see every other image in
+    other colours, so as not to learn a small set by heart.
     """
     return replace(
         demo(),
         objective=CycleGAN(augmentation=("colour",), augmentation_probability=0.5),
         optimizer=OptimizerConfig(learning_rate=4e-4, ema_decay=0.998),
         schedule=ScheduleConfig(num_steps=12_000),
-        run=RunConfig(precision="bf16", log_every=100, sample_every=1000, checkpoint_every=1000),
+        run=RunConfig(precision="auto", log_every=100, sample_every=1000, checkpoint_every=1000),
     )
 
 

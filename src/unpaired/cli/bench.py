@@ -15,7 +15,7 @@ from unpaired.cli.output import say
 def bench(
     *,
     size: Annotated[tuple[int, ...], Parameter(negative=(), consume_multiple=True)] = (64, 128, 256),
-    precision: Annotated[tuple[str, ...], Parameter(negative=(), consume_multiple=True)] = ("fp32", "bf16"),
+    precision: Annotated[tuple[str, ...], Parameter(negative=(), consume_multiple=True)] = ("auto",),
     rounds: int = 5,
     batch: int = 1,
     official: Path | None = None,
@@ -33,7 +33,7 @@ def bench(
     size
         Sides of the images in pixels.
     precision
-        fp32, bf16.
+        fp32, bf16; auto: fp32, and bf16 where the device has instructions for it.
     rounds
         How often each case is timed; the median is reported.
     batch
@@ -52,17 +52,20 @@ def bench(
     from unpaired.bench.run import bench as measure
     from unpaired.bench.run import to_markdown
     from unpaired.config import require, unknown
-    from unpaired.devices import resolve_device
+    from unpaired.devices import has_bf16, resolve_device
     from unpaired.storage import write_bytes
     from unpaired.training.run_config import Precision
 
     known: tuple[Precision, ...] = get_args(Precision)
     for name in precision:
-        require(name in known, unknown(name, known, "precision"))
+        require(name in ("auto", *known), unknown(name, ("auto", *known), "precision"))
+    on = resolve_device(device)
+    if "auto" in precision:
+        precision += ("fp32", "bf16") if has_bf16(on) else ("fp32",)
     require(rounds >= 1, f"--rounds must be at least 1, not {rounds}.")
     require(batch >= 1, f"--batch must be at least 1, not {batch}.")
     modes = [mode for mode in known if mode in precision]
-    report = measure(size, modes, device=resolve_device(device), rounds=rounds, batch=batch, official=official, say=say)
+    report = measure(size, modes, device=on, rounds=rounds, batch=batch, official=official, say=say)
     page = to_markdown(report)
     print(page, end="")
     for path, text in ((out, page), (json_, report.to_json())):

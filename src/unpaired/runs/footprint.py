@@ -21,6 +21,7 @@ from unpaired.data.datasets import Batch
 from unpaired.objectives import CUT
 from unpaired.recipes import Config, build_objective
 from unpaired.side_by_side import in_this_thread
+from unpaired.training.precision import precision_on
 from unpaired.training.recorder import averaged, in_use
 from unpaired.training.state import Parts, TrainingState
 from unpaired.training.step import all_or_nothing, both_players
@@ -52,7 +53,7 @@ def footprint(config: Config) -> Footprint:
         under_way(state, config)
         batch = images(config, config.data.batch_size)
         with all_or_nothing(state):
-            both_players(state, batch, config.run.precision, lambda player, terms: None)
+            both_players(state, batch, precision_on(batch.a.device, config.run), lambda player, terms: None)
         step, count.most = count.most, count.live
         preview = images(config, config.run.num_samples)
         with averaged(state), in_use(state.objective):

@@ -31,6 +31,7 @@ from unpaired.training.guardian import PROBE, Guardian
 from unpaired.training.history import History
 from unpaired.training.loop import Recorder
 from unpaired.training.machine import made_with
+from unpaired.training.precision import settled
 from unpaired.training.progress import Progress
 from unpaired.training.rank_recorder import share_state
 from unpaired.training.recorder import RunRecorder
@@ -88,6 +89,7 @@ def first_start(
     elif folder.data.exists():
         domains = domains.without(json.loads(folder.data.read_bytes()), config.data)
     config = replace(config, data=domains.settled(config.data, saved))
+    config = replace(config, run=settled(config.run, started.run if started is not None else None, device, say))
     config = planned(config, domains, started, device, say)
     images = image_lists(domains)
     changes = agree(folder, config, domains, images, data=allowed.data, settings=allowed.settings)

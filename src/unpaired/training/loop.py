@@ -15,6 +15,7 @@ from unpaired.data.loading import batches
 from unpaired.errors import Interrupted, NonFiniteError
 from unpaired.randomness import torch_seeded
 from unpaired.training.machine import out_of_memory, relief
+from unpaired.training.precision import precision_on
 from unpaired.training.progress import Clock, Progress
 from unpaired.training.run_config import RunConfig
 from unpaired.training.schedule import Schedule
@@ -79,6 +80,7 @@ def fit(
     when a loader process is lost; OutOfMemoryError; ImageError when an image cannot be read.
     """
     objective, clock = state.objective, Clock(state.step, schedule)
+    precision = precision_on(device, run)
     objective.train()
     delivered = batches(
         dataset,
@@ -90,18 +92,18 @@ def fit(
     )
 
     def take(batch: Batch, names: Callable[[], list[str]]) -> dict[str, Tensor]:
-        return train_step(state, batch, run.precision, names)
+        return train_step(state, batch, precision, names)
 
     def note(sentence: str) -> None:
         recorder.event(state.step + 1, "graph", sentence)
         say(sentence)
 
-    advice = relief(objective, schedule.batch_size, run.precision)
+    advice = relief(objective, schedule.batch_size, precision)
     with (
         stop_signals() as stop,
         closing(delivered),
         out_of_memory(lambda: state.step + 1, device, advice),
-        stepper(state, run.precision, take, note, record=recording_on(device, run.graph)) as take_step,
+        stepper(state, precision, take, note, record=recording_on(device, run.graph)) as take_step,
     ):
         if state.step == 0 and run.sample_every:
             recorder.sample(state)

@@ -32,11 +32,13 @@ def memory_bytes(text: str) -> int:
 class RunConfig:
     """How a run is carried out. The settings marked free cannot change what is learnt.
 
-    device: auto (a GPU when there is one), cpu, cuda, cuda:1, mps. graph: auto plays a step from a recording, a CUDA
-    graph, where device and method allow; off takes it one operation at a time. num_threads: 0 leaves torch's choice;
-    the bits of a CPU run depend on it. recompute: generators keep little of the forward pass and compute it again in
-    the backward pass, for less memory and more time. memory: what the run may take, e.g. 6GB; other settings are
-    changed so that it fits, those without a bearing on the result first, and precision only with memory_bf16.
+    precision: fp32; bf16, forwards in bfloat16 with float32 weights; auto, bf16 where the device has instructions for
+    it, settled when a run begins. device: auto (a GPU when there is one), cpu, cuda, cuda:1, mps. graph: auto plays a
+    step from a recording, a CUDA graph, where device and method allow; off takes it one operation at a time.
+    num_threads: 0 leaves torch's choice; the bits of a CPU run depend on it. recompute: generators keep little of the
+    forward pass and compute it again in the backward pass, for less memory and more time. memory: what the run may
+    take, e.g. 6GB; other settings are changed so that it fits, those without a bearing on the result first, and
+    precision only with memory_bf16.
     on_nonfinite: stop, or skip:N to leave out up to N steps of the run in which a loss or gradient is no number; no
     other step is touched by it. keep_checkpoints: the newest ones kept, at least two. A *_every of 0 means never (a
     checkpoint is always taken at the end and when the run is interrupted). guardian: warn tells of what goes wrong,
@@ -49,7 +51,7 @@ class RunConfig:
     """
 
     seed: int = 0
-    precision: Precision = "fp32"
+    precision: Literal["auto", "fp32", "bf16"] = "fp32"
     device: str = free("auto")
     graph: Literal["auto", "off"] = free("auto")
     num_threads: int = free(0)

@@ -13,6 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from unpaired.devices import processor_bf16
 from unpaired.networks.layers import InstanceNorm
 
 M = TypeVar("M", bound=nn.Module)
@@ -21,27 +22,14 @@ _WIDE = 128  # channels from which fewer multiplications outweigh the transforms
 _THIN = 4  # output channels up to which a convolution leaves most of a vector register empty
 
 
-def has_bf16(device: torch.device) -> bool:
-    """Return whether a device has instructions of its own for bfloat16; without them it is slower than float32."""
-    if device.type == "cuda":
-        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
-    return device.type == "cpu" and bool(_instructions() & {"avx512_bf16", "amx_bf16"})
-
-
 def fast_form(network: nn.Module, device: torch.device) -> nn.Module:
     """Return a copy of a generator that takes and makes n c h w in bfloat16; the network itself is left as it is.
 
     Norms keep float32 weights and statistics. On a processor without matrix instructions (AMX), 3 x 3 convolutions of
     many channels are taken in Winograd's form.
     """
-    winograd = device.type == "cpu" and "amx_bf16" not in _instructions()
+    winograd = device.type == "cpu" and "amx_bf16" not in processor_bf16()
     return _lowered(copy.deepcopy(network), winograd)
-
-
-def _instructions() -> set[str]:
-    """Return the processor's extensions by name; none where torch cannot tell."""
-    known: dict[str, object] = getattr(torch.cpu, "get_capabilities", dict)()
-    return {name for name in ("avx512_bf16", "amx_bf16") if known.get(name)}
 
 
 def _lowered(module: nn.Module, winograd: bool) -> nn.Module:

@@ -15,12 +15,12 @@ import torch
 from torch import Tensor, nn
 
 from unpaired.config import require, unknown
-from unpaired.devices import resolve_device
+from unpaired.devices import has_bf16, resolve_device
 from unpaired.errors import ConfigError, ImageError
 from unpaired.images import Image, as_dtype, from_tensor, kept_where, to_srgb, to_tensor
 from unpaired.networks import DCGANGenerator
 from unpaired.randomness import torch_seeded
-from unpaired.translate.fast import fast_form, has_bf16
+from unpaired.translate.fast import fast_form
 from unpaired.translate.memory import bytes_per_pixel, pixels_that_fit
 from unpaired.translate.model_folder import DirectionInfo, DomainValues, ModelInfo, read_model
 from unpaired.translate.precision import AGREEMENT, ASKED_FOR, Choice, Precision, agreement
