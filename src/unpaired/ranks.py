@@ -98,6 +98,16 @@ def part_of(items: Sequence[T], rank: int, count: int) -> list[T]:
     return list(items[rank * size : (rank + 1) * size])
 
 
+def dealt(items: Sequence[T], rank: int, count: int, num_parts: int) -> list[T]:
+    """Return the share of one rank of `count` where a batch is taken in parts, one after the other.
+
+    Each part is dealt out to all ranks, so that these see the images in the order in which a single process does.
+    """
+    size = len(items) // num_parts
+    parts = [items[number * size : (number + 1) * size] for number in range(num_parts)]
+    return [item for part in parts for item in part_of(part, rank, count)]
+
+
 def require_even(batch_size: int, setting: str) -> None:
     """Raise ConfigError where a batch cannot be dealt out evenly to the processes that were started."""
     many = launched().count
@@ -105,6 +115,22 @@ def require_even(batch_size: int, setting: str) -> None:
         raise ConfigError(
             f"{setting} is {batch_size}, the images of a step over all processes, and cannot be shared evenly by "
             f"{many}; give a multiple of {many}, or start another number of processes."
+        )
+
+
+def possible_parts(batch_size: int, least: int = 1) -> list[int]:
+    """Return in how many equal parts, at least `least`, the images that each process has of a batch can be taken."""
+    own = batch_size // launched().count
+    return [number for number in range(least, own + 1) if own % number == 0]
+
+
+def require_even_parts(batch_size: int, num_parts: int, setting: str) -> None:
+    """Raise ConfigError where the images of a batch that each process has cannot be taken in so many equal parts."""
+    own = batch_size // launched().count
+    if own % num_parts:
+        raise ConfigError(
+            f"{setting} is {num_parts}, and the {own} image{'s'[: own > 1]} of a batch that each process has cannot be "
+            f"taken in as many equal parts; give a divisor of {own}."
         )
 
 

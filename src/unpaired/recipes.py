@@ -98,6 +98,13 @@ def build_objective(config: Config) -> Any:
     )
     for network in networks:
         network.recompute = config.run.recompute
+    whole = objective.indivisible()
+    require(
+        not whole or config.run.accumulate == 1,
+        f"run.accumulate takes a batch in parts, and with {whole} that would be another step than the whole batch's; "
+        "leave one of them out.",
+    )
+    objective.num_parts = config.run.accumulate
     return objective
 
 

@@ -22,7 +22,7 @@ from unpaired.data.sources import ImageSource
 from unpaired.errors import ConfigError, DataError
 from unpaired.images import DTYPE, Image, ValueRange, parse_range, resize, to_srgb, to_tensor
 from unpaired.randomness import rng
-from unpaired.ranks import part_of
+from unpaired.ranks import dealt
 
 Preprocess = Literal["resize_and_crop", "crop", "scale_width", "scale_width_and_crop", "none"]
 Pairing = Literal["unpaired", "paired", "noise"]
@@ -129,22 +129,30 @@ class Batch:
         """Return the batch on another device."""
         return Batch(a=self.a.to(device, non_blocking=True), b=self.b.to(device, non_blocking=True))
 
+    def parts(self, count: int) -> list[Batch]:
+        """Return the batch in `count` parts of as many images each, in their order; views, nothing is copied."""
+        if count == 1:
+            return [self]
+        assert len(self.a) % count == 0
+        return [Batch(a=a, b=b) for a, b in zip(self.a.chunk(count), self.b.chunk(count), strict=True)]
+
 
 class StepDataset(Dataset[Batch], ABC):
     """Batches by step number (1, 2, ...); what a sample holds is the affair of each kind of data.
 
     length: samples an epoch. share: (rank, count) of the process that this one loads for; of each batch it gets the
-    part of that rank.
+    part of that rank. accumulate: the parts in which batches are learnt from, each of which is dealt out to all ranks.
     """
 
     share = (0, 1)
+    accumulate = 1
 
     def __init__(self, length: int, config: DataConfig, seed: int) -> None:
         self.length, self._config, self._seed = length, config, seed
 
     def __getitem__(self, step: int) -> Batch:
         """Return the batch of step `step` >= 1, or this process's part of it."""
-        pairs = [self._sample(sample) for sample in part_of(self._samples(step), *self.share)]
+        pairs = [self._sample(sample) for sample in dealt(self._samples(step), *self.share, self.accumulate)]
         return Batch(a=torch.stack([a for a, _ in pairs]), b=torch.stack([b for _, b in pairs]))
 
     def names_of(self, step: int) -> list[str]:

@@ -9,6 +9,7 @@ from typing import ClassVar, Generic, Literal, TypeVar
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from unpaired.data.datasets import Batch
 from unpaired.losses import AdversarialLoss, discriminator_adversarial, gradient_penalty
@@ -31,11 +32,13 @@ class Objective(nn.Module, ABC, Generic[ImagesT]):
 
     translators: the generator's side, keyed by direction. discriminators: keyed by the domain they judge.
     pools: the image pools of the method, keyed by the domain of their images. order: who steps first.
-    uses_training_mode: whether the generators stay in training mode when they are used.
+    uses_training_mode: whether the generators stay in training mode when they are used. num_parts: the parts, one after
+    the other, that a batch is learnt from in.
     """
 
     order: ClassVar[tuple[Player, Player]] = ("generator", "discriminator")
     uses_training_mode: ClassVar[bool] = False
+    num_parts = 1
 
     def __init__(self) -> None:
         super().__init__()
@@ -83,6 +86,17 @@ class Objective(nn.Module, ABC, Generic[ImagesT]):
     def varying(self) -> str:
         """Return the setting by which a step is not always the same operations, "" where there is none."""
         return ""
+
+    def indivisible(self) -> str:
+        """Return the setting by which parts of a batch do not teach what the whole does, "" where there is none.
+
+        Where the discriminators step first, the images of each part are made twice and must be the same.
+        """
+        for player, networks in self.players().items():
+            if any(isinstance(module, _BatchNorm) for module in networks.modules()):
+                return f"{player}.norm batch"
+        dropout = any(isinstance(module, nn.Dropout) and module.p > 0 for module in self.translators.modules())
+        return "generator.dropout" if dropout and self.order[0] == "discriminator" else self.varying()
 
     def halves(self, batch: Batch, terms: Mapping[str, Tensor]) -> list[Mapping[str, Tensor]]:
         """Return the terms in one part, or in two that share nothing but weights, to be differentiated side by side."""

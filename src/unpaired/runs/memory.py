@@ -10,17 +10,19 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cache
+from itertools import groupby, product
 
 import numpy as np
 import torch
 
+from unpaired import ranks
 from unpaired.config import differences, require
 from unpaired.data.datasets import WHOLE_IMAGES, DataConfig
 from unpaired.data.domains import Domains
 from unpaired.data.held_out import held_out_images
 from unpaired.errors import ConfigError
 from unpaired.networks import ResNetGenerator, UNetGenerator
-from unpaired.recipes import Config, at_size
+from unpaired.recipes import Config, at_size, build_objective
 from unpaired.runs.footprint import Footprint, footprint
 from unpaired.runs.held_out import MOST
 from unpaired.training.machine import memory_now
@@ -75,7 +77,7 @@ def planned(
     choices = list(alternatives(config))
     if before is not None:
         choices = [same for size in choices if (same := [each for each in size if not differences(before, each)])]
-        again = [each for size in choices for each in size if each.run.recompute == before.run.recompute]
+        again = [each for size in choices for each in size if _same_result(each) == _same_result(before)]
         if again and config.run.memory == before.run.memory:
             cache_mb = min(config.data.cache_mb, before.data.cache_mb)
             return replace(again[0], data=replace(again[0].data, cache_mb=cache_mb))
@@ -122,31 +124,56 @@ def fitting(config: Config, choices: list[list[Config]], limit: float, expected:
     )
 
 
+def _same_result(config: Config) -> tuple[bool, int]:
+    """Return the settings that a plan may change in a run that goes on, beside the decoded images that are kept."""
+    return config.run.recompute, config.run.accumulate
+
+
 def _other_ways(config: Config) -> list[str]:
     """Return what a person may change that no plan changes unasked."""
     ways = ["take --run.memory-bf16"] if config.run.precision == "fp32" and not config.run.memory_bf16 else []
-    return ways + (["lower --data.batch-size"] if config.data.batch_size > 1 else [])
+    return ways + (["lower --data.batch-size"] if config.data.batch_size > 1 and not divisible(config) else [])
 
 
 def _first_that_fits(size: list[Config], expected: Expected, room: float) -> Config | None:
-    """Return the first of the settings for one size that fits; the last ones take least, so they are asked early."""
+    """Return the first of the settings for one size that fits.
+
+    The last of all takes least, and so does the last of those that differ in parts alone; these are asked early.
+    """
     if expected(size[0]) <= room:
         return size[0]
-    return next(each for each in size if expected(each) <= room) if expected(size[-1]) <= room else None
+    if expected(size[-1]) > room:
+        return None
+    by_parts = [list(same) for _, same in groupby(size, lambda each: (each.run.precision, each.run.recompute))]
+    those = next(same for same in by_parts if expected(same[-1]) <= room)
+    return next(each for each in those if expected(each) <= room)
 
 
 def alternatives(config: Config) -> Iterator[list[Config]]:
     """Yield, size by size, the settings that may be taken instead, those that change least first.
 
-    As it is; with activations computed again, which has the same result; in bfloat16, where `run.memory_bf16` allows;
-    then the same with smaller crops. The batch is left alone: another one is another way of learning.
+    As it is; in more and more parts, which has the same result and costs least time; with activations computed again,
+    and in parts too; in bfloat16, where `run.memory_bf16` allows; then the same with smaller crops. How many images a
+    step is of is left alone: another batch is another way of learning.
     """
     can = isinstance(config.generator, (ResNetGenerator, UNetGenerator))
     precisions = dict.fromkeys((config.run.precision, "bf16" if config.run.memory_bf16 else config.run.precision))
     recompute = dict.fromkeys((config.run.recompute, can))
+    parts = [config.run.accumulate]
+    if divisible(config):
+        parts = ranks.possible_parts(config.data.batch_size, config.run.accumulate)
+    ways = list(product(precisions, recompute, parts))
     for size in _sizes(config):
-        runs = [replace(size.run, precision=each, recompute=again) for each in precisions for again in recompute]
+        runs = [replace(size.run, precision=each, recompute=again, accumulate=many) for each, again, many in ways]
         yield [replace(size, run=run) for run in runs]
+
+
+def divisible(config: Config) -> bool:
+    """Whether there is a batch of several images, and its parts teach what the whole of it does."""
+    if config.data.batch_size == 1:
+        return False
+    with torch.device("meta"):  # without content, which takes no time
+        return not build_objective(config).indivisible()
 
 
 def _sizes(config: Config) -> Iterator[Config]:
@@ -191,6 +218,8 @@ def changes(config: Config, chosen: Config) -> list[str]:
     found = []
     if chosen.data.cache_mb < config.data.cache_mb:
         found.append(f"at most {chosen.data.cache_mb} MB of decoded images are kept")
+    if chosen.run.accumulate != config.run.accumulate:
+        found.append(f"the batch is taken in {chosen.run.accumulate} parts, for the same step")
     if chosen.run.recompute and not config.run.recompute:
         found.append("activations are computed again, for the same result in more time")
     if chosen.run.precision != config.run.precision:

@@ -64,6 +64,7 @@ def train(
     if config.run.num_threads:
         torch.set_num_threads(config.run.num_threads)
     ranks.require_even(config.data.batch_size, "data.batch_size")
+    ranks.require_even_parts(config.data.batch_size, config.run.accumulate, "run.accumulate")
     folder = RunFolder(Path(out) if out is not None else default_out(config.data))
     allowed = Allowed(strict, allow_data_change, allow_config_change, allow_rank_change)
     with ranks.joined(device), ExitStack() as held:
@@ -95,7 +96,7 @@ def _fit(start: Start, folder: RunFolder, device: torch.device, say: Callable[[s
     dataset = start.domains.dataset(config.data, config.run.seed)
     if start.state.step >= schedule.num_steps:
         return True
-    dataset.share = (ranks.rank(), ranks.count())
+    dataset.share, dataset.accumulate = (ranks.rank(), ranks.count()), config.run.accumulate
     recorder = start.recorder
     if recorder is None or ranks.count() > 1:
         recorder = RankRecorder(recorder)

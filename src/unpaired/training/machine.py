@@ -8,15 +8,16 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy
 import PIL
 import torch
-from torch import nn
 
 from unpaired import ranks
 from unpaired.errors import OutOfMemoryError
 from unpaired.networks.recompute import recomputing
+from unpaired.objectives.base import Objective
 from unpaired.version import __version__
 
 if sys.platform != "win32":
@@ -80,14 +81,25 @@ def out_of_memory(step: Callable[[], int], device: torch.device, advice: str) ->
         ) from None
 
 
-def relief(networks: nn.Module, batch_size: int, precision: str) -> str:
-    """Return the sentence that names the two settings to change when memory runs out, the least loss first."""
-    changes = ["lower --data.batch-size"] if batch_size > 1 else []
+def relief(objective: Objective[Any], batch_size: int, precision: str) -> str:
+    """Return the sentence that names the two settings to change when memory runs out, the least loss first.
+
+    batch_size: images of a step over all processes.
+    """
+    more = ranks.possible_parts(batch_size, objective.num_parts + 1)
+    divisible = not objective.indivisible()
+    same = [f"--run.accumulate {more[0]}"] if divisible and more else []
+    same += ["--run.recompute"] if any(not network.recompute for network in recomputing(objective)) else []
+    changes = ["lower --data.batch-size"] if batch_size > 1 and not divisible else []
     changes += ["take --run.precision bf16"] if precision == "fp32" else []
     changes += ["lower --size"]
-    if any(not network.recompute for network in recomputing(networks)):
-        return f"Go on with --run.recompute, which learns the same in less memory, or {changes[0]} in a new --out."
-    return f"{' or '.join(changes[:2]).capitalize()}, in a new --out."
+    match same:
+        case []:
+            return f"{' or '.join(changes[:2]).capitalize()}, in a new --out."
+        case [one]:
+            return f"Go on with {one}, which learns the same in less memory, or {changes[0]} in a new --out."
+        case _:
+            return f"Go on with {' or '.join(same)}, which learn the same in less memory."
 
 
 def is_out_of_memory(error: BaseException) -> bool:

@@ -36,9 +36,11 @@ class RunConfig:
     it, settled when a run begins. device: auto (a GPU when there is one), cpu, cuda, cuda:1, mps. graph: auto plays a
     step from a recording, a CUDA graph, where device and method allow; off takes it one operation at a time.
     num_threads: 0 leaves torch's choice; the bits of a CPU run depend on it. recompute: generators keep little of the
-    forward pass and compute it again in the backward pass, for less memory and more time. memory: what the run may
-    take, e.g. 6GB; other settings are changed so that it fits, those without a bearing on the result first, and
-    precision only with memory_bf16.
+    forward pass and compute it again in the backward pass, for less memory and more time. accumulate: in how many
+    parts, one after the other, each process takes its images of a batch, for less memory; the step is that of the whole
+    batch, but for rounding and the draws of augmentation and the like. memory: what the run may take, e.g. 6GB; other
+    settings are changed so that it fits, those without a bearing on the result first, and precision only with
+    memory_bf16.
     on_nonfinite: stop, or skip:N to leave out up to N steps of the run in which a loss or gradient is no number; no
     other step is touched by it. keep_checkpoints: the newest ones kept, at least two. A *_every of 0 means never (a
     checkpoint is always taken at the end and when the run is interrupted). guardian: warn tells of what goes wrong,
@@ -56,6 +58,7 @@ class RunConfig:
     graph: Literal["auto", "off"] = free("auto")
     num_threads: int = free(0)
     recompute: bool = free(False)
+    accumulate: int = free(1)
     memory: str = free("")
     memory_bf16: bool = free(False)
     on_nonfinite: str = free("stop")
@@ -81,6 +84,7 @@ class RunConfig:
             "run.stop_when_flat goes by looks at held-out images, and run.held_out_every 0 asks for none; give it a "
             "number of steps.",
         )
+        require(self.accumulate >= 1, f"run.accumulate must be at least 1, not {self.accumulate}.")
         require(self.num_samples >= 1, f"run.num_samples must be at least 1, not {self.num_samples}.")
         memory_bytes(self.memory)
         known = re.fullmatch("stop|skip:[0-9]+", self.on_nonfinite)

@@ -25,6 +25,7 @@ class StaticPool(ImagePool):
         self._slots = torch.zeros(batch_size, dtype=torch.int64, device=device)
         self._exchanged = torch.zeros(batch_size, dtype=torch.bool, device=device)
         self._displaced: list[Tensor] = []
+        self._asked = 0  # images of this step so far, which may come in parts
         self._queried = False
         super().__init__(pool.size, seed=pool.seed, name=pool.name)
         self.restore(pool.images, pool.num_seen)
@@ -56,20 +57,27 @@ class StaticPool(ImagePool):
         self._next = held, self.num_seen + len(slots)
 
     def query(self, images: Tensor) -> Tensor:
-        """Return a batch as large as `images`, as `ImagePool.query` does, by the draws that were made before."""
+        """Return a batch as large as `images`, as `ImagePool.query` does, by the draws that were made before.
+
+        A step asks for as many images as were drawn for, at once or in parts.
+        """
         self._queried = True
         images = images.detach()
         if self._storage is None:
             self._storage = images.new_zeros(self._unkept + 1, *images.shape[1:])
         if (images.shape[1:], images.dtype) != (self._storage.shape[1:], self._storage.dtype):
             raise RuntimeError("the image pool holds images of another size or type than are made now")
-        self._displaced, shown = [], []
-        for index, image in enumerate(images):  # one after another, as an image may be exchanged for one before it
+        if self._asked == 0:
+            self._displaced = []
+        shown = []
+        # One after another, as an image may be exchanged for one before it.
+        for index, image in enumerate(images, self._asked):
             slot = self._slots[index : index + 1]
             stored = self._storage.index_select(0, slot)
             self._storage.index_copy_(0, slot, image[None])
             self._displaced.append(stored)
             shown.append(torch.where(self._exchanged[index], stored[0], image))
+        self._asked = (self._asked + len(images)) % len(self._slots)
         return torch.stack(shown)
 
     def settle(self) -> None:

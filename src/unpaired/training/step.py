@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import fields, replace
 from functools import partial
 from typing import Any
 
@@ -43,20 +44,18 @@ def train_step(
 def both_players(state: TrainingState, batch: Batch, precision: Precision, check: Check) -> dict[str, Tensor]:
     """Take the step itself: forwards, losses, gradients and updates; return every term by name (detached).
 
-    All forwards of the generators come first, so the discriminators judge images made before the generators' step.
+    The generators step last, so the discriminators judge images made before that, however many parts the batch is taken
+    in (`Objective.num_parts`).
     No value is read here and nothing depends on one, so that a GPU can record it (`unpaired.training.graph`).
     """
     objective, seen = state.objective, dict[str, Tensor]()
-    with autocast(batch.a.device, precision):
-        images = objective.generate(batch)
+    parts = batch.parts(objective.num_parts)
+    made = {0: generated(objective, batch, precision)} if len(parts) == 1 else {}
     for player in objective.order:
-        terms = player_losses(objective, player, batch, images, precision)
+        terms = accumulated(state, player, parts, made, precision)
         if not terms:  # an ablation without this player
             continue
-        state.optimizers[player].zero_grad(set_to_none=True)
-        leave_gradients(objective.players()[player], objective.halves(batch, terms))
         # Every term is a mean over images, so from here on all is of the whole batch and the same on all ranks.
-        terms = {name: term.detach() for name, term in terms.items()}
         ranks.average([*terms.values(), *gradients_of(objective.players()[player]).values()])
         check(player, terms)
         seen.update(terms)
@@ -89,6 +88,45 @@ def all_or_nothing(state: TrainingState) -> Iterator[None]:
         raise
 
 
+def accumulated(
+    state: TrainingState, player: Player, parts: Sequence[Batch], made: dict[int, Any], precision: Precision
+) -> dict[str, Tensor]:
+    """Leave a player's gradients, averaged over the parts, and return its terms, averaged likewise and detached.
+
+    made: images by the number of their part. What is not there is made for this player, one part at a time; where the
+    generators are first it is then kept there, without its graph. A player without terms is left as it is.
+    """
+    objective, means = state.objective, dict[str, Tensor]()
+    for number, part in enumerate(parts):
+        images = made[number] if number in made else generated(objective, part, precision, graph=player == "generator")
+        terms = player_losses(objective, player, part, images, precision)
+        if not terms:
+            return {}
+        if len(parts) > 1:
+            terms = {name: term / len(parts) for name, term in terms.items()}
+        if number == 0:
+            state.optimizers[player].zero_grad(set_to_none=True)
+        leave_gradients(objective.players()[player], objective.halves(part, terms))
+        for name, term in terms.items():
+            means[name] = means[name] + term.detach() if number else term.detach()
+        if player == objective.order[0] == "generator" and len(parts) > 1:
+            made[number] = detached(images)
+        del images, terms  # the next part is to have their memory
+    return means
+
+
+def generated(objective: Objective[Any], batch: Batch, precision: Precision, *, graph: bool = True) -> Any:
+    """Return the images that a method makes of a batch, with the graph for the generators' gradients or without."""
+    with torch.set_grad_enabled(graph), autocast(batch.a.device, precision):
+        return objective.generate(batch)
+
+
+def detached(images: Any) -> Any:
+    """Return a method's images without the graph that made them; what is no tensor stays as it is."""
+    values = {field.name: getattr(images, field.name) for field in fields(images)}
+    return replace(images, **{name: value.detach() for name, value in values.items() if isinstance(value, Tensor)})
+
+
 def player_losses(
     objective: Objective[Any], player: Player, batch: Batch, images: Any, precision: Precision
 ) -> dict[str, Tensor]:
@@ -104,7 +142,7 @@ def player_losses(
 
 
 def leave_gradients(networks: nn.Module, parts: Sequence[Mapping[str, Tensor]]) -> None:
-    """Differentiate the sum of all terms; two parts side by side, and their gradients then added in this order."""
+    """Add the gradients of the sum of all terms to what is there; of two parts side by side, their sum in this order."""
     if len(parts) == 1:
         total(parts[0]).backward()  # type: ignore[no-untyped-call]
         return
@@ -113,7 +151,11 @@ def leave_gradients(networks: nn.Module, parts: Sequence[Mapping[str, Tensor]]) 
         *(partial(torch.autograd.grad, total(part), weights, allow_unused=True) for part in parts)
     )
     for weight, one, two in zip(weights, first, second, strict=True):
-        weight.grad = two if one is None else one if two is None else one.add_(two)
+        gradient = two if one is None else one if two is None else one.add_(two)
+        if weight.grad is None:
+            weight.grad = gradient
+        elif gradient is not None:
+            weight.grad.add_(gradient)
 
 
 def autocast(device: torch.device, precision: Precision) -> AbstractContextManager[Any]:
