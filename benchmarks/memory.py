@@ -1,10 +1,10 @@
 """Measured against predicted peak memory of training, each case in a process of its own.
 
-    python benchmarks/memory.py paper:128:1:fp32:plain cut:256:1:bf16:recompute ...
+    python benchmarks/memory.py paper:128:1:fp32:plain cut:256:1:bf16:recompute demo:64:4:fp32:plain:4 ...
 
-A case is RECIPE:SIZE:BATCH:PRECISION:plain|recompute. Its process counts the footprint, as a run with --memory does,
-and then really takes a step with moments and full pools in place, draws samples and writes a checkpoint; Linux is asked
-for the largest resident size of each. A line of JSON a case goes to the standard output; OMP_NUM_THREADS counts.
+A case is RECIPE:SIZE:BATCH:PRECISION:plain|recompute, with :PARTS behind it for run.accumulate. Its process counts the
+footprint, as a run with --memory does, and then really takes a step (STEPS of them) with moments and full pools in
+place, draws samples and writes a checkpoint; Linux is asked for the largest resident size of each. A line of JSON a case goes to the standard output; OMP_NUM_THREADS counts.
 """
 
 from __future__ import annotations
@@ -45,8 +45,9 @@ def measure(case: str) -> None:
     from unpaired.training.state import TrainingState
     from unpaired.training.step import train_step
 
-    recipe, size, batch_size, precision, how = case.split(":")
+    recipe, size, batch_size, precision, how, *parts = case.split(":")
     settings = {"data.batch_size": batch_size, "run.precision": precision, "run.recompute": how == "recompute"}
+    settings["run.accumulate"] = parts[0] if parts else 1
     config = override(at_size(RECIPES[recipe](), int(size)), settings)
     counted = footprint(config)
     before, expected = resident("VmRSS"), expected_memory(config, counted, torch.device("cpu"))
@@ -57,7 +58,8 @@ def measure(case: str) -> None:
     zeros = images(config, config.data.batch_size)
     batch = Batch(a=torch.rand_like(zeros.a) * 2 - 1, b=torch.rand_like(zeros.b) * 2 - 1)
     forget_peak()
-    train_step(state, batch, config.run.precision)
+    for _ in range(int(os.environ.get("STEPS", "1"))):
+        train_step(state, batch, config.run.precision)
     measured["step"] = resident("VmHWM")
     if int(size) <= 128:  # beyond, samples take long and less memory than the step
         forget_peak()

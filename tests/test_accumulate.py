@@ -284,8 +284,8 @@ def test_parts_are_at_least_one_and_of_as_many_images_each(
     with pytest.raises(ConfigError) as refused:
         train(config, out=tmp_path / "run")
     assert str(refused.value) == (
-        "run.accumulate is 3, and the 4 images of a batch that each process has cannot be taken in as many equal parts; "
-        "give a divisor of 4."
+        "run.accumulate is 3, and the 4 images of a batch that each process has cannot be taken in as many equal "
+        "parts; give a divisor of 4."
     )
     assert not (tmp_path / "run").exists()
     assert possible_parts(12) == [1, 2, 3, 4, 6, 12]

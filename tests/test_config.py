@@ -326,6 +326,7 @@ FREE = {
     "RunConfig.guardian",
     "RunConfig.guardian_every",
     "RunConfig.recompute",
+    "RunConfig.accumulate",
     "RunConfig.held_out_every",
     "RunConfig.publish",
     "RunConfig.stop_when_flat",

@@ -104,8 +104,9 @@ def test_what_takes_more_memory_is_counted_as_more() -> None:
 
 
 def takes(config: Config) -> float:
-    """A stub of the model: GB by crop, halved by recomputing and again by bfloat16."""
+    """A stub of the model: GB by crop, halved by recomputing and again by bfloat16; a share of it for parts."""
     share = (0.5 if config.run.recompute else 1) * (0.5 if config.run.precision == "bf16" else 1)
+    share /= config.run.accumulate
     return 4 * GB * share * (config.data.crop_size / 256) ** 2
 
 
@@ -142,6 +143,41 @@ def test_precision_is_changed_only_where_that_is_allowed_and_before_the_crop() -
     assert choose(1.9)[0].run.precision == "fp32"
 
 
+@pytest.mark.parametrize(
+    ("limit", "changed"),
+    [
+        (4.1, []),
+        (2.1, ["the batch is taken in 2 parts, for the same step"]),
+        (1.9, ["the batch is taken in 3 parts, for the same step"]),
+        (0.7, ["the batch is taken in 6 parts, for the same step"]),
+        (0.5, ["the batch is taken in 6 parts, for the same step",
+               "activations are computed again, for the same result in more time"]),
+    ],
+)  # fmt: skip
+def test_a_batch_is_taken_in_the_fewest_parts_that_fit_before_anything_is_computed_again(
+    limit: float, changed: list[str]
+) -> None:
+    config, found = choose(limit, **{"data.batch_size": 6})
+    assert found == changed
+    assert (config.run.precision, config.data.crop_size, config.data.batch_size) == ("fp32", 256, 6)
+
+
+def test_alternatives_are_as_it_is_then_parts_then_computed_again_then_bfloat16() -> None:
+    config = override(paper(), {"data.batch_size": 4, "run.memory_bf16": True})
+    whole = [(each.run.precision, each.run.recompute, each.run.accumulate) for each in next(alternatives(config))]
+    assert whole[:6] == [("fp32", again, parts) for again in (False, True) for parts in (1, 2, 4)]
+    assert whole[6:] == [("bf16", again, parts) for again in (False, True) for parts in (1, 2, 4)]
+    begun = override(config, {"run.accumulate": 2, "run.memory_bf16": False})
+    assert [each.run.accumulate for each in next(alternatives(begun))] == [2, 4, 2, 4]
+
+
+def test_only_batches_that_can_be_taken_in_parts_are() -> None:
+    for recipe in (pix2pix, fastcut, gan):
+        config = override(recipe(), {"data.batch_size": 4})
+        assert all(each.run.accumulate == 1 for size in alternatives(config) for each in size)
+    assert all(each.run.accumulate == 1 for size in alternatives(paper()) for each in size)
+
+
 def test_neither_batch_nor_method_is_ever_touched() -> None:
     for recipe in (paper, pix2pix, cut, fastcut, gan):
         config = override(recipe(), {"data.batch_size": 3, "run.memory_bf16": True})
@@ -163,6 +199,8 @@ def test_where_nothing_fits_one_sentence_says_what_the_smallest_plan_needs() -> 
         "--run.memory-bf16."
     )
     with pytest.raises(ConfigError, match=r" needs 0\.07 GB; allow that or lower --data\.batch-size\.$"):
+        choose(0.01, **{"run.memory_bf16": True, "data.batch_size": 2, "discriminator.norm": "batch"})
+    with pytest.raises(ConfigError, match=r"\(the batch is taken in 2 parts, .* needs 0\.03 GB; allow that\.$"):
         choose(0.01, **{"run.memory_bf16": True, "data.batch_size": 2})
 
 
@@ -235,6 +273,24 @@ def test_a_run_keeps_its_plan_and_goes_on_with_it(
     longer = override(fits, {"schedule.num_steps": 3, "run.log_every": 2})
     assert train(longer, out=tmp_path / "run").state_sha256 == whole.state_sha256
     assert read_yaml(Config, tmp_path / "run" / "config.yaml").run.recompute
+
+
+def test_a_run_goes_on_in_the_parts_that_were_chosen(
+    drawn_folders: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(planning, "expected_memory", lambda config, *rest: 4 * GB / config.run.accumulate)
+    settings = {"data.root": str(drawn_folders), "schedule.num_steps": 1, "run.memory": "2.5GB", "data.batch_size": 4}
+    config, kept = override(config_of("cyclegan"), settings), tmp_path / "run" / "config.yaml"
+    sentences: list[str] = []
+    train(config, out=tmp_path / "run", say=sentences.append)
+    assert any(each.startswith("Memory: the batch is taken in 2 parts, for the same step. ") for each in sentences)
+    assert read_yaml(Config, kept).run.accumulate == 2
+
+    monkeypatch.setattr(
+        planning, "expected_memory", lambda config, *rest: 9 * GB
+    )  # what is expected later plays no part
+    train(config, out=tmp_path / "run")
+    assert read_yaml(Config, kept).run.accumulate == 2
 
 
 def test_another_size_is_still_another_run(

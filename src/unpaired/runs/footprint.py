@@ -17,6 +17,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
+from unpaired import ranks
 from unpaired.data.datasets import Batch
 from unpaired.objectives import CUT
 from unpaired.recipes import Config, build_objective
@@ -42,7 +43,7 @@ class Footprint:
 
 
 def footprint(config: Config) -> Footprint:
-    """Return what a run of `config` holds once it is under way: both Adams have moments and the pools are full.
+    """Return what a process of `config` holds once it is under way: both Adams have moments and the pools are full.
 
     Images are taken to be crops. Nothing is drawn from torch's random numbers, and no memory taken to speak of.
     """
@@ -51,7 +52,7 @@ def footprint(config: Config) -> Footprint:
     with in_this_thread(), FakeTensorMode(), _Counting() as count:
         state = TrainingState(build_objective(config), config.optimizer)
         under_way(state, config)
-        batch = images(config, config.data.batch_size)
+        batch = images(config, config.data.batch_size // ranks.count())
         with all_or_nothing(state):
             both_players(state, batch, precision_on(batch.a.device, config.run), lambda player, terms: None)
         step, count.most = count.most, count.live

@@ -77,7 +77,7 @@ def planned(
     choices = list(alternatives(config))
     if before is not None:
         choices = [same for size in choices if (same := [each for each in size if not differences(before, each)])]
-        again = [each for size in choices for each in size if _same_result(each) == _same_result(before)]
+        again = [each for size in choices for each in size if _way_of(each) == _way_of(before)]
         if again and config.run.memory == before.run.memory:
             cache_mb = min(config.data.cache_mb, before.data.cache_mb)
             return replace(again[0], data=replace(again[0].data, cache_mb=cache_mb))
@@ -124,7 +124,7 @@ def fitting(config: Config, choices: list[list[Config]], limit: float, expected:
     )
 
 
-def _same_result(config: Config) -> tuple[bool, int]:
+def _way_of(config: Config) -> tuple[bool, int]:
     """Return the settings that a plan may change in a run that goes on, beside the decoded images that are kept."""
     return config.run.recompute, config.run.accumulate
 

@@ -142,7 +142,7 @@ def player_losses(
 
 
 def leave_gradients(networks: nn.Module, parts: Sequence[Mapping[str, Tensor]]) -> None:
-    """Add the gradients of the sum of all terms to what is there; of two parts side by side, their sum in this order."""
+    """Add the gradients of the sum of all terms to what is there; two parts side by side, and added in this order."""
     if len(parts) == 1:
         total(parts[0]).backward()  # type: ignore[no-untyped-call]
         return
