@@ -103,7 +103,7 @@ def first_start(
     unfinished = state.step < schedule.num_steps
     if unfinished and newest is not None:
         before = read_manifest(list_checkpoints(folder.checkpoints)[0])["made_with"]
-        now = made_with(device, config.run.graph)
+        now = made_with(device, config.run.graph, config.run.accumulate)
         changes += ranks_change(str(folder.path), before, now, allowed=allowed.ranks)
         changes += machine_change(before, now)
     folder.rewind(newest.log_lines if newest is not None else 0, state.step)
@@ -247,7 +247,11 @@ def _recorder(
     else:
         say(f"{'Continuing' if state.step else 'Training'} at step {place} in {folder.path}")
     preview = domains.previews(config.data, config.run.seed)
-    facts = {"config": to_yaml(config), "data": domains.facts(), "machine": made_with(device, config.run.graph)}
+    facts = {
+        "config": to_yaml(config),
+        "data": domains.facts(),
+        "machine": made_with(device, config.run.graph, config.run.accumulate),
+    }
 
     def publish(generators: dict[Direction, nn.Module], step: int, run_step: int) -> None:
         mode: GeneratorMode = "training" if state.objective.uses_training_mode else "evaluation"

@@ -18,6 +18,9 @@ _NETWORKS = ("generator.", "discriminator.", "objective.kind", "data.pairing", "
 _NO_BITS = ("cores", "python", "ranks")
 """Facts about a machine that no result depends on, or that have a function of their own."""
 
+_WHERE_LEFT_OUT = {"accumulate": 1}
+"""What it means where a fact is not told."""
+
 
 @dataclass(frozen=True)
 class Change:
@@ -105,6 +108,7 @@ def ranks_change(run: str, saved: Mapping[str, Any], now: Mapping[str, Any], *, 
 
 def machine_change(saved: Mapping[str, Any], now: Mapping[str, Any]) -> list[Change]:
     """Return the change of what the bits of a run depend on, none where all is as it was."""
+    saved, now = {**_WHERE_LEFT_OUT, **saved}, {**_WHERE_LEFT_OUT, **now}
     keys = [key for key in {**saved, **now} if key not in _NO_BITS and saved.get(key) != now.get(key)]
     if not keys:
         return []

@@ -26,10 +26,11 @@ if sys.platform != "win32":
 _STATUS = Path("/proc/self/status")
 
 
-def made_with(device: torch.device, graph: str = "auto") -> dict[str, str | int]:
+def made_with(device: torch.device, graph: str = "auto", accumulate: int = 1) -> dict[str, str | int]:
     """Return versions, processor, threads and device. Equal values promise equal bits for equal runs.
 
-    graph: the setting `run.graph`, which matters on NVIDIA's GPUs.
+    graph: the setting `run.graph`, which matters on NVIDIA's GPUs. accumulate: `run.accumulate`, by which sums are
+    rounded; it is left out where batches are taken as a whole.
     """
     facts: dict[str, str | int] = {
         "unpaired": __version__,
@@ -46,6 +47,8 @@ def made_with(device: torch.device, graph: str = "auto") -> dict[str, str | int]
     }
     if ranks.count() > 1:
         facts["ranks"] = ranks.count()
+    if accumulate > 1:
+        facts["accumulate"] = accumulate
     if device.type == "cuda":
         facts["gpu"] = torch.cuda.get_device_name(device)
         facts["cuda"] = str(torch.version.cuda)
