@@ -4,8 +4,8 @@
 
 A case is RECIPE:SIZE:BATCH:PRECISION:plain|recompute, with :PARTS behind it for run.accumulate. Its process counts the
 footprint, as a run with --memory does, and then really takes a step (STEPS of them) with moments and full pools in
-place, draws samples and writes a checkpoint; Linux is asked for the largest resident size of each. A line of JSON a case
-goes to the standard output; OMP_NUM_THREADS counts.
+place, draws samples and writes a checkpoint; Linux is asked for the largest resident size of each. A line of JSON for
+each case goes to the standard output; OMP_NUM_THREADS counts.
 """
 
 from __future__ import annotations
