@@ -153,8 +153,8 @@ def alternatives(config: Config) -> Iterator[list[Config]]:
     """Yield, size by size, the settings that may be taken instead, those that change least first.
 
     As it is; in more and more parts, for the same step but for rounding; with activations computed again, which has the
-    same result, and in parts too; in bfloat16, where `run.memory_bf16` allows; then the same with smaller crops. How many images a
-    step is of is left alone: another batch is another way of learning.
+    same result, and in parts too; in bfloat16, where `run.memory_bf16` allows; then the same with smaller crops. The
+    batch itself is left alone: another one is another way of learning.
     """
     can = isinstance(config.generator, (ResNetGenerator, UNetGenerator))
     precisions = dict.fromkeys((config.run.precision, "bf16" if config.run.memory_bf16 else config.run.precision))
