@@ -581,6 +581,7 @@ def test_too_little_memory_is_one_sentence_with_the_peak_and_what_to_lower(
         return original(state, *rest)
 
     monkeypatch.setattr(loop, "train_step", hungry)
+    monkeypatch.setattr(loop, "has_bf16", lambda device: True)
     with pytest.raises(OutOfMemoryError) as told:
         train(config, out=tmp_path / "run")
     assert told.value.exit_code == 71

@@ -12,6 +12,7 @@ from torch import Tensor
 from unpaired import ranks
 from unpaired.data.datasets import Batch, StepDataset
 from unpaired.data.loading import batches
+from unpaired.devices import has_bf16
 from unpaired.errors import Interrupted, NonFiniteError
 from unpaired.randomness import torch_seeded
 from unpaired.training.machine import out_of_memory, relief
@@ -98,7 +99,7 @@ def fit(
         recorder.event(state.step + 1, "graph", sentence)
         say(sentence)
 
-    advice = relief(objective, schedule.batch_size, precision)
+    advice = relief(objective, schedule.batch_size, lower=precision == "fp32" and has_bf16(device))
     with (
         stop_signals() as stop,
         closing(delivered),

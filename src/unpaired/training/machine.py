@@ -84,17 +84,17 @@ def out_of_memory(step: Callable[[], int], device: torch.device, advice: str) ->
         ) from None
 
 
-def relief(objective: Objective[Any], batch_size: int, precision: str) -> str:
+def relief(objective: Objective[Any], batch_size: int, *, lower: bool) -> str:
     """Return the sentence that names the two settings to change when memory runs out, the least loss first.
 
-    batch_size: images of a step over all processes.
+    batch_size: images of a step over all processes. lower: whether the device is made for a lower precision, too.
     """
     more = ranks.possible_parts(batch_size, objective.num_parts + 1)
     divisible = not objective.indivisible()
     same = [f"--run.accumulate {more[0]}"] if divisible and more else []
     same += ["--run.recompute"] if any(not network.recompute for network in recomputing(objective)) else []
     changes = ["lower --data.batch-size"] if batch_size > 1 and not divisible else []
-    changes += ["take --run.precision bf16"] if precision == "fp32" else []
+    changes += ["take --run.precision bf16"] if lower else []
     changes += ["lower --size"]
     match same:
         case []:
