@@ -88,12 +88,16 @@ def test_a_table_is_made_continued_and_written(scenes: labelled.Labelled, tmp_pa
     table = make_table(scenes, tmp_path, methods=("cyclegan", "pix2pix"), seeds=(0,), steps=1, reader_steps=2)
     assert set(table.rows["AtoB"]) == {REAL, "cyclegan", "pix2pix"}
     assert set(table.rows["BtoA"]) == {"cyclegan", "pix2pix"}
-    saved = json.loads((tmp_path / "table.json").read_text(encoding="utf-8"))
+    saved = json.loads((tmp_path / "table.json").read_text(encoding="utf-8"), parse_constant=pytest.fail)
+    assert (
+        saved["AtoB"][REAL]["0"]["psnr"] is None
+    )  # of images with themselves it is infinite, which JSON has no word for
     assert saved["BtoA"]["pix2pix"]["0"]["class_iou"] == table.rows["BtoA"]["pix2pix"][0]["class_iou"]
     again = make_table(scenes, tmp_path, methods=("cyclegan", "pix2pix"), seeds=(0,), steps=1, reader_steps=2)
     assert again == table
     page = to_markdown(table)
     assert "| 0.52 / 0.17 / 0.11 |" in page
+    assert "| – | – | 1.000 |" in page
     assert "Photo to labels" in page
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,6 +37,20 @@ class Table:
     seeds: tuple[int, ...]
     num_test: int
 
+    def to_json(self) -> str:
+        """Return the figures as JSON; null for what is no number there, as the PSNR of images with themselves."""
+        rows = {
+            direction: {
+                method: {
+                    seed: {name: value if math.isfinite(value) else None for name, value in scores.items()}
+                    for seed, scores in by_seed.items()
+                }
+                for method, by_seed in by_method.items()
+            }
+            for direction, by_method in self.rows.items()
+        }
+        return json.dumps(rows, indent=1, allow_nan=False) + "\n"
+
 
 def make_table(
     data: Labelled,
@@ -63,7 +78,7 @@ def make_table(
         for direction, images in made.items():
             rows[direction].setdefault(trial.method, {})[trial.seed] = judge.scores(direction, images)
         table = Table(rows, steps, seeds, len(labels))
-        write_bytes(out / "table.json", (json.dumps(rows, indent=1) + "\n").encode())
+        write_bytes(out / "table.json", table.to_json().encode())
     return table
 
 
@@ -124,8 +139,10 @@ def agreement(table: Table, direction: str, published: Mapping[str, Sequence[flo
 
 
 def spread(values: Sequence[float], digits: int) -> str:
-    """Return mean [smallest, largest], or the value where there is one."""
+    """Return mean [smallest, largest], the value where there is one, or – where that is no number."""
     mean = sum(values) / len(values)
+    if not math.isfinite(mean):
+        return "–"
     if len(values) == 1:
         return f"{mean:.{digits}f}"
     return f"{mean:.{digits}f} [{min(values):.{digits}f}, {max(values):.{digits}f}]"
