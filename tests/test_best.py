@@ -446,6 +446,9 @@ def test_looks_are_flat_when_the_last_third_and_eight_at_least_improves_nothing(
     assert flat_since(small) == 1
     assert flat_since([*noisy[:-1], look(39, 1.6)]) is None
     assert flat_since([*level[:-1], look(39, 2.0, cycle=0.05)]) is None  # which is an improvement as well
+    creeping = [look(step, 2.0, cycle=0.1 * 0.998**step) for step in range(1, 40)]
+    assert flat_since(creeping) == 1  # two in a thousand a look, 2.6 % in a third of them
+    assert flat_since([look(step, 2.0, cycle=0.1 * 0.99**step) for step in range(1, 40)]) is None
 
 
 def test_flat_looks_bring_the_decay_forward_and_in_the_decay_end_the_run() -> None:

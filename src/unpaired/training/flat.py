@@ -26,6 +26,9 @@ SHORTENED = "ending the run, or its full learning rate, once they no longer impr
 LEAST_LOOKS = 8
 """Looks that must be no better than those before them."""
 
+WORTH = 0.05
+"""Part of the smallest error of faithfulness that another one must be below it to be an improvement."""
+
 Entries = Sequence[Mapping[str, Any]]
 
 
@@ -41,23 +44,27 @@ def flat_since(looks: Sequence[Look], after: int = 0) -> int | None:
     """Return the step of the nearest look before the last third of all looks, if that third has improved nothing.
 
     That third must be 8 looks or more, all of them after step `after`. An improvement is a kernel distance, or an error
-    of faithfulness, below the smallest one before by more than neighbouring looks of that third differ, in the middle.
-    None where the run improves, or it is too early to tell.
+    of faithfulness, below the smallest one before by more than neighbouring looks of that third differ, in the middle;
+    the error by 5 % at least, as it creeps down for as long as a run learns its images by heart. None where the run
+    improves, or it is too early to tell.
     """
     count = max(LEAST_LOOKS, len(looks) // 3)
     if len(looks) < 2 * count or looks[-count].step <= after:
         return None
     errors = [value for look in looks if (value := error(look)) is not None]
-    if _improves([distance(look) for look in looks], count) or (len(errors) == len(looks) and _improves(errors, count)):
+    if _improves([distance(look) for look in looks], count, least=0.0):
+        return None
+    if len(errors) == len(looks) and _improves(errors, count, least=WORTH):
         return None
     return min(looks[:-count], key=distance).step
 
 
-def _improves(values: Sequence[float], count: int) -> bool:
-    """Return whether one of the last `count` values is clearly below all before."""
+def _improves(values: Sequence[float], count: int, least: float) -> bool:
+    """Return whether one of the last `count` values is clearly below all before, by a part `least` of them too."""
     recent = values[-count:]
     wobble = statistics.median(abs(one - other) for one, other in itertools.pairwise(recent))
-    return min(recent) < min(values[:-count]) - wobble
+    before = min(values[:-count])
+    return min(recent) < before - max(wobble, least * before)
 
 
 def look_for_end(looks: Sequence[Look], schedule: Schedule) -> Flat | None:
