@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
 from unpaired.bench import gradients
 from unpaired.bench.cases import RecordedTrainingCase, TrainingCase, TranslationCase
+from unpaired.bench.ceilings import measure_ceilings
 from unpaired.bench.gradients import check_gradients, gradient_agreement
 from unpaired.bench.memory import peak_memory
 from unpaired.bench.official import OfficialCode
 from unpaired.bench.run import Report, Row, bench, to_markdown
 from unpaired.bench.timing import Timing, in_turns, ratio
+from unpaired.cli import main
 from unpaired.errors import DataError, UnpairedError
 from unpaired.training.graph import Work, as_called
 
@@ -87,8 +91,37 @@ def test_right_gradients_pass_and_wrong_ones_are_not_timed(monkeypatch: pytest.M
         check_gradients(32, "fp32", CPU)
 
 
+def test_what_a_processor_has_no_instructions_for_is_neither_timed_nor_measured_unless_asked_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A convolution in bfloat16 can take hundreds of times as long there, and bench would not come to an end."""
+    timed: list[str] = []
+
+    def noted(cases: Mapping[str, Any], *_: Any, **__: Any) -> dict[str, Timing]:
+        timed.extend(cases)
+        return {name: Timing([1.0]) for name in cases}
+
+    asked: list[tuple[str, ...]] = []
+
+    def asking(sizes: Any, precisions: tuple[str, ...], **_: Any) -> Report:
+        asked.append(tuple(precisions))
+        return Report({}, CEILINGS, {}, 1, [])
+
+    monkeypatch.setattr("unpaired.bench.ceilings.in_turns", noted)
+    measure_ceilings(CPU, ("fp32",), rounds=1)
+    assert timed == ["fp32 forward", "fp32 forward and backward", "copy"]
+    measure_ceilings(CPU, ("bf16",), rounds=1)
+    assert "bf16 forward" in timed
+    monkeypatch.setattr("unpaired.bench.run.bench", asking)
+    for known, given in ((False, []), (True, []), (False, ["--precision", "bf16"])):
+        monkeypatch.setattr("unpaired.devices.has_bf16", lambda device, known=known: known)
+        with pytest.raises(SystemExit, match="^0$"):
+            main(["bench", *given])
+    assert asked == [("fp32",), ("fp32", "bf16"), ("bf16",)]
+
+
 def test_the_report_has_every_case_and_reads_as_a_page(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("unpaired.bench.run.measure_ceilings", lambda device: CEILINGS)
+    monkeypatch.setattr("unpaired.bench.run.measure_ceilings", lambda device, precisions: CEILINGS)
     report = bench((32,), ("fp32",), device=CPU, rounds=2, memory=False)
     assert [(row.kind, row.size, row.mode) for row in report.rows] == [("train", 32, "fp32"), ("translate", 32, "fp32")]
     assert all(row.seconds > 0 and row.gflops > 0 and row.against is None for row in report.rows)

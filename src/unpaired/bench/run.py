@@ -84,7 +84,7 @@ def bench(
         say(f"Checking the gradients of {precision} against float64.")
         gradients[precision] = check_gradients(min(sizes), precision, device)
     say("Measuring what the machine can do at most.")
-    ceilings = measure_ceilings(device)
+    ceilings = measure_ceilings(device, precisions)
     rows: list[Row] = []
     for size in sizes:
         for kind, ours in (("train", TrainingCase.at), ("translate", TranslationCase.at)):
