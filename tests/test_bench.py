@@ -115,7 +115,7 @@ def test_what_a_processor_has_no_instructions_for_is_neither_timed_nor_measured_
     monkeypatch.setattr("unpaired.bench.run.bench", asking)
     for known, given in ((False, []), (True, []), (False, ["--precision", "bf16"])):
         monkeypatch.setattr("unpaired.devices.has_bf16", lambda device, known=known: known)
-        with pytest.raises(SystemExit, match="^0$"):
+        with pytest.raises(SystemExit, match=r"^0$"):
             main(["bench", *given])
     assert asked == [("fp32",), ("fp32", "bf16"), ("bf16",)]
 
