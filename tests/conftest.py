@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import signal
 from pathlib import Path
 
 import PIL.Image
@@ -21,6 +22,10 @@ from unpaired.training.schedule import ScheduleConfig
 # A busy machine is no failure: what must be fast has a test of its own that says so.
 settings.register_profile("unpaired", deadline=None)
 settings.load_profile("unpaired")
+
+# A shell without job control has what it starts in the background ignore Ctrl-C, and so would what the tests start.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # The promise of equal bits names the number of threads.
 torch.set_num_threads(1)
