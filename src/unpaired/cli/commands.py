@@ -18,7 +18,6 @@ from unpaired.cli.app import app
 from unpaired.cli.output import ProgressLines, console, print_demo, say
 from unpaired.cli.quick import importing
 from unpaired.cli.settings import resolve
-from unpaired.digests import take_ahead
 from unpaired.errors import DataError
 from unpaired.launch import launched
 from unpaired.storage import shown
@@ -193,7 +192,6 @@ def translate(
     precision
         fp32; bf16 (8-bit results only, faster where the processor knows it); auto: bf16 if near enough (40 dB).
     """
-    take_ahead(folder / f"{name}.safetensors" for folder in (model, model / "model") for name in ("AtoB", "BtoA"))
     with importing():
         from unpaired import ranks
         from unpaired.cli.precision import settle

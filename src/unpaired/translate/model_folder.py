@@ -27,7 +27,6 @@ import torch
 from torch import nn
 
 from unpaired.config import from_dict, require, to_dict
-from unpaired.digests import sha256_of
 from unpaired.errors import ConfigError, ModelError, UnpairedError
 from unpaired.images import DTYPE, HELD, Color, ValueRange, parse_range
 from unpaired.networks import Generator
@@ -333,7 +332,9 @@ def _load_weights(path: Path, info: DirectionInfo, sha256: str) -> nn.Module:
     if path.exists() and not path.is_file():
         raise ModelError(f"{name} is no file but a folder, a pipe or a device; copy the model folder again.")
     try:
-        if sha256_of(path) != sha256:
+        with path.open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        if digest != sha256:
             raise ModelError(f"{name} is damaged: its SHA-256 is not the one in model.json; copy it again.")
         network = _without_memory(path, info)
         _check_fit(path, network)
