@@ -485,3 +485,56 @@ def test_importing_leaves_the_collector_as_it_was(enabled: bool) -> None:
     finally:
         gc.unfreeze()
         gc.enable()
+
+
+def python(code: str) -> str:
+    """Return what a Python of its own prints."""
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    return done.stdout.strip()
+
+
+def test_what_compilers_alone_need_is_imported_when_something_asks_for_it() -> None:
+    code = """
+import sys
+from unpaired.cli.quick import SHAPES, import_shapes, without_shapes
+without_shapes()
+import torch
+print("torch._refs" in sys.modules)
+from torch._meta_registrations import meta_conv  # as torch's own code does
+print("torch._refs" in sys.modules, sys.modules[SHAPES].meta_conv is meta_conv, import_shapes() is sys.modules[SHAPES])
+"""
+    assert python(code).split() == ["False", "True", "True", "True"]
+
+
+def test_shapes_are_told_as_ever_once_they_are_imported() -> None:
+    code = """
+from unpaired.cli.quick import import_shapes, without_shapes
+without_shapes()
+import torch
+import_shapes()
+from torch._subclasses.fake_tensor import FakeTensorMode
+with FakeTensorMode():
+    grown = torch.nn.Conv2d(3, 4, 3)(torch.empty(2, 3, 8, 8))
+    print(*torch.nn.functional.pad(grown, (1, 1, 1, 1), mode="reflect").shape)
+"""
+    assert python(code) == "2 4 8 8"
+
+
+def test_a_torch_that_is_imported_already_is_left_alone() -> None:
+    code = """
+import sys, torch
+from unpaired.cli.quick import SHAPES, without_shapes
+before = sys.modules[SHAPES]
+without_shapes()
+print(sys.modules[SHAPES] is before)
+"""
+    assert python(code) == "True"
+
+
+def test_the_shell_translates_to_the_bit_as_the_library_does(tmp_path: Path) -> None:
+    images = write_pictures(tmp_path / "in", 1)
+    write_model(tmp_path / "model", info(), {"AtoB": real(4)})
+    command = ["translate", str(tmp_path / "model"), str(images), "--out", str(tmp_path / "out"), "--device", "cpu"]
+    subprocess.run([sys.executable, "-m", "unpaired", *command], check=True, capture_output=True)
+    expected = Translator.load(tmp_path / "model", device="cpu")(read_image(images / "000.png"))
+    np.testing.assert_array_equal(read_image(tmp_path / "out" / "000.png").pixels, expected.pixels)

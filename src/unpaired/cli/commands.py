@@ -16,7 +16,7 @@ from rich.text import Text
 
 from unpaired.cli.app import app
 from unpaired.cli.output import ProgressLines, console, print_demo, say
-from unpaired.cli.quick import importing
+from unpaired.cli.quick import importing, without_shapes
 from unpaired.cli.settings import resolve
 from unpaired.errors import DataError
 from unpaired.launch import launched
@@ -192,6 +192,7 @@ def translate(
     precision
         fp32; bf16 (8-bit results only, faster where the processor knows it); auto: bf16 if near enough (40 dB).
     """
+    without_shapes()
     with importing():
         from unpaired import ranks
         from unpaired.cli.precision import settle
