@@ -16,6 +16,7 @@ import torch
 
 from test_methods import METHODS, batch_of, config_of
 from unpaired.config import override, read_yaml
+from unpaired.data.domains import open_domains
 from unpaired.errors import ConfigError
 from unpaired.recipes import Config, at_size, cut, fastcut, gan, paper, pix2pix
 from unpaired.runs import build_objective, train
@@ -169,6 +170,43 @@ def test_alternatives_are_as_it_is_then_parts_then_computed_again_then_bfloat16(
     assert whole[6:] == [("bf16", again, parts) for again in (False, True) for parts in (1, 2, 4)]
     begun = override(config, {"run.accumulate": 2, "run.memory_bf16": False})
     assert [each.run.accumulate for each in next(alternatives(begun))] == [2, 4, 2, 4]
+
+
+def test_where_parts_are_made_twice_computing_again_comes_before_them() -> None:
+    config = override(cut(), {"data.batch_size": 4})
+    ways = [(each.run.recompute, each.run.accumulate) for each in next(alternatives(config))]
+    assert ways == [(False, 1), (True, 1), (False, 2), (False, 4), (True, 2), (True, 4)]
+    begun = next(alternatives(override(config, {"run.accumulate": 2})))
+    assert [(each.run.recompute, each.run.accumulate) for each in begun] == [(False, 2), (False, 4), (True, 2), (True, 4)]
+    chosen = [
+        fitting(config, list(alternatives(config)), limit * planning.MARGIN * GB, takes, 0).config.run
+        for limit in (4.1, 2.1, 1.1, 0.6)
+    ]
+    assert [(each.recompute, each.accumulate) for each in chosen] == [(False, 1), (True, 1), (False, 4), (True, 4)]
+
+
+def test_bfloat16_is_neither_taken_nor_advised_where_the_device_is_not_made_for_it() -> None:
+    config = override(paper(), {"run.memory": "6GB", "run.memory_bf16": True})
+    choices = list(alternatives(config, bf16=False))
+    assert all(each.run.precision == "fp32" for size in choices for each in size)
+    unasked = override(config, {"run.memory_bf16": False})
+    with pytest.raises(ConfigError, match=r" needs 0\.14 GB; allow that\.$"):
+        fitting(unasked, list(alternatives(unasked, bf16=False)), 0.1 * GB, takes, 0, bf16=False)
+
+
+@pytest.mark.parametrize("known", [False, True])
+def test_a_run_planned_in_bfloat16_goes_on_in_it_on_any_processor(
+    known: bool, monkeypatch: pytest.MonkeyPatch, two_folders: Path
+) -> None:
+    monkeypatch.setattr(planning, "has_bf16", lambda device: known)
+    monkeypatch.setattr(planning, "expected_memory", lambda config, *_: takes(config))
+    monkeypatch.setattr(planning, "footprint", lambda config: None)
+    config = override(paper(), {"run.memory": "2.1GB", "run.memory_bf16": True, "data.root": str(two_folders)})
+    domains = open_domains(config.data)
+    fresh = planning.planned(config, domains, None, CPU, lambda sentence: None)
+    assert (fresh.run.precision, fresh.data.crop_size) == (("bf16", 256) if known else ("fp32", 192))
+    begun = override(config, {"run.precision": "bf16", "run.recompute": True})
+    assert planning.planned(config, domains, begun, CPU, lambda sentence: None).run.precision == "bf16"
 
 
 def test_only_batches_that_can_be_taken_in_parts_are() -> None:

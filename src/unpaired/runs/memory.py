@@ -20,6 +20,7 @@ from unpaired.config import differences, require
 from unpaired.data.datasets import WHOLE_IMAGES, DataConfig
 from unpaired.data.domains import Domains
 from unpaired.data.held_out import held_out_images
+from unpaired.devices import has_bf16
 from unpaired.errors import ConfigError
 from unpaired.networks import ResNetGenerator, UNetGenerator
 from unpaired.recipes import Config, at_size, build_objective
@@ -74,7 +75,8 @@ def planned(
         name not in WHOLE_IMAGES,
         f"run.memory plans for crops of one size, which data.preprocess {name} does not make; leave one of them out.",
     )
-    choices = list(alternatives(config))
+    bf16 = has_bf16(device) or (before is not None and before.run.precision == "bf16")
+    choices = list(alternatives(config, bf16=bf16))
     if before is not None:
         choices = [same for size in choices if (same := [each for each in size if not differences(before, each)])]
         again = [each for size in choices for each in size if _way_of(each) == _way_of(before)]
@@ -93,15 +95,18 @@ def planned(
     def expected(candidate: Config) -> float:
         return expected_memory(candidate, footprint(candidate), device, num_held_out)
 
-    plan = fitting(config, choices, limit, expected, images)
+    plan = fitting(config, choices, limit, expected, images, bf16=bf16)
     say(told(config, plan, measured=on_processor))
     return plan.config
 
 
-def fitting(config: Config, choices: list[list[Config]], limit: float, expected: Expected, images: float) -> Plan:
+def fitting(
+    config: Config, choices: list[list[Config]], limit: float, expected: Expected, images: float, *, bf16: bool = True
+) -> Plan:
     """Return the first of `choices`, as `alternatives` yields them, that fits in `limit` bytes with a margin.
 
-    images: the bytes of all decoded images; as many are kept as there is room for. Raises ConfigError.
+    images: the bytes of all decoded images; as many are kept as there is room for. bf16: whether that may be advised.
+    Raises ConfigError.
     """
     workers = config.data.num_workers
     room = limit / MARGIN - workers * LOADER
@@ -120,7 +125,7 @@ def fitting(config: Config, choices: list[list[Config]], limit: float, expected:
     needed = (expected(smallest) + workers * LOADER) * MARGIN
     raise ConfigError(
         f"run.memory {config.run.memory} is too little: the smallest plan ({changed or 'as it is'}) needs "
-        f"{needed / 1e9:.2f} GB; {' or '.join(['allow that', *_other_ways(config)])}."
+        f"{needed / 1e9:.2f} GB; {' or '.join(['allow that', *_other_ways(config, bf16)])}."
     )
 
 
@@ -129,16 +134,18 @@ def _way_of(config: Config) -> tuple[bool, int]:
     return config.run.recompute, config.run.accumulate
 
 
-def _other_ways(config: Config) -> list[str]:
+def _other_ways(config: Config, bf16: bool) -> list[str]:
     """Return what a person may change that no plan changes unasked."""
-    ways = ["take --run.memory-bf16"] if config.run.precision == "fp32" and not config.run.memory_bf16 else []
-    return ways + (["lower --data.batch-size"] if config.data.batch_size > 1 and not divisible(config) else [])
+    unasked = bf16 and config.run.precision == "fp32" and not config.run.memory_bf16
+    ways = ["take --run.memory-bf16"] if unasked else []
+    smaller_parts = len({parts for _, parts in _same_steps(config)}) > 1
+    return ways + (["lower --data.batch-size"] if config.data.batch_size > 1 and not smaller_parts else [])
 
 
 def _first_that_fits(size: list[Config], expected: Expected, room: float) -> Config | None:
     """Return the first of the settings for one size that fits.
 
-    The last of all takes least, and so does the last of those that differ in parts alone; these are asked early.
+    The last of all takes least, and so does the last of those in a row that differ in parts alone; these are asked early.
     """
     if expected(size[0]) <= room:
         return size[0]
@@ -149,31 +156,37 @@ def _first_that_fits(size: list[Config], expected: Expected, room: float) -> Con
     return next(each for each in those if expected(each) <= room)
 
 
-def alternatives(config: Config) -> Iterator[list[Config]]:
-    """Yield, size by size, the settings that may be taken instead, those that change least first.
+def alternatives(config: Config, *, bf16: bool = True) -> Iterator[list[Config]]:
+    """Yield, size by size, the settings that may be taken instead, those that change or cost least first.
 
-    As it is; in more and more parts, for the same step but for rounding; with activations computed again, which has the
-    same result, and in parts too; in bfloat16, where `run.memory_bf16` allows; then the same with smaller crops. The
-    batch itself is left alone: another one is another way of learning.
+    As it is; other ways to the same step (`_same_steps`); in bfloat16, where `run.memory_bf16` allows and the device is
+    made for it (`bf16`); then the same with smaller crops. The batch itself is left alone: another one is another way
+    of learning.
     """
-    can = isinstance(config.generator, (ResNetGenerator, UNetGenerator))
-    precisions = dict.fromkeys((config.run.precision, "bf16" if config.run.memory_bf16 else config.run.precision))
-    recompute = dict.fromkeys((config.run.recompute, can))
-    parts = [config.run.accumulate]
-    if divisible(config):
-        parts = ranks.possible_parts(config.data.batch_size, config.run.accumulate)
-    ways = list(product(precisions, recompute, parts))
+    allowed = bf16 and config.run.memory_bf16
+    precisions = dict.fromkeys((config.run.precision, "bf16" if allowed else config.run.precision))
+    ways = list(product(precisions, _same_steps(config)))
     for size in _sizes(config):
-        runs = [replace(size.run, precision=each, recompute=again, accumulate=many) for each, again, many in ways]
+        runs = [replace(size.run, precision=each, recompute=again, accumulate=many) for each, (again, many) in ways]
         yield [replace(size, run=run) for run in runs]
 
 
-def divisible(config: Config) -> bool:
-    """Whether there is a batch of several images, and its parts teach what the whole of it does."""
-    if config.data.batch_size == 1:
-        return False
-    with torch.device("meta"):  # without content, which takes no time
-        return not build_objective(config).indivisible()
+def _same_steps(config: Config) -> list[tuple[bool, int]]:
+    """Return whether activations are computed again and the number of parts, for one and the same step, cheapest first.
+
+    In more and more parts; computed again; both. The other way round where the discriminator steps first, since there
+    a batch in parts is made twice: that takes half as much time again, computing again a third (docs/log.md).
+    """
+    can = isinstance(config.generator, (ResNetGenerator, UNetGenerator))
+    recompute, parts = list(dict.fromkeys((config.run.recompute, can))), [config.run.accumulate]
+    if config.data.batch_size > 1:
+        with torch.device("meta"):  # without content, which takes no time
+            objective = build_objective(config)
+        if not objective.indivisible():
+            parts = ranks.possible_parts(config.data.batch_size, config.run.accumulate)
+        if objective.order[0] == "discriminator" and config.run.accumulate == 1:
+            return [*product(recompute, parts[:1]), *product(recompute, parts[1:])]
+    return list(product(recompute, parts))
 
 
 def _sizes(config: Config) -> Iterator[Config]:
