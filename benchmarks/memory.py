@@ -42,7 +42,7 @@ def measure(case: str) -> None:
     from unpaired.runs.footprint import footprint, images, under_way
     from unpaired.runs.memory import expected_memory
     from unpaired.training.checkpoint import save_checkpoint
-    from unpaired.training.recorder import averaged, in_use
+    from unpaired.training.in_use import averaged, in_use
     from unpaired.training.state import TrainingState
     from unpaired.training.step import train_step
 

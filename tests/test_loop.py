@@ -18,9 +18,9 @@ from unpaired.objectives import CycleGAN, Pix2Pix
 from unpaired.recipes import Config
 from unpaired.runs import train
 from unpaired.training.checkpoint import list_checkpoints
+from unpaired.training.in_use import averaged, in_use
 from unpaired.training.loop import fit
 from unpaired.training.progress import Progress
-from unpaired.training.recorder import averaged, in_use
 from unpaired.training.run_config import RunConfig
 from unpaired.training.schedule import Schedule, ScheduleConfig
 from unpaired.training.state import OptimizerConfig, TrainingState, WeightAverage

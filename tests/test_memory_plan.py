@@ -177,7 +177,12 @@ def test_where_parts_are_made_twice_computing_again_comes_before_them() -> None:
     ways = [(each.run.recompute, each.run.accumulate) for each in next(alternatives(config))]
     assert ways == [(False, 1), (True, 1), (False, 2), (False, 4), (True, 2), (True, 4)]
     begun = next(alternatives(override(config, {"run.accumulate": 2})))
-    assert [(each.run.recompute, each.run.accumulate) for each in begun] == [(False, 2), (False, 4), (True, 2), (True, 4)]
+    assert [(each.run.recompute, each.run.accumulate) for each in begun] == [
+        (False, 2),
+        (False, 4),
+        (True, 2),
+        (True, 4),
+    ]
     chosen = [
         fitting(config, list(alternatives(config)), limit * planning.MARGIN * GB, takes, 0).config.run
         for limit in (4.1, 2.1, 1.1, 0.6)

@@ -18,7 +18,8 @@ SHAPES = "torch._meta_registrations"
 def importing() -> Iterator[None]:
     """Import in the body without looking for garbage, then or when the process ends, among what is imported.
 
-    Importing torch makes half a million objects that live as long as the process. With torch 2.13 it takes a tenth of a second of the start and three tenths of the end of a command.
+    Importing torch makes half a million objects that live as long as the process. With torch 2.13 this takes a tenth of
+    a second off the start of a command and three tenths off its end.
     """
     enabled = gc.isenabled()
     gc.disable()
@@ -31,9 +32,9 @@ def importing() -> Iterator[None]:
 
 
 def without_shapes() -> None:
-    """Have torch, where it is not imported yet, import SHAPES with the modules under it only once something asks for it.
+    """Have torch, where it is not imported yet, import SHAPES and what that imports only when something asks for it.
 
-    For commands that run networks and compile none: with torch 2.13 it takes a third of `import torch`. A torch without
+    For commands that run networks and compile none: with torch 2.13 it is a third of `import torch`. A torch without
     that module never asks. What looks names up in it gets them; what only counts on its having been imported, as
     fake tensors do, needs `import_shapes` before.
     """

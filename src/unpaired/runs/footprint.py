@@ -22,8 +22,8 @@ from unpaired.data.datasets import Batch
 from unpaired.objectives import CUT
 from unpaired.recipes import Config, build_objective
 from unpaired.side_by_side import in_this_thread
+from unpaired.training.in_use import averaged, in_use
 from unpaired.training.precision import precision_on
-from unpaired.training.recorder import averaged, in_use
 from unpaired.training.state import Parts, TrainingState
 from unpaired.training.step import all_or_nothing, both_players
 

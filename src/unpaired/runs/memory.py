@@ -145,7 +145,8 @@ def _other_ways(config: Config, bf16: bool) -> list[str]:
 def _first_that_fits(size: list[Config], expected: Expected, room: float) -> Config | None:
     """Return the first of the settings for one size that fits.
 
-    The last of all takes least, and so does the last of those in a row that differ in parts alone; these are asked early.
+    The last of all takes least, and so does the last of those in a row that differ in parts alone; these are asked
+    early.
     """
     if expected(size[0]) <= room:
         return size[0]

@@ -17,8 +17,8 @@ from torch import Tensor
 from unpaired.objectives.base import Objective
 from unpaired.randomness import torch_seeded
 from unpaired.training.best import is_best
+from unpaired.training.in_use import averaged, in_use
 from unpaired.training.looks import NO_NUMBER, Look, append_look, cut_looks
-from unpaired.training.recorder import averaged, in_use
 from unpaired.training.state import TrainingState
 
 NAME = "held_out.jsonl"

@@ -23,7 +23,7 @@ from unpaired.training.schedule import Schedule
 from unpaired.training.signals import stop_signals
 from unpaired.training.state import TrainingState
 from unpaired.training.step import train_step
-from unpaired.training.stepper import recording_on, stepper
+from unpaired.training.stepper import Take, recording_on, stepper
 
 
 class Recorder(Protocol):
@@ -109,16 +109,10 @@ def fit(
         if state.step == 0 and run.sample_every:
             recorder.sample(state)
         for batch in clock.timed(delivered):
-            step = state.step + 1
-
-            # one step of both players, every draw of dropout indexed by it
-            state.set_learning_rate(schedule.multiplier(step))
-            terms = dict[str, Tensor]()
-            with torch_seeded(run.seed, "dropout", step), skipping(state, run.max_skipped, recorder):
-                terms = take_step(batch.to(device), lambda: dataset.names_of(state.step + 1))
-                if state.average is not None:
-                    state.average.update(objective.translators, step)
-            state.step = step
+            state.set_learning_rate(schedule.multiplier(state.step + 1))
+            with skipping(state, run.max_skipped, recorder) as terms:
+                terms.update(learnt(state, batch.to(device), take_step, run.seed, dataset))
+            step = state.step = state.step + 1
 
             if watch is not None and terms and due(step, run.guardian_every) and ranks.agreed(watch(state, terms)):
                 raise GoBack(step, ranks.agreed(stop()))
@@ -141,6 +135,19 @@ def fit(
     return state.step == schedule.num_steps
 
 
+def learnt(state: TrainingState, batch: Batch, take_step: Take, seed: int, dataset: StepDataset) -> dict[str, Tensor]:
+    """Learn from the batch of the step after `state.step`, the average with it; return the losses by name.
+
+    Every draw of dropout and the like is indexed by the step.
+    """
+    step = state.step + 1
+    with torch_seeded(seed, "dropout", step):
+        terms = take_step(batch, lambda: dataset.names_of(step))
+    if state.average is not None:
+        state.average.update(state.objective.translators, step)
+    return terms
+
+
 def obey(signum: int, step: int, schedule: Schedule) -> None:
     """Raise Interrupted after a signal, once step `step` is saved; at the schedule's end there is nothing to stop."""
     if signum and step < schedule.num_steps:
@@ -152,10 +159,13 @@ def obey(signum: int, step: int, schedule: Schedule) -> None:
 
 
 @contextmanager
-def skipping(state: TrainingState, most: int, recorder: Recorder) -> Iterator[None]:
-    """Go on after a NonFiniteError in the body, which has left no trace, where fewer than `most` steps were skipped."""
+def skipping(state: TrainingState, most: int, recorder: Recorder) -> Iterator[dict[str, Tensor]]:
+    """Go on after a NonFiniteError in the body, which has left no trace, where fewer than `most` steps were skipped.
+
+    Gives what the body is to fill, and leaves it empty then.
+    """
     try:
-        yield
+        yield {}
     except NonFiniteError as error:
         if state.skipped >= most:
             raise

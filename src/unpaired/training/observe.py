@@ -15,8 +15,8 @@ from torch import Tensor, nn
 
 from unpaired.data.datasets import Batch
 from unpaired.randomness import torch_seeded
+from unpaired.training.in_use import in_use
 from unpaired.training.looks import NO_NUMBER
-from unpaired.training.recorder import in_use
 from unpaired.training.state import TrainingState
 
 Figures = dict[str, float]

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any, Protocol
@@ -15,11 +15,12 @@ from torch import Tensor, nn
 
 from unpaired.data.datasets import Batch
 from unpaired.errors import MissingExtraError
-from unpaired.objectives.base import Direction, Objective
+from unpaired.objectives.base import Direction
 from unpaired.randomness import torch_seeded
 from unpaired.training.checkpoint import save_checkpoint, sweep
 from unpaired.training.flat import ended_early, was_flat
 from unpaired.training.history import History
+from unpaired.training.in_use import averaged, in_use
 from unpaired.training.looks import Look, read_looks
 from unpaired.training.machine import peak_memory
 from unpaired.training.progress import Progress
@@ -209,37 +210,6 @@ class RunRecorder:
             best_step=None if self._choice is None or self._choice.best is None else self._choice.best.step,
             publishes_best=self._choice is not None and self._choice.chosen is not None,
         )
-
-
-class averaged:  # noqa: N801 - reads as a verb where it is used
-    """Put the averaged weights into the translators for the body, where an average is kept."""
-
-    def __init__(self, state: TrainingState) -> None:
-        self._state = state
-
-    def __enter__(self) -> None:
-        if self._state.average is not None:
-            translators = self._state.objective.translators
-            self._trained = {name: value.clone() for name, value in translators.state_dict().items()}
-            translators.load_state_dict(self._state.average.weights)
-
-    def __exit__(self, *_: object) -> None:
-        if self._state.average is not None:
-            self._state.objective.translators.load_state_dict(self._trained)
-
-
-@contextmanager
-def in_use(objective: Objective[Any]) -> Iterator[None]:
-    """Run the objective's networks as they are used after training, without a trace of it in their statistics."""
-    before = {name: buffer.clone() for name, buffer in objective.named_buffers()}
-    objective.train(objective.uses_training_mode)
-    try:
-        with torch.no_grad():
-            yield
-    finally:
-        objective.train()
-        for name, buffer in objective.named_buffers():
-            buffer.copy_(before[name])
 
 
 def duration(seconds: float) -> str:
