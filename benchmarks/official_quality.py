@@ -1,0 +1,109 @@
+"""The official code trained to the quality that `time_to_quality.py` scores: same networks, data, schedule and clock.
+
+    python benchmarks/official_quality.py OUT CHECKOUT --seed 0 --steps 3800 --test OUT/data/unseen
+
+OUT is what `time_to_quality.py prepare OUT` wrote; CHECKOUT a clone of junyanz/pytorch-CycleGAN-and-pix2pix, of which
+`models` and `util` alone are imported, so torchvision is not needed. Its CycleGAN model, as it is, takes the steps
+(`set_input`, `optimize_parameters`) with the networks and weights of losses of the arm `paper`; batches, and the
+learning rate of each step, are those that our run of the same seed would have. Every 200 steps both generators are
+kept in memory; after training they translate the test images, and lines are appended to scores.jsonl in
+OUT/scenes-official-SEED. The clock is the processor time of training, one thread, as there.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import json
+import random
+import sys
+import tempfile
+import time
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import torch
+from official_code import quietly
+from time_to_quality import config_of, figures, images_of
+
+from unpaired.data.domains import open_domains
+from unpaired.official.layout import from_official
+from unpaired.recipes import Config, build_objective
+from unpaired.training.schedule import Schedule
+
+EVERY = 200
+GENERATORS = {"AtoB": "netG_A", "BtoA": "netG_B"}
+
+
+def official_model(checkout: Path, config: Config) -> Any:
+    """Return the official CycleGAN model with the networks and losses of `config`, untrained."""
+    sys.path.insert(0, str(checkout.resolve()))
+    generator: Any = config.generator
+    discriminator: Any = config.discriminator
+    options = SimpleNamespace(
+        isTrain=True, gpu_ids=[], name="none", checkpoints_dir=tempfile.gettempdir(), preprocess="none",
+        model="cycle_gan", direction="AtoB", input_nc=3, output_nc=3, ngf=generator.base_channels,
+        ndf=discriminator.base_channels, netD="basic", n_layers_D=3, netG=f"resnet_{generator.num_blocks}blocks",
+        norm="instance", no_dropout=True, init_type="normal", init_gain=0.02, gan_mode="lsgan", pool_size=50,
+        lr=config.optimizer.learning_rate, beta1=0.5, lambda_A=10.0, lambda_B=10.0, lambda_identity=0.5,
+    )  # fmt: skip
+    return quietly(importlib.import_module("models").create_model, options)
+
+
+def trained(model: Any, config: Config) -> list[tuple[int, float, dict[str, Any]]]:
+    """Train, and return (step, seconds, state dicts of the generators by direction) every EVERY steps."""
+    dataset = open_domains(config.data).dataset(config.data, config.run.seed)
+    schedule = Schedule(config.schedule, dataset.length, config.data.batch_size)
+    kept, spent, began = [], 0.0, time.process_time()
+    for step in range(1, schedule.num_steps + 1):
+        batch = dataset[step]
+        for optimizer in (model.optimizer_G, model.optimizer_D):
+            for group in optimizer.param_groups:
+                group["lr"] = config.optimizer.learning_rate * schedule.multiplier(step)
+        model.set_input({"A": batch.a, "B": batch.b, "A_paths": "", "B_paths": ""})
+        model.optimize_parameters()
+        if step % EVERY == 0:
+            spent += time.process_time() - began
+            copies = {
+                direction: {key: value.clone() for key, value in getattr(model, name).state_dict().items()}
+                for direction, name in GENERATORS.items()
+            }
+            kept.append((step, round(spent, 2), copies))
+            print(f"step {step}/{schedule.num_steps}, {spent:.0f} s", flush=True)
+            began = time.process_time()
+    return kept
+
+
+def main() -> None:
+    """Train, score and append."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("out", type=Path)
+    parser.add_argument("checkout", type=Path)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--steps", type=int, default=3800)
+    parser.add_argument("--test", type=Path, required=True)
+    given = parser.parse_args()
+    torch.set_num_threads(1)
+    config = config_of(given.out, "scenes", "paper", given.steps, given.seed)
+    random.seed(given.seed)  # the official pools draw from it
+    torch.manual_seed(given.seed)
+    kept = trained(official_model(given.checkout, config), config)
+    objective = build_objective(config).eval()
+    images = {domain: images_of(given.test / f"test{domain}") for domain in "AB"}
+    run = given.out / f"scenes-official-{given.seed}"
+    run.mkdir(exist_ok=True)
+    with (run / "scores.jsonl").open("a", encoding="utf-8") as file:
+        for step, seconds, weights in kept:
+            line: dict[str, Any] = {"step": step, "seconds": seconds, "weights": "trained"}
+            for direction, network in objective.generators().items():
+                network.load_state_dict(from_official(config.generator, weights[direction]))
+                with torch.no_grad():
+                    made = torch.cat([network(part) for part in images[direction[0]].split(10)])
+                told = figures(made, images[direction[-1]], is_map=False)
+                line[direction] = {name: interval.to_dict() for name, interval in told.items()}
+            file.write(json.dumps(line) + "\n")
+
+
+if __name__ == "__main__":
+    main()
