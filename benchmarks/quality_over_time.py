@@ -1,7 +1,8 @@
 """Draws quality over time, one panel a figure, as SVG: `python benchmarks/quality_over_time.py PLOT.svg SCORES...`.
 
-SCORES are files that `time_to_quality.py score` wrote, in folders TASK-RECIPE-SEED. Of each run the averaged weights
-are drawn: the line of a recipe has one colour, and every seed is a line of its own.
+SCORES are files that `time_to_quality.py score` or `official_quality.py` wrote, in folders TASK-RECIPE-SEED. Of each run
+the averaged weights are drawn, the trained ones where no others were scored: the line of a recipe has one colour, and
+every seed is a line of its own.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ PANELS = (
     ("maps", "AtoB", "class_iou", "maps, aerial to map, class IoU"),
     ("maps", "AtoB", "ssim", "maps, aerial to map, SSIM"),
 )
-COLOURS = {"paper": "#b03a2e", "fast": "#1f618d"}
+COLOURS = {"paper": "#b03a2e", "fast": "#1f618d", "official": "#b7950b"}
 WIDTH, HEIGHT, MARGIN = 420, 260, 46
 
 Line = list[tuple[float, float]]
@@ -29,8 +30,9 @@ def lines_of(files: list[Path], task: str, direction: str, figure: str) -> Itera
         name, recipe, _ = file.parent.name.split("-")
         if name == task:
             told = [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
-            averaged = sorted((line for line in told if line["weights"] == "averaged"), key=lambda line: line["step"])
-            yield recipe, [(line["seconds"], line[direction][figure]["value"]) for line in averaged]
+            kind = "averaged" if any(line["weights"] == "averaged" for line in told) else "trained"
+            drawn = sorted((line for line in told if line["weights"] == kind), key=lambda line: line["step"])
+            yield recipe, [(line["seconds"], line[direction][figure]["value"]) for line in drawn]
 
 
 def panel(number: int, title: str, lines: list[tuple[str, Line]]) -> Iterator[str]:
@@ -60,13 +62,18 @@ def panel(number: int, title: str, lines: list[tuple[str, Line]]) -> Iterator[st
 def main() -> None:
     """Write the plot that the arguments name."""
     out, *files = (Path(name) for name in sys.argv[1:])
-    size = f'width="{2 * WIDTH}" height="{2 * HEIGHT + 24}"'
+    found = [(title, list(lines_of(files, task, direction, figure))) for task, direction, figure, title in PANELS]
+    panels = [(title, lines) for title, lines in found if lines]
+    bottom = (len(panels) + 1) // 2 * HEIGHT
+    size = f'width="{2 * WIDTH}" height="{bottom + 24}"'
     svg = [f'<svg xmlns="http://www.w3.org/2000/svg" {size} font-family="sans-serif" font-size="12">']
     svg.append('<rect width="100%" height="100%" fill="white"/>')
-    for number, (task, direction, figure, title) in enumerate(PANELS):
-        svg += panel(number, title, list(lines_of(files, task, direction, figure)))
-    for number, (recipe, colour) in enumerate(COLOURS.items()):
-        svg.append(f'<text x="{MARGIN + 90 * number}" y="{2 * HEIGHT + 12}" fill="{colour}">{recipe}</text>')
+    for number, (title, lines) in enumerate(panels):
+        svg += panel(number, title, lines)
+    named = {recipe for _, lines in panels for recipe, _ in lines}
+    for number, recipe in enumerate(name for name in COLOURS if name in named):
+        colour = COLOURS[recipe]
+        svg.append(f'<text x="{MARGIN + 90 * number}" y="{bottom + 12}" fill="{colour}">{recipe}</text>')
     out.write_text("\n".join([*svg, "</svg>", ""]), encoding="utf-8")
 
 
