@@ -1,8 +1,8 @@
 """Draws quality over time, one panel a figure, as SVG: `python benchmarks/quality_over_time.py PLOT.svg SCORES...`.
 
-SCORES are files that `time_to_quality.py score` or `official_quality.py` wrote, in folders TASK-RECIPE-SEED. Of each run
-the averaged weights are drawn, the trained ones where no others were scored: the line of a recipe has one colour, and
-every seed is a line of its own.
+SCORES are files that `time_to_quality.py score` or `official_quality.py` wrote, in folders TASK-RECIPE-SEED. Of each
+run the averaged weights are drawn, the trained ones where no others were scored: the line of a recipe has one colour,
+and every seed is a line of its own.
 """
 
 from __future__ import annotations
