@@ -13,20 +13,16 @@ OUT/scenes-official-SEED. The clock is the processor time of training, one threa
 from __future__ import annotations
 
 import argparse
-import importlib
 import json
 import random
-import sys
-import tempfile
 import time
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import torch
-from official_code import quietly
-from time_to_quality import config_of, figures, images_of
+from time_to_quality import config_of, figures_of, images_of
 
+from unpaired.bench.official import OfficialCode
 from unpaired.data.domains import open_domains
 from unpaired.official.layout import from_official
 from unpaired.recipes import Config, build_objective
@@ -34,21 +30,6 @@ from unpaired.training.schedule import Schedule
 
 EVERY = 200
 GENERATORS = {"AtoB": "netG_A", "BtoA": "netG_B"}
-
-
-def official_model(checkout: Path, config: Config) -> Any:
-    """Return the official CycleGAN model with the networks and losses of `config`, untrained."""
-    sys.path.insert(0, str(checkout.resolve()))
-    generator: Any = config.generator
-    discriminator: Any = config.discriminator
-    options = SimpleNamespace(
-        isTrain=True, gpu_ids=[], name="none", checkpoints_dir=tempfile.gettempdir(), preprocess="none",
-        model="cycle_gan", direction="AtoB", input_nc=3, output_nc=3, ngf=generator.base_channels,
-        ndf=discriminator.base_channels, netD="basic", n_layers_D=3, netG=f"resnet_{generator.num_blocks}blocks",
-        norm="instance", no_dropout=True, init_type="normal", init_gain=0.02, gan_mode="lsgan", pool_size=50,
-        lr=config.optimizer.learning_rate, beta1=0.5, lambda_A=10.0, lambda_B=10.0, lambda_identity=0.5,
-    )  # fmt: skip
-    return quietly(importlib.import_module("models").create_model, options)
 
 
 def trained(model: Any, config: Config) -> list[tuple[int, float, dict[str, Any]]]:
@@ -88,21 +69,18 @@ def main() -> None:
     config = config_of(given.out, "scenes", "paper", given.steps, given.seed)
     random.seed(given.seed)  # the official pools draw from it
     torch.manual_seed(given.seed)
-    kept = trained(official_model(given.checkout, config), config)
+    official = OfficialCode(given.checkout).training(config.data.crop_size, torch.device("cpu"))
+    kept = trained(official.model, config)
     objective = build_objective(config).eval()
     images = {domain: images_of(given.test / f"test{domain}") for domain in "AB"}
     run = given.out / f"scenes-official-{given.seed}"
     run.mkdir(exist_ok=True)
     with (run / "scores.jsonl").open("a", encoding="utf-8") as file:
         for step, seconds, weights in kept:
-            line: dict[str, Any] = {"step": step, "seconds": seconds, "weights": "trained"}
+            line = {"step": step, "seconds": seconds, "weights": "trained"}
             for direction, network in objective.generators().items():
                 network.load_state_dict(from_official(config.generator, weights[direction]))
-                with torch.no_grad():
-                    made = torch.cat([network(part) for part in images[direction[0]].split(10)])
-                told = figures(made, images[direction[-1]], is_map=False)
-                line[direction] = {name: interval.to_dict() for name, interval in told.items()}
-            file.write(json.dumps(line) + "\n")
+            file.write(json.dumps({**line, **figures_of(objective, images)}) + "\n")
 
 
 if __name__ == "__main__":

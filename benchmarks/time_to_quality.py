@@ -22,6 +22,7 @@ import argparse
 import json
 import time
 from pathlib import Path
+from typing import Any
 
 import torch
 from maps import PALETTE
@@ -129,6 +130,17 @@ def figures(made: torch.Tensor, truth: torch.Tensor, *, is_map: bool) -> dict[st
     return found
 
 
+def figures_of(objective: Any, images: dict[str, torch.Tensor], *, maps: bool = False) -> dict[str, Any]:
+    """Return the figures of both directions' translations of the test images, as JSON takes them."""
+    found = {}
+    for direction, network in objective.generators().items():
+        with torch.no_grad():
+            made = torch.cat([network(part) for part in images[direction[0]].split(10)])
+        told = figures(made, images[direction[-1]], is_map=maps and direction == "AtoB")
+        found[direction] = {name: interval.to_dict() for name, interval in told.items()}
+    return found
+
+
 def scored(run: Path, test: Path | None, every: int) -> None:
     """Append a line to scores.jsonl for each checkpoint of every so many steps and kind of weights."""
     config = read_yaml(Config, run / "config.yaml")
@@ -149,13 +161,8 @@ def scored(run: Path, test: Path | None, every: int) -> None:
             for kind, weights in (("trained", trained_weights), ("averaged", found.parts["average"])):
                 objective.translators.load_state_dict(weights)
                 line = {"step": found.step, "seconds": clock.get(found.step), "weights": kind}
-                for direction, network in objective.generators().items():
-                    with torch.no_grad():
-                        made = torch.cat([network(part) for part in images[direction[0]].split(10)])
-                    is_map = root.name == "maps" and direction == "AtoB"
-                    told = figures(made, images[direction[-1]], is_map=is_map)
-                    line[direction] = {name: interval.to_dict() for name, interval in told.items()}
-                file.write(json.dumps(line) + "\n")
+                told = figures_of(objective, images, maps=root.name == "maps")
+                file.write(json.dumps({**line, **told}) + "\n")
 
 
 def main() -> None:
