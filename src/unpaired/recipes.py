@@ -134,7 +134,7 @@ def fast() -> Config:
     """
     return replace(
         demo(),
-        objective=CycleGAN(augmentation=("colour",), augmentation_probability=0.5),
+        objective=CycleGAN(cycle_weight_a=3, cycle_weight_b=3),
         optimizer=OptimizerConfig(learning_rate=4e-4, ema_decay=0.998),
         schedule=ScheduleConfig(num_steps=12_000),
         run=RunConfig(precision="auto", log_every=100, sample_every=1000, checkpoint_every=1000),
