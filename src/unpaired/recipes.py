@@ -128,9 +128,9 @@ def demo() -> Config:
 def fast() -> Config:
     """A CycleGAN for 64 x 64 that is past the final score of the paper's recipe after a third of its time.
 
-    Shown on scenes and maps, on a processor (benchmarks/2026-11-25-fast.md): the demo's networks in bfloat16 (in
-    float32 on devices without instructions for it), a longer average, and discriminators that see every other image in
-    other colours, so as not to learn a small set by heart.
+    Shown on maps and scenes, on a processor (benchmarks/2026-11-29-fast.md): the demo's networks in bfloat16 (in
+    float32 on devices without instructions for it), a longer average, and cycle weights of 3 instead of 10, so that
+    less of what a domain cannot show is hidden in its images to be brought back.
     """
     return replace(
         demo(),
