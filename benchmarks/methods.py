@@ -17,7 +17,8 @@ from pathlib import Path
 import torch
 
 from unpaired.config import override
-from unpaired.demo import stacked
+from unpaired.data.sources import FolderSource
+from unpaired.data.stacked import stacked
 from unpaired.evaluate.truth import score
 from unpaired.recipes import Config
 from unpaired.reproduce import labelled
@@ -44,7 +45,8 @@ def scores_of(run: Path, data: Path) -> dict[str, dict[str, float]]:
     translator = Translator.load(run)
     figures = {}
     for direction in translator.directions:
-        real, truth = (stacked(data / "unpaired" / f"test{domain}") for domain in (direction[0], direction[-1]))
+        folders = (data / "unpaired" / f"test{domain}" for domain in (direction[0], direction[-1]))
+        real, truth = (stacked(FolderSource(folder)) for folder in folders)
         made = torch.cat([translator(part, direction=direction) for part in real.split(10)])
         figures[direction] = score([(made, truth)]).to_dict()
     return figures

@@ -22,6 +22,7 @@ from unpaired.recipes import Config, at_size, cut, fastcut, gan, paper, pix2pix
 from unpaired.runs import build_objective, train
 from unpaired.runs import memory as planning
 from unpaired.runs.footprint import Footprint, footprint, serialising, under_way
+from unpaired.runs.held_out import most_held_out
 from unpaired.runs.memory import alternatives, changes, decoded, expected_memory, fitting, told
 from unpaired.training.checkpoint import save_checkpoint
 from unpaired.training.run_config import memory_bytes
@@ -262,6 +263,29 @@ def test_held_out_images_and_the_networks_of_the_best_step_are_part_of_it() -> N
     config, counted = paper(), Footprint(GB, GB, GB, best=GB // 10)
     more = expected_memory(config, counted, CPU, 16) - expected_memory(config, counted, CPU)
     assert more == pytest.approx(0.2 * GB + 16 * 4 * 3 * 256**2, abs=0.02 * GB)
+
+
+@pytest.mark.parametrize(("size", "channels", "most"), [(64, 3, 32), (512, 3, 21), (512, 4, 16), (2048, 3, 8)])
+def test_the_larger_held_out_images_are_the_fewer_are_looked_at(size: int, channels: int, most: int) -> None:
+    data = replace(at_size(paper(), size).data, channels_a=channels)
+    assert most_held_out(data) == most
+    assert most == 8 or most * 4 * size**2 * channels <= 64 << 20
+
+
+def test_the_plan_counts_as_many_held_out_images_as_are_looked_at(
+    drawn_folders: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    counted: dict[int, int] = {}
+
+    def expected(config: Config, footprint: Footprint, device: torch.device, num_held_out: int) -> float:
+        counted[config.data.crop_size] = num_held_out
+        return config.data.crop_size * GB
+
+    monkeypatch.setattr(planning, "expected_memory", expected)
+    monkeypatch.setattr(planning, "most_held_out", lambda data: 0 if data.crop_size > 64 else 32)
+    config = override(at_size(paper(), 128), {"data.root": str(drawn_folders), "run.memory": "90GB"})
+    planning.planned(config, open_domains(config.data), None, CPU, lambda sentence: None)
+    assert counted == {128: 0, 96: 0, 64: 2}  # every second of the two test images of a domain
 
 
 def test_images_of_unknown_size_take_the_whole_cache() -> None:

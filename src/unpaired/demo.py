@@ -13,15 +13,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import torch
-from torch import Tensor
-
 from unpaired.config import override
 from unpaired.data.draw import draw_dataset
 from unpaired.data.sources import FolderSource
+from unpaired.data.stacked import stacked
 from unpaired.evaluate.colour import ColourTransform
 from unpaired.evaluate.truth import Scores, score
-from unpaired.images import to_tensor
 from unpaired.recipes import demo as demo_recipe
 from unpaired.runs import train
 from unpaired.storage import write_bytes
@@ -91,8 +88,8 @@ def run_demo(
     scores: dict[str, dict[str, Scores]] = {"none": {}, "colour": {}, "model": {}}
     sheet = {}
     for direction, (source, target) in DIRECTIONS.items():
-        real, truth = stacked(data / source), stacked(data / target)
-        made = stacked(out / "translated" / direction)
+        real, truth = stacked(FolderSource(data / source)), stacked(FolderSource(data / target))
+        made = stacked(FolderSource(out / "translated" / direction))
         colour = ColourTransform.fit([(real, truth)])(real)
         for name, images in (("none", real), ("colour", colour), ("model", made)):
             scores[name][direction] = score([(images, truth)])
@@ -104,12 +101,6 @@ def run_demo(
     result = DemoResult(time.monotonic() - start, scores)
     write_bytes(out / "demo.json", demo_json(result).encode())
     return result
-
-
-def stacked(folder: Path) -> Tensor:
-    """Return all images of a folder in the order of their names, n 3 h w in [-1, 1]; they have one size."""
-    source = FolderSource(folder)
-    return torch.stack([to_tensor(source[index], 3) for index in range(len(source))])
 
 
 def demo_json(result: DemoResult) -> str:

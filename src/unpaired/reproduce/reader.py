@@ -16,8 +16,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from unpaired.data.pairs import side_by_side
+from unpaired.data.stacked import stacked
 from unpaired.evaluate.segmentation import nearest_colours
-from unpaired.images import to_tensor
 from unpaired.randomness import rng, torch_seeded
 from unpaired.reproduce.labelled import Labelled
 from unpaired.storage import write_bytes
@@ -88,9 +88,7 @@ def trained_reader(
 def training_images(data: Labelled) -> tuple[Tensor, Tensor]:
     """Return the photographs of the pairs, n 3 h w, and the class of each pixel, n h w."""
     labels, photos = side_by_side(data.pairs / "train")
-    images = torch.stack([to_tensor(photos[index], 3) for index in range(len(photos))])
-    coloured = torch.stack([to_tensor(labels[index], 3) for index in range(len(labels))])
-    return images, nearest_colours(coloured, list(data.palette.values()))
+    return stacked(photos), nearest_colours(stacked(labels), list(data.palette.values()))
 
 
 def _unit(inputs: int, outputs: int) -> nn.Sequential:

@@ -12,9 +12,9 @@ import torch
 from torch import Tensor
 
 from unpaired.data.sources import FolderSource
+from unpaired.data.stacked import stacked
 from unpaired.evaluate.segmentation import IGNORE, confusions, nearest_colours, segmentation_scores
 from unpaired.evaluate.truth import score
-from unpaired.images import to_tensor
 from unpaired.reproduce.labelled import Labelled
 from unpaired.reproduce.methods import translations, trials
 from unpaired.reproduce.published import FIGURES, LABELS_TO_PHOTO, PHOTO_TO_LABELS
@@ -68,7 +68,7 @@ def make_table(
     Raises as `unpaired.train` does.
     """
     reader = trained_reader(data, out, num_steps=reader_steps, say=say)
-    labels, photos = (_stacked(data.unpaired / f"test{domain}") for domain in "AB")
+    labels, photos = (stacked(FolderSource(data.unpaired / f"test{domain}")) for domain in "AB")
     inputs = {"AtoB": labels, "BtoA": photos}
     judge = Judge(data, reader, labels, photos)
     rows: dict[str, dict[str, dict[int, Scores]]] = {"AtoB": {REAL: {0: judge.scores("AtoB", photos)}}, "BtoA": {}}
@@ -146,8 +146,3 @@ def spread(values: Sequence[float], digits: int) -> str:
     if len(values) == 1:
         return f"{mean:.{digits}f}"
     return f"{mean:.{digits}f} [{min(values):.{digits}f}, {max(values):.{digits}f}]"
-
-
-def _stacked(folder: Path) -> Tensor:
-    source = FolderSource(folder)
-    return torch.stack([to_tensor(source[index], 3) for index in range(len(source))])

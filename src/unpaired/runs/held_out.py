@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 
+from unpaired.data.datasets import DataConfig
 from unpaired.data.domains import Domains
 from unpaired.data.held_out import TEST_HALF, HeldOutImages, held_out_images
 from unpaired.errors import ConfigError
@@ -24,10 +25,11 @@ from unpaired.training.run_folder import RunFolder
 from unpaired.training.state import TrainingState
 from unpaired.translate.choice import ChoiceInfo
 
-MOST = 32
+_MOST = 32
 """Held-out images of a domain that are looked at: with 500 steps between two looks 1 to 2 % of the training."""
 
 _MOST_BYTES = 64 << 20
+"""What those of a domain may take as floats, unless they would then be fewer than can be looked at."""
 
 
 @dataclass(frozen=True)
@@ -43,6 +45,11 @@ class Listing:
         return ChoiceInfo(
             run_step=run_step, looks=looks, rule=rule, held_out=self.origin, images_a=self.A, images_b=self.B
         )
+
+
+def most_held_out(data: DataConfig) -> int:
+    """Return how many held-out images of a domain are looked at, where there are as many."""
+    return max(LEAST, min(_MOST, _MOST_BYTES // (4 * data.crop_size**2 * max(data.channels_a, data.channels_b))))
 
 
 def open_choice(
@@ -110,8 +117,7 @@ def _images(config: Config, domains: Domains) -> HeldOutImages | str:
         return "images made from noise have no input to be held against"
     if data.crop_size < MIN_SIZE:
         return f"images below {MIN_SIZE} x {MIN_SIZE} pixels are too small to be compared"
-    most = max(LEAST, min(MOST, _MOST_BYTES // (4 * data.crop_size**2 * max(data.channels_a, data.channels_b))))
-    found = held_out_images(domains, data, most)
+    found = held_out_images(domains, data, most_held_out(data))
     if found is None or len(found.a) < LEAST:
         return (
             f"there are no held-out images to choose another by (valA and valB with {LEAST} images each, or testA and "

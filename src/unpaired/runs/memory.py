@@ -25,7 +25,7 @@ from unpaired.errors import ConfigError
 from unpaired.networks import ResNetGenerator, UNetGenerator
 from unpaired.recipes import Config, at_size, build_objective
 from unpaired.runs.footprint import Footprint, footprint
-from unpaired.runs.held_out import MOST
+from unpaired.runs.held_out import most_held_out
 from unpaired.training.machine import memory_now
 from unpaired.training.run_config import memory_bytes
 
@@ -88,12 +88,14 @@ def planned(
     on_processor = device.type == "cpu"
     num_images = sum(len(source) for source in (domains.train_a, domains.train_b) if source is not None)
     images = decoded(config.data, num_images) if on_processor else 0.0
-    held_out = held_out_images(domains, config.data, MOST) if config.run.held_out_every else None
-    num_held_out = 0 if held_out is None else 2 * len(held_out.a)
+    most = max(most_held_out(choice.data) for size in choices for choice in size)
+    held_out = held_out_images(domains, config.data, most) if config.run.held_out_every else None
+    there = 0 if held_out is None else len(held_out.a)
 
     @cache
     def expected(candidate: Config) -> float:
-        return expected_memory(candidate, footprint(candidate), device, num_held_out)
+        looked_at = 2 * min(there, most_held_out(candidate.data))
+        return expected_memory(candidate, footprint(candidate), device, looked_at)
 
     plan = fitting(config, choices, limit, expected, images, bf16=bf16)
     say(told(config, plan, measured=on_processor))

@@ -1,0 +1,17 @@
+"""All images of a source as one tensor, for small sets that are scored as a whole."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from unpaired.data.sources import ImageSource
+from unpaired.images import to_tensor
+
+
+def stacked(source: ImageSource) -> Tensor:
+    """Return all images of a source in its order, n 3 h w in [-1, 1]; they have one size.
+
+    Raises ImageError where one cannot be read faithfully.
+    """
+    return torch.stack([to_tensor(source[index], 3) for index in range(len(source))])
