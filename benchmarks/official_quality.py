@@ -1,13 +1,15 @@
 """The official code trained to the quality that `time_to_quality.py` scores: same networks, data, schedule and clock.
 
     python benchmarks/official_quality.py OUT CHECKOUT --seed 0 --steps 3800 --test OUT/data/unseen
+    python benchmarks/official_quality.py OUT CHECKOUT --task maps --seed 0 --steps 2200
 
 OUT is what `time_to_quality.py prepare OUT` wrote; CHECKOUT a clone of junyanz/pytorch-CycleGAN-and-pix2pix, of which
 `models` and `util` alone are imported, so torchvision is not needed. Its CycleGAN model, as it is, takes the steps
 (`set_input`, `optimize_parameters`) with the networks and weights of losses of the arm `paper`; batches, and the
 learning rate of each step, are those that our run of the same seed would have. Every 200 steps both generators are
-kept in memory; after training they translate the test images, and lines are appended to scores.jsonl in
-OUT/scenes-official-SEED. The clock is the processor time of training, one thread, as there.
+kept in memory; after training they translate the test images, of the data trained on where no other folder is given,
+and lines are appended to scores.jsonl in OUT/TASK-official-SEED. The clock is the processor time of training, one
+thread, as there.
 """
 
 from __future__ import annotations
@@ -61,26 +63,28 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("out", type=Path)
     parser.add_argument("checkout", type=Path)
+    parser.add_argument("--task", choices=["scenes", "maps"], default="scenes")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--steps", type=int, default=3800)
-    parser.add_argument("--test", type=Path, required=True)
+    parser.add_argument("--test", type=Path)
     given = parser.parse_args()
     torch.set_num_threads(1)
-    config = config_of(given.out, "scenes", "paper", given.steps, given.seed)
+    config = config_of(given.out, given.task, "paper", given.steps, given.seed)
     random.seed(given.seed)  # the official pools draw from it
     torch.manual_seed(given.seed)
     official = OfficialCode(given.checkout).training(config.data.crop_size, torch.device("cpu"))
     kept = trained(official.model, config)
     objective = build_objective(config).eval()
-    images = {domain: images_of(given.test / f"test{domain}") for domain in "AB"}
-    run = given.out / f"scenes-official-{given.seed}"
+    root = given.test or Path(config.data.root)
+    images = {domain: images_of(root / f"test{domain}") for domain in "AB"}
+    run = given.out / f"{given.task}-official-{given.seed}"
     run.mkdir(exist_ok=True)
     with (run / "scores.jsonl").open("a", encoding="utf-8") as file:
         for step, seconds, weights in kept:
             line = {"step": step, "seconds": seconds, "weights": "trained"}
             for direction, network in objective.generators().items():
                 network.load_state_dict(from_official(config.generator, weights[direction]))
-            file.write(json.dumps({**line, **figures_of(objective, images)}) + "\n")
+            file.write(json.dumps({**line, **figures_of(objective, images, maps=given.task == "maps")}) + "\n")
 
 
 if __name__ == "__main__":
