@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 import torch
 
 from unpaired.bench import gradients
-from unpaired.bench.cases import RecordedTrainingCase, TrainingCase, TranslationCase
+from unpaired.bench.cases import Mode, RecordedTrainingCase, TrainingCase, TranslationCase, Way
 from unpaired.bench.ceilings import measure_ceilings
 from unpaired.bench.gradients import check_gradients, gradient_agreement
 from unpaired.bench.memory import peak_memory
@@ -77,18 +77,18 @@ def test_a_recorded_step_is_rehearsed_before_it_is_timed() -> None:
 
 
 def test_right_gradients_pass_and_wrong_ones_are_not_timed(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert gradient_agreement(32, "fp32", CPU) > 0.9999
-    right = gradients._gradients
+    assert gradient_agreement(32, Mode("fp32"), CPU) > 0.9999
+    right = gradients.step_gradients
     monkeypatch.setattr(
         gradients,
-        "_gradients",
+        "step_gradients",
         lambda objective, batch, precision: {
             name: gradient.flip(0) if batch.a.dtype == torch.float32 else gradient
             for name, gradient in right(objective, batch, precision).items()
         },
     )
     with pytest.raises(UnpairedError, match="are wrong on cpu"):
-        check_gradients(32, "fp32", CPU)
+        check_gradients(32, Mode("fp32"), CPU)
 
 
 def test_what_a_processor_has_no_instructions_for_is_neither_timed_nor_measured_unless_asked_for(
@@ -103,8 +103,8 @@ def test_what_a_processor_has_no_instructions_for_is_neither_timed_nor_measured_
 
     asked: list[tuple[str, ...]] = []
 
-    def asking(sizes: Any, precisions: tuple[str, ...], **_: Any) -> Report:
-        asked.append(tuple(precisions))
+    def asking(sizes: Any, modes: list[Mode], **_: Any) -> Report:
+        asked.append(tuple(mode.name for mode in modes))
         return Report({}, CEILINGS, {}, 1, [])
 
     monkeypatch.setattr("unpaired.bench.ceilings.in_turns", noted)
@@ -122,12 +122,60 @@ def test_what_a_processor_has_no_instructions_for_is_neither_timed_nor_measured_
 
 def test_the_report_has_every_case_and_reads_as_a_page(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("unpaired.bench.run.measure_ceilings", lambda device, precisions: CEILINGS)
-    report = bench((32,), ("fp32",), device=CPU, rounds=2, memory=False)
+    report = bench((32,), (Mode("fp32"),), device=CPU, rounds=2, memory=False)
     assert [(row.kind, row.size, row.mode) for row in report.rows] == [("train", 32, "fp32"), ("translate", 32, "fp32")]
     assert all(row.seconds > 0 and row.gflops > 0 and row.against is None for row in report.rows)
     told = json.loads(report.to_json())
     assert told["gradients"]["fp32"] > 0.9999
     assert "| train | 32² | 1 | fp32 |" in to_markdown(report)
+
+
+@pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor")  # which torch hides by itself
+def test_other_ways_to_the_step_are_timed_beside_the_usual_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[int] = []
+
+    def backend(graph: Any, inputs: Any) -> Any:
+        made.append(len(inputs))
+        return graph.forward
+
+    monkeypatch.setattr("unpaired.training.compiling.BACKEND", backend)
+    monkeypatch.setattr("unpaired.bench.run.measure_ceilings", lambda device, precisions: CEILINGS)
+    torch._dynamo.reset()
+    modes = [Mode("fp32", way) for way in get_args(Way)]
+    report = bench((32,), modes, device=CPU, rounds=1, memory=False)
+    timed = ["fp32", "fp32 channels-last", "fp32 compiled"]
+    assert [row.mode for row in report.rows] == [*timed, "fp32"]
+    assert [row.kind for row in report.rows] == ["train", "train", "train", "translate"]
+    assert all(cosine > 0.9999 for cosine in report.gradients.values())
+    assert list(report.gradients) == timed
+    counted = [row.gflops * row.seconds for row in report.rows if row.kind == "train"]
+    assert counted == pytest.approx([counted[0]] * 3)
+    assert made
+    weights = TrainingCase.at(32, "fp32", CPU, way="channels-last").state.objective.parameters()
+    assert any(not weight.is_contiguous() for weight in weights)
+
+
+def test_what_cannot_be_compiled_is_left_out_with_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    def backend(graph: Any, inputs: Any) -> Any:
+        raise RuntimeError("no compiler")
+
+    monkeypatch.setattr("unpaired.training.compiling.BACKEND", backend)
+    monkeypatch.setattr("unpaired.bench.run.measure_ceilings", lambda device, precisions: CEILINGS)
+    torch._dynamo.reset()
+    sentences: list[str] = []
+    report = bench(
+        (32,), [Mode("fp32"), Mode("fp32", "compiled")], device=CPU, rounds=1, memory=False, say=sentences.append
+    )
+    assert [row.mode for row in report.rows] == ["fp32", "fp32"]
+    assert any(each.startswith("The networks in fp32 cannot be compiled (") for each in sentences)
+    with pytest.raises(UnpairedError, match="None of these ways can be timed here"):
+        bench((32,), [Mode("fp32", "compiled")], device=CPU, rounds=1, memory=False)
+
+
+def test_an_unknown_way_is_refused_by_name(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="78"):
+        main(["bench", "--way", "channels_first"])
+    assert "Unknown way channels_first; did you mean channels-last?" in capsys.readouterr().err
 
 
 def test_the_official_code_stands_beside_with_ratio_and_quartiles() -> None:
@@ -138,7 +186,7 @@ def test_the_official_code_stands_beside_with_ratio_and_quartiles() -> None:
 
 def test_memory_is_that_of_the_case_and_not_of_whoever_asks() -> None:
     held = torch.zeros(2**26)  # 256 MB that a child must not count as its own
-    peak = peak_memory("translate", 64, "fp32", CPU)
+    peak = peak_memory("translate", 64, Mode("fp32"), CPU)
     assert held.numel()
     assert 1e6 < peak < 300e6
 

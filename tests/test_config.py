@@ -314,6 +314,8 @@ FREE = {
     "DataConfig.follow_symlinks",
     "RunConfig.device",
     "RunConfig.graph",
+    "RunConfig.compile",
+    "RunConfig.layout",
     "RunConfig.num_threads",
     "RunConfig.on_nonfinite",
     "RunConfig.log_every",

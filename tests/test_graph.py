@@ -376,4 +376,4 @@ def test_a_cuda_graph_is_faster_than_launching_every_kernel() -> None:
                 times.append(time.perf_counter() - before)
         seconds[name] = statistics.median(times[10:])
     assert seconds["recorded"] < seconds["usual"]
-    assert made_with(cuda, "auto")["graph"] == "auto"
+    assert made_with(cuda)["graph"] == "auto"

@@ -13,6 +13,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from unpaired.config import require, unknown
 from unpaired.data.datasets import WHOLE_IMAGE_MULTIPLE, WHOLE_IMAGES, DataConfig
 from unpaired.errors import ConfigError
@@ -105,6 +107,10 @@ def build_objective(config: Config) -> Any:
         "leave one of them out.",
     )
     objective.num_parts = config.run.accumulate
+    if config.run.layout == "channels_last":
+        for weight in objective.parameters():
+            if weight.ndim == 4:
+                weight.data = weight.data.contiguous(memory_format=torch.channels_last)
     return objective
 
 

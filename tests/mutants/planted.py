@@ -298,6 +298,22 @@ STEPS = (
         "rate = min(self.decay, (1 + step) / (10 + step))",
         ("test_loop.py::test_the_average_follows_its_formula",),
     ),
+    Mutant(
+        "gradients-in-another-order",
+        "In channels_last Adam moves each weight by the gradient of another, while every loss is right.",
+        "training/step.py",
+        "gradient if gradient is None else _laid_out_as(weight, gradient)",
+        "gradient",
+        ("test_compiling.py::test_gradients_are_in_the_order_in_memory_of_their_weights",),
+    ),
+    Mutant(
+        "compiled-though-gradients-are-wrong",
+        "A compiler that gets losses right and gradients wrong is trained with.",
+        "training/compiling.py",
+        "if not agreement >= LEAST_COSINE[self._precision]:",
+        "if agreement < -1:",
+        ("test_compiling.py::test_wrong_gradients_are_not_trained_with_though_the_losses_are_right",),
+    ),
 )
 
 RANDOMNESS = (
@@ -506,6 +522,14 @@ RESUMING = (
         'if len(content) != expected["size"] or hashlib.sha256(content).hexdigest() != expected["sha256"]:',
         'if len(content) != expected["size"]:',
         ("test_resume.py::test_a_damaged_newest_checkpoint_is_named_and_the_one_before_continues",),
+    ),
+    Mutant(
+        "moments-in-another-order",
+        "A run in channels_last goes on with each weight's moments at another weight.",
+        "training/state.py",
+        "torch.empty_like(parameter if value.ndim else value).copy_(value)",
+        "value.clone()",
+        ("test_compiling.py::test_a_run_in_channels_last_goes_on_bit_for_bit[cyclegan]",),
     ),
 )
 

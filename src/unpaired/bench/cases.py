@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import torch
 from torch import Tensor
@@ -15,8 +15,9 @@ from unpaired.data.datasets import Batch
 from unpaired.errors import UnpairedError
 from unpaired.objectives.cyclegan import CycleGANObjective
 from unpaired.randomness import torch_seeded
-from unpaired.recipes import Config, at_size, paper
+from unpaired.recipes import Config, at_size, build_objective, paper
 from unpaired.side_by_side import in_this_thread
+from unpaired.training.compiling import compile_networks
 from unpaired.training.graph import Record, RecordedStep, as_graph
 from unpaired.training.run_config import Precision
 from unpaired.training.state import TrainingState
@@ -25,6 +26,23 @@ from unpaired.training.stepper import ROUNDING, rehearse
 
 SMALL = 64
 """The size at which the networks are those that people train on a processor: 32 channels instead of 64."""
+
+
+Way = Literal["usual", "channels-last", "compiled"]
+"""How the networks of a training step are carried out: `run.layout` and `run.compile`."""
+
+
+@dataclass(frozen=True)
+class Mode:
+    """What a training step is timed in; its name is what the page calls it."""
+
+    precision: Precision
+    way: Way = "usual"
+
+    @property
+    def name(self) -> str:
+        """Return the precision, and the way where it is not the usual one."""
+        return self.precision if self.way == "usual" else f"{self.precision} {self.way}"
 
 
 class Case(Protocol):
@@ -43,7 +61,7 @@ class Case(Protocol):
 
 
 def config_at(size: int, batch: int = 1) -> Config:
-    """Return the paper's recipe at a size, with 32 base channels at 64 x 64."""
+    """Return the paper's recipe at a size, with 32 base channels at 64 x 64, carried out as usual."""
     config = override(at_size(paper(), size), {"data.batch_size": batch})
     narrow = {"generator.base_channels": 32, "discriminator.base_channels": 32}
     return override(config, narrow) if size <= SMALL else config
@@ -57,9 +75,10 @@ def random_batch(config: Config, device: torch.device) -> Batch:
     return Batch(a=a.to(device), b=b.to(device))
 
 
-def new_objective(config: Config, device: torch.device) -> CycleGANObjective:
-    """Return the untrained CycleGAN of a configuration."""
-    built = config.objective.build(config.generator, config.discriminator, 3, 3, 0).to(device)
+def new_objective(config: Config, device: torch.device, way: Way = "usual") -> CycleGANObjective:
+    """Return the untrained CycleGAN of a configuration, its weights laid out as the way has them."""
+    layout = "channels_last" if way == "channels-last" else "nchw"
+    built = build_objective(override(config, {"run.layout": layout})).to(device)
     assert isinstance(built, CycleGANObjective)
     return built
 
@@ -74,12 +93,16 @@ class TrainingCase:
     flop: float = 0.0
 
     @classmethod
-    def at(cls, size: int, precision: Precision, device: torch.device, batch: int = 1) -> TrainingCase:
+    def at(
+        cls, size: int, precision: Precision, device: torch.device, batch: int = 1, way: Way = "usual"
+    ) -> TrainingCase:
         """Build the case, and count the operations of its convolutions."""
         config = config_at(size, batch)
-        state = TrainingState(new_objective(config, device), config.optimizer)
+        state = TrainingState(new_objective(config, device, way), config.optimizer)
         case = cls(state, random_batch(config, device), precision)
         case.flop = counted(case)
+        if way == "compiled":  # what is compiled cannot be counted
+            compile_networks(state.objective)
         return case
 
     @property
@@ -104,10 +127,16 @@ class RecordedTrainingCase:
 
     @classmethod
     def at(
-        cls, size: int, precision: Precision, device: torch.device, batch: int = 1, record: Record = as_graph
+        cls,
+        size: int,
+        precision: Precision,
+        device: torch.device,
+        batch: int = 1,
+        way: Way = "usual",
+        record: Record = as_graph,
     ) -> RecordedTrainingCase:
         """Record the step and rehearse it; raises UnpairedError where its losses are not those of the usual step."""
-        usual = TrainingCase.at(size, precision, device, batch)
+        usual = TrainingCase.at(size, precision, device, batch, way)
         step = RecordedStep(usual.state, usual.batch, precision)
         step.record(record)
         difference = rehearse(step, usual.state, usual.batch, precision)

@@ -10,17 +10,16 @@ from pathlib import Path
 
 import torch
 
-from unpaired.bench.cases import Case, RecordedTrainingCase, TrainingCase, TranslationCase
-from unpaired.training.run_config import Precision
+from unpaired.bench.cases import Case, Mode, RecordedTrainingCase, TrainingCase, TranslationCase
 
 
-def peak_memory(kind: str, size: int, precision: Precision, device: torch.device, batch: int = 1) -> int:
+def peak_memory(kind: str, size: int, mode: Mode, device: torch.device, batch: int = 1) -> int:
     """Return the bytes that a case (train, recorded, translate) takes at most beyond an idle process that has torch."""
     with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as child:
-        return child.submit(_measure, kind, size, precision, str(device), batch).result()
+        return child.submit(_measure, kind, size, mode, str(device), batch).result()
 
 
-def _measure(kind: str, size: int, precision: Precision, device_name: str, batch: int) -> int:
+def _measure(kind: str, size: int, mode: Mode, device_name: str, batch: int) -> int:
     device = torch.device(device_name)
     before = _highest(device)
     made: dict[str, Callable[..., Case]] = {
@@ -28,7 +27,8 @@ def _measure(kind: str, size: int, precision: Precision, device_name: str, batch
         "recorded": RecordedTrainingCase.at,
         "translate": TranslationCase.at,
     }
-    case = made[kind](size, precision, device, batch)
+    way = () if kind == "translate" else (mode.way,)
+    case = made[kind](size, mode.precision, device, batch, *way)
     case()
     return _highest(device) - before
 

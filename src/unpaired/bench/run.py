@@ -12,13 +12,13 @@ from typing import Any
 
 import torch
 
-from unpaired.bench.cases import Case, RecordedTrainingCase, TrainingCase, TranslationCase
+from unpaired.bench.cases import Case, Mode, RecordedTrainingCase, TrainingCase, TranslationCase
 from unpaired.bench.ceilings import measure_ceilings
 from unpaired.bench.gradients import check_gradients
 from unpaired.bench.memory import peak_memory
 from unpaired.bench.official import OfficialCode
 from unpaired.bench.timing import Timing, in_turns, ratio
-from unpaired.training.run_config import Precision
+from unpaired.errors import UnpairedError
 from unpaired.version import __version__
 
 OFFICIAL = "official fp32"
@@ -63,7 +63,7 @@ class Report:
 
 def bench(
     sizes: Sequence[int],
-    precisions: Sequence[Precision],
+    modes: Sequence[Mode],
     *,
     device: torch.device,
     rounds: int = 5,
@@ -72,26 +72,33 @@ def bench(
     memory: bool = True,
     say: Callable[[str], None] = lambda sentence: None,
 ) -> Report:
-    """Time training steps and translations at each size and precision, beside the official code where it is given.
+    """Time training steps and translations at each size, beside the official code where it is given.
 
-    All cases of one size and kind are timed in turns; on an NVIDIA GPU the steps are also played from a recording,
-    where that can be made. Raises UnpairedError where a mode's gradients, or a recording's losses, are wrong;
+    modes: of the steps; translations are timed in the usual way at the same precisions. All cases of one size and kind
+    are timed in turns; on an NVIDIA GPU the steps are also played from a recording. What cannot be compiled or recorded
+    is left out with a sentence. Raises UnpairedError where a mode's gradients, or a recording's losses, are wrong;
     DataError where `official` holds no official code.
     """
     theirs = OfficialCode(official) if official else None
-    gradients: dict[str, float] = {}
-    for precision in precisions:
-        say(f"Checking the gradients of {precision} against float64.")
-        gradients[precision] = check_gradients(min(sizes), precision, device)
+    gradients = _checked(modes, min(sizes), device, say)
+    modes = [mode for mode in modes if mode.name in gradients]
+    if not modes:
+        raise UnpairedError("None of these ways can be timed here; take --way usual.")
+    precisions = list(dict.fromkeys(mode.precision for mode in modes))
     say("Measuring what the machine can do at most.")
     ceilings = measure_ceilings(device, precisions)
     rows: list[Row] = []
     for size in sizes:
-        for kind, ours in (("train", TrainingCase.at), ("translate", TranslationCase.at)):
+        for kind in ("train", "translate"):
             say(f"Timing {kind} at {size} x {size}.")
-            cases: dict[str, Case] = {precision: ours(size, precision, device, batch) for precision in precisions}
+            timed = modes if kind == "train" else [Mode(precision) for precision in precisions]
+            cases: dict[str, Case] = (
+                {mode.name: TrainingCase.at(size, mode.precision, device, batch, mode.way) for mode in timed}
+                if kind == "train"
+                else {mode.name: TranslationCase.at(size, mode.precision, device, batch) for mode in timed}
+            )
             if kind == "train" and device.type == "cuda":
-                cases |= _recorded(size, precisions, device, batch, say)
+                cases |= _recorded(size, modes, device, batch, say)
             if theirs is not None:
                 make = theirs.training if kind == "train" else theirs.translation
                 cases[OFFICIAL] = make(size, device, batch)
@@ -99,26 +106,42 @@ def bench(
             timings = in_turns(cases, rounds)
             peaks: dict[str, int] = {}
             if memory:
-                peaks = {mode: peak_memory(kind, size, mode, device, batch) for mode in precisions}
+                peaks = {mode.name: peak_memory(kind, size, mode, device, batch) for mode in timed}
                 peaks |= {
-                    f"{mode}{GRAPH}": peak_memory("recorded", size, mode, device, batch)
-                    for mode in precisions
-                    if f"{mode}{GRAPH}" in cases
+                    f"{mode.name}{GRAPH}": peak_memory("recorded", size, mode, device, batch)
+                    for mode in timed
+                    if f"{mode.name}{GRAPH}" in cases
                 }
             rows += [_row(kind, size, mode, case, timings, peaks.get(mode, 0)) for mode, case in cases.items()]
     return Report(machine(device), ceilings, gradients, rounds, rows)
 
 
+def _checked(modes: Sequence[Mode], size: int, device: torch.device, say: Callable[[str], None]) -> dict[str, float]:
+    """Return the cosine of the gradients to float64 by mode, but for those that cannot be compiled."""
+    gradients: dict[str, float] = {}
+    for mode in modes:
+        say(f"Checking the gradients of {mode.name} against float64.")
+        try:
+            gradients[mode.name] = check_gradients(size, mode, device)
+        except RuntimeError as error:
+            if mode.way != "compiled":
+                raise
+            say(f"The networks in {mode.precision} cannot be compiled ({str(error).splitlines()[0]}).")
+    return gradients
+
+
 def _recorded(
-    size: int, precisions: Sequence[Precision], device: torch.device, batch: int, say: Callable[[str], None]
+    size: int, modes: Sequence[Mode], device: torch.device, batch: int, say: Callable[[str], None]
 ) -> dict[str, Case]:
     """Return the recorded steps by mode, but for those that cannot be recorded."""
     cases: dict[str, Case] = {}
-    for precision in precisions:
+    for mode in modes:
         try:
-            cases[f"{precision}{GRAPH}"] = RecordedTrainingCase.at(size, precision, device, batch)
+            recorded = RecordedTrainingCase.at(size, mode.precision, device, batch, mode.way)
         except RuntimeError as error:
-            say(f"The step in {precision} cannot be recorded ({str(error).splitlines()[0]}).")
+            say(f"The step in {mode.name} cannot be recorded ({str(error).splitlines()[0]}).")
+            continue
+        cases[f"{mode.name}{GRAPH}"] = recorded
     return cases
 
 

@@ -16,6 +16,7 @@ def bench(
     *,
     size: Annotated[tuple[int, ...], Parameter(negative=(), consume_multiple=True)] = (64, 128, 256),
     precision: Annotated[tuple[str, ...], Parameter(negative=(), consume_multiple=True)] = ("auto",),
+    way: Annotated[tuple[str, ...], Parameter(negative=(), consume_multiple=True)] = ("auto",),
     rounds: int = 5,
     batch: int = 1,
     official: Path | None = None,
@@ -34,6 +35,9 @@ def bench(
         Sides of the images in pixels.
     precision
         fp32, bf16; auto: fp32, and bf16 where the device has instructions for it.
+    way
+        Of the training steps: usual, channels-last (--run.layout channels_last), compiled (--run.compile, which takes
+        minutes to begin with); auto: usual, and all three on an NVIDIA GPU.
     rounds
         How often each case is timed; the median is reported.
     batch
@@ -49,6 +53,7 @@ def bench(
     """
     from typing import get_args
 
+    from unpaired.bench.cases import Mode, Way
     from unpaired.bench.run import bench as measure
     from unpaired.bench.run import to_markdown
     from unpaired.config import require, unknown
@@ -57,14 +62,18 @@ def bench(
     from unpaired.training.run_config import Precision
 
     known: tuple[Precision, ...] = get_args(Precision)
-    for name in precision:
-        require(name in ("auto", *known), unknown(name, ("auto", *known), "precision"))
+    ways: tuple[Way, ...] = get_args(Way)
+    for kind, names, those in (("precision", precision, known), ("way", way, ways)):
+        for name in names:
+            require(name in ("auto", *those), unknown(name, ("auto", *those), kind))
     on = resolve_device(device)
+    if "auto" in way:
+        way += ways if on.type == "cuda" else ("usual",)
     if "auto" in precision:
         precision += ("fp32", "bf16") if has_bf16(on) else ("fp32",)
     require(rounds >= 1, f"--rounds must be at least 1, not {rounds}.")
     require(batch >= 1, f"--batch must be at least 1, not {batch}.")
-    modes = [mode for mode in known if mode in precision]
+    modes = [Mode(number, how) for number in known if number in precision for how in ways if how in way]
     report = measure(size, modes, device=on, rounds=rounds, batch=batch, official=official, say=say)
     page = to_markdown(report)
     print(page, end="")

@@ -180,7 +180,7 @@ def _same_steps(config: Config) -> list[tuple[bool, int]]:
     In more and more parts; computed again; both. The other way round where the discriminator steps first, since there
     a batch in parts is made twice: that takes half as much time again, computing again a third (docs/log.md).
     """
-    can = isinstance(config.generator, (ResNetGenerator, UNetGenerator))
+    can = isinstance(config.generator, (ResNetGenerator, UNetGenerator)) and not config.run.compile
     recompute, parts = list(dict.fromkeys((config.run.recompute, can))), [config.run.accumulate]
     if config.data.batch_size > 1:
         with torch.device("meta"):  # without content, which takes no time

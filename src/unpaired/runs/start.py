@@ -103,7 +103,7 @@ def first_start(
     unfinished = state.step < schedule.num_steps
     if unfinished and newest is not None:
         before = read_manifest(list_checkpoints(folder.checkpoints)[0])["made_with"]
-        now = made_with(device, config.run.graph, config.run.accumulate)
+        now = made_with(device, config.run)
         changes += ranks_change(str(folder.path), before, now, allowed=allowed.ranks)
         changes += machine_change(before, now)
     folder.rewind(newest.log_lines if newest is not None else 0, state.step)
@@ -250,7 +250,7 @@ def _recorder(
     facts = {
         "config": to_yaml(config),
         "data": domains.facts(),
-        "machine": made_with(device, config.run.graph, config.run.accumulate),
+        "machine": made_with(device, config.run),
     }
 
     def publish(generators: dict[Direction, nn.Module], step: int, run_step: int) -> None:

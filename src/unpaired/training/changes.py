@@ -18,7 +18,7 @@ _NETWORKS = ("generator.", "discriminator.", "objective.kind", "data.pairing", "
 _NO_BITS = ("cores", "python", "ranks")
 """Facts about a machine that no result depends on, or that have a function of their own."""
 
-_WHERE_LEFT_OUT = {"accumulate": 1}
+_WHERE_LEFT_OUT = {"accumulate": 1, "compile": "off", "layout": "nchw"}
 """What it means where a fact is not told."""
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from unpaired.storage import write_bytes
 
-OF_STEPS = ("skipped", "loader", "guardian", "graph", "flat", "went on")
+OF_STEPS = ("skipped", "loader", "guardian", "graph", "way", "flat", "went on")
 """The kinds of entries that belong to a step, and happen again when it is taken again."""
 
 

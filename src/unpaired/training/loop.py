@@ -22,8 +22,8 @@ from unpaired.training.run_config import RunConfig
 from unpaired.training.schedule import Schedule
 from unpaired.training.signals import stop_signals
 from unpaired.training.state import TrainingState
-from unpaired.training.step import train_step
-from unpaired.training.stepper import Take, recording_on, stepper
+from unpaired.training.step import Take, train_step
+from unpaired.training.stepper import recording_on, stepper
 
 
 class Recorder(Protocol):
@@ -96,7 +96,7 @@ def fit(
         return train_step(state, batch, precision, names)
 
     def note(sentence: str) -> None:
-        recorder.event(state.step + 1, "graph", sentence)
+        recorder.event(state.step + 1, "way", sentence)
         say(sentence)
 
     advice = relief(objective, schedule.batch_size, lower=precision == "fp32" and has_bf16(device))
@@ -104,7 +104,9 @@ def fit(
         stop_signals() as stop,
         closing(delivered),
         out_of_memory(lambda: state.step + 1, device, advice),
-        stepper(state, precision, take, note, record=recording_on(device, run.graph)) as take_step,
+        stepper(
+            state, precision, take, note, record=recording_on(device, run.graph), compiled=run.compile
+        ) as take_step,
     ):
         if state.step == 0 and run.sample_every:
             recorder.sample(state)

@@ -18,6 +18,7 @@ from unpaired import ranks
 from unpaired.errors import OutOfMemoryError
 from unpaired.networks.recompute import recomputing
 from unpaired.objectives.base import Objective
+from unpaired.training.run_config import RunConfig
 from unpaired.version import __version__
 
 if sys.platform != "win32":
@@ -26,12 +27,13 @@ if sys.platform != "win32":
 _STATUS = Path("/proc/self/status")
 
 
-def made_with(device: torch.device, graph: str = "auto", accumulate: int = 1) -> dict[str, str | int]:
+def made_with(device: torch.device, run: RunConfig | None = None) -> dict[str, str | int]:
     """Return versions, processor, threads and device. Equal values promise equal bits for equal runs.
 
-    graph: the setting `run.graph`, which matters on NVIDIA's GPUs. accumulate: `run.accumulate`, by which sums are
-    rounded; it is left out where batches are taken as a whole.
+    run: settings by which sums are rounded: `graph` on NVIDIA's GPUs, and those of `accumulate`, `compile` and `layout`
+    that are not what they are when nobody says anything.
     """
+    run = RunConfig() if run is None else run
     facts: dict[str, str | int] = {
         "unpaired": __version__,
         "torch": torch.__version__,
@@ -47,12 +49,16 @@ def made_with(device: torch.device, graph: str = "auto", accumulate: int = 1) ->
     }
     if ranks.count() > 1:
         facts["ranks"] = ranks.count()
-    if accumulate > 1:
-        facts["accumulate"] = accumulate
+    if run.accumulate > 1:
+        facts["accumulate"] = run.accumulate
+    if run.compile:
+        facts["compile"] = "on"
+    if run.layout != "nchw":
+        facts["layout"] = run.layout
     if device.type == "cuda":
         facts["gpu"] = torch.cuda.get_device_name(device)
         facts["cuda"] = str(torch.version.cuda)
-        facts["graph"] = graph
+        facts["graph"] = run.graph
     return facts
 
 

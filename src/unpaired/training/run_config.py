@@ -34,7 +34,9 @@ class RunConfig:
 
     precision: fp32; bf16, forwards in bfloat16 with float32 weights; auto, bf16 where the device has instructions for
     it, settled when a run begins. device: auto (a GPU when there is one), cpu, cuda, cuda:1, mps. graph: auto plays a
-    step from a recording, a CUDA graph, where device and method allow; off takes it one operation at a time.
+    step from a recording, a CUDA graph, where device and method allow; off takes it one operation at a time. compile:
+    networks are compiled for the steps (torch.compile; minutes at every start). layout: the order of weights in memory,
+    channels_last for what is faster with it; the bits depend on both, what is learnt does not.
     num_threads: 0 leaves torch's choice; the bits of a CPU run depend on it. recompute: generators keep little of the
     forward pass and compute it again in the backward pass, for less memory and more time. accumulate: in how many
     parts, one after the other, each process takes its images of a batch, for less memory; the step is that of the whole
@@ -56,6 +58,8 @@ class RunConfig:
     precision: Literal["auto", "fp32", "bf16"] = "fp32"
     device: str = free("auto")
     graph: Literal["auto", "off"] = free("auto")
+    compile: bool = free(False)
+    layout: Literal["nchw", "channels_last"] = free("nchw")
     num_threads: int = free(0)
     recompute: bool = free(False)
     accumulate: int = free(1)
@@ -83,6 +87,10 @@ class RunConfig:
             not self.stop_when_flat or self.held_out_every > 0,
             "run.stop_when_flat goes by looks at held-out images, and run.held_out_every 0 asks for none; give it a "
             "number of steps.",
+        )
+        require(
+            not (self.compile and self.recompute),
+            "run.compile and run.recompute exclude one another; leave one of them out.",
         )
         require(self.accumulate >= 1, f"run.accumulate must be at least 1, not {self.accumulate}.")
         require(self.num_samples >= 1, f"run.num_samples must be at least 1, not {self.num_samples}.")

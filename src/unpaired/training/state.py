@@ -178,8 +178,11 @@ class TrainingState:
             keys = ("step", "exp_avg", "exp_avg_sq")
             if f"{name}.step" not in saved:
                 continue  # a weight that no gradient has reached yet has no moments
-            moments = {key: saved[f"{name}.{key}"].to(parameter.device).clone() for key in keys}
-            self.optimizers[player].state[parameter] = moments
+            moments = {key: saved[f"{name}.{key}"].to(parameter.device) for key in keys}
+            # In the order in memory of the weight, in which alone fused Adam pairs them rightly.
+            self.optimizers[player].state[parameter] = {
+                key: torch.empty_like(parameter if value.ndim else value).copy_(value) for key, value in moments.items()
+            }
 
 
 def rate_on(device: torch.device, rate: float) -> float | Tensor:

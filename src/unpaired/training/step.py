@@ -20,6 +20,9 @@ from unpaired.side_by_side import side_by_side
 from unpaired.training.run_config import Precision
 from unpaired.training.state import TrainingState
 
+Take = Callable[[Batch, Callable[[], list[str]]], dict[str, Tensor]]
+"""Takes a step on a batch, the names of whose images an error would tell; returns its terms."""
+
 Check = Callable[[Player, dict[str, Tensor]], None]
 """Looks at a player's terms, detached, and at the gradients it has by then, before anything is updated with them."""
 
@@ -153,9 +156,14 @@ def leave_gradients(networks: nn.Module, parts: Sequence[Mapping[str, Tensor]]) 
     for weight, one, two in zip(weights, first, second, strict=True):
         gradient = two if one is None else one if two is None else one.add_(two)
         if weight.grad is None:
-            weight.grad = gradient
+            weight.grad = gradient if gradient is None else _laid_out_as(weight, gradient)
         elif gradient is not None:
             weight.grad.add_(gradient)
+
+
+def _laid_out_as(weight: Tensor, gradient: Tensor) -> Tensor:
+    """Return a gradient in the order in memory of its weight, in which alone fused Adam pairs the two rightly."""
+    return gradient if gradient.stride() == weight.stride() else torch.empty_like(weight).copy_(gradient)
 
 
 def autocast(device: torch.device, precision: Precision) -> AbstractContextManager[Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from typing import Any
 
 import torch
@@ -15,13 +15,11 @@ from unpaired.errors import NonFiniteError
 from unpaired.networks.recompute import recomputing
 from unpaired.objectives.base import Objective
 from unpaired.randomness import torch_seeded
+from unpaired.training.compiling import CompiledSteps
 from unpaired.training.graph import Record, RecordedStep, as_graph
 from unpaired.training.run_config import Precision
 from unpaired.training.state import TrainingState
-from unpaired.training.step import train_step
-
-Take = Callable[[Batch, Callable[[], list[str]]], dict[str, Tensor]]
-"""Takes a step on a batch, the names of whose images an error would tell; returns its terms."""
+from unpaired.training.step import Take, train_step
 
 ROUNDING: dict[Precision, float] = {"fp32": 1e-4, "bf16": 2e-2}
 """How far, relative, a recording's losses may be from the usual step's for it to be used."""
@@ -37,19 +35,19 @@ def stepper(
     note: Callable[[str], None],
     *,
     record: Record | None,
+    compiled: bool = False,
 ) -> Iterator[Take]:
     """Yield what takes the steps of `state`: a recording made by `record`, or `take` where it is None or cannot be.
 
-    note: told in a sentence why the steps are not recorded, or that the recording's losses are not the same bits.
+    compiled: whether the networks are compiled first, so that what is recorded is compiled. note: told in a sentence
+    why the steps are not recorded, or the networks not compiled, or that the recording's losses are not the same bits.
     """
-    if record is None:
+    with ExitStack() as closing_all:
+        if record is not None:
+            take = closing_all.enter_context(closing(RecordedSteps(state, precision, take, note, record)))
+        if compiled:
+            take = closing_all.enter_context(closing(CompiledSteps(state.objective, precision, take, note)))
         yield take
-        return
-    steps = RecordedSteps(state, precision, take, note, record)
-    try:
-        yield steps
-    finally:
-        steps.close()
 
 
 def recording_on(device: torch.device, graph: str) -> Record | None:
