@@ -92,13 +92,7 @@ def bench(
         for kind in ("train", "translate"):
             say(f"Timing {kind} at {size} x {size}.")
             timed = modes if kind == "train" else [Mode(precision) for precision in precisions]
-            cases: dict[str, Case] = (
-                {mode.name: TrainingCase.at(size, mode.precision, device, batch, mode.way) for mode in timed}
-                if kind == "train"
-                else {mode.name: TranslationCase.at(size, mode.precision, device, batch) for mode in timed}
-            )
-            if kind == "train" and device.type == "cuda":
-                cases |= _recorded(size, modes, device, batch, say)
+            cases = _ours(kind, size, timed, device, batch, say)
             if theirs is not None:
                 make = theirs.training if kind == "train" else theirs.translation
                 cases[OFFICIAL] = make(size, device, batch)
@@ -114,6 +108,18 @@ def bench(
                 }
             rows += [_row(kind, size, mode, case, timings, peaks.get(mode, 0)) for mode, case in cases.items()]
     return Report(machine(device), ceilings, gradients, rounds, rows)
+
+
+def _ours(
+    kind: str, size: int, modes: Sequence[Mode], device: torch.device, batch: int, say: Callable[[str], None]
+) -> dict[str, Case]:
+    """Return our cases of a kind by mode; on an NVIDIA GPU with the recorded steps beside the usual ones."""
+    if kind == "translate":
+        return {mode.name: TranslationCase.at(size, mode.precision, device, batch) for mode in modes}
+    cases: dict[str, Case] = {
+        mode.name: TrainingCase.at(size, mode.precision, device, batch, mode.way) for mode in modes
+    }
+    return cases | (_recorded(size, modes, device, batch, say) if device.type == "cuda" else {})
 
 
 def _checked(modes: Sequence[Mode], size: int, device: torch.device, say: Callable[[str], None]) -> dict[str, float]:

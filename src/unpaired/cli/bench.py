@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
 from unpaired.cli.app import app
 from unpaired.cli.output import say
+
+if TYPE_CHECKING:
+    import torch
+
+    from unpaired.bench.cases import Mode
 
 
 @app.command
@@ -51,29 +56,16 @@ def bench(
     device
         auto, cpu, cuda or cuda:N.
     """
-    from typing import get_args
-
-    from unpaired.bench.cases import Mode, Way
     from unpaired.bench.run import bench as measure
     from unpaired.bench.run import to_markdown
-    from unpaired.config import require, unknown
-    from unpaired.devices import has_bf16, resolve_device
+    from unpaired.config import require
+    from unpaired.devices import resolve_device
     from unpaired.storage import write_bytes
-    from unpaired.training.run_config import Precision
 
-    known: tuple[Precision, ...] = get_args(Precision)
-    ways: tuple[Way, ...] = get_args(Way)
-    for kind, names, those in (("precision", precision, known), ("way", way, ways)):
-        for name in names:
-            require(name in ("auto", *those), unknown(name, ("auto", *those), kind))
     on = resolve_device(device)
-    if "auto" in way:
-        way += ways if on.type == "cuda" else ("usual",)
-    if "auto" in precision:
-        precision += ("fp32", "bf16") if has_bf16(on) else ("fp32",)
+    modes = _modes(precision, way, on)
     require(rounds >= 1, f"--rounds must be at least 1, not {rounds}.")
     require(batch >= 1, f"--batch must be at least 1, not {batch}.")
-    modes = [Mode(number, how) for number in known if number in precision for how in ways if how in way]
     report = measure(size, modes, device=on, rounds=rounds, batch=batch, official=official, say=say)
     page = to_markdown(report)
     print(page, end="")
@@ -81,3 +73,24 @@ def bench(
         if path is not None:
             write_bytes(path, text.encode())
             say(f"Wrote {path}")
+
+
+def _modes(precisions: tuple[str, ...], ways: tuple[str, ...], device: torch.device) -> list[Mode]:
+    """Return what the options name, "auto" being what suits the device; raises ConfigError for an unknown name."""
+    from typing import get_args
+
+    from unpaired.bench.cases import Mode, Way
+    from unpaired.config import require, unknown
+    from unpaired.devices import has_bf16
+    from unpaired.training.run_config import Precision
+
+    known: tuple[Precision, ...] = get_args(Precision)
+    known_ways: tuple[Way, ...] = get_args(Way)
+    for kind, names, those in (("precision", precisions, known), ("way", ways, known_ways)):
+        for name in names:
+            require(name in ("auto", *those), unknown(name, ("auto", *those), kind))
+    if "auto" in precisions:
+        precisions += ("fp32", "bf16") if has_bf16(device) else ("fp32",)
+    if "auto" in ways:
+        ways += known_ways if device.type == "cuda" else ("usual",)
+    return [Mode(number, way) for number in known if number in precisions for way in known_ways if way in ways]
