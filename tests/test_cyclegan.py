@@ -379,7 +379,7 @@ def test_large_images_batch_norm_and_different_sizes_are_translated_one_after_th
     assert forwards(plain, images, images) == [2]
     assert forwards(plain, images, torch.rand(1, 3, 20, 24)) == [1, 1]
     assert forwards(ResNetGenerator(base_channels=3, num_blocks=1, norm="batch").build(3, 3), images, images) == [1, 1]
-    small, large = module.MODES
+    small, *_, large = module.MODES
     monkeypatch.setattr(module, "MODES", (dataclasses.replace(small, pixels=20 * 20 - 1), large))
     assert forwards(plain, images, images) == [1, 1]
 

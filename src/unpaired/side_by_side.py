@@ -6,9 +6,12 @@ whole chains of them never wait. Neither depends on the other, so what comes out
 
 from __future__ import annotations
 
+import ctypes
+import os
+import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor, wait
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import lru_cache
 from typing import TypeVar
 
@@ -51,6 +54,7 @@ def in_this_thread() -> Iterator[None]:
 @lru_cache
 def _threads(count: int) -> tuple[ThreadPoolExecutor, ThreadPoolExecutor]:
     """Return two threads that have half of torch's `count` threads each."""
+    _share_the_heap()
     made = tuple(
         ThreadPoolExecutor(1, "side by side", initializer=torch.set_num_threads, initargs=(max(count // 2, 1),))
         for _ in range(2)
@@ -59,3 +63,17 @@ def _threads(count: int) -> tuple[ThreadPoolExecutor, ThreadPoolExecutor]:
         thread.submit(torch.get_num_threads).result()  # torch takes the number over when a thread first asks for it
     torch.set_num_threads(count)  # what they set for themselves also holds for threads that begin later
     return made[0], made[1]
+
+
+def _share_the_heap() -> None:
+    """Have threads that begin later take memory from the heap of the process, where the C library is glibc.
+
+    Otherwise each has its own, in pieces of 64 MB, of which feature maps of a tenth to a half of that leave much empty:
+    a step on 128 x 128 images took 1.38 GB then instead of 1.02. Its time is the same.
+    """
+    if sys.platform == "linux" and "MALLOC_ARENA_MAX" not in os.environ:
+        with suppress(OSError, AttributeError):  # another C library
+            ctypes.CDLL(None).mallopt(_ARENA_MAX, 1)
+
+
+_ARENA_MAX = -8  # M_ARENA_MAX of glibc's malloc.h

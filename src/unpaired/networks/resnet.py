@@ -22,6 +22,7 @@ from unpaired.networks.layers import (
     resize_convolution,
 )
 from unpaired.networks.recompute import Recomputing
+from unpaired.networks.winograd import Convolution3x3
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -120,12 +121,12 @@ class ResidualBlock(nn.Module):
         bias = needs_bias(norm)
         self.body = nn.Sequential(
             nn.ReflectionPad2d(1),
-            nn.Conv2d(width, width, 3, bias=bias),
+            Convolution3x3(width, width, bias=bias),
             make_norm(norm, width),
             nn.ReLU(True),
             Dropout(0.5 if dropout else 0.0),
             nn.ReflectionPad2d(1),
-            nn.Conv2d(width, width, 3, bias=bias),
+            Convolution3x3(width, width, bias=bias),
             make_norm(norm, width),
         )
 

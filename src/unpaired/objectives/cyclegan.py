@@ -14,7 +14,7 @@ from unpaired.augmentation import CHANGES, augmented
 from unpaired.config import require
 from unpaired.data.datasets import Batch
 from unpaired.losses import AdversarialLoss, generator_adversarial, l1
-from unpaired.networks import Discriminator, Generator
+from unpaired.networks import Discriminator, Generator, winograd
 from unpaired.objectives.base import Objective, Samples, initialised
 from unpaired.pool import ImagePool
 from unpaired.side_by_side import First, Second, side_by_side
@@ -25,18 +25,22 @@ class Mode:
     """How a step is carried out on images of at most `pixels` pixels; what it learns is the same in every mode.
 
     together: one forward for translation and identity. side_by_side: on a processor each cycle has half of the threads.
+    instructions: the vector instructions of the processors that the row is for, any without.
     """
 
     pixels: float
     together: bool
     side_by_side: bool
+    instructions: str | None = None
 
 
 MODES = (
     Mode(pixels=96 * 96, together=True, side_by_side=True),
+    Mode(pixels=math.inf, together=False, side_by_side=True, instructions=winograd.INSTRUCTIONS),
     Mode(pixels=math.inf, together=False, side_by_side=False),
 )
-"""The fastest as `unpaired bench` times them; small images keep a processor busy only in this way."""
+"""The fastest as `unpaired bench` times them: small images keep a processor busy only in this way, and convolutions in
+Winograd's form divide their work among threads less well than plain ones do."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -223,8 +227,9 @@ class CycleGANObjective(Objective[CycleGANImages]):
 
 
 def mode_of(pixels: int) -> Mode:
-    """Return the row of the table that an image of so many pixels falls into."""
-    return next(mode for mode in MODES if pixels <= mode.pixels)
+    """Return the row of the table that an image of so many pixels falls into on this processor."""
+    here = (None, torch.backends.cpu.get_cpu_capability())
+    return next(mode for mode in MODES if pixels <= mode.pixels and mode.instructions in here)
 
 
 def translate_both(translator: nn.Module, first: Tensor, second: Tensor) -> tuple[Tensor, Tensor]:

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from unpaired.devices import processor_bf16
 from unpaired.networks.layers import InstanceNorm
+from unpaired.networks.winograd import KERNEL, PRODUCT, combine
 
 M = TypeVar("M", bound=nn.Module)
 
@@ -119,26 +120,22 @@ class Interleaved(nn.Module):
         return F.pixel_shuffle(F.conv2d(x, self.weight, self.bias, stride=2), 2)
 
 
-# F(2 x 2, 3 x 3): the transforms of a tile of the input, of the kernel, and of the products.
-_TILE = ((1, 0, -1, 0), (0, 1, 1, 0), (0, -1, 1, 0), (0, 1, 0, -1))
-_KERNEL = ((1, 0, 0), (0.5, 0.5, 0.5), (0.5, -0.5, 0.5), (0, 0, 1))
-_PRODUCT = ((1, 1, 1, 0), (0, 1, -1, -1))
 _MIDDLE = 5  # of the 16 products of a tile, the one that each of its results counts once
 
 
 class Winograd(nn.Module):
     """A 3 x 3 convolution by 16 products for 4 results instead of 36.
 
-    Source: Winograd's minimal filtering for convolutional networks, Lavin and Gray 2016, section 4.1. Products are
-    summed over channels in float32 and rounded once, and so are the results.
+    As `unpaired.networks.winograd`, channels last. Products are summed over channels in float32 and rounded once, and
+    so are the results.
     """
 
     def __init__(self, convolution: nn.Conv2d) -> None:
         super().__init__()
-        transform = torch.tensor(_KERNEL, dtype=torch.float64)
+        transform = torch.tensor(KERNEL, dtype=torch.float64)
         kernel = torch.einsum("ai,oxij,bj->abxo", transform, convolution.weight.double(), transform)
         self.kernel = nn.Parameter(kernel.flatten(0, 1).to(torch.bfloat16), requires_grad=False)
-        product = torch.tensor(_PRODUCT, dtype=torch.float64)
+        product = torch.tensor(PRODUCT, dtype=torch.float64)
         self.product = nn.Parameter(torch.kron(product, product).to(torch.bfloat16), requires_grad=False)
         self.plain = _lower(convolution)
         bias = torch.zeros(16, 1, convolution.out_channels, dtype=torch.bfloat16)
@@ -163,17 +160,8 @@ def _transformed(image: Tensor, rows: int, columns: int) -> Tensor:
     """Return the tiles of images n h w c, transformed, as 4 4 n rows columns c; neighbours overlap by two pixels."""
     count, _, width, channels = image.shape
     by_rows = image.new_empty(4, count, rows, width, channels)
-    _combine([image[:, start : start + 2 * rows - 1 : 2] for start in range(4)], list(by_rows))
+    combine([image[:, start : start + 2 * rows - 1 : 2] for start in range(4)], list(by_rows))
     made = image.new_empty(4, 4, count, rows, columns, channels)
     parts = [by_rows[:, :, :, start : start + 2 * columns - 1 : 2] for start in range(4)]
-    _combine(parts, list(made.unbind(1)))
+    combine(parts, list(made.unbind(1)))
     return made
-
-
-def _combine(parts: list[Tensor], made: list[Tensor]) -> None:
-    """Write the sums of `_TILE` of four parts into four tensors."""
-    first, second, third, fourth = parts
-    torch.sub(first, third, out=made[0])
-    torch.add(second, third, out=made[1])
-    torch.sub(third, second, out=made[2])
-    torch.sub(second, fourth, out=made[3])
