@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -236,3 +237,13 @@ def test_what_is_counted_on_shapes_alone_leaves_nothing_to_work_in(calls: list[t
     for mine, truth in zip(found, with_gradients(F.conv2d, x.double(), weight.double(), torch.float64), strict=True):
         assert (mine - truth).abs().max() < 1e-5 * truth.abs().max()
     assert len(calls) == 3
+
+
+def test_threads_work_in_memory_of_their_own() -> None:
+    def places() -> list[int]:
+        return [winograd.scratch("tiles", torch.zeros(1), size, 4).data_ptr() for size in (8, 2, 8)]
+
+    with ThreadPoolExecutor(1) as other:
+        theirs, mine = other.submit(places).result(), places()
+    assert len(set(mine)) == len(set(theirs)) == 1  # which is taken again
+    assert set(mine).isdisjoint(theirs)

@@ -691,6 +691,41 @@ NETWORKS = (
     ),
 )
 
+PRODUCTS = (
+    Mutant(
+        "tile-transform-with-a-wrong-sign",
+        "Blocks convolve with something that is no convolution; pictures come out, and nothing tells.",
+        "networks/winograd.py",
+        "torch.sub(second, fourth, out=made[3])",
+        "torch.sub(fourth, second, out=made[3])",
+        ("test_winograd.py::test_values_and_gradients_are_those_of_the_definition",),
+    ),
+    Mutant(
+        "gradients-of-the-last-strip-alone",
+        "Weights of blocks learn from the lowest rows of large images alone; losses are right.",
+        "networks/winograd.py",
+        "of_kernel.baddbmm_(products, tiles.transpose(1, 2))",
+        "of_kernel.copy_(torch.bmm(products, tiles.transpose(1, 2)))",
+        ("test_winograd.py::test_values_and_gradients_are_those_of_the_definition",),
+    ),
+    Mutant(
+        "overlapping-tiles-overwrite",
+        "Pixels that two tiles share have the gradient of one; losses are right.",
+        "networks/winograd.py",
+        "planes[..., down : down + rows, right : right + columns] += of_tiles[down, :, right]",
+        "planes[..., down : down + rows, right : right + columns] = of_tiles[down, :, right]",
+        ("test_winograd.py::test_values_and_gradients_are_those_of_the_definition",),
+    ),
+    Mutant(
+        "threads-work-in-one-memory",
+        "The cycles overwrite each other's products where they meet, now and then.",
+        "networks/winograd.py",
+        "_scratch = threading.local()",
+        '_scratch = type("Shared", (), {})()',
+        ("test_winograd.py::test_threads_work_in_memory_of_their_own",),
+    ),
+)
+
 FILES = (
     Mutant(
         "dropout-not-counted-in-official-names",
@@ -774,4 +809,4 @@ FILES = (
     ),
 )
 
-MUTANTS = (*LOSSES, *CYCLEGAN, *POOL, *STEPS, *RANDOMNESS, *RESUMING, *OTHER_METHODS, *NETWORKS, *FILES)
+MUTANTS = (*LOSSES, *CYCLEGAN, *POOL, *STEPS, *RANDOMNESS, *RESUMING, *OTHER_METHODS, *NETWORKS, *PRODUCTS, *FILES)
