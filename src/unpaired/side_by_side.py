@@ -12,6 +12,7 @@ import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import contextmanager, suppress
+from contextvars import ContextVar
 from functools import lru_cache
 from typing import TypeVar
 
@@ -34,6 +35,8 @@ def side_by_side(first: Callable[[], First], second: Callable[[], Second]) -> tu
         with torch.set_grad_enabled(grad), torch.autocast("cpu", dtype, enabled=cast, cache_enabled=False):
             return work()
 
+    if _in_turn.get():
+        return as_here(first), as_here(second)  # type: ignore[return-value]
     one, two = _threads(torch.get_num_threads())
     made = one.submit(as_here, first), two.submit(as_here, second)
     wait(made)
@@ -42,13 +45,15 @@ def side_by_side(first: Callable[[], First], second: Callable[[], Second]) -> tu
 
 @contextmanager
 def in_this_thread() -> Iterator[None]:
-    """Keep all work of the body in the thread that it is called in, where what torch does can be counted."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
+    """Have the two pieces of work done one after the other in this thread, where what torch does can be counted."""
+    before = _in_turn.set(True)
     try:
         yield
     finally:
-        torch.set_num_threads(threads)
+        _in_turn.reset(before)
+
+
+_in_turn = ContextVar("in turn", default=False)
 
 
 @lru_cache

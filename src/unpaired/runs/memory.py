@@ -38,6 +38,9 @@ CHECKPOINT_FACTOR = 0.95
 BEYOND = 60e6
 """Bytes that are taken besides: code that libraries load and compile in the first step."""
 
+THREADS_FACTOR, THREADS_BEYOND = 1.15, 110e6
+"""STEP_FACTOR and BEYOND where a step has several threads, each of which works in memory of its own."""
+
 MARGIN = 1.1
 """How much more than expected there must be room for."""
 
@@ -214,9 +217,10 @@ def expected_memory(config: Config, counted: Footprint, device: torch.device, nu
     if device.type != "cpu":
         recorded = counted.step if config.run.graph == "auto" and not config.run.recompute else 0
         return max(counted.step, counted.samples) + recorded + looked_at
-    working = STEP_FACTOR * max(counted.step, counted.samples)
+    factor, beyond = (STEP_FACTOR, BEYOND) if torch.get_num_threads() == 1 else (THREADS_FACTOR, THREADS_BEYOND)
+    working = factor * max(counted.step, counted.samples)
     best = 2 * counted.best if num_held_out else 0
-    return memory_now() + BEYOND + working + CHECKPOINT_FACTOR * counted.checkpoint + looked_at + best
+    return memory_now() + beyond + working + CHECKPOINT_FACTOR * counted.checkpoint + looked_at + best
 
 
 def decoded(data: DataConfig, num_images: int) -> float:
