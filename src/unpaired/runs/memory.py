@@ -41,7 +41,7 @@ BEYOND = 60e6
 THREADS_FACTOR, THREADS_BEYOND = 1.15, 110e6
 """STEP_FACTOR and BEYOND where a step has several threads, each of which works in memory of its own."""
 
-MARGIN = 1.1
+MARGIN = 1.12
 """How much more than expected there must be room for."""
 
 LOADER = 0.25e9
