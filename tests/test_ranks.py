@@ -23,12 +23,14 @@ from unpaired import ranks
 from unpaired.cli import main
 from unpaired.config import override
 from unpaired.data.datasets import Batch
+from unpaired.data.draw import draw_dataset
 from unpaired.devices import resolve_device
 from unpaired.errors import ConfigError, EndedElsewhere, Interrupted, NonFiniteError, RankError
+from unpaired.evaluate.evaluation import Settings, evaluate
 from unpaired.launch import Launch, launched
 from unpaired.networks import DCGANDiscriminator, DCGANGenerator, PatchGAN, ResNetGenerator, UNetGenerator
 from unpaired.objectives import CUT, GAN, CycleGAN, Pix2Pix
-from unpaired.objectives.base import Objective
+from unpaired.objectives.base import Objective, initialised
 from unpaired.randomness import torch_seeded
 from unpaired.recipes import Config
 from unpaired.runs import RunInfo, info, train
@@ -38,6 +40,7 @@ from unpaired.training.progress import Progress
 from unpaired.training.run_folder import RunFolder
 from unpaired.training.state import OptimizerConfig, TrainingState
 from unpaired.training.step import gradients_of, train_step
+from unpaired.translate import DirectionInfo, ModelInfo, TrainingInfo, Translator, write_model
 
 CPU = torch.device("cpu")
 GLOBAL_BATCH = 4
@@ -454,6 +457,96 @@ def told_by_main(arguments: list[str]) -> tuple[int, str]:
     with contextlib.redirect_stdout(text), pytest.raises(SystemExit) as ended:
         main(arguments)
     return int(ended.value.code or 0), text.getvalue()
+
+
+@pytest.fixture(scope="module")
+def matched(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Fourteen test images a domain under the same names, which is truth."""
+    folder = tmp_path_factory.mktemp("matched") / "data"
+    draw_dataset(folder, a="summer", b="winter", count=2, size=32, num_test=14)
+    return folder
+
+
+@pytest.mark.parametrize("count", [2, 4])
+def test_evaluating_is_shared_and_finds_what_one_process_finds(
+    count: int, config: Config, matched: Path, tmp_path: Path
+) -> None:
+    run = tmp_path / "run"
+    train(override(config, {"schedule.num_steps": 1}), out=run)
+    arguments = ["evaluate", str(run), str(matched), "--device", "cpu", "--batch", "4", "--out"]
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    assert codes([*arguments, str(tmp_path / "one")]) == 0
+    torch.set_num_threads(threads)
+    told = together(count, told_by_main, [*arguments, str(tmp_path / "several")])
+    assert [code for code, _ in told] == [0] * count
+    assert "14 images" in told[0][1]
+    assert {text for _, text in told[1:]} == {""}
+    one, several = (json.loads((tmp_path / name / "evaluation.json").read_text()) for name in ("one", "several"))
+    assert len(several["directions"]["AtoB"]["images"]) == 14
+    assert several == one
+    assert (tmp_path / "several" / "evaluation.html").is_file()
+
+
+def batches_evaluated(run: Path, data: Path) -> int:
+    """How many batches this rank translates of what is 14 images a direction, 4 at a time."""
+    seen = []
+    whole = Translator.__call__
+
+    def noted(self: Translator, images: Any, **settings: Any) -> Any:
+        seen.append(settings["direction"])
+        return whole(self, images, **settings)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Translator, "__call__", noted)
+        evaluate(run, data, settings=Settings(batch=4), device="cpu")
+    return len(seen)
+
+
+def test_each_process_translates_its_share_of_a_test_set(config: Config, matched: Path, tmp_path: Path) -> None:
+    train(override(config, {"schedule.num_steps": 1}), out=tmp_path / "run")
+    # There and back, in both directions: 16 calls for 4 batches, which 3 ranks share as 2, 1 and 1.
+    assert together(3, batches_evaluated, tmp_path / "run", matched) == [8, 4, 4]
+
+
+def refused_to_evaluate(run: Path, datas: list[Path]) -> str:
+    try:
+        evaluate(run, datas[launched().rank], device="cpu")
+    except RankError as error:
+        return str(error)
+    return "evaluated"
+
+
+def test_processes_that_see_other_images_do_not_evaluate_together(
+    config: Config, matched: Path, tmp_path: Path
+) -> None:
+    train(override(config, {"schedule.num_steps": 1}), out=tmp_path / "run")
+    draw_dataset(tmp_path / "other", a="summer", b="winter", count=2, size=32, num_test=14, seed=1)
+    for told in together(2, refused_to_evaluate, tmp_path / "run", [matched, tmp_path / "other"]):
+        assert "The test set or the model differs between rank 0 and rank 1" in told
+        assert "give all processes the same images and the same model." in told
+
+
+def noise_of_each(model: Path) -> bytes:
+    image = torch.linspace(-1, 1, 3 * 32 * 32).view(1, 3, 32, 32)
+    translator = Translator.load(model, device="cpu")
+    with ranks.joined(CPU):
+        return translator(image, direction="AtoB").numpy().tobytes()
+
+
+def test_the_noise_of_a_translation_is_that_of_one_process(tmp_path: Path) -> None:
+    generator = ResNetGenerator(base_channels=4, num_blocks=1, dropout=True)
+    info = ModelInfo(
+        directions={"AtoB": DirectionInfo(generator=generator, mode="training")},
+        domains={"A": "summer", "B": "winter"},
+        training=TrainingInfo(step=0, seed=0, load_size=32, crop_size=32, objective="pix2pix"),
+    )
+    write_model(tmp_path / "model", info, {"AtoB": initialised(generator.build(3, 3), 0, "AtoB")})
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    alone = noise_of_each(tmp_path / "model")
+    torch.set_num_threads(threads)
+    assert together(2, noise_of_each, tmp_path / "model") == [alone, alone]
 
 
 def test_other_commands_are_for_one_process(

@@ -15,6 +15,7 @@ from contextlib import contextmanager, suppress
 from datetime import timedelta
 from typing import Any, TypeVar
 
+import safetensors.torch
 import torch
 import torch.distributed as dist
 from torch import Tensor
@@ -213,6 +214,34 @@ def told_by_all(message: bytes) -> list[bytes]:
     return [content[: int(size)].numpy().tobytes() for content, size in zip(contents, sizes, strict=True)]
 
 
+def shared_out(things: Sequence[T], work: Callable[[T], dict[str, Tensor]]) -> Iterator[dict[str, Tensor]]:
+    """Yield what `work` makes of each thing, in their order and on every rank; each rank does its share of the work.
+
+    In rounds of one thing a rank, so that no more than a round is held at once; every rank must go through all of it.
+    """
+    if count() == 1:
+        yield from map(work, things)
+        return
+    for start in range(0, len(things), count()):
+        message = b""
+        for thing in things[start + rank() : start + count()][:1]:
+            made = {name: tensor.cpu().contiguous() for name, tensor in work(thing).items()}
+            message = safetensors.torch.save(made)
+        for told in told_by_all(message)[: len(things) - start]:
+            yield safetensors.torch.load(told)
+
+
+@contextmanager
+def alone() -> Iterator[None]:
+    """Have the body compute as a process does that shares nothing: its draws are those of its own images."""
+    global _joined
+    before, _joined = _joined, Launch()
+    try:
+        yield
+    finally:
+        _joined = before
+
+
 @contextmanager
 def by_first() -> Iterator[bool]:
     """Give True to rank 0, whose body does the work, and False to the others, which wait until it is done.
@@ -236,15 +265,17 @@ def by_first() -> Iterator[bool]:
         agreed(0)
 
 
-def require_same(text: str, what: str) -> None:
+def require_same(
+    text: str,
+    what: str,
+    advice: str = "run all on the same kind of processor or GPU with the same versions, and the same command goes on "
+    "from the last checkpoint",
+) -> None:
     """Raise RankError on every rank where `text` is not the same on all."""
     texts = told_by_all(text.encode())
     other = [number for number, each in enumerate(texts) if each != texts[0]]
     if other:
-        raise RankError(
-            f"{what} differs between rank 0 and {_ranks(other)}, which must never be; run all on the same kind of "
-            "processor or GPU with the same versions, and the same command goes on from the last checkpoint."
-        )
+        raise RankError(f"{what} differs between rank 0 and {_ranks(other)}, which must never be; {advice}.")
 
 
 class _Watch:

@@ -17,7 +17,7 @@ from unpaired.launch import launched
 from unpaired.storage import printable, shown
 from unpaired.training.signals import second_signal_ends
 
-SHARED = ("train", "translate")
+SHARED = ("train", "translate", "evaluate")
 """The verbs that several processes may share."""
 
 USAGE = 64

@@ -12,6 +12,7 @@ from rich.table import Table
 
 from unpaired.cli.app import app
 from unpaired.cli.output import console, say
+from unpaired.launch import launched
 
 if TYPE_CHECKING:
     from unpaired.evaluate.evaluation import Evaluation
@@ -38,7 +39,8 @@ def evaluate(
 
     Against truth where images are matched (the same names in testA and testB, or side-by-side pairs); as a set against
     the real images of the other domain; and how much of each input is kept. Every figure has a 95 % interval and stands
-    beside its floor, real images against other real ones. Writes evaluation.json and evaluation.html.
+    beside its floor, real images against other real ones. Writes evaluation.json and evaluation.html. Several processes
+    that torchrun starts share the images.
 
     Parameters
     ----------
@@ -85,6 +87,8 @@ def evaluate(
     )
     folder = out if out is not None else model / "evaluation"
     found = measure(model, data, settings=settings, device=device, say=say)
+    if launched().rank:  # the first process has the same and writes it
+        return
     make_folder(folder)
     command = found.facts["command"] = shlex.join(["unpaired", *sys.argv[1:]])
     write_bytes(folder / "evaluation.json", found.to_json().encode())

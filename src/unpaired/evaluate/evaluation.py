@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from unpaired import ranks
 from unpaired.config import require
 from unpaired.errors import ConfigError
 from unpaired.evaluate.batches import as_files
@@ -24,13 +25,16 @@ from unpaired.evaluate.inception import Inception
 from unpaired.evaluate.intervals import Interval, halves, mean_interval
 from unpaired.evaluate.kernel import kernel_distance
 from unpaired.evaluate.lpips import LPIPS
-from unpaired.evaluate.test_set import TestSet, batches, open_test_set
+from unpaired.evaluate.test_set import TestSet, batch_of, dealt, open_test_set
 from unpaired.evaluate.truth import against_truth
 from unpaired.translate.translator import Translator
 from unpaired.version import __version__
 
 LEAST_FOR_DISTANCES = 12
 """Images a domain below which sets are not compared: half of them must do for the floor."""
+
+FAKE, FEATURES, MADE, BEFORE = "fake", "features", "made", "before"
+"""What is made of a batch: translations, Inception's features, and by name figures of these and of what they are of."""
 
 
 @dataclass(frozen=True)
@@ -120,7 +124,8 @@ def evaluate(
 ) -> Evaluation:
     """Translate the test half of `data` with a run or model folder, in its directions, and return every figure.
 
-    Figures against truth where the test set has one, of the whole set where both domains have enough images, of
+    Of several processes that torchrun started each translates its share, and all return the same. Figures against truth
+    where the test set has one, of the whole set where both domains have enough images, of
     faithfulness always. Memory is bounded by the counts, not by the images' number. Raises DataError, ModelError,
     ConfigError.
     """
@@ -140,14 +145,17 @@ def evaluate(
         say("Images of A and B are matched by name, and taken as each other's truth; --no-truth if they are not.")
     tests, chose = _by_the_choice(tests, translator, settings, say)
     looked = {domain: min(settings.count, len(tests.side(domain))) for domain in "AB"}
-    results = {}
-    for direction in translator.directions:
-        say(f"Translating {looked[direction[0]]} images {direction}.")
-        results[direction] = _Direction(translator, tests, direction, size, settings).result()
+    results, fingerprint = {}, tests.fingerprint()
+    with ranks.joined(translator.device):
+        same = f"{fingerprint} {translator.info}"
+        ranks.require_same(same, "The test set or the model", "give all processes the same images and the same model")
+        for direction in translator.directions:
+            say(f"Translating {looked[direction[0]]} images {direction}.")
+            results[direction] = _Direction(translator, tests, direction, size, settings).result()
     facts = {
         "model": str(model),
         "data": str(data),
-        "data_sha256": tests.fingerprint(),
+        "data_sha256": fingerprint,
         "images": looked,
         "images_that_chose": chose,
         "unseen": settings.unseen,
@@ -217,39 +225,50 @@ class _Direction:
 
     def _translations(self, features: list[Tensor]) -> Iterator[Tensor]:
         """Yield the translations as 8-bit files would hold them, and note the figures of each image on the way."""
-        truths = self._batches(self.target, self.count, 1) if self.truth else None
-        for real in self._batches(self.source, self.count, 0):
-            fake = as_files(self.translator(real, direction=self.direction))
-            self._faithful(real, fake)
-            if truths is not None:
-                self._against(real, fake, next(truths))
-            if self.settings.inception is not None:
-                features.append(self.settings.inception.features([fake]))
+        for made in ranks.shared_out(dealt(self.count, self.settings.batch), self._translated):
+            if FEATURES in made:
+                features.append(made.pop(FEATURES))
+            fake = made.pop(FAKE)
+            for name, values in made.items():
+                kind, _, figure = name.partition(" ")
+                (self.images if kind == MADE else self.untranslated).setdefault(figure, []).append(values)
             yield fake
 
-    def _faithful(self, real: Tensor, fake: Tensor) -> None:
+    def _translated(self, indices: range) -> dict[str, Tensor]:
+        """Return the translations of the images with these numbers, and their figures and features."""
+        real = self._batch(indices, 0)
+        fake = as_files(self.translator(real, direction=self.direction))
+        figures = self._faithful(real, fake)
+        before: dict[str, Tensor] = {}
+        if self.truth:
+            truth = self._batch(indices, 1)
+            figures |= self._against(fake, truth)
+            before = against_truth([(real, truth)]) if real.shape == truth.shape else {}
+        made = {FAKE: fake}
+        made |= {f"{MADE} {name}": values for name, values in figures.items()}
+        made |= {f"{BEFORE} {name}": values for name, values in before.items()}
+        if self.settings.inception is not None:
+            made[FEATURES] = self.settings.inception.features([fake])
+        return made
+
+    def _faithful(self, real: Tensor, fake: Tensor) -> dict[str, Tensor]:
+        figures = {}
         back = {"AtoB": "BtoA", "BtoA": "AtoB"}[self.direction]
         if back in self.translator.directions:
-            self._note({"cycle_error": cycle_error(real, as_files(self.translator(fake, direction=back)))})
-        self._note({"gradient_correlation": gradient_correlation(real, fake)})
-        self._note({"self_similarity_correlation": self_similarity_correlation(real, fake)})
+            figures["cycle_error"] = cycle_error(real, as_files(self.translator(fake, direction=back)))
+        figures["gradient_correlation"] = gradient_correlation(real, fake)
+        figures["self_similarity_correlation"] = self_similarity_correlation(real, fake)
+        return figures
 
-    def _against(self, real: Tensor, fake: Tensor, truth: Tensor) -> None:
-        self._note(against_truth([(fake, truth)]))
-        lpips = self.settings.lpips
-        if lpips is not None:
-            self._note({lpips.title: lpips(fake, truth)})
-        if real.shape == truth.shape:
-            for name, values in against_truth([(real, truth)]).items():
-                self.untranslated.setdefault(name, []).append(values)
-
-    def _note(self, figures: dict[str, Tensor]) -> None:
-        for name, values in figures.items():
-            self.images.setdefault(name, []).append(values)
+    def _against(self, fake: Tensor, truth: Tensor) -> dict[str, Tensor]:
+        figures = against_truth([(fake, truth)])
+        if self.settings.lpips is not None:
+            figures[self.settings.lpips.title] = self.settings.lpips(fake, truth)
+        return figures
 
     def _compare(self, made: Description, rows: dict[str, Row]) -> float:
         """Add the distances of the whole set, their floor, and those of the untranslated images."""
-        real = describe(self._batches(self.target, self.num_real, 1))
+        real = describe(self._batches(self.num_real, 1))
         one, other = halves(self.num_real)
         count = min(len(one), self.count)
         reference, picked = real.select(one[:count]), spread(self.count, count)
@@ -257,7 +276,7 @@ class _Direction:
         floor = distances(real.select(other[:count]), reference)
         plain: Distances | None = None
         if self.channels[0] == self.channels[1]:
-            before = describe(self._batches(self.source, self.count, 0))
+            before = describe(self._batches(self.count, 0))
             plain = distances(before.select(picked), reference)
         for name, interval in found.figures.items():
             rows[name] = Row(interval, floor.figures[name], plain.figures[name] if plain else None)
@@ -266,15 +285,22 @@ class _Direction:
     def _with_inception(self, made: Tensor, rows: dict[str, Row]) -> None:
         inception = self.settings.inception
         assert inception is not None
-        real = inception.features(self._batches(self.target, self.num_real, 1))
+
+        def of_real(indices: range) -> dict[str, Tensor]:
+            return {FEATURES: inception.features([self._batch(indices, 1)])}
+
+        shared = ranks.shared_out(dealt(self.num_real, self.settings.batch), of_real)
+        real = torch.cat([found[FEATURES] for found in shared])
         rows[inception.figure_name("frechet")] = Row(frechet_interval(made, real))
         rows[inception.figure_name("kernel")] = Row(kernel_distance(made, real))
 
-    def _batches(self, source: Any, count: int, end: int) -> Iterator[Tensor]:
-        """Yield images of the source (end 0) or the target (end 1) of the direction."""
-        domain, channels = (self.direction[0], self.direction[-1])[end], self.channels[end]
-        info = self.translator.info
-        yield from batches(source, count, info, domain, channels, self.size, self.settings.batch)
+    def _batches(self, count: int, end: int) -> Iterator[Tensor]:
+        return (self._batch(indices, end) for indices in dealt(count, self.settings.batch))
+
+    def _batch(self, indices: range, end: int) -> Tensor:
+        """Return images of the source (end 0) or the target (end 1) of the direction."""
+        source, domain = ((self.source, self.direction[0]), (self.target, self.direction[-1]))[end]
+        return batch_of(source, indices, self.translator.info, domain, self.channels[end], self.size)
 
 
 def spread(total: int, count: int) -> Tensor:

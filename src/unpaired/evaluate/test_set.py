@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -101,10 +100,11 @@ def as_seen(image: Image, info: ModelInfo, domain: str, channels: int, size: int
     return to_tensor(resize(flat, (size, size)), channels, values)
 
 
-def batches(
-    source: ImageSource, count: int, info: ModelInfo, domain: str, channels: int, size: int, batch: int
-) -> Iterator[Tensor]:
-    """Yield the first `count` images of a source, `batch` at a time, n c h w in [-1, 1]."""
-    for start in range(0, count, batch):
-        chosen = range(start, min(start + batch, count))
-        yield torch.stack([as_seen(source[index], info, domain, channels, size) for index in chosen])
+def batch_of(source: ImageSource, indices: range, info: ModelInfo, domain: str, channels: int, size: int) -> Tensor:
+    """Return the images of a source with these numbers, n c h w in [-1, 1]."""
+    return torch.stack([as_seen(source[index], info, domain, channels, size) for index in indices])
+
+
+def dealt(count: int, batch: int) -> list[range]:
+    """Return the numbers of the first `count` images of a source, `batch` at a time."""
+    return [range(start, min(start + batch, count)) for start in range(0, count, batch)]

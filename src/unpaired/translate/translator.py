@@ -14,6 +14,7 @@ import PIL.Image
 import torch
 from torch import Tensor, nn
 
+from unpaired import ranks
 from unpaired.config import require, unknown
 from unpaired.devices import has_bf16, resolve_device
 from unpaired.errors import ConfigError, ImageError
@@ -273,7 +274,7 @@ class Translator:
             return made
         alone = []
         for index in range(len(images)):
-            with torch_seeded(0, "translate"):
+            with torch_seeded(0, "translate"), ranks.alone():
                 alone.append(network(images[index : index + 1]))
         return torch.cat(alone)
 
