@@ -413,6 +413,14 @@ RANDOMNESS = (
         'rng(self._seed, "noise", sample % self.length)',
         ("test_noise.py::test_noise_is_standard_normal_and_indexed_by_sample",),
     ),
+    Mutant(
+        "noise-of-a-translation-by-rank",
+        "Of several processes each translates with another dropout, so figures and pictures depend on how many there are.",
+        "translate/translator.py",
+        'with torch_seeded(0, "translate"), ranks.alone():',
+        'with torch_seeded(0, "translate"):',
+        ("test_ranks.py::test_the_noise_of_a_translation_is_that_of_one_process",),
+    ),
 )
 
 RESUMING = (
