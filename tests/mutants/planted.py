@@ -415,7 +415,7 @@ RANDOMNESS = (
     ),
     Mutant(
         "noise-of-a-translation-by-rank",
-        "Of several processes each translates with another dropout, so figures and pictures depend on how many there are.",
+        "Of several processes each translates with another dropout, so figures depend on how many there are.",
         "translate/translator.py",
         'with torch_seeded(0, "translate"), ranks.alone():',
         'with torch_seeded(0, "translate"):',
