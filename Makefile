@@ -6,13 +6,17 @@ TORCH ?= torch==2.13.0
 TORCH_INDEX ?=
 CORPUS ?=
 SECONDS ?= 600
+OFFICIAL ?=
+BENCH ?=
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test check slow faults mutants gpu fuzz golden clean help
+.PHONY: demo bench test check slow faults mutants gpu fuzz golden clean help
 
 help:
 	@echo "make demo    train on drawn scenes, translate, score, in minutes on two cores"
+	@echo "make bench   time training and translating, into runs/bench.md: OFFICIAL=CLONE times the official"
+	@echo "             code beside it, BENCH='--size 64 --rounds 3' are other options of unpaired bench"
 	@echo "make test    the test suite"
 	@echo "make check   ruff, mypy --strict, import-linter, and the tests of the docs"
 	@echo "make slow    tests that train for minutes;  make gpu    tests that need a CUDA device"
@@ -24,6 +28,10 @@ help:
 demo: $(VENV)/installed
 	@echo "Training the demo: progress below, results in runs/demo."
 	$(BIN)/unpaired demo --out runs/demo
+
+bench: $(VENV)/installed
+	@mkdir -p runs
+	$(BIN)/unpaired bench $(BENCH) $(if $(OFFICIAL),--official $(OFFICIAL)) --out runs/bench.md --json runs/bench.json
 
 test: $(VENV)/installed-dev
 	$(BIN)/python -m pytest
