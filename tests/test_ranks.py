@@ -482,10 +482,9 @@ def test_evaluating_is_shared_and_finds_what_one_process_finds(
     assert [code for code, _ in told] == [0] * count
     assert "14 images" in told[0][1]
     assert {text for _, text in told[1:]} == {""}
-    one, several = (json.loads((tmp_path / name / "evaluation.json").read_text()) for name in ("one", "several"))
-    assert len(several["directions"]["AtoB"]["images"]) == 14
-    assert several == one
-    assert (tmp_path / "several" / "evaluation.html").is_file()
+    assert len(json.loads((tmp_path / "one" / "evaluation.json").read_text())["directions"]["AtoB"]["images"]) == 14
+    for name in ("evaluation.json", "evaluation.html"):  # the order of the figures, too
+        assert (tmp_path / "several" / name).read_text() == (tmp_path / "one" / name).read_text()
 
 
 def batches_evaluated(run: Path, data: Path) -> int:

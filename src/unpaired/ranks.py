@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import sys
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from datetime import timedelta
 from typing import Any, TypeVar
@@ -225,10 +225,22 @@ def shared_out(things: Sequence[T], work: Callable[[T], dict[str, Tensor]]) -> I
     for start in range(0, len(things), count()):
         message = b""
         for thing in things[start + rank() : start + count()][:1]:
-            made = {name: tensor.cpu().contiguous() for name, tensor in work(thing).items()}
-            message = safetensors.torch.save(made)
+            message = _to_message(work(thing))
         for told in told_by_all(message)[: len(things) - start]:
-            yield safetensors.torch.load(told)
+            yield _from_message(told)
+
+
+def _to_message(tensors: Mapping[str, Tensor]) -> bytes:
+    """Return tensors by name as bytes; numbered, as the format has an order of its own."""
+    numbered = {f"{number} {name}": tensor for number, (name, tensor) in enumerate(tensors.items())}
+    return safetensors.torch.save({name: tensor.cpu().contiguous() for name, tensor in numbered.items()})
+
+
+def _from_message(message: bytes) -> dict[str, Tensor]:
+    """Return what `_to_message` was given, in its order."""
+    found = safetensors.torch.load(message)
+    names = [name.partition(" ") for name in found]
+    return {name: found[f"{number} {name}"] for number, _, name in sorted(names, key=lambda parts: int(parts[0]))}
 
 
 @contextmanager
