@@ -223,9 +223,8 @@ def shared_out(things: Sequence[T], work: Callable[[T], dict[str, Tensor]]) -> I
         yield from map(work, things)
         return
     for start in range(0, len(things), count()):
-        message = b""
-        for thing in things[start + rank() : start + count()][:1]:
-            message = _to_message(work(thing))
+        mine = start + rank()
+        message = _to_message(work(things[mine])) if mine < len(things) else b""
         for told in told_by_all(message)[: len(things) - start]:
             yield _from_message(told)
 

@@ -100,6 +100,7 @@ class _Winograd(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor) -> Tensor:
+        """Return the convolution of n c h w with c' c 3 3."""
         ctx.save_for_backward(x, weight)
         count, _, height, width = x.shape
         kernel = transformed_kernel(weight)
@@ -115,6 +116,7 @@ class _Winograd(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, Tensor | None]:
+        """Return the gradients of the images and of the weight, each None where nobody asks for it."""
         x, weight = ctx.saved_tensors
         of_input, of_weight = ctx.needs_input_grad
         kernel = transformed_kernel(weight).transpose(1, 2) if of_input else None
