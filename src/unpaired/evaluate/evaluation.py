@@ -125,9 +125,8 @@ def evaluate(
     """Translate the test half of `data` with a run or model folder, in its directions, and return every figure.
 
     Of several processes that torchrun started each translates its share, and all return the same. Figures against truth
-    where the test set has one, of the whole set where both domains have enough images, of
-    faithfulness always. Memory is bounded by the counts, not by the images' number. Raises DataError, ModelError,
-    ConfigError.
+    where the test set has one, of the whole set where both domains have enough images, of faithfulness always. Memory
+    is bounded by the counts, not by the images' number. Raises DataError, ModelError, ConfigError, RankError.
     """
     settings = settings or Settings()
     translator, tests = (
