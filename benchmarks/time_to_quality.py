@@ -7,9 +7,10 @@
 prepare draws summer and winter scenes (600 a domain, 100 others) and cuts the published maps: the
 aerials of the first half of train by file number, the maps of the second half, so that no pair is trained on, and val
 for the score. It also draws 100 scenes that chose nothing (`unseen`): the demo's networks were chosen on the first
-100. train continues an interrupted run; every checkpoint is kept. score translates the test images, of the data
-trained on or of another folder, with every checkpoint's trained and averaged weights (--every: of these steps alone)
-and appends lines to scores.jsonl (scores-unseen.jsonl) in the run's folder.
+100. train continues an interrupted run; every checkpoint is kept; --fewer-products has every 3 x 3 convolution of the
+residual blocks by fewer products, of however few channels and pixels, where the processor does that at all. score
+translates the test images, of the data trained on or of another folder, with every checkpoint's trained and averaged
+weights (--every: of these steps alone) and appends lines to scores.jsonl (scores-unseen.jsonl) in the run's folder.
 
 The clock is the processor time of the training process, with one thread: on a machine that does other things as well it
 is near what the wall clock would show on a quiet one. The first 20 steps are taken from the wall clock. Looking
@@ -36,6 +37,7 @@ from unpaired.evaluate.intervals import Interval, mean_interval
 from unpaired.evaluate.segmentation import confusions, nearest_colours, segmentation_scores
 from unpaired.evaluate.truth import against_truth
 from unpaired.images import resize, to_tensor
+from unpaired.networks import winograd
 from unpaired.recipes import Config, demo, fast
 from unpaired.runs import build_objective, train
 from unpaired.training.checkpoint import list_checkpoints, load_checkpoint
@@ -178,6 +180,7 @@ def main() -> None:
     given.add_argument("--recipe", required=True)
     given.add_argument("--seed", type=int, default=0)
     given.add_argument("--steps", type=int, required=True)
+    given.add_argument("--fewer-products", action="store_true")
     given = verbs.add_parser("score")
     given.add_argument("run", type=Path)
     given.add_argument("--test", type=Path)
@@ -188,6 +191,8 @@ def main() -> None:
     elif given.verb == "score":
         scored(given.run, given.test, given.every)
     else:
+        if given.fewer_products:  # its limits are those of time; here it is quality that is asked for
+            winograd.LEAST_CHANNELS = winograd.LEAST_PIXELS = 1
         trained(given.out, given.task, given.recipe, given.steps, given.seed)
 
 
