@@ -33,8 +33,9 @@ bench: $(VENV)/installed
 	@mkdir -p runs
 	$(BIN)/unpaired bench $(BENCH) $(if $(OFFICIAL),--official $(OFFICIAL)) --out runs/bench.md --json runs/bench.json
 
+# A worker for each core, so each is to compute on one: threads that wait for one another on busy cores are slow.
 test: $(VENV)/installed-dev
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadfile
 
 check: $(VENV)/installed-dev
 	$(BIN)/ruff check .
