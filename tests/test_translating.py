@@ -31,6 +31,7 @@ from unpaired.translate import (
     TrainingInfo,
     Translator,
     choose_precision,
+    fast,
     overlap,
     plan_outputs,
     translate_files,
@@ -38,7 +39,7 @@ from unpaired.translate import (
     translator,
     write_model,
 )
-from unpaired.translate.fast import Interleaved, Winograd, _lowered, fast_form
+from unpaired.translate.fast import Interleaved, LargeTiles, Winograd, _lowered, fast_form, fast_in_float32
 from unpaired.translate.overlap import Behind, read_ahead
 from unpaired.translate.precision import agreement
 
@@ -319,8 +320,73 @@ def test_every_generator_has_a_fast_form_near_it(kind: str, winograd: bool, trai
 
 def test_the_network_itself_stays_as_it_is() -> None:
     network = real()
+    before = {name: value.clone() for name, value in network.state_dict().items()}
     fast_form(network, CPU)
+    fast_in_float32(network)
     assert {value.dtype for value in network.state_dict().values()} == {torch.float32}
+    assert all(value.equal(before[name]) for name, value in network.state_dict().items())
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("training", [False, True])
+def test_in_float32_the_fast_form_of_every_generator_is_nearer_than_8_bits_show(kind: str, training: bool) -> None:
+    torch.manual_seed(0)
+    network = KINDS[kind].build(3, 3)
+    initialise(network)
+    network.train(training)
+    images = torch.rand(1, 3, 64, 96) * 2 - 1
+    near = fast_in_float32(network)
+    assert any(isinstance(module, LargeTiles) for module in near.modules()) == (kind == "resnet")
+    with torch.inference_mode():
+        torch.manual_seed(5)
+        exact = network(images)
+        torch.manual_seed(5)
+        made = near(images.contiguous(memory_format=torch.channels_last))
+    assert made.dtype == torch.float32
+    assert agreement(exact, made) > 90
+
+
+def test_images_of_8_bits_are_translated_in_the_fast_form_in_float32_where_a_processor_gains_by_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(fast, "_INSTRUCTIONS", torch.backends.cpu.get_cpu_capability())
+    monkeypatch.setattr(fast, "_LEAST_PIXELS", 32 * 32)
+    wide, shapes = of(real(32)), []
+    whole = LargeTiles.forward
+
+    def noted(layer: LargeTiles, x: torch.Tensor) -> torch.Tensor:
+        shapes.append(tuple(x.shape))
+        return whole(layer, x)
+
+    monkeypatch.setattr(LargeTiles, "forward", noted)
+    made = wide(picture(1, 38))
+    assert shapes == [(1, 128, 12, 12)] * 2  # padded to 40 pixels, a quarter, and a border of one
+    monkeypatch.setattr(fast, "_INSTRUCTIONS", "another processor's")
+    difference = made.pixels.astype(int) - wide(picture(1, 38)).pixels
+    assert abs(difference).max() <= 1
+    assert (difference != 0).mean() < 0.001
+    assert len(shapes) == 2
+
+    monkeypatch.setattr(fast, "_INSTRUCTIONS", torch.backends.cpu.get_cpu_capability())
+    wide(picture(1, 38, dtype=np.uint16))
+    wide(torch.zeros(3, 40, 40))
+    wide(picture(1, 31))  # too small
+    of(real(16))(picture(1, 38))  # too narrow
+    assert len(shapes) == 2
+
+
+@pytest.mark.parametrize("shape", [(1, 128, 10, 14), (2, 129, 9, 15), (3, 128, 4, 4), (1, 128, 130, 70)])
+@pytest.mark.parametrize("bias", [False, True])
+def test_large_tiles_are_the_convolution(shape: tuple[int, ...], bias: bool) -> None:
+    torch.manual_seed(0)
+    convolution = nn.Conv2d(shape[1], 130, 3, bias=bias).requires_grad_(False)
+    x = torch.randn(shape)
+    wanted = convolution.double()(x.double())
+    layer = LargeTiles(convolution.float())
+    made = layer(x.contiguous(memory_format=torch.channels_last))
+    assert made.shape == wanted.shape
+    assert (made - wanted).abs().max() < 2e-5 * wanted.abs().max()
+    assert made.equal(torch.cat([layer(image) for image in x.split(1)]))
 
 
 @pytest.mark.parametrize("shape", [(1, 128, 10, 12), (2, 128, 9, 12), (3, 128, 4, 4)])

@@ -732,6 +732,25 @@ PRODUCTS = (
         '_scratch = type("Shared", (), {})()',
         ("test_winograd.py::test_threads_work_in_memory_of_their_own",),
     ),
+    Mutant(
+        "tiles-at-the-border-filled-from-the-wrong-side",
+        "Images whose sides are no multiple of 16 are translated with shifted blocks, where AVX2 is the best.",
+        "translate/fast.py",
+        "F.pad(x, (0, 4 * columns - width, 0, 4 * rows - height))",
+        "F.pad(x, (4 * columns - width, 0, 4 * rows - height, 0))",
+        ("test_translating.py::test_large_tiles_are_the_convolution",),
+    ),
+    Mutant(
+        "rounded-at-any-depth",
+        "Images of 16 bits lose their last bits to the form that is meant for 8.",
+        "translate/translator.py",
+        "self._fast_type(same[0], direction, keep_icc) if coarse else None",
+        "self._fast_type(same[0], direction, keep_icc)",
+        (
+            "test_translating.py::test_images_of_8_bits_are_translated_in_the_fast_form_in_float32_where_a_processor_"
+            "gains_by_it",
+        ),
+    ),
 )
 
 FILES = (

@@ -21,7 +21,7 @@ from unpaired.errors import ConfigError, ImageError
 from unpaired.images import Image, as_dtype, from_tensor, kept_where, to_srgb, to_tensor
 from unpaired.networks import DCGANGenerator
 from unpaired.randomness import torch_seeded
-from unpaired.translate.fast import fast_form
+from unpaired.translate.fast import fast_form, fast_in_float32, gains_in_float32
 from unpaired.translate.memory import bytes_per_pixel, pixels_that_fit
 from unpaired.translate.model_folder import DirectionInfo, DomainValues, ModelInfo, read_model
 from unpaired.translate.precision import AGREEMENT, ASKED_FOR, Choice, Precision, agreement
@@ -56,7 +56,7 @@ class Translator:
         self.device = resolve_device(device)
         self.precision = precision
         self._networks = {name: networks[name].to(self.device) for name in self.directions}
-        self._fast: dict[str, nn.Module] = {}
+        self._fast: dict[tuple[str, torch.dtype], nn.Module] = {}
         self._choices: dict[str, Choice] = {}
 
     @classmethod
@@ -159,7 +159,7 @@ class Translator:
         )
         for (_, _, coarse), group in by_kind:
             same = list(group)
-            fast = coarse and self.choose(same[0], direction=direction, keep_icc=keep_icc).precision == "bf16"
+            fast = self._fast_type(same[0], direction, keep_icc) if coarse else None
             for start in range(0, len(same), batch):
                 results += self._translate_alike(same[start : start + batch], direction, keep_icc, fast)
         return results
@@ -180,12 +180,19 @@ class Translator:
         if not has_bf16(self.device):
             return Choice("fp32", f"this {self.device.type} has no instructions for bf16")
         given = self._given([self._taken(image, keep_icc)], direction)
-        found = agreement(self._run(given, direction), self._run(given, direction, fast=True))
+        found = agreement(self._run(given, direction), self._run(given, direction, torch.bfloat16))
         if found >= AGREEMENT:
             return Choice("bf16", f"{found:.1f} dB from fp32 on the first image", found)
         return Choice(
             "fp32", f"bf16 is {found:.1f} dB from it on the first image, and {AGREEMENT:.0f} are wanted", found
         )
+
+    def _fast_type(self, image: Image, direction: str, keep_icc: bool) -> torch.dtype | None:
+        """Return the type of numbers of the fast form for 8-bit images like this one; None for the network as it is."""
+        if self.choose(image, direction=direction, keep_icc=keep_icc).precision == "bf16":
+            return torch.bfloat16
+        gains = gains_in_float32(self._networks[direction], self.device, image.height * image.width)
+        return torch.float32 if gains else None
 
     def _taken(self, image: Image, keep_icc: bool) -> Image:
         return image if keep_icc or self.info.icc == "ignore" else to_srgb(image)
@@ -196,13 +203,15 @@ class Translator:
         flat = [image.over(self.info.background, span.bounds) for image in images]
         return torch.stack([to_tensor(image, channels, span) for image in flat])
 
-    def _translate_alike(self, images: list[Image], direction: str, keep_icc: bool, fast: bool) -> list[Image]:
+    def _translate_alike(
+        self, images: list[Image], direction: str, keep_icc: bool, fast: torch.dtype | None
+    ) -> list[Image]:
         """Translate images of one size at once."""
         source, target = self._values(direction)
         channels = self._info(direction).in_channels
         taken = [self._taken(image, keep_icc) for image in images]
         given = self._given(taken, direction)
-        made = self._run(given, direction, fast=fast).cpu()
+        made = self._run(given, direction, fast).cpu()
         results = []
         for before, after, image in zip(given, made, taken, strict=True):
             dtype = self.output_dtype(image, direction)
@@ -227,20 +236,25 @@ class Translator:
             )
         if tensor.numel() == 0 or not bool((tensor.abs() <= 1.001).all()):
             raise ConfigError("A tensor to translate holds values in [-1, 1], and at least one; scale it first.")
-        made = self._run(tensor if tensor.ndim == 4 else tensor[None], direction, fast=self.precision == "bf16")
+        fast = torch.bfloat16 if self.precision == "bf16" else None
+        made = self._run(tensor if tensor.ndim == 4 else tensor[None], direction, fast)
         return (made if tensor.ndim == 4 else made[0]).to(tensor.device)
 
-    def _run(self, images: Tensor, direction: str, *, fast: bool = False) -> Tensor:
-        """Translate n c h w in [-1, 1], of any size; the result is float32 on the translator's device."""
+    def _run(self, images: Tensor, direction: str, fast: torch.dtype | None = None) -> Tensor:
+        """Translate n c h w in [-1, 1], of any size; the result is float32 on the translator's device.
+
+        fast: the type of numbers of the fast form to use; None for the network as it is.
+        """
         generator = self._info(direction).generator
+        network = self._fast_network(direction, fast) if fast else self._networks[direction]
         height, width = images.shape[-2:]
         self._refuse_large(len(images), height, width, direction)
         padded = _pad(images.to(self.device, torch.float32), generator.multiple, generator.min_size)
         try:
             with torch.inference_mode():
                 if fast:
-                    padded = padded.to(torch.bfloat16, memory_format=torch.channels_last)
-                made = self._forward(padded, self._fast_network(direction) if fast else self._networks[direction])
+                    padded = padded.to(fast, memory_format=torch.channels_last)
+                made = self._forward(padded, network)
         except (RuntimeError, MemoryError) as error:  # of torch's, only the text tells which
             if not isinstance(error, (MemoryError, torch.OutOfMemoryError)) and "memory" not in str(error):
                 raise
@@ -250,10 +264,12 @@ class Translator:
         # Cloned out of inference mode, so that callers may go on computing with it.
         return made[..., :height, :width].float().clone(memory_format=torch.contiguous_format)
 
-    def _fast_network(self, direction: str) -> nn.Module:
-        if direction not in self._fast:
-            self._fast[direction] = fast_form(self._networks[direction], self.device)
-        return self._fast[direction]
+    def _fast_network(self, direction: str, dtype: torch.dtype) -> nn.Module:
+        if (direction, dtype) not in self._fast:
+            network = self._networks[direction]
+            made = fast_form(network, self.device) if dtype == torch.bfloat16 else fast_in_float32(network)
+            self._fast[direction, dtype] = made
+        return self._fast[direction, dtype]
 
     def _refuse_large(self, count: int, height: int, width: int, direction: str) -> None:
         """Raise ImageError for more pixels than may, or can, be translated at once."""
