@@ -39,7 +39,7 @@ from unpaired.translate import (
     translator,
     write_model,
 )
-from unpaired.translate.fast import Interleaved, LargeTiles, Winograd, _lowered, fast_form, fast_in_float32
+from unpaired.translate.fast import Interleaved, LargeTiles, Winograd, _lowered, fast_form
 from unpaired.translate.overlap import Behind, read_ahead
 from unpaired.translate.precision import agreement
 
@@ -322,7 +322,7 @@ def test_the_network_itself_stays_as_it_is() -> None:
     network = real()
     before = {name: value.clone() for name, value in network.state_dict().items()}
     fast_form(network, CPU)
-    fast_in_float32(network)
+    fast_form(network, CPU, torch.float32)
     assert {value.dtype for value in network.state_dict().values()} == {torch.float32}
     assert all(value.equal(before[name]) for name, value in network.state_dict().items())
 
@@ -335,7 +335,7 @@ def test_in_float32_the_fast_form_of_every_generator_is_nearer_than_8_bits_show(
     initialise(network)
     network.train(training)
     images = torch.rand(1, 3, 64, 96) * 2 - 1
-    near = fast_in_float32(network)
+    near = fast_form(network, CPU, torch.float32)
     assert any(isinstance(module, LargeTiles) for module in near.modules()) == (kind == "resnet")
     with torch.inference_mode():
         torch.manual_seed(5)

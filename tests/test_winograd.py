@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 
-from unpaired.bench.cases import TranslationCase, counted
+from unpaired.bench.cases import TranslationCase
 from unpaired.data.datasets import Batch
 from unpaired.networks import PatchGAN, ResNetGenerator, winograd
 from unpaired.networks.winograd import Convolution3x3
@@ -220,7 +220,7 @@ def test_the_bits_of_steps_are_the_same_every_time(threads: int, calls: list[tor
 def test_operations_are_counted_as_the_definition_has_them(monkeypatch: pytest.MonkeyPatch) -> None:
     def operations(instructions: str) -> float:
         monkeypatch.setattr(winograd, "INSTRUCTIONS", instructions)
-        return counted(TranslationCase.at(128, "fp32", torch.device("cpu")))
+        return TranslationCase.at(128, "fp32", torch.device("cpu")).flop
 
     assert operations(torch.backends.cpu.get_cpu_capability()) == operations("another processor's")
 

@@ -744,8 +744,8 @@ PRODUCTS = (
         "rounded-at-any-depth",
         "Images of 16 bits lose their last bits to the form that is meant for 8.",
         "translate/translator.py",
-        "self._fast_type(same[0], direction, keep_icc) if coarse else None",
-        "self._fast_type(same[0], direction, keep_icc)",
+        "            if coarse:\n                chosen",
+        "            if True:\n                chosen",
         (
             "test_translating.py::test_images_of_8_bits_are_translated_in_the_fast_form_in_float32_where_a_processor_"
             "gains_by_it",

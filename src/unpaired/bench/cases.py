@@ -22,8 +22,9 @@ from unpaired.training.compiling import compile_networks
 from unpaired.training.graph import Record, RecordedStep, as_graph
 from unpaired.training.run_config import Precision
 from unpaired.training.state import TrainingState
-from unpaired.training.step import autocast, train_step
+from unpaired.training.step import train_step
 from unpaired.training.stepper import ROUNDING, rehearse
+from unpaired.translate.fast import fast_form, fast_type
 
 SMALL = 64
 """The size at which the networks are those that people train on a processor: 32 channels instead of 64."""
@@ -162,7 +163,7 @@ class RecordedTrainingCase:
 
 @dataclass
 class TranslationCase:
-    """One forward of the generator on images that are in memory: no files."""
+    """One forward of the generator, in the form that translates images of 8 bits, on images in memory: no files."""
 
     network: Any
     images_in: Tensor
@@ -174,9 +175,12 @@ class TranslationCase:
         """Build the case, and count the operations of its convolutions."""
         config = config_at(size, batch)
         network = new_objective(config, device).a_to_b.eval().requires_grad_(False)
-        case = cls(network, random_batch(config, device).a, precision)
-        case.flop = counted(case)
-        return case
+        images = random_batch(config, device).a
+        flop = counted(cls(network, images, precision))
+        dtype = fast_type(network, device, precision, size * size)
+        if dtype:
+            network, images = fast_form(network, device, dtype), images.to(dtype, memory_format=torch.channels_last)
+        return cls(network, images, precision, flop)
 
     @property
     def images(self) -> int:
@@ -185,7 +189,7 @@ class TranslationCase:
 
     def __call__(self) -> None:
         """Translate once."""
-        with torch.inference_mode(), autocast(self.images_in.device, self.precision):
+        with torch.inference_mode():
             self.network(self.images_in)
         synchronise(self.images_in.device)
 

@@ -8,7 +8,7 @@ which 8 bits seldom show.
 from __future__ import annotations
 
 import copy
-from typing import TypeGuard, TypeVar
+from typing import Literal, TypeGuard, TypeVar
 
 import torch
 import torch.nn.functional as F
@@ -26,29 +26,34 @@ _LEAST_PIXELS = 128 * 128  # of an image, from which float32 gains by `LargeTile
 _INSTRUCTIONS = "AVX2"  # the best of a processor where it was measured to
 
 
-def fast_form(network: nn.Module, device: torch.device) -> nn.Module:
-    """Return a copy of a generator that takes and makes n c h w in bfloat16; the network itself is left as it is.
+def fast_type(
+    network: nn.Module, device: torch.device, precision: Literal["fp32", "bf16"], pixels: int
+) -> torch.dtype | None:
+    """Return the type of numbers of the fast form in which an image of so many pixels takes least time, at 8 bits.
 
-    Norms keep float32 weights and statistics. On a processor without matrix instructions (AMX), 3 x 3 convolutions of
-    many channels are taken in Winograd's form.
+    None where that is the network as it is: in fp32 on most processors, and on GPUs.
     """
-    winograd = device.type == "cpu" and "amx_bf16" not in processor_bf16()
-    return _lowered(copy.deepcopy(network), winograd)
-
-
-def fast_in_float32(network: nn.Module) -> nn.Module:
-    """Return a copy of a generator that takes and makes n c h w in float32, fast where `gains_in_float32` says so."""
-    return _with_large_tiles(copy.deepcopy(network))
-
-
-def gains_in_float32(network: nn.Module, device: torch.device, pixels: int) -> bool:
-    """Whether an image of so many pixels takes less time in the fast form in float32 than as the network is."""
-    return (
+    if precision == "bf16":
+        return torch.bfloat16
+    gains = (
         device.type == "cpu"
         and torch.backends.cpu.get_cpu_capability() == _INSTRUCTIONS
         and pixels >= _LEAST_PIXELS
         and any(_is_wide(module) for module in network.modules())
     )
+    return torch.float32 if gains else None
+
+
+def fast_form(network: nn.Module, device: torch.device, dtype: torch.dtype = torch.bfloat16) -> nn.Module:
+    """Return a copy of a generator that takes and makes n c h w in a type; the network itself is left as it is.
+
+    In bfloat16 norms keep float32 weights and statistics. On a processor without matrix instructions (AMX), 3 x 3
+    convolutions of many channels are taken in Winograd's form; in float32 they always are.
+    """
+    made = copy.deepcopy(network)
+    if dtype == torch.float32:
+        return _with_large_tiles(made)
+    return _lowered(made, winograd=device.type == "cpu" and "amx_bf16" not in processor_bf16())
 
 
 def _lowered(module: nn.Module, winograd: bool) -> nn.Module:

@@ -21,7 +21,7 @@ from unpaired.errors import ConfigError, ImageError
 from unpaired.images import Image, as_dtype, from_tensor, kept_where, to_srgb, to_tensor
 from unpaired.networks import DCGANGenerator
 from unpaired.randomness import torch_seeded
-from unpaired.translate.fast import fast_form, fast_in_float32, gains_in_float32
+from unpaired.translate.fast import fast_form, fast_type
 from unpaired.translate.memory import bytes_per_pixel, pixels_that_fit
 from unpaired.translate.model_folder import DirectionInfo, DomainValues, ModelInfo, read_model
 from unpaired.translate.precision import AGREEMENT, ASKED_FOR, Choice, Precision, agreement
@@ -159,7 +159,10 @@ class Translator:
         )
         for (_, _, coarse), group in by_kind:
             same = list(group)
-            fast = self._fast_type(same[0], direction, keep_icc) if coarse else None
+            fast = None
+            if coarse:
+                chosen = self.choose(same[0], direction=direction, keep_icc=keep_icc).precision
+                fast = fast_type(self._networks[direction], self.device, chosen, same[0].height * same[0].width)
             for start in range(0, len(same), batch):
                 results += self._translate_alike(same[start : start + batch], direction, keep_icc, fast)
         return results
@@ -186,13 +189,6 @@ class Translator:
         return Choice(
             "fp32", f"bf16 is {found:.1f} dB from it on the first image, and {AGREEMENT:.0f} are wanted", found
         )
-
-    def _fast_type(self, image: Image, direction: str, keep_icc: bool) -> torch.dtype | None:
-        """Return the type of numbers of the fast form for 8-bit images like this one; None for the network as it is."""
-        if self.choose(image, direction=direction, keep_icc=keep_icc).precision == "bf16":
-            return torch.bfloat16
-        gains = gains_in_float32(self._networks[direction], self.device, image.height * image.width)
-        return torch.float32 if gains else None
 
     def _taken(self, image: Image, keep_icc: bool) -> Image:
         return image if keep_icc or self.info.icc == "ignore" else to_srgb(image)
@@ -266,9 +262,7 @@ class Translator:
 
     def _fast_network(self, direction: str, dtype: torch.dtype) -> nn.Module:
         if (direction, dtype) not in self._fast:
-            network = self._networks[direction]
-            made = fast_form(network, self.device) if dtype == torch.bfloat16 else fast_in_float32(network)
-            self._fast[direction, dtype] = made
+            self._fast[direction, dtype] = fast_form(self._networks[direction], self.device, dtype)
         return self._fast[direction, dtype]
 
     def _refuse_large(self, count: int, height: int, width: int, direction: str) -> None:
