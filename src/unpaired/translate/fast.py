@@ -254,8 +254,8 @@ class LargeTiles(nn.Module):
         kernel = convolution.weight.detach()
         made = (_squared(_KERNEL).float() @ kernel.reshape(-1, 9).t()).view(36, *kernel.shape[:2])
         self.kernel = nn.Parameter(made.transpose(1, 2), requires_grad=False)  # 36 c c'
-        self.tile = nn.Parameter(_squared(_TILE).float(), requires_grad=False)
-        self.product = nn.Parameter(_squared(_PRODUCT).float(), requires_grad=False)
+        self.tile = nn.Parameter(torch.tensor(_TILE), requires_grad=False)
+        self.product = nn.Parameter(torch.tensor(_PRODUCT), requires_grad=False)
         self.bias = convolution.bias
 
     def forward(self, x: Tensor) -> Tensor:
@@ -278,10 +278,16 @@ class LargeTiles(nn.Module):
         """Write the convolution of an image h+2 w+2 c, both of h and w in whole tiles, into results h w c'."""
         tiles = image.unfold(0, 6, 4).unfold(1, 6, 4).permute(3, 4, 0, 1, 2)
         rows, columns, channels = tiles.shape[2:]
-        transformed = (self.tile @ tiles.reshape(36, -1)).view(36, -1, channels)
-        products = torch.bmm(transformed, self.kernel)
-        by_tile = (self.product @ products.flatten(1)).view(4, 4, rows, columns, -1)
+        transformed = _along_both(self.tile, tiles.reshape(6, 6, -1))
+        products = torch.bmm(transformed.view(36, -1, channels), self.kernel)
+        by_tile = _along_both(self.product, products.view(6, 6, -1)).view(4, 4, rows, columns, -1)
         results.view(rows, 4, columns, 4, -1).copy_(by_tile.permute(2, 0, 3, 1, 4))
+
+
+def _along_both(transform: Tensor, tiles: Tensor) -> Tensor:
+    """Return T t T^T of tiles 6 6 n for a transform T, k 6, as k k n."""
+    by_rows = transform @ tiles.flatten(1)
+    return torch.matmul(transform, by_rows.view(len(transform), *tiles.shape[1:]))
 
 
 def _squared(transform: tuple[tuple[float, ...], ...]) -> Tensor:
