@@ -262,8 +262,9 @@ class LargeTiles(nn.Module):
         """Convolve n c h w without padding. Each image's result is the same in any batch."""
         height, width = x.shape[2] - 2, x.shape[3] - 2
         rows, columns = -(-height // 4), -(-width // 4)
-        # Tiles that reach over the border are filled up, and what they make there is cut off.
-        images = F.pad(x, (0, 4 * columns - width, 0, 4 * rows - height)).permute(0, 2, 3, 1).contiguous()
+        if height % 4 or width % 4:  # tiles that reach over the border are filled up; what they make there is cut off
+            x = F.pad(x, (0, 4 * columns - width, 0, 4 * rows - height))
+        images = x.permute(0, 2, 3, 1).contiguous()
         made = x.new_empty(len(x), 4 * rows, 4 * columns, self.kernel.shape[2])
         step = max(_AT_ONCE // columns, 1)
         for image, results in zip(images, made, strict=True):
