@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from unpaired.devices import processor_bf16
 from unpaired.networks.layers import InstanceNorm
-from unpaired.networks.winograd import KERNEL, PRODUCT, combine
+from unpaired.networks.winograd import KERNEL, PRODUCT, combine, scratch
 
 M = TypeVar("M", bound=nn.Module)
 
@@ -277,18 +277,24 @@ class LargeTiles(nn.Module):
 
     def _convolve(self, image: Tensor, results: Tensor) -> None:
         """Write the convolution of an image h+2 w+2 c, both of h and w in whole tiles, into results h w c'."""
-        tiles = image.unfold(0, 6, 4).unfold(1, 6, 4).permute(3, 4, 0, 1, 2)
-        rows, columns, channels = tiles.shape[2:]
-        transformed = _along_both(self.tile, tiles.reshape(6, 6, -1))
-        products = torch.bmm(transformed.view(36, -1, channels), self.kernel)
-        by_tile = _along_both(self.product, products.view(6, 6, -1)).view(4, 4, rows, columns, -1)
+        cut = image.unfold(0, 6, 4).unfold(1, 6, 4).permute(3, 4, 0, 1, 2)
+        rows, columns, channels = cut.shape[2:]
+        # Asked for anew each time, memory of this size comes from the system page by page, which takes as long.
+        tiles = scratch("tiles", image, *cut.shape).copy_(cut).view(6, 6, -1)
+        transformed = _along_both(self.tile, tiles, scratch("transformed", image, *tiles.shape))
+        products = scratch("tiles", image, 36, rows * columns, self.kernel.shape[2])
+        torch.bmm(transformed.view(36, -1, channels), self.kernel, out=products)
+        by_pixel = scratch("transformed", image, 4, 4, rows * columns * self.kernel.shape[2])
+        by_tile = _along_both(self.product, products.view(6, 6, -1), by_pixel).view(4, 4, rows, columns, -1)
         results.view(rows, 4, columns, 4, -1).copy_(by_tile.permute(2, 0, 3, 1, 4))
 
 
-def _along_both(transform: Tensor, tiles: Tensor) -> Tensor:
-    """Return T t T^T of tiles 6 6 n for a transform T, k 6, as k k n."""
-    by_rows = transform @ tiles.flatten(1)
-    return torch.matmul(transform, by_rows.view(len(transform), *tiles.shape[1:]))
+def _along_both(transform: Tensor, tiles: Tensor, made: Tensor) -> Tensor:
+    """Write T t T^T of tiles 6 6 n for a transform T, k 6, into k k n, and return that."""
+    count = len(transform)
+    by_rows = scratch("rows", tiles, count, *tiles.shape[1:])
+    torch.mm(transform, tiles.flatten(1), out=by_rows.flatten(1))
+    return torch.bmm(transform.expand(count, -1, -1), by_rows, out=made)
 
 
 def _squared(transform: tuple[tuple[float, ...], ...]) -> Tensor:
