@@ -22,8 +22,8 @@ M = TypeVar("M", bound=nn.Module)
 
 _WIDE = 128  # channels from which fewer multiplications outweigh the transforms around them
 _THIN = 4  # output channels up to which a convolution leaves most of a vector register empty
-_LEAST_PIXELS = 128 * 128  # of an image, from which float32 gains by `LargeTiles`
-_INSTRUCTIONS = "AVX2"  # the best of a processor where it was measured to
+_LEAST_PIXELS = 128 * 128  # of an image; from there on `LargeTiles` was measured to gain,
+_INSTRUCTIONS = "AVX2"  # on processors whose best instructions these are
 
 
 def fast_type(

@@ -242,7 +242,6 @@ class Translator:
         fast: the type of numbers of the fast form to use; None for the network as it is.
         """
         generator = self._info(direction).generator
-        network = self._fast_network(direction, fast) if fast else self._networks[direction]
         height, width = images.shape[-2:]
         self._refuse_large(len(images), height, width, direction)
         padded = _pad(images.to(self.device, torch.float32), generator.multiple, generator.min_size)
@@ -250,7 +249,7 @@ class Translator:
             with torch.inference_mode():
                 if fast:
                     padded = padded.to(fast, memory_format=torch.channels_last)
-                made = self._forward(padded, network)
+                made = self._forward(padded, self._fast_network(direction, fast) if fast else self._networks[direction])
         except (RuntimeError, MemoryError) as error:  # of torch's, only the text tells which
             if not isinstance(error, (MemoryError, torch.OutOfMemoryError)) and "memory" not in str(error):
                 raise
