@@ -26,12 +26,12 @@ PRODUCT = ((1.0, 1.0, 1.0, 0.0), (0.0, 1.0, -1.0, -1.0))
 Matrix = tuple[tuple[float, ...], ...]
 
 
-def _squared(transform: Matrix) -> Matrix:
+def squared(transform: Matrix) -> Matrix:
     """Return a transform of rows and columns as one matrix, over both flattened."""
     return tuple(tuple(a * b for a in row for b in column) for row in transform for column in transform)
 
 
-_TILE_SQUARED, _KERNEL_SQUARED, _PRODUCT_SQUARED = _squared(TILE), _squared(KERNEL), _squared(PRODUCT)
+_TILE_SQUARED, _KERNEL_SQUARED, _PRODUCT_SQUARED = squared(TILE), squared(KERNEL), squared(PRODUCT)
 
 LEAST_CHANNELS = 256
 LEAST_PIXELS = 32 * 32

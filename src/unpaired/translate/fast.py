@@ -8,6 +8,7 @@ which 8 bits seldom show.
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
 from typing import Literal, TypeGuard, TypeVar
 
 import torch
@@ -16,7 +17,7 @@ from torch import Tensor, nn
 
 from unpaired.devices import processor_bf16
 from unpaired.networks.layers import InstanceNorm
-from unpaired.networks.winograd import KERNEL, PRODUCT, combine, scratch
+from unpaired.networks.winograd import KERNEL, PRODUCT, combine, scratch, squared
 
 M = TypeVar("M", bound=nn.Module)
 
@@ -56,35 +57,40 @@ def fast_form(network: nn.Module, device: torch.device, dtype: torch.dtype = tor
     return _lowered(made, winograd=device.type == "cpu" and "amx_bf16" not in processor_bf16())
 
 
-def _lowered(module: nn.Module, winograd: bool) -> nn.Module:
-    if isinstance(module, InstanceNorm):
-        return _NormEach(module)
-    if isinstance(module, nn.Dropout):
-        return _SameNoise(module)
-    if isinstance(module, nn.Conv2d):
+def _replaced(module: nn.Module, form: Callable[[nn.Module], nn.Module | None]) -> nn.Module:
+    """Return the form of a module, or the module with the forms of those in it where it has none of its own."""
+    made = form(module)
+    if made is not None:
+        return made
+    for name, child in module.named_children():
+        setattr(module, name, _replaced(child, form))
+    return module
+
+
+def _lowered(network: nn.Module, winograd: bool) -> nn.Module:
+    def form(module: nn.Module) -> nn.Module | None:
+        if isinstance(module, InstanceNorm):
+            return _NormEach(module)
+        if isinstance(module, nn.Dropout):
+            return _SameNoise(module)
         if winograd and _is_wide(module):
             return Winograd(module)
         if _is_plain(module) and module.out_channels <= _THIN and min(module.kernel_size) > 1:
             return Interleaved(module)
-    if isinstance(module, (nn.Conv2d, nn.ConvTranspose2d)):
-        return _lower(module)
-    if isinstance(module, nn.Linear):
-        return module.to(torch.bfloat16)
-    for name, child in module.named_children():
-        setattr(module, name, _lowered(child, winograd))
-    return module
+        return _lower(module) if isinstance(module, (nn.Conv2d, nn.ConvTranspose2d, nn.Linear)) else None
+
+    return _replaced(network, form)
 
 
-def _with_large_tiles(module: nn.Module) -> nn.Module:
-    if isinstance(module, nn.Dropout):
-        return _SameNoise(module)
-    if _is_wide(module):
-        return LargeTiles(module)
-    if isinstance(module, (nn.Conv2d, nn.ConvTranspose2d)):
-        return _channels_last(module)
-    for name, child in module.named_children():
-        setattr(module, name, _with_large_tiles(child))
-    return module
+def _with_large_tiles(network: nn.Module) -> nn.Module:
+    def form(module: nn.Module) -> nn.Module | None:
+        if isinstance(module, nn.Dropout):
+            return _SameNoise(module)
+        if _is_wide(module):
+            return LargeTiles(module)
+        return _channels_last(module) if isinstance(module, (nn.Conv2d, nn.ConvTranspose2d)) else None
+
+    return _replaced(network, form)
 
 
 def _is_plain(module: nn.Module) -> TypeGuard[nn.Conv2d]:
@@ -102,16 +108,16 @@ def _is_wide(module: nn.Module) -> TypeGuard[nn.Conv2d]:
     return _is_plain(module) and module.kernel_size == (3, 3) and min(module.in_channels, module.out_channels) >= _WIDE
 
 
-def _lower(convolution: M) -> M:
-    """Take the weights of a convolution into bfloat16, channels last as the images are."""
-    return _channels_last(convolution.to(torch.bfloat16))
+def _lower(module: M) -> M:
+    """Take the weights of a module into bfloat16, those of a convolution channels last as the images are."""
+    return _channels_last(module.to(torch.bfloat16))
 
 
-def _channels_last(convolution: M) -> M:
-    for weight in convolution.parameters():
+def _channels_last(module: M) -> M:
+    for weight in module.parameters():
         if weight.ndim == 4:
             weight.data = weight.data.contiguous(memory_format=torch.channels_last)
-    return convolution
+    return module
 
 
 class _NormEach(nn.Module):
@@ -186,7 +192,7 @@ class Winograd(nn.Module):
         transform = torch.tensor(KERNEL, dtype=torch.float64)
         kernel = torch.einsum("ai,oxij,bj->abxo", transform, convolution.weight.double(), transform)
         self.kernel = nn.Parameter(kernel.flatten(0, 1).to(torch.bfloat16), requires_grad=False)
-        self.product = nn.Parameter(_squared(PRODUCT).to(torch.bfloat16), requires_grad=False)
+        self.product = nn.Parameter(torch.tensor(squared(PRODUCT), dtype=torch.bfloat16), requires_grad=False)
         self.plain = _lower(convolution)
         bias = torch.zeros(16, 1, convolution.out_channels, dtype=torch.bfloat16)
         if self.plain.bias is not None:
@@ -252,7 +258,7 @@ class LargeTiles(nn.Module):
     def __init__(self, convolution: nn.Conv2d) -> None:
         super().__init__()
         kernel = convolution.weight.detach()
-        made = (_squared(_KERNEL).float() @ kernel.reshape(-1, 9).t()).view(36, *kernel.shape[:2])
+        made = (torch.tensor(squared(_KERNEL)) @ kernel.reshape(-1, 9).t()).view(36, *kernel.shape[:2])
         self.kernel = nn.Parameter(made.transpose(1, 2), requires_grad=False)  # 36 c c'
         self.tile = nn.Parameter(torch.tensor(_TILE), requires_grad=False)
         self.product = nn.Parameter(torch.tensor(_PRODUCT), requires_grad=False)
@@ -295,9 +301,3 @@ def _along_both(transform: Tensor, tiles: Tensor, made: Tensor) -> Tensor:
     by_rows = scratch("rows", tiles, count, *tiles.shape[1:])
     torch.mm(transform, tiles.flatten(1), out=by_rows.flatten(1))
     return torch.bmm(transform.expand(count, -1, -1), by_rows, out=made)
-
-
-def _squared(transform: tuple[tuple[float, ...], ...]) -> Tensor:
-    """Return a transform of rows and columns as one matrix, over both flattened, in float64."""
-    along = torch.tensor(transform, dtype=torch.float64)
-    return torch.kron(along, along)
