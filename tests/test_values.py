@@ -455,7 +455,7 @@ def test_floats_made_of_whole_numbers_are_not_stored_as_whole_numbers(tmp_path: 
 
 def test_a_volume_stays_a_volume(tmp_path: Path) -> None:
     write_nifti(tmp_path / "x.nii", numbers((7, 5, 3), "int16"))
-    with pytest.raises(OutputError, match="is a volume and becomes one"):
+    with pytest.raises(OutputError, match="is a stack of slices and becomes one"):
         plan_outputs([str(tmp_path / "x.nii")], tmp_path / "out", format="png")
     with pytest.raises(ImageError, match="3 slices, and slice 3"):
         read_image(tmp_path / "x.nii", frame=3)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Protocol, TypedDict
 
 from unpaired.errors import DataError, ImageError
-from unpaired.images import IMAGE_SUFFIXES, Image, is_image_name, is_volume, read_header, read_image, suffix_of
+from unpaired.images import IMAGE_SUFFIXES, VOLUMES, Image, count_slices, is_image_name, read_image, suffix_of
 from unpaired.storage import leads_out, refuse_folder, shown
 
 
@@ -33,7 +33,8 @@ class ImageSource(Protocol):
 class FolderSource:
     """The image files of a folder and its subfolders, sorted by their path; other files are passed over.
 
-    Each slice of a volume is an image: its file stands in `paths` once for each, beside the slice's number in `frames`.
+    Each slice of a volume or a stack is an image: its file stands in `paths` once for each, beside the slice's number
+    in `frames`.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -46,6 +47,8 @@ class FolderSource:
             raise DataError(f"{folder} holds no images ({', '.join(sorted(IMAGE_SUFFIXES))}); put some there.")
         counts = [_num_frames(path) for path in self.paths]
         self.frames = [frame for count in counts for frame in range(count)]
+        numbered = zip(self.paths, counts, strict=True)
+        self._stacks = frozenset(path for path, count in numbered if count > 1 or suffix_of(path) in VOLUMES)
         self.paths = [path for path, count in zip(self.paths, counts, strict=True) for _ in range(count)]
 
     def __len__(self) -> int:
@@ -68,7 +71,7 @@ class FolderSource:
         self.paths, self.frames = [self.paths[i] for i in indices], [self.frames[i] for i in indices]
 
     def _slice(self, index: int) -> str:
-        return f"[{self.frames[index]}]" if is_volume(self.paths[index]) else ""
+        return f"[{self.frames[index]}]" if self.paths[index] in self._stacks else ""
 
 
 def holds_images(folder: Path) -> bool:
@@ -104,9 +107,9 @@ def refuse_links_out(source: FolderSource) -> None:
 
 
 def _num_frames(path: Path) -> int:
-    """Return how many images a file holds; 1 for a volume that cannot be read, which reading it then says."""
+    """Return how many images a file holds; 1 for a stack that cannot be read, which reading it then says."""
     try:
-        return read_header(path).frames if is_volume(path) else 1
+        return count_slices(path)
     except ImageError:
         return 1
 

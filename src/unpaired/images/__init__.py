@@ -8,16 +8,27 @@ Pillow does not hold.
 
 from __future__ import annotations
 
-from unpaired.images.files import encode_image, read_header, read_image, write_image, write_volume
+from unpaired.images.files import (
+    count_slices,
+    encode_image,
+    is_stack,
+    read_header,
+    read_image,
+    write_image,
+    write_stack,
+)
 from unpaired.images.formats import (
     FORMATS,
     IMAGE_SUFFIXES,
     MAX_PIXELS,
+    STACKS,
+    VOLUMES,
     WRITABLE,
+    Carried,
     ImageHeader,
     is_image_name,
-    is_volume,
     keeps_alpha,
+    lost,
     suffix_of,
 )
 from unpaired.images.image import HELD, Color, Image, resize
@@ -39,19 +50,24 @@ __all__ = [
     "HELD",
     "IMAGE_SUFFIXES",
     "MAX_PIXELS",
+    "STACKS",
+    "VOLUMES",
     "WRITABLE",
+    "Carried",
     "Color",
     "Image",
     "ImageHeader",
     "Percentiles",
     "ValueRange",
     "as_dtype",
+    "count_slices",
     "encode_image",
     "from_tensor",
     "is_image_name",
-    "is_volume",
+    "is_stack",
     "keeps_alpha",
     "kept_where",
+    "lost",
     "parse_range",
     "read_header",
     "read_image",
@@ -60,5 +76,5 @@ __all__ = [
     "to_srgb",
     "to_tensor",
     "write_image",
-    "write_volume",
+    "write_stack",
 ]

@@ -8,6 +8,7 @@ nothing else: no name, date, place, device or identifier of the original.
 from __future__ import annotations
 
 import io
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -56,7 +57,7 @@ def read_header(file: BinaryIO) -> ImageHeader:
     )
 
 
-def read(file: BinaryIO) -> Image:
+def read(file: BinaryIO, frame: int = 0) -> Image:
     """Decode the picture into the values that its numbers stand for."""
     data = _read(file, pixels=True)
     stored = data.pixel_array
@@ -68,12 +69,13 @@ def read(file: BinaryIO) -> Image:
     return Image((array * slope + intercept).astype(dtype))
 
 
-def encode(image: Image, like: Path) -> bytes:
+def encode(images: Sequence[Image], like: Path) -> bytes:
     """Return a DICOM file of an image, its values stored as those of the file `like` are, where they fit.
 
     Where they do not, whole numbers of 16 bits are stored as they are. Raises OutputError for other values, alpha
     and a number of channels that is neither 1 nor 3.
     """
+    (image,) = images
     pydicom = extra("pydicom", "Writing DICOM")
     with like.open("rb") as file:
         source = _read(file, pixels=False)

@@ -29,7 +29,17 @@ from PIL import (
 
 from unpaired.errors import ImageError, OutputError, UnpairedError
 from unpaired.images import deep, dicom, nifti, tiff
-from unpaired.images.formats import DICOM, FORMATS, MAX_PIXELS, VOLUMES, WRITABLE, ImageHeader, keeps_alpha, suffix_of
+from unpaired.images.formats import (
+    DICOM,
+    FORMATS,
+    MAX_PIXELS,
+    STACKS,
+    VOLUMES,
+    WRITABLE,
+    ImageHeader,
+    keeps_alpha,
+    suffix_of,
+)
 from unpaired.images.guards import refuse_overlong
 from unpaired.images.image import Image, is_deep, orientation_of, turned
 from unpaired.images.profiles import space_of
@@ -51,10 +61,31 @@ def read_header(path: str | os.PathLike[str]) -> ImageHeader:
         return _foreign_header(path, file, head) or _pillow_header(file, head)
 
 
+def count_slices(path: str | os.PathLike[str]) -> int:
+    """Return how many slices a file holds: 1 for a picture, more for a volume or a stack.
+
+    Only files of kinds that can hold a stack are opened. Raises as `read_header` does.
+    """
+    return read_header(path).frames if suffix_of(path) in STACKS else 1
+
+
+def is_stack(path: str | os.PathLike[str]) -> bool:
+    """Return whether a file is read and written slice by slice: a volume, or a picture file of several slices.
+
+    False for a file that cannot be read, which reading it then says.
+    """
+    if suffix_of(path) in VOLUMES:
+        return True
+    try:
+        return count_slices(path) > 1
+    except UnpairedError:
+        return False
+
+
 def read_image(path: str | os.PathLike[str], *, max_pixels: int = MAX_PIXELS, frame: int = 0) -> Image:
     """Read an image file, upright, in its own depth, its transparency as alpha, with its ICC profile beside it.
 
-    frame: the slice of a volume; of an animation or a file of several pages the first one is read. Raises ImageError,
+    frame: the slice of a volume or a stack; of an animation the first frame is read. Raises ImageError,
     one sentence with the name, the fault and the remedy: no image, truncated, more than `max_pixels` (said by the
     header, before any pixel is decoded; Pillow's own limit of 179 megapixels holds too), or of values that cannot be
     held; MissingExtraError for what an optional library reads. Nothing is reduced to 8 bits.
@@ -67,7 +98,7 @@ def read_image(path: str | os.PathLike[str], *, max_pixels: int = MAX_PIXELS, fr
         _refuse_large(path, header.width, header.height, header.channels + header.has_alpha, max_pixels)
         if header.format == "NIFTI":
             return nifti.read(path, frame)
-        return dicom.read(file) if header.format == "DICOM" else tiff.read(file)
+        return dicom.read(file, frame) if header.format == "DICOM" else tiff.read(file, frame)
 
 
 def write_image(
@@ -95,9 +126,9 @@ def encode_image(
     path = Path(path)
     suffix = suffix_of(path)
     if like is not None and suffix in VOLUMES:
-        return _encoded_volume(path, [image], Path(like))
+        return encode_stack(path, [image], like=like)
     if like is not None and suffix == DICOM == suffix_of(like):
-        return dicom.encode(image, Path(like))
+        return dicom.encode([image], Path(like))
     if suffix not in WRITABLE:
         known = ", ".join(WRITABLE)
         raise OutputError(f"Cannot write {shown(path)}: choose a name that ends in {known}; .dcm is made of .dcm only.")
@@ -105,30 +136,37 @@ def encode_image(
         raise OutputError(f"{shown(path)} cannot keep transparency; write .png, or use image.over(color) first.")
     if suffix == ".webp" and like is not None and _is_lossless_webp(Path(like)):
         quality = 100
-    return _encoded(path, suffix, image, quality)
+    return _encoded(path, suffix, image, quality, None if like is None else Path(like))
 
 
-def write_volume(path: str | os.PathLike[str], images: Sequence[Image], *, like: str | os.PathLike[str]) -> None:
-    """Write slices as a NIfTI volume that lies where the one in `like` lies, stored in its type where that holds them.
+def write_stack(path: str | os.PathLike[str], images: Sequence[Image], *, like: str | os.PathLike[str]) -> None:
+    """Write slices as one file of the kind of `like`, stored and placed as that is: NIfTI, TIFF or DICOM.
 
-    Raises as `write_image` does; OutputError also for a name that is not gzipped as that of `like` is.
+    Raises as `write_image` does; OutputError also for a name of another kind than that of `like`.
     """
-    write_bytes(Path(path), _encoded_volume(Path(path), images, Path(like)))
+    write_bytes(Path(path), encode_stack(path, images, like=like))
 
 
-def _encoded_volume(path: Path, images: Sequence[Image], like: Path) -> bytes:
-    if suffix_of(path) not in VOLUMES:
-        raise OutputError(f"Cannot write {shown(path)}: a volume ends in {' or '.join(VOLUMES)}.")
-    return nifti.encode(images, like, packed=suffix_of(path) == VOLUMES[1])
+def encode_stack(path: str | os.PathLike[str], images: Sequence[Image], *, like: str | os.PathLike[str]) -> bytes:
+    """Return the bytes that `write_stack` would write, and write nothing."""
+    path, like = Path(path), Path(like)
+    suffix, kinds = suffix_of(path), {".tif": "TIFF", ".tiff": "TIFF", DICOM: "DICOM"} | dict.fromkeys(VOLUMES, "NIFTI")
+    if suffix not in kinds or kinds[suffix] != kinds.get(suffix_of(like)):
+        raise OutputError(f"Cannot write {shown(path)}: the slices of {shown(like)} are written in its own format.")
+    if suffix in VOLUMES:
+        return nifti.encode(images, like, packed=suffix == VOLUMES[1])
+    if suffix == DICOM:
+        return dicom.encode(images, like)
+    return tiff.encode(images, _fitting_profile(path, suffix, images[0]), like)
 
 
-def _encoded(path: Path, suffix: str, image: Image, quality: int) -> bytes:
+def _encoded(path: Path, suffix: str, image: Image, quality: int, like: Path | None) -> bytes:
     """Return the bytes of a file; raises OutputError for a format that cannot hold the picture."""
     format, icc = WRITABLE[suffix], _fitting_profile(path, suffix, image)
     plain = image.dtype == np.uint8 and image.channels in (1, 3)
     grey16 = image.dtype == np.uint16 and image.interleaved.shape[2] == 1
-    if format == "TIFF" and not plain and not grey16:
-        return tiff.encode(image, icc)
+    if format == "TIFF" and ((not plain and not grey16) or tiff.has_more_to_keep(image, like)):
+        return tiff.encode([image], icc, like)
     if image.dtype == np.uint16 and image.channels in (1, 3) and format in ("PNG", "PPM"):
         return deep.encode_png(image, icc) if format == "PNG" else deep.encode_ppm(image)
     if not plain and format != "TIFF":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -50,12 +51,14 @@ class Image:
 
     c is 1 (grey), 3 (red, green, blue) or any other number of channels without a colour. Alpha is straight, not
     premultiplied: 0 is transparent, the type's largest value (1.0 of a float) opaque. icc is the ICC profile that
-    the colours are in, None where the file names none. Raises ImageError where the arrays do not fit.
+    the colours are in, None if the file names none. nodata is the value that the file declares to be no measurement
+    (NaN included), None if it declares none. Raises ImageError if the arrays do not fit.
     """
 
     pixels: Array
     alpha: Array | None = None
     icc: bytes | None = None
+    nodata: float | None = None
 
     def __post_init__(self) -> None:
         shape = self.pixels.shape
@@ -91,6 +94,32 @@ class Image:
         if self.alpha is None:
             return self.pixels
         return np.concatenate([self.pixels, self.alpha[:, :, None]], axis=2)
+
+    @property
+    def missing(self) -> Array | None:
+        """Return which values are no data, bool h w c; None if there are none.
+
+        In red, green, blue a pixel is missing if all three of its values are: one of them may well be 0 or 255.
+        """
+        if self.nodata is None:
+            return None
+        if math.isnan(self.nodata):
+            found = np.isnan(self.pixels)
+        else:
+            with np.errstate(over="ignore"):  # a value that the type does not hold occurs nowhere
+                value = np.float64(self.nodata).astype(self.dtype if self.dtype.kind == "f" else np.float64)
+            found = self.pixels == value
+        if self.channels == 3 and self.dtype.kind == "u":
+            found = np.broadcast_to(found.all(axis=2, keepdims=True), self.pixels.shape)
+        return found if found.any() else None
+
+    def filled(self, value: float) -> Image:
+        """Return the picture with `value`, rounded and clamped to the type, in place of no data."""
+        missing = self.missing
+        if missing is None:
+            return self if self.nodata is None else replace(self, nodata=None)
+        fill = _rounded(np.array(value, np.float64), self.dtype)
+        return replace(self, pixels=np.where(missing, fill, self.pixels), nodata=None)
 
     @classmethod
     def from_pil(cls, picture: PIL.Image.Image) -> Image:

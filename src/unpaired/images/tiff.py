@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import io
 import math
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -56,7 +58,7 @@ def read_header(file: BinaryIO) -> ImageHeader:
         return ImageHeader(width, height, "", channels, has_alpha, page.bitspersample, "TIFF", str(page.dtype))
 
 
-def read(file: BinaryIO) -> Image:
+def read(file: BinaryIO, frame: int = 0) -> Image:
     """Decode the first page, upright."""
     with _opened(file) as tiff:
         page = tiff.pages[0]
@@ -73,8 +75,14 @@ def read(file: BinaryIO) -> Image:
         return turned(image, _orientation(page))
 
 
-def encode(image: Image, icc: bytes | None) -> bytes:
+def has_more_to_keep(image: Image, like: Path | None) -> bool:
+    """Return whether a result takes something from the file that it comes from."""
+    return False
+
+
+def encode(images: Sequence[Image], icc: bytes | None, like: Path | None = None) -> bytes:
     """Return a TIFF file of an image of any type and number of channels, compressed without loss, without metadata."""
+    (image,) = images
     array, encoded = image.interleaved, io.BytesIO()
     colours = 3 if image.channels == 3 else 1
     extras = [0] * (image.channels - colours) + ([_STRAIGHT] if image.alpha is not None else [])

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from unpaired.config import unknown
 from unpaired.errors import ConfigError, DataError, OutputError
-from unpaired.images import IMAGE_SUFFIXES, WRITABLE, is_image_name, is_volume, suffix_of
+from unpaired.images import IMAGE_SUFFIXES, WRITABLE, is_image_name, is_stack, suffix_of
 from unpaired.storage import leads_out, refuse_folder, shown
 
 _OF_THEIR_KIND = (".dcm", ".nii", ".nii.gz")  # which are written only where the input is one
@@ -67,7 +67,7 @@ def plan_outputs(
                     "are your own."
                 )
             relative = Path(source.name) if root is None else source.relative_to(root)
-            jobs[Job(source, out / _named(relative, suffix))] = None
+            jobs[Job(source, out / _named(relative, suffix, source))] = None
     if not jobs:
         named = ", ".join(shown(os.fspath(given)) for given in inputs) or "no input"
         suffixes = ", ".join(sorted(IMAGE_SUFFIXES))
@@ -83,14 +83,16 @@ def _suffix(format: str) -> str:
     return suffix
 
 
-def _named(source: Path, suffix: str | None) -> Path:
-    """Return the name of the result of an input, with `suffix` or its own where that can be written.
+def _named(source: Path, suffix: str | None, file: Path) -> Path:
+    """Return the name of the result of an input, with `suffix` or its own if that can be written.
 
-    Raises OutputError for a volume that is to become a picture.
+    Raises OutputError for a stack of slices that is to become a picture.
     """
     own = suffix_of(source)
-    if is_volume(source) and suffix is not None:
-        raise OutputError(f"{shown(source)} is a volume and becomes one; translate it without --format {suffix[1:]}.")
+    if suffix is not None and WRITABLE[suffix] != WRITABLE.get(own) and is_stack(file):
+        raise OutputError(
+            f"{shown(file)} is a stack of slices and becomes one; translate it without --format {suffix[1:]}."
+        )
     if suffix is None and (own in WRITABLE or own in _OF_THEIR_KIND):
         return source
     return source.with_suffix(suffix or ".png")

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from unpaired.config import require, unknown
 from unpaired.errors import ModelError, OutputError, UnpairedError
-from unpaired.images import MAX_PIXELS, is_volume, read_header, read_image
+from unpaired.images import MAX_PIXELS, count_slices, read_image
 from unpaired.storage import shown, storage_error, write_bytes
 from unpaired.translate.files import Job
 from unpaired.translate.translator import Translator
@@ -37,12 +37,12 @@ def load_scorer(translator: Translator, model: str | Path, direction: str) -> Sc
 def score_files(scorer: Scorer, jobs: Iterable[Job], *, keep_icc: bool = False) -> dict[Job, Trust]:
     """Translate every job, write nothing, and return how far to trust it; without those that cannot be translated.
 
-    A volume has the mean of its slices' symptoms.
+    A stack has the mean of its slices' symptoms.
     """
     trusts = {}
     for job in jobs:
         with contextlib.suppress(UnpairedError):  # translating it for good will say what is wrong
-            frames = range(read_header(job.source).frames) if is_volume(job.source) else range(1)
+            frames = range(count_slices(job.source))
             found = [_symptoms(scorer, job.source, frame, keep_icc) for frame in frames]
             means = {name: sum(one[name] for one in found) / len(found) for name in found[0]}
             trusts[job] = scorer.of_symptoms(means)

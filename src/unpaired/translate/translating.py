@@ -16,12 +16,12 @@ from unpaired.errors import OutputError, StorageError, UnpairedError
 from unpaired.images import (
     MAX_PIXELS,
     Image,
+    count_slices,
     encode_image,
-    is_volume,
+    is_stack,
     keeps_alpha,
-    read_header,
     read_image,
-    write_volume,
+    write_stack,
 )
 from unpaired.storage import shown, storage_error, write_bytes
 from unpaired.translate.files import Job
@@ -57,7 +57,7 @@ def translate_files(
 
     Neighbours of one size are translated up to `batch` together, by default as many as are faster together. Images are
     read and encoded in threads meanwhile, a bounded number of them. Transparency is laid over the background of
-    the model where the format of the target has none. A volume is translated slice by slice, after the images.
+    the model where the format of the target has none. A stack is translated slice by slice, after the images.
     keep_icc: take colours with an ICC profile as they are and give the profile to the result. `on_done` is called once
     a job, in order, when its file is there or has failed.
     Raises ConfigError for an unknown direction, OutputError or StorageError where the folders cannot be made
@@ -69,10 +69,11 @@ def translate_files(
         _make_folder(folder)
     outcomes = _Outcomes(on_done)
     options: dict[str, Any] = {"direction": direction, "keep_icc": keep_icc}
-    _translate_images(translator, [job for job in jobs if not is_volume(job.source)], options, batch, quality, outcomes)
+    stacks = {job for job in jobs if is_stack(job.source)}
+    _translate_images(translator, [job for job in jobs if job not in stacks], options, batch, quality, outcomes)
     for job in jobs:
-        if is_volume(job.source):
-            outcomes.of(job, partial(_translate_volume, translator, job, options, batch or 1))
+        if job in stacks:
+            outcomes.of(job, partial(_translate_stack, translator, job, options, batch or 1))
     return outcomes.failures
 
 
@@ -131,11 +132,11 @@ def _translate_images(
         pool.shutdown(cancel_futures=True)
 
 
-def _translate_volume(translator: Translator, job: Job, options: dict[str, Any], batch: int) -> None:
-    """Translate all slices of a volume and write them as one."""
-    frames = range(read_header(job.source).frames)
+def _translate_stack(translator: Translator, job: Job, options: dict[str, Any], batch: int) -> None:
+    """Translate all slices of a stack and write them as one."""
+    frames = range(count_slices(job.source))
     slices = [read_image(job.source, max_pixels=_limit(translator), frame=frame) for frame in frames]
-    write_volume(job.target, translator.translate_images(slices, batch=batch, **options), like=job.source)
+    write_stack(job.target, translator.translate_images(slices, batch=batch, **options), like=job.source)
 
 
 def _read(translator: Translator, job: Job) -> Image:
@@ -221,7 +222,7 @@ def choose_precision(
     take longer; so are all where none of the first can decide. Raises ConfigError for an unknown direction.
     """
     require(direction in translator.directions, unknown(repr(direction), translator.directions, "direction"))
-    pictures = [job for job in jobs if not is_volume(job.source)]
+    pictures = [job for job in jobs if not is_stack(job.source)]
     if translator.precision != "auto":
         return Choice(translator.precision, ASKED_FOR)
     reason = f"comparing bf16 with it pays from {_WORTH_CHECKING} images on"
