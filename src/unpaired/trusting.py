@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from unpaired.config import read_yaml, to_dict
-from unpaired.data.datasets import DataConfig, Domain, prepare, range_of
+from unpaired.data.datasets import DataConfig, Domain, prepare, taken
 from unpaired.data.domains import Domains, open_domains
 from unpaired.data.sources import ImageSource
 from unpaired.errors import UnpairedError
@@ -77,26 +77,23 @@ def _measure(folder: RunFolder, most: int, say: Callable[[str], None]) -> None:
 def _images(domains: Domains, data: DataConfig, most: int) -> dict[str, Tensor]:
     """Return images by domain as a model is tried on them, n c size size; of a domain with too few, none."""
     sources: dict[Domain, ImageSource | None] = {"A": domains.train_a, "B": domains.train_b}
-    channels = {"A": data.channels_a, "B": data.channels_b}
     found = {}
     for domain, source in sources.items():
         if source is not None and len(source) >= LEAST:
             count = min(most, len(source))
             chosen = [number * len(source) // count for number in range(count)]
-            found[str(domain)] = torch.stack(
-                [_as_tried(source, index, data, domain, channels[domain]) for index in chosen]
-            )
+            found[str(domain)] = torch.stack([_as_tried(source, index, data, domain) for index in chosen])
     return found
 
 
-def _as_tried(source: ImageSource, index: int, data: DataConfig, domain: Domain, channels: int) -> Tensor:
+def _as_tried(source: ImageSource, index: int, data: DataConfig, domain: Domain) -> Tensor:
     """Return an image at the size of the training crops: resized to it, or its middle where nothing is resized.
 
     Not a crop of an image made larger, as in training: its blur would make every sharp image look odd.
     """
-    values = range_of(data, domain)
-    image = prepare(source[index], replace(data, load_size=data.crop_size), values)
-    parts = squares(to_tensor(image, channels, values), data.crop_size)
+    how = taken(data, domain)
+    image = prepare(source[index], replace(data, load_size=data.crop_size), how)
+    parts = squares(to_tensor(image, how.channels, how.values), data.crop_size)
     return parts[len(parts) // 2]
 
 

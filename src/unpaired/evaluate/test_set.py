@@ -14,7 +14,7 @@ from unpaired.data.held_out import digests
 from unpaired.data.pairs import matched, preview_pairs
 from unpaired.data.sources import FolderSource, ImageSource, preview_folders
 from unpaired.errors import DataError
-from unpaired.images import Image, resize, to_srgb, to_tensor
+from unpaired.images import Image, flatten, resize, to_srgb, to_tensor
 from unpaired.translate.choice import ChoiceInfo
 from unpaired.translate.model_folder import ModelInfo
 
@@ -94,10 +94,10 @@ def as_seen(image: Image, info: ModelInfo, domain: str, channels: int, size: int
 
     Resized to a square without keeping the aspect ratio, as the official test does with its defaults.
     """
-    values = info.values[domain].range
+    values = info.values[domain]
     taken = to_srgb(image) if info.icc == "convert" else image
-    flat = taken.over(info.background, values.bounds)
-    return to_tensor(resize(flat, (size, size)), channels, values)
+    flat = flatten(taken, channels, info.background, values.range, values.nodata_fill)
+    return to_tensor(resize(flat, (size, size)), channels, values.range)
 
 
 def batch_of(source: ImageSource, indices: range, info: ModelInfo, domain: str, channels: int, size: int) -> Tensor:

@@ -32,6 +32,7 @@ from unpaired.images.formats import (
     suffix_of,
 )
 from unpaired.images.image import HELD, Color, Image, resize
+from unpaired.images.nodata import bands, flatten, parse_fill, restore
 from unpaired.images.values import (
     DTYPE,
     Percentiles,
@@ -60,18 +61,22 @@ __all__ = [
     "Percentiles",
     "ValueRange",
     "as_dtype",
+    "bands",
     "count_slices",
     "encode_image",
+    "flatten",
     "from_tensor",
     "is_image_name",
     "is_stack",
     "keeps_alpha",
     "kept_where",
     "lost",
+    "parse_fill",
     "parse_range",
     "read_header",
     "read_image",
     "resize",
+    "restore",
     "suffix_of",
     "to_srgb",
     "to_tensor",

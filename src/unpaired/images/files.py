@@ -87,18 +87,43 @@ def read_image(path: str | os.PathLike[str], *, max_pixels: int = MAX_PIXELS, fr
 
     frame: the slice of a volume or a stack; of an animation the first frame is read. Raises ImageError,
     one sentence with the name, the fault and the remedy: no image, truncated, more than `max_pixels` (said by the
-    header, before any pixel is decoded; Pillow's own limit of 179 megapixels holds too), or of values that cannot be
-    held; MissingExtraError for what an optional library reads. Nothing is reduced to 8 bits.
+    header, before any pixel is decoded; Pillow's own limit of 179 megapixels holds too), of values that cannot be
+    held, or NaN or infinite without being declared no data; MissingExtraError for what an optional library reads.
+    Nothing is reduced to 8 bits.
     """
     path = Path(path)
     with _guarded(path) as (file, head):
         header = _foreign_header(path, file, head)
         if header is None:
-            return _read_pillow(path, file, head, max_pixels)
-        _refuse_large(path, header.width, header.height, header.channels + header.has_alpha, max_pixels)
-        if header.format == "NIFTI":
-            return nifti.read(path, frame)
-        return dicom.read(file, frame) if header.format == "DICOM" else tiff.read(file, frame)
+            image = _read_pillow(path, file, head, max_pixels)
+        else:
+            _refuse_large(path, header.width, header.height, header.channels + header.has_alpha, max_pixels)
+            image = _read_foreign(path, file, header.format, frame)
+        _refuse_non_finite(image)
+        return image
+
+
+def _read_foreign(path: Path, file: BinaryIO, format: str, frame: int) -> Image:
+    if format == "NIFTI":
+        return nifti.read(path, frame)
+    return dicom.read(file, frame) if format == "DICOM" else tiff.read(file, frame)
+
+
+def _refuse_non_finite(image: Image) -> None:
+    """Raise ImageError if a value is NaN or infinite and not declared to be no data."""
+    if image.dtype.kind != "f":
+        return
+    bad = ~np.isfinite(image.interleaved)
+    missing = image.missing
+    if missing is not None:
+        bad[:, :, : image.channels] &= ~missing
+    if bad.any():
+        row, column, _ = np.argwhere(bad)[0]
+        count = int(bad.any(axis=2).sum())
+        raise ImageError(
+            f"It holds NaN or infinite values in {count:,} of {image.height * image.width:,} pixels (the first in row "
+            f"{row}, column {column}); replace them by numbers, or declare them as no data where its format can."
+        )
 
 
 def write_image(

@@ -31,6 +31,8 @@ _PILLOW_MODES = {
 }
 _GREY_MODES = ("1", "L", "LA", "La")
 _COLOR_MODES = ("P", "PA", "RGB", "RGBA", "RGBa", "RGBX", "CMYK", "YCbCr", "HSV")
+_LARGEST = float(np.finfo(np.float32).max)
+_HUGE = _LARGEST / 16  # bicubic overshoots by less than that
 _ORIENTATION_TAG = 0x0112
 # EXIF orientation: (swap rows and columns first, then reverse rows, then reverse columns).
 _TURNS = {
@@ -113,6 +115,17 @@ class Image:
             found = np.broadcast_to(found.all(axis=2, keepdims=True), self.pixels.shape)
         return found if found.any() else None
 
+    @property
+    def measured(self) -> Array:
+        """Return the values that count, n: without those under full transparency and without no data."""
+        missing = self.missing
+        if missing is None and self.alpha is None:
+            return self.pixels.ravel()
+        counts = np.ones(self.pixels.shape, bool) if missing is None else ~missing
+        if self.alpha is not None:
+            counts &= self.alpha[:, :, None] > 0
+        return self.pixels[counts]
+
     def filled(self, value: float) -> Image:
         """Return the picture with `value`, rounded and clamped to the type, in place of no data."""
         missing = self.missing
@@ -191,7 +204,9 @@ def resize(image: Image, size: tuple[int, int]) -> Image:
     if image.alpha is None and image.dtype == np.uint8:
         pixels = _bicubic(torch.from_numpy(np.array(image.pixels, order="C")), size).numpy()
         return replace(image, pixels=pixels)
-    wide = np.float64 if image.dtype == np.int32 else np.float32  # which holds every value of the other types
+    # float32 holds every value of the other types, but not the overshoot beside its own largest ones.
+    huge = image.dtype.kind == "f" and bool(np.abs(image.pixels).max() > _HUGE)
+    wide = np.float64 if huge or image.dtype == np.int32 else np.float32
     if image.alpha is None:
         values = _bicubic(torch.from_numpy(image.pixels.astype(wide)), size)
         return replace(image, pixels=_rounded(values.numpy(), image.dtype))
@@ -263,4 +278,6 @@ def _from_deep_grey(picture: PIL.Image.Image) -> Image:
 
 def _rounded(values: Array, dtype: np.dtype[Any]) -> Array:
     """Return real numbers as `dtype`: rounded and clamped where it holds whole numbers."""
-    return values.astype(dtype) if dtype.kind == "f" else np.clip(np.round(values), *span_of(dtype)).astype(dtype)
+    if dtype.kind == "f":
+        return values.clip(-_LARGEST, _LARGEST).astype(dtype) if values.dtype == np.float64 else values.astype(dtype)
+    return np.clip(np.round(values), *span_of(dtype)).astype(dtype)

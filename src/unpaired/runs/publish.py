@@ -7,7 +7,7 @@ from pathlib import Path
 from torch import nn
 
 from unpaired.config import to_dict
-from unpaired.data.datasets import range_of
+from unpaired.data.datasets import Taken, taken
 from unpaired.data.domains import Domains
 from unpaired.objectives.base import Direction
 from unpaired.recipes import Config
@@ -58,11 +58,15 @@ def publish_model(
         training=training,
         background=(red, green, blue),
         values={
-            "A": DomainValues(range=range_of(config.data, "A"), dtype=config.data.dtype_a),
-            "B": DomainValues(range=range_of(config.data, "B"), dtype=config.data.dtype_b),
+            "A": _values(taken(config.data, "A"), config.data.dtype_a),
+            "B": _values(taken(config.data, "B"), config.data.dtype_b),
         },
         icc=config.data.icc,
         classes=domains.classes,
         choice=choice,
     )
     write_model(folder, info, {str(name): network for name, network in generators.items()})
+
+
+def _values(how: Taken, dtype: str) -> DomainValues:
+    return DomainValues(range=how.values, dtype=dtype, nodata_fill=how.fill)

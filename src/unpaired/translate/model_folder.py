@@ -21,6 +21,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
 import safetensors
 import safetensors.torch
 import torch
@@ -28,7 +29,8 @@ from torch import nn
 
 from unpaired.config import from_dict, require, to_dict
 from unpaired.errors import ConfigError, ModelError, UnpairedError
-from unpaired.images import DTYPE, HELD, Color, ValueRange, parse_range
+from unpaired.images import DTYPE, HELD, Color, ValueRange, parse_fill, parse_range
+from unpaired.images.nodata import LOW
 from unpaired.networks import Generator
 from unpaired.networks.layers import MAX_CHANNELS, require_count
 from unpaired.storage import shown, storage_error, sync_folder, write_bytes
@@ -86,11 +88,20 @@ class TrainingInfo:
 class DomainValues:
     """What the numbers of a domain's images are: `range`, which becomes [-1, 1], and the type they are held in.
 
-    dtype is "" where nobody recorded it: then results have the type of the image that is translated.
+    dtype is "" if nobody recorded it: then results have the type of the image that is translated. nodata_fill: what
+    stands in for no data, None for the low end of the range. Raises ConfigError for a type that cannot hold the range.
     """
 
     range: ValueRange = DTYPE
     dtype: str = ""
+    nodata_fill: float | None = None
+
+    def __post_init__(self) -> None:
+        require(
+            not self.dtype or self.range.fits(np.dtype(self.dtype)),
+            f"the recorded type {self.dtype} cannot hold the range {self.range}; write a type that does, such as "
+            f"{self.range.smallest_type([])}, into its place, and results will have that type",
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -246,7 +257,7 @@ def _to_json(info: ModelInfo, digests: Mapping[str, str]) -> dict[str, Any]:
         "directions": directions,
         "domains": dict(info.domains),
         "training": to_dict(info.training),
-        "value_range": {name: {"range": str(own.range), "dtype": own.dtype} for name, own in info.values.items()},
+        "value_range": {name: _values_to_json(own) for name, own in info.values.items()},
         "icc": info.icc,
         "background": list(info.background),
         **({"classes": list(info.classes)} if info.classes else {}),
@@ -318,8 +329,14 @@ def _values(data: Any) -> dict[str, DomainValues]:
         known = ("", *map(str, HELD))
         require(isinstance(found, ValueRange) and entry["dtype"] in known, f"value_range {entry!r} is unknown")
         assert isinstance(found, ValueRange)
-        values[name] = DomainValues(range=found, dtype=entry["dtype"])
+        fill = parse_fill(str(entry.get("nodata_fill", LOW)), "value_range.nodata_fill")
+        values[name] = DomainValues(range=found, dtype=entry["dtype"], nodata_fill=fill)
     return values
+
+
+def _values_to_json(own: DomainValues) -> dict[str, Any]:
+    fill = {} if own.nodata_fill is None else {"nodata_fill": own.nodata_fill}
+    return {"range": str(own.range), "dtype": own.dtype, **fill}
 
 
 def _icc(name: Any) -> Literal["ignore", "convert"]:

@@ -18,13 +18,14 @@ from unpaired import ranks
 from unpaired.config import require, unknown
 from unpaired.devices import has_bf16, resolve_device
 from unpaired.errors import ConfigError, ImageError
-from unpaired.images import Image, as_dtype, from_tensor, kept_where, to_srgb, to_tensor
+from unpaired.images import Image, as_dtype, bands, from_tensor, kept_where, restore, to_srgb
 from unpaired.networks import DCGANGenerator
 from unpaired.randomness import torch_seeded
 from unpaired.translate.fast import fast_form, fast_type
 from unpaired.translate.memory import bytes_per_pixel, pixels_that_fit
 from unpaired.translate.model_folder import DirectionInfo, DomainValues, ModelInfo, read_model
 from unpaired.translate.precision import AGREEMENT, ASKED_FOR, Choice, Precision, agreement
+from unpaired.translate.taken import as_taken
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -170,13 +171,22 @@ class Translator:
     def output_dtype(self, image: Image, direction: str) -> np.dtype[Any]:
         """Return the type of the result: the image's, or the recorded one of the domain that it is translated to.
 
-        The latter where the two domains were trained on different types, or the image's type cannot hold the values
-        of that domain.
+        The image's if both domains were trained on one type, or if it is a narrower type of whole numbers, and if it
+        holds the range of that domain. Floats recorded for that domain stay floats, whatever the image is.
         """
         source, target = self._values(direction)
-        if target.dtype and (source.dtype != target.dtype or not target.range.fits(image.dtype)):
-            return np.dtype(target.dtype)
-        return image.dtype
+        if not target.dtype:
+            return image.dtype
+        recorded = np.dtype(target.dtype)
+        if source.dtype == target.dtype and recorded.kind == image.dtype.kind == "f":
+            return image.dtype
+        if not target.range.fits(image.dtype):
+            return recorded
+        if source.dtype == target.dtype and recorded.kind != "f":
+            return image.dtype
+        # Within a range of its own a narrower type holds the same values: one wide file decides nothing for others.
+        same = target.range.bounds is not None and recorded.kind != "f" and np.can_cast(image.dtype, recorded)
+        return image.dtype if same else recorded
 
     def _measured(self, image: Image, direction: str, keep_icc: bool) -> Choice:
         """Translate an image both ways and return the precision that follows from it."""
@@ -195,9 +205,8 @@ class Translator:
 
     def _given(self, images: Sequence[Image], direction: str) -> Tensor:
         """Return images of one size as the generator sees them, n c h w in [-1, 1]."""
-        span, channels = self._values(direction)[0].range, self._info(direction).in_channels
-        flat = [image.over(self.info.background, span.bounds) for image in images]
-        return torch.stack([to_tensor(image, channels, span) for image in flat])
+        channels = self._info(direction).in_channels
+        return torch.stack([as_taken(image, self.info, direction[0], channels) for image in images])
 
     def _translate_alike(
         self, images: list[Image], direction: str, keep_icc: bool, fast: torch.dtype | None
@@ -205,7 +214,7 @@ class Translator:
         """Translate images of one size at once."""
         source, target = self._values(direction)
         channels = self._info(direction).in_channels
-        taken = [self._taken(image, keep_icc) for image in images]
+        taken = [bands(self._taken(image, keep_icc), channels) for image in images]
         given = self._given(taken, direction)
         made = self._run(given, direction, fast).cpu()
         results = []
@@ -215,6 +224,7 @@ class Translator:
             alike = before.shape == after.shape and image.channels == channels and source.range == target.range
             if alike and dtype == image.dtype:
                 result = kept_where(before == after, image, result, source.range)
+            result = restore(result, image)
             alpha = None if image.alpha is None else as_dtype(image.alpha, dtype)
             results.append(replace(result, alpha=alpha, icc=image.icc if keep_icc else None))
         return results

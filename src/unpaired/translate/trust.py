@@ -20,8 +20,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from unpaired.images import Image, to_srgb, to_tensor
+from unpaired.images import Image, to_srgb
 from unpaired.images.batches import as_files
+from unpaired.translate.taken import as_taken
 from unpaired.translate.translator import Translator
 from unpaired.translate.typicality import Typicality, can_look
 
@@ -86,11 +87,10 @@ class Scorer:
     def symptoms(self, given: Image, made: Image, *, keep_icc: bool = False) -> dict[str, float]:
         """Measure what was made of an image, as a file holds it."""
         info = self.translator.info
-        source, target = info.values[self.direction[0]].range, info.values[self.direction[-1]].range
         channels = info.directions[self.direction]
         taken = given if keep_icc or info.icc == "ignore" else to_srgb(given)
-        before = to_tensor(taken.over(info.background, source.bounds), channels.in_channels, source)[None]
-        after = to_tensor(made.over(info.background, target.bounds), channels.out_channels, target)[None]
+        before = as_taken(taken, info, self.direction[0], channels.in_channels)[None]
+        after = as_taken(made, info, self.direction[-1], channels.out_channels)[None]
         found = {name: float(value) for name, value in self._instruments(before, after).items()}
         if self._typical is not None:
             found["typicality"] = self._typical.distance(before[0])

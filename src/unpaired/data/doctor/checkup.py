@@ -16,6 +16,7 @@ from unpaired.data.doctor.comparing import Group, How, same_pictures
 from unpaired.data.doctor.findings import FAULTS, SEVERITIES, Finding, Item, Severity
 from unpaired.data.doctor.layout import Place, find_places, walk
 from unpaired.data.doctor.looking import Seen, is_junk, look_at
+from unpaired.data.minority import other_types
 from unpaired.data.pairs import paired_sources
 from unpaired.errors import DataError
 from unpaired.images import is_image_name, suffix_of
@@ -212,7 +213,9 @@ def _colour_remarks(seen: Seen) -> Iterator[tuple[str, str]]:
     assert header is not None
     if header.mode == "CMYK":
         yield "cmyk", ""
-    if header.has_alpha:
+    if seen.alpha_is_a_band:
+        yield "alpha_band", f"band {header.channels + 1}"
+    elif header.has_alpha:
         yield "transparent", header.mode
     if header.mode in ("P", "PA"):
         yield "palette", ""
@@ -243,6 +246,9 @@ def _judge_place(look: Look, found: _Findings) -> None:
         for seen in coloured:
             if not seen.grey:
                 found.add("grey", name, [seen.path], "in colour, where most are grey")
+    others, most = other_types([(seen.path, seen.header) for seen in look.images if seen.header])
+    for path, kind in others:
+        found.add("mixed_types", name, [path], f"{kind}, where most are {most}")
     medical = [seen for seen in look.images if seen.header is not None and seen.header.format in _MEDICAL]
     if len(medical) <= len(look.images) / 2:
         for seen in medical:

@@ -85,6 +85,13 @@ _ALL = (
         "Convert them to 8-bit RGB, or to 16-bit grey; the reason beside each file names what it is.",
     ),
     Fault(
+        "non_finite",
+        "error",
+        "images with NaN or infinite values",
+        _STOPS,
+        "Replace them by numbers, or declare them as no data where the format can (GDAL's no-data value in a TIFF).",
+    ),
+    Fault(
         "unreadable",
         "error",
         "files or folders that the system will not open",
@@ -153,6 +160,20 @@ _ALL = (
         "greyscale images among colour images",
         "Grey is repeated in three channels; generators learn to drain colour now and then.",
         "Remove them, or train all in grey (--data.channels-a 1 --data.channels-b 1).",
+    ),
+    Fault(
+        "mixed_types",
+        "warning",
+        "images of another type of numbers than most of their domain",
+        "The domain has the smallest type that holds all; a --range other than dtype applies to all of them alike.",
+        "Convert them to the type and the units of the others, or remove them.",
+    ),
+    Fault(
+        "alpha_band",
+        "warning",
+        "bands tagged as alpha that look like measurements",
+        "They are taken for transparency: the image is laid over data.background by them.",
+        "Train on them as a band with --data.channels-a N (or -b), N counting it, or tag them as unspecified.",
     ),
     Fault(
         "medical",

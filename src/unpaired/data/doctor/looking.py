@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from unpaired.data.doctor.headers import has_more_frames, orientation_in
 from unpaired.data.doctor.kinds import HEAD_BYTES, image_by_name, kind_of
+from unpaired.data.minority import alpha_is_a_band
 from unpaired.errors import UnpairedError
 from unpaired.images import (
     FORMATS,
@@ -44,8 +45,9 @@ class Seen:
     """What one look found. `fault` is the code of what keeps the file out of training, "" where it is sound.
 
     reason: why, for a person. kind: the kind of the content, "" where unknown. The rest is of sound images alone:
-    their header, whether they are one colour all over, or grey in content, the least and largest level where they have
-    more than 8 bits, EXIF orientation, SHA-256 of the file and of the decoded pixels, and a thumbnail
+    their header, whether they are one colour all over, or grey in content, the least and largest level of more than 8
+    bits without no data, whether their alpha looks like a measurement, EXIF orientation, SHA-256 of the file and of the
+    decoded pixels, and a thumbnail
     `THUMB` x `THUMB` x 3.
     """
 
@@ -57,6 +59,7 @@ class Seen:
     flat: bool = False
     grey: bool = False
     levels: tuple[float, float] = (0, 255)
+    alpha_is_a_band: bool = False
     more_frames: bool = False
     orientation: int = 1
     file_sha256: str = ""
@@ -115,7 +118,10 @@ def is_junk(path: Path, kind: str = "") -> bool:
 
 
 def over_background(image: Image, background: tuple[int, int, int]) -> Image:
-    """Return the image as training sees it: opaque."""
+    """Return the image about as training sees it: opaque, no data as the least of its values."""
+    if image.nodata is not None:
+        values = image.measured
+        image = image.filled(float(values.min()) if values.size else 0.0)
     return image.over(background) if image.alpha is not None and image.channels in (1, 3) else image
 
 
@@ -161,7 +167,8 @@ def _decoded(path: Path, kind: str, file: BinaryIO, background: tuple[int, int, 
         if header.width * header.height > MAX_PIXELS:
             reason = f"{header.width} x {header.height} pixels, more than the limit of {MAX_PIXELS:,}"
             return Seen(path=path, fault="too_large", reason=reason, kind=kind)
-        image = over_background(read_image(path), background)
+        given = read_image(path)
+        image = over_background(given, background)
     except UnpairedError as error:
         return Seen(path=path, fault=_fault_of(str(error)), reason=_reason(path, error), kind=kind)
     thumb = thumbnail(image)
@@ -172,7 +179,8 @@ def _decoded(path: Path, kind: str, file: BinaryIO, background: tuple[int, int, 
         header=header,
         flat=is_flat(image),
         grey=grey,
-        levels=(0, 255) if image.pixels.dtype == np.uint8 else (float(image.pixels.min()), float(image.pixels.max())),
+        levels=(0, 255) if image.pixels.dtype == np.uint8 else _levels(given),
+        alpha_is_a_band=alpha_is_a_band(path, given),
         more_frames=has_more_frames(file, kind),
         orientation=orientation_in(file, kind),
         file_sha256=file_digest(file),
@@ -181,12 +189,19 @@ def _decoded(path: Path, kind: str, file: BinaryIO, background: tuple[int, int, 
     )
 
 
+def _levels(image: Image) -> tuple[float, float]:
+    """Return the least and the largest value of an image that counts."""
+    values = image.measured
+    return (float(values.min()), float(values.max())) if values.size else (0, 0)
+
+
 def _fault_of(message: str) -> str:
     """Return the code for what `unpaired.images` said of a file whose first bytes are those of an image."""
     words = {
         "more pixels": "too_large",
         "more than the limit": "too_large",
         "holds no picture": "not_an_image",
+        "NaN or infinite": "non_finite",
         "damaged": "damaged",
         "not decoded": "damaged",
         "Cannot open": "unreadable",
