@@ -95,7 +95,8 @@ def _as_tried(source: ImageSource, index: int, data: DataConfig, domain: Domain,
     Not a crop of an image made larger, as in training: its blur would make every sharp image look odd.
     """
     values = range_of(data, domain)
-    image = prepare(source[index], replace(data, load_size=data.crop_size), values)
+    how = data.resize_a if domain == "A" else data.resize_b
+    image = prepare(source[index], replace(data, load_size=data.crop_size), values, how)
     parts = squares(to_tensor(image, channels, values), data.crop_size)
     return parts[len(parts) // 2]
 

@@ -20,7 +20,7 @@ from torch.utils.data import Dataset
 from unpaired.config import free, require
 from unpaired.data.sources import ImageSource
 from unpaired.errors import ConfigError, DataError
-from unpaired.images import DTYPE, Image, ValueRange, parse_range, resize, to_srgb, to_tensor
+from unpaired.images import DTYPE, Image, Resampling, ValueRange, parse_range, resize, to_srgb, to_tensor
 from unpaired.randomness import rng
 from unpaired.ranks import dealt
 
@@ -51,7 +51,8 @@ class DataConfig:
     `background` (R, G, B in 0..255). range: the values that become -1 and 1, beyond which they are clamped: dtype, the
     whole range of each image's type; LOW..HIGH as in 0..4095; or pLOW..pHIGH, percentiles that are measured once over
     the training images and kept as numbers. range_a and range_b stand for one domain; dtype_a and dtype_b, the types
-    of the images, are looked up. icc: ignore takes the colours of a file as they are, as the official code does;
+    of the images, are looked up. resize_a and resize_b: how the images of a domain are resized; nearest picks pixels
+    and mixes none, for maps of classes. icc: ignore takes the colours of a file as they are, as the official code does;
     convert makes sRGB of those that come with an ICC profile. bad_images: error stops before step one and names every
     image that cannot be trained on; skip leaves these out, and data.json lists them. cache_mb bounds the memory for
     decoded images, in every loader process. follow_symlinks: read files that are links to places outside of their
@@ -77,6 +78,8 @@ class DataConfig:
     range: str = "dtype"
     range_a: str = ""
     range_b: str = ""
+    resize_a: Resampling = "bicubic"
+    resize_b: Resampling = "bicubic"
     icc: Literal["ignore", "convert"] = "ignore"
     dtype_a: str = free("")
     dtype_b: str = free("")
@@ -192,8 +195,8 @@ class TwoDomainDataset(StepDataset):
         budget = config.cache_mb * 2**20
         share = budget * len(a) // (len(a) + len(b))
         self._range_a, self._range_b = range_of(config, "A"), range_of(config, "B")
-        self._cache_a = ImageCache(a, config, share, self._range_a)
-        self._cache_b = ImageCache(b, config, budget - share, self._range_b)
+        self._cache_a = ImageCache(a, config, share, self._range_a, config.resize_a)
+        self._cache_b = ImageCache(b, config, budget - share, self._range_b, config.resize_b)
 
     @abstractmethod
     def images_of(self, sample: int) -> tuple[int, int]:
@@ -274,8 +277,15 @@ class PairedDataset(TwoDomainDataset):
 class ImageCache:
     """Decoded and resized images of a source, kept until a budget of bytes is full; crops and flips come later."""
 
-    def __init__(self, source: ImageSource, config: DataConfig, budget: int, values: ValueRange = DTYPE) -> None:
-        self._source, self._config, self._values = source, config, values
+    def __init__(
+        self,
+        source: ImageSource,
+        config: DataConfig,
+        budget: int,
+        values: ValueRange = DTYPE,
+        how: Resampling = "bicubic",
+    ) -> None:
+        self._source, self._config, self._values, self._how = source, config, values, how
         self._budget = budget
         self._held: dict[int, Image] = {}
 
@@ -283,23 +293,23 @@ class ImageCache:
         """Return image `index`, opaque and resized, in its own type."""
         if index in self._held:
             return self._held[index]
-        image = prepare(self._source[index], self._config, self._values)
+        image = prepare(self._source[index], self._config, self._values, self._how)
         if image.pixels.nbytes <= self._budget:
             self._budget -= image.pixels.nbytes
             self._held[index] = image
         return image
 
 
-def prepare(image: Image, config: DataConfig, values: ValueRange = DTYPE) -> Image:
+def prepare(image: Image, config: DataConfig, values: ValueRange = DTYPE, how: Resampling = "bicubic") -> Image:
     """Return the image over the background and resized as `config.preprocess` says; nothing random happens here.
 
-    values: the range in which black and white of the background stand.
+    values: the range in which black and white of the background stand. how: resize_a or resize_b of the settings.
     """
     red, green, blue = config.background
     image = to_srgb(image) if config.icc == "convert" else image
     opaque = image.over((red, green, blue), values.bounds) if image.alpha is not None else image
     if config.preprocess == "resize_and_crop":
-        return resize(opaque, (config.load_size, config.load_size))
+        return resize(opaque, (config.load_size, config.load_size), how)
     if config.preprocess == "crop":
         return opaque
     height, width = opaque.height, opaque.width
@@ -309,7 +319,7 @@ def prepare(image: Image, config: DataConfig, values: ValueRange = DTYPE) -> Ima
         height = max(height, config.crop_size)
     else:  # no crop makes the sides fit the generator, so they are rounded, as in the official code
         height, width = (max(round(side / WHOLE_IMAGE_MULTIPLE), 1) * WHOLE_IMAGE_MULTIPLE for side in (height, width))
-    return opaque if (height, width) == (opaque.height, opaque.width) else resize(opaque, (height, width))
+    return opaque if (height, width) == (opaque.height, opaque.width) else resize(opaque, (height, width), how)
 
 
 def crop(image: Image, config: DataConfig, draw: np.random.Generator | None) -> Image:

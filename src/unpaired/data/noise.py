@@ -28,7 +28,7 @@ class NoiseDataset(StepDataset):
     def __init__(self, b: ImageSource, config: DataConfig, seed: int, classes: tuple[str, ...] = ()) -> None:
         super().__init__(len(b), config, seed)
         self._b, self._num_classes, self._range = b, len(classes), range_of(config, "B")
-        self._cache = ImageCache(b, config, config.cache_mb * 2**20, self._range)
+        self._cache = ImageCache(b, config, config.cache_mb * 2**20, self._range, config.resize_b)
         numbers = {name: number for number, name in enumerate(classes)}
         self._class_of = [numbers[class_name(b.name(index))] for index in range(len(b))] if classes else []
 

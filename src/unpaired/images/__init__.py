@@ -31,7 +31,7 @@ from unpaired.images.formats import (
     lost,
     suffix_of,
 )
-from unpaired.images.image import HELD, Color, Image, resize
+from unpaired.images.image import HELD, Color, Image, Resampling, resize
 from unpaired.images.values import (
     DTYPE,
     Percentiles,
@@ -58,6 +58,7 @@ __all__ = [
     "Image",
     "ImageHeader",
     "Percentiles",
+    "Resampling",
     "ValueRange",
     "as_dtype",
     "count_slices",

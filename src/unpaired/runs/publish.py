@@ -58,8 +58,8 @@ def publish_model(
         training=training,
         background=(red, green, blue),
         values={
-            "A": DomainValues(range=range_of(config.data, "A"), dtype=config.data.dtype_a),
-            "B": DomainValues(range=range_of(config.data, "B"), dtype=config.data.dtype_b),
+            "A": DomainValues(range=range_of(config.data, "A"), dtype=config.data.dtype_a, resize=config.data.resize_a),
+            "B": DomainValues(range=range_of(config.data, "B"), dtype=config.data.dtype_b, resize=config.data.resize_b),
         },
         icc=config.data.icc,
         classes=domains.classes,

@@ -28,7 +28,7 @@ from torch import nn
 
 from unpaired.config import from_dict, require, to_dict
 from unpaired.errors import ConfigError, ModelError, UnpairedError
-from unpaired.images import DTYPE, HELD, Color, ValueRange, parse_range
+from unpaired.images import DTYPE, HELD, Color, Resampling, ValueRange, parse_range
 from unpaired.networks import Generator
 from unpaired.networks.layers import MAX_CHANNELS, require_count
 from unpaired.storage import shown, storage_error, sync_folder, write_bytes
@@ -86,11 +86,13 @@ class TrainingInfo:
 class DomainValues:
     """What the numbers of a domain's images are: `range`, which becomes [-1, 1], and the type they are held in.
 
-    dtype is "" where nobody recorded it: then results have the type of the image that is translated.
+    dtype is "" where nobody recorded it: then results have the type of the image that is translated. resize: how
+    images were resized for training, and are for a test; translating resizes none.
     """
 
     range: ValueRange = DTYPE
     dtype: str = ""
+    resize: Resampling = "bicubic"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -246,12 +248,17 @@ def _to_json(info: ModelInfo, digests: Mapping[str, str]) -> dict[str, Any]:
         "directions": directions,
         "domains": dict(info.domains),
         "training": to_dict(info.training),
-        "value_range": {name: {"range": str(own.range), "dtype": own.dtype} for name, own in info.values.items()},
+        "value_range": {name: _values_json(own) for name, own in info.values.items()},
         "icc": info.icc,
         "background": list(info.background),
         **({"classes": list(info.classes)} if info.classes else {}),
         **({"choice": to_dict(info.choice)} if info.choice else {}),
     }
+
+
+def _values_json(values: DomainValues) -> dict[str, str]:
+    found = {"range": str(values.range), "dtype": values.dtype}
+    return found if values.resize == "bicubic" else found | {"resize": values.resize}
 
 
 def _read_json(path: Path) -> dict[str, Any]:
@@ -318,7 +325,9 @@ def _values(data: Any) -> dict[str, DomainValues]:
         known = ("", *map(str, HELD))
         require(isinstance(found, ValueRange) and entry["dtype"] in known, f"value_range {entry!r} is unknown")
         assert isinstance(found, ValueRange)
-        values[name] = DomainValues(range=found, dtype=entry["dtype"])
+        how = entry.get("resize", "bicubic")
+        require(how in ("bicubic", "nearest"), f"value_range {entry!r} is unknown")
+        values[name] = DomainValues(range=found, dtype=entry["dtype"], resize=how)
     return values
 
 
