@@ -92,6 +92,7 @@ class Domains:
         domains = self.without(_skipped(looks), data) if refusals else self
         notes = [look.omission() for look in everything if look.problems]
         notes += beside.remarks((domains.train_a, domains.train_b, domains.preview_a, domains.preview_b))
+        notes += beside.mixed_classes(domains.train_a, domains.train_b, data)
         for a, b in dict.fromkeys([(domains.train_a, domains.train_b), (domains.preview_a, domains.preview_b)]):
             if a is not None and data.pairing == "paired" and data.preprocess != "resize_and_crop":
                 check_pairs(a, b)

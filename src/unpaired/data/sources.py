@@ -47,8 +47,8 @@ class FolderSource:
         self.paths = sorted(_image_files(folder), key=lambda path: path.relative_to(folder).as_posix())
         if not self.paths:
             others = instead(sorted(_files(folder)))
-            known = ", ".join(sorted(IMAGE_SUFFIXES))
-            raise DataError(f"{folder} holds no images ({known}); {others or 'put some there'}.")
+            known = "" if others else f" ({', '.join(sorted(IMAGE_SUFFIXES))})"
+            raise DataError(f"{folder} holds no images{known}; {others or 'put some there'}.")
         counts = [_num_frames(path) for path in self.paths]
         self.frames = [frame for count in counts for frame in range(count)]
         numbered = zip(self.paths, counts, strict=True)

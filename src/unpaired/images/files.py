@@ -337,7 +337,7 @@ def _unknown(path: Path) -> ImageError:
     if kind is not None:
         return ImageError(refusal(path, kind))
     known = ", ".join(FORMATS)
-    return ImageError(f"{shown(path)} is no image of a known format ({known}), or damaged; remove it.")
+    return ImageError(f"{shown(path)} is no image of a known format ({known}), or damaged; convert or remove it.")
 
 
 def _depth(picture: PIL.Image.Image, head: bytes) -> int:

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from unpaired.images.formats import FORMATS, VOLUMES, is_image_name, suffix_of
+from unpaired.images.formats import DICOM, FORMATS, VOLUMES, is_image_name, suffix_of
 from unpaired.images.kinds import HEAD_BYTES, kind_of
 from unpaired.storage import shown
 
@@ -22,7 +22,7 @@ class Foreign:
 
     name: "a video". plural: "videos". remedy: what to do, "" if there is nothing to do. in_pictures: whether it holds
     pictures, or what they were made of. stand_in: whether a decoder would find a picture in it, which is a small copy
-    or a label and not the image itself.
+    or a label and not the image itself. misnamed: whether it would be read by another name.
     """
 
     name: str
@@ -30,11 +30,17 @@ class Foreign:
     remedy: str = ""
     in_pictures: bool = True
     stand_in: bool = False
+    misnamed: bool = False
 
     @property
     def described(self) -> str:
         """What it is, and what to do if there is something to do."""
-        return f"{self.name}: {self.remedy}" if self.remedy else self.name
+        return f"{self.name}: {self.remedy_of_one}" if self.remedy else self.name
+
+    @property
+    def remedy_of_one(self) -> str:
+        """What to do with a single file."""
+        return self.remedy.replace("them", "it").replace("their", "its").replace("they", "it")
 
 
 def _picture(name: str, remedy: str = "convert them to PNG") -> Foreign:
@@ -66,13 +72,13 @@ _SIDECAR = Foreign(
 _ARCHIVE = Foreign("an archive", "archives", "unpack them", in_pictures=False)
 _LABELS = Foreign("LabelMe annotations", "LabelMe annotations", "draw them as PNG masks to use them", in_pictures=False)
 _HIDDEN = Foreign("a hidden file", "hidden files", "rename them without the dot to use them")
-_DEAD_LINK = Foreign("a link that leads nowhere", "links that lead nowhere", "copy the files themselves")
-_LINK = Foreign("a link to a folder", "links to folders", "copy the folders themselves, or give them too")
+_DEAD_LINK = Foreign("a link that leads nowhere", "links that lead nowhere", "copy the files that they should lead to")
+_LINK = Foreign("a link to a folder", "links to folders", "copy the folders, or give them as folders of images too")
 _PIPE = Foreign("a pipe or a device", "pipes and devices", in_pictures=False)
 _POINTER = Foreign(
     "a Git LFS pointer", "Git LFS pointers", "run `git lfs pull` where they came from", in_pictures=False
 )
-_PAGE = Foreign("a web page", "web pages", "fetch the images again if a download failed", in_pictures=False)
+_PAGE = Foreign("a web page", "web pages", "fetch them again, as a download failed perhaps", in_pictures=False)
 
 
 def _thing(name: str, plural: str = "") -> Foreign:
@@ -106,7 +112,9 @@ _BY_CONTENT = {
     "NRRD": _SCANS,
     "MetaImage": _SCANS,
     "NIfTI": _SCANS,
-    "DICOM": Foreign("a DICOM file by another name", "DICOM files by other names", "give them the suffix .dcm"),
+    "DICOM": Foreign(
+        "a DICOM file by another name", "DICOM files by other names", "give them the suffix .dcm", misnamed=True
+    ),
     "Git LFS pointer": _POINTER,
     "web page": _PAGE,
     "LabelMe": _LABELS,
@@ -176,7 +184,10 @@ def foreign_by_content(path: str | os.PathLike[str]) -> Foreign | None:
             kind = kind_of(file.read(HEAD_BYTES))
     except OSError:
         return None
-    packed = kind == "archive" and suffix_of(path) in VOLUMES
+    suffix = suffix_of(path)
+    if kind in FORMATS and suffix in (DICOM, *VOLUMES):
+        return _misnamed(kind)
+    packed = kind == "archive" and suffix in VOLUMES
     return None if kind in _READ or packed else _BY_CONTENT.get(kind)
 
 
@@ -197,11 +208,13 @@ def what_is(path: Path) -> Foreign | None:
             kind = kind_of(file.read(HEAD_BYTES))
     except OSError:
         return None
-    if kind in FORMATS:
-        suffix = {"JPEG": ".jpg", "TIFF": ".tif"}.get(kind, f".{kind.lower()}")
-        plural = f"{kind} images by other names"
-        return Foreign(f"a {kind} image by another name", plural, f"give them the suffix {suffix}")
-    return _BY_CONTENT.get(kind)
+    return _misnamed(kind) if kind in FORMATS else _BY_CONTENT.get(kind)
+
+
+def _misnamed(kind: str) -> Foreign:
+    suffix = {"JPEG": ".jpg", "TIFF": ".tif"}.get(kind, f".{kind.lower()}")
+    plural = f"{kind} images by other names"
+    return Foreign(f"a {kind} image by another name", plural, f"give them the suffix {suffix}", misnamed=True)
 
 
 def passed_over(paths: Sequence[Path], folder: Path | None = None) -> list[str]:
@@ -230,13 +243,15 @@ def instead(paths: Sequence[Path]) -> str:
     ((kind, count),) = counted.most_common(1)
     first = next(path for path in paths if kinds[path] == kind)
     found = f"{count} {kind.plural}" if count > 1 else kind.name
-    return f"it holds {found} ({shown(first.name)})" + (f": {kind.remedy}" if kind.remedy else "")
+    remedy = kind.remedy if count > 1 else kind.remedy_of_one
+    name = f"first: {shown(first.name)}" if count > 1 else shown(first.name)
+    return f"it holds {found} ({name})" + (f": {remedy}" if remedy else "")
 
 
 def refusal(path: Path, kind: Foreign) -> str:
     """Return the sentence about a file that was given as an image and is of this kind."""
-    remedy = kind.remedy.replace("them", "it").replace("their", "its") or "leave it out"
-    return f"{shown(path)} is {kind.name}, no image of a known format; {remedy}."
+    what = kind.name if kind.misnamed else f"{kind.name}, no image of a known format"
+    return f"{shown(path)} is {what}; {kind.remedy_of_one or 'leave it out'}."
 
 
 def _kinds(paths: Iterable[Path]) -> dict[Path, Foreign | None]:

@@ -187,6 +187,8 @@ def _fault_of(message: str) -> str:
         "more pixels": "too_large",
         "more than the limit": "too_large",
         "holds no picture": "not_an_image",
+        "no image of a known format": "not_an_image",
+        "by another name": "not_an_image",
         "damaged": "damaged",
         "not decoded": "damaged",
         "Cannot open": "unreadable",
