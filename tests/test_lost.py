@@ -15,7 +15,8 @@ import numpy as np
 import PIL.Image
 import pytest
 
-from test_translate import Negative, model_info
+from test_translate import Negative, model_info, networks
+from unpaired import cli
 from unpaired.data.beside import remarks
 from unpaired.data.datasets import DataConfig
 from unpaired.data.doctor.checkup import check_data
@@ -29,7 +30,7 @@ from unpaired.images.carried import WORDS, lost_from
 from unpaired.images.foreign import foreign_by_name, passed_over
 from unpaired.images.kinds import kind_of
 from unpaired.storage import is_junk_folder, left_out
-from unpaired.translate import Translator, plan_outputs, translate_files
+from unpaired.translate import Translator, plan_outputs, translate_files, write_model
 from unpaired.translate.losses import Losses
 
 SMALL = DataConfig(load_size=36, crop_size=32)
@@ -146,6 +147,25 @@ def test_what_several_processes_counted_adds_up_in_their_order() -> None:
     merged = Losses.merged([one.to_message(), other.to_message()])
     assert merged == Losses(5, {"frames": (1, "b.gif"), "georeference": (3, "a.tif")}, {"georeference"})
     assert [sentence[:6] for sentence in merged.sentences()] == ["1 of 5", "3 of 5"]
+
+
+def test_the_command_says_all_of_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    info = model_info()
+    write_model(tmp_path / "model", info, networks(info))
+    folder = pictures(tmp_path / "in", "a.png", "@eaDir/a.png")
+    animated(folder / "b.gif")
+    (folder / "clip.mp4").write_bytes(b"film")
+    command = ["translate", str(tmp_path / "model"), str(folder), "--out", str(tmp_path / "out")]
+    with pytest.raises(SystemExit) as left:
+        cli.main([*command, "--device", "cpu"])
+    assert left.value.code == 0
+    assert [line for line in capsys.readouterr().out.splitlines() if " -> " not in line][:4] == [
+        "Passed over 1 file that is not read as images: clip.mp4 (a video).",
+        "Videos are not read; extract the frames as PNG first, e.g. with ffmpeg.",
+        f"Left out 1 hidden or system folder: {folder / '@eaDir'}.",
+        f"1 of 2 results does not carry the further frames of its input ({folder / 'b.gif'}); only the first frame is "
+        "translated.",
+    ]
 
 
 def test_every_kind_has_words_and_a_finding(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
