@@ -186,8 +186,8 @@ def span_of(dtype: np.dtype[Any]) -> tuple[float, float]:
 def resize(image: Image, size: tuple[int, int], how: Resampling = "bicubic") -> Image:
     """Return `image` at `size` (h, w), bicubic with antialiasing; the aspect ratio is the caller's affair.
 
-    how: nearest takes the value below the centre of each new pixel, as Pillow does and torch's nearest-exact, so that
-    no new values arise: for maps of classes.
+    how: nearest takes the value below the centre of each new pixel, as Pillow does and torch's nearest-exact (but
+    for their rounding), so that no new values arise: for maps of classes.
     8 bits differ from Pillow's bicubic by 1 at most. Alpha weighs the colours, so that what is hidden under
     transparent pixels does not bleed into visible ones.
     """
