@@ -29,6 +29,8 @@ PAPER = {
     "data.range": "dtype",
     "data.range_a": "",
     "data.range_b": "",
+    "data.resize_a": "bicubic",
+    "data.resize_b": "bicubic",
     "data.icc": "ignore",
     "objective.kind": "cyclegan",
     "objective.cycle_weight_a": 10.0,

@@ -20,7 +20,7 @@ from unpaired.cli.quick import importing, without_shapes
 from unpaired.cli.settings import resolve
 from unpaired.errors import DataError
 from unpaired.launch import launched
-from unpaired.storage import shown
+from unpaired.storage import left_out, shown
 
 
 @app.command
@@ -197,7 +197,9 @@ def translate(
         from unpaired import ranks
         from unpaired.cli.precision import settle
         from unpaired.cli.scores import kept_jobs
+        from unpaired.images.foreign import passed_over
         from unpaired.translate.files import Job, plan_outputs
+        from unpaired.translate.losses import Losses
         from unpaired.translate.scored import check_table, load_scorer, parse_share
         from unpaired.translate.translating import Failure, translate_files
         from unpaired.translate.translator import Translator
@@ -216,8 +218,9 @@ def translate(
     scorer = load_scorer(translator, model, direction) if scores or keep_best is not None else None
     if scorer is not None:
         check_table(folder, overwrite)
-    if plan.num_ignored:
-        say(f"Passed over {plan.num_ignored} files that are no images.")
+    for sentence in [*passed_over(plan.passed_over), *left_out(plan.left_out)]:
+        say(sentence)
+    losses = Losses()
 
     def done(job: Job, failure: Failure | None) -> None:
         made = f"{shown(job.source)} -> {shown(job.target)}"
@@ -227,8 +230,13 @@ def translate(
         jobs = plan.jobs if scorer is None else kept_jobs(scorer, plan.jobs, folder, best, keep_icc)
         precise = settle(translator, jobs, direction, keep_icc)
         share = jobs[ranks.rank() :: ranks.count()]
-        failures = translate_files(translator, share, direction=direction, batch=batch, keep_icc=keep_icc, on_done=done)
+        failures = translate_files(
+            translator, share, direction=direction, batch=batch, keep_icc=keep_icc, on_done=done, losses=losses
+        )
         num_failed = sum(int(number) for number in ranks.told_by_all(str(len(failures)).encode()))
+        losses = Losses.merged(ranks.told_by_all(losses.to_message()))
+    for sentence in losses.sentences():
+        say(sentence)
     say(f"Translated {len(jobs) - num_failed} of {len(plan.jobs)} images into {folder} in {precise}")
     return DataError.exit_code if num_failed else 0
 

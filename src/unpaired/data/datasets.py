@@ -20,7 +20,18 @@ from torch.utils.data import Dataset
 from unpaired.config import free, require
 from unpaired.data.sources import ImageSource
 from unpaired.errors import ConfigError, DataError
-from unpaired.images import DTYPE, Image, ValueRange, flatten, parse_fill, parse_range, resize, to_srgb, to_tensor
+from unpaired.images import (
+    DTYPE,
+    Image,
+    Resampling,
+    ValueRange,
+    flatten,
+    parse_fill,
+    parse_range,
+    resize,
+    to_srgb,
+    to_tensor,
+)
 from unpaired.images.nodata import LOW
 from unpaired.randomness import rng
 from unpaired.ranks import dealt
@@ -54,11 +65,12 @@ class DataConfig:
     the training images and kept as numbers. range_a and range_b stand for one domain. nodata_fill: the value that
     stands in for no data (GDAL's no-data value, DICOM's pixel padding): low, the low end of the range, or a number;
     nodata_fill_a and nodata_fill_b stand for one domain. dtype_a and dtype_b, the smallest types that hold all images
-    of a domain and its range, are looked up. icc: ignore takes the colours of a file as they are, as the official code
-    does; convert makes sRGB of those that come with an ICC profile. bad_images: error stops before step one and names
-    every image that cannot be trained on; skip leaves these out, and data.json lists them. cache_mb bounds the memory
-    for decoded images, in every loader process. follow_symlinks: read files that are links to places outside of their
-    folder; links to folders are not followed below a folder of images.
+    of a domain and its range, are looked up. resize_a and resize_b: how the images of a domain are resized; nearest
+    picks pixels and mixes none, for maps of classes. icc: ignore takes the colours of a file as they are, as the
+    official code does; convert makes sRGB of those that come with an ICC profile. bad_images: error stops before step
+    one and names every image that cannot be trained on; skip leaves these out, and data.json lists them. cache_mb
+    bounds the memory for decoded images, in every loader process. follow_symlinks: read files that are links to places
+    outside of their folder; links to folders are not followed below a folder of images.
     """
 
     root: str = free("")
@@ -83,6 +95,8 @@ class DataConfig:
     nodata_fill: str = "low"
     nodata_fill_a: str = ""
     nodata_fill_b: str = ""
+    resize_a: Resampling = "bicubic"
+    resize_b: Resampling = "bicubic"
     icc: Literal["ignore", "convert"] = "ignore"
     dtype_a: str = free("")
     dtype_b: str = free("")
@@ -133,11 +147,12 @@ def fill_of(config: DataConfig, domain: Domain) -> float | None:
 
 @dataclass(frozen=True)
 class Taken:
-    """How the images of a domain are taken: the number of channels, the range, and what stands in for no data."""
+    """How the images of a domain are taken: channels, the range, what stands in for no data, how they are resized."""
 
     channels: int = 3
     values: ValueRange = DTYPE
     fill: float | None = None
+    resize: Resampling = "bicubic"
 
 
 RGB = Taken()
@@ -146,7 +161,8 @@ RGB = Taken()
 def taken(config: DataConfig, domain: Domain) -> Taken:
     """Return how the images of a domain are taken. Raises ConfigError for percentiles not yet measured."""
     channels = config.channels_a if domain == "A" else config.channels_b
-    return Taken(channels, range_of(config, domain), fill_of(config, domain))
+    how = config.resize_a if domain == "A" else config.resize_b
+    return Taken(channels, range_of(config, domain), fill_of(config, domain), how)
 
 
 @dataclass(frozen=True)
@@ -330,7 +346,7 @@ def prepare(image: Image, config: DataConfig, taken: Taken = RGB) -> Image:
     image = to_srgb(image) if config.icc == "convert" else image
     opaque = flatten(image, taken.channels, (red, green, blue), taken.values, taken.fill)
     if config.preprocess == "resize_and_crop":
-        return resize(opaque, (config.load_size, config.load_size))
+        return resize(opaque, (config.load_size, config.load_size), taken.resize)
     if config.preprocess == "crop":
         return opaque
     height, width = opaque.height, opaque.width
@@ -340,7 +356,7 @@ def prepare(image: Image, config: DataConfig, taken: Taken = RGB) -> Image:
         height = max(height, config.crop_size)
     else:  # no crop makes the sides fit the generator, so they are rounded, as in the official code
         height, width = (max(round(side / WHOLE_IMAGE_MULTIPLE), 1) * WHOLE_IMAGE_MULTIPLE for side in (height, width))
-    return opaque if (height, width) == (opaque.height, opaque.width) else resize(opaque, (height, width))
+    return opaque if (height, width) == (opaque.height, opaque.width) else resize(opaque, (height, width), taken.resize)
 
 
 def crop(image: Image, config: DataConfig, draw: np.random.Generator | None) -> Image:

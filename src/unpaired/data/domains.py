@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from unpaired.data import beside
 from unpaired.data.check import SourceLook, check_pairs, look_through, summary
 from unpaired.data.datasets import DataConfig, PairedDataset, StepDataset, UnpairedDataset
 from unpaired.data.minority import types_note
@@ -94,6 +95,8 @@ class Domains:
             raise DataError("\n".join(refusals))
         domains = self.without(_skipped(looks), data) if refusals else self
         notes = [look.omission() for look in everything if look.problems]
+        notes += beside.remarks((domains.train_a, domains.train_b, domains.preview_a, domains.preview_b))
+        notes += beside.mixed_classes(domains.train_a, domains.train_b, data)
         for a, b in dict.fromkeys([(domains.train_a, domains.train_b), (domains.preview_a, domains.preview_b)]):
             if a is not None and data.pairing == "paired" and data.preprocess != "resize_and_crop":
                 check_pairs(a, b)

@@ -92,12 +92,13 @@ def open_test_set(root: str | Path, *, truth: bool | None = None) -> TestSet:
 def as_seen(image: Image, info: ModelInfo, domain: str, channels: int, size: int) -> Tensor:
     """Return an image as the model is tested with it: opaque, size x size, c h w in [-1, 1].
 
-    Resized to a square without keeping the aspect ratio, as the official test does with its defaults.
+    Resized to a square without keeping the aspect ratio, as the official test does with its defaults; bicubic, or by
+    nearest pixels where training did so.
     """
     values = info.values[domain]
     taken = to_srgb(image) if info.icc == "convert" else image
     flat = flatten(taken, channels, info.background, values.range, values.nodata_fill)
-    return to_tensor(resize(flat, (size, size)), channels, values.range)
+    return to_tensor(resize(flat, (size, size), values.resize), channels, values.range)
 
 
 def batch_of(source: ImageSource, indices: range, info: ModelInfo, domain: str, channels: int, size: int) -> Tensor:

@@ -31,7 +31,7 @@ from unpaired.images.formats import (
     lost,
     suffix_of,
 )
-from unpaired.images.image import HELD, Color, Image, resize
+from unpaired.images.image import HELD, Color, Image, Resampling, resize
 from unpaired.images.nodata import bands, flatten, parse_fill, restore
 from unpaired.images.values import (
     DTYPE,
@@ -59,6 +59,7 @@ __all__ = [
     "Image",
     "ImageHeader",
     "Percentiles",
+    "Resampling",
     "ValueRange",
     "as_dtype",
     "bands",

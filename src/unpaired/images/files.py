@@ -29,6 +29,7 @@ from PIL import (
 
 from unpaired.errors import ImageError, OutputError, UnpairedError
 from unpaired.images import deep, dicom, nifti, tiff
+from unpaired.images.foreign import foreign_by_content, foreign_by_name, refusal
 from unpaired.images.formats import (
     DICOM,
     FORMATS,
@@ -36,11 +37,13 @@ from unpaired.images.formats import (
     STACKS,
     VOLUMES,
     WRITABLE,
+    Carried,
     ImageHeader,
     keeps_alpha,
     suffix_of,
 )
 from unpaired.images.guards import refuse_overlong
+from unpaired.images.headers import has_more_frames
 from unpaired.images.image import Image, is_deep, orientation_of, turned
 from unpaired.images.profiles import space_of
 from unpaired.storage import shown, write_bytes
@@ -262,7 +265,16 @@ def _pillow_header(file: BinaryIO, head: bytes) -> ImageHeader:
             depth=depth,
             format=picture.format or "",
             dtype="float32" if picture.mode == "F" else "uint16" if depth > 8 else "uint8",
+            carries=_carried(picture, file),
         )
+
+
+def _carried(picture: PIL.Image.Image, file: BinaryIO) -> frozenset[Carried]:
+    """Return what a file holds beside the picture that Pillow reads of it."""
+    if picture.format == "MPO":
+        return frozenset({"pages"})
+    moving = picture.format in ("GIF", "PNG", "WEBP") and has_more_frames(file, picture.format)
+    return frozenset({"frames"} if moving else ())
 
 
 def _read_pillow(path: Path, file: BinaryIO, head: bytes, max_pixels: int) -> Image:
@@ -305,7 +317,7 @@ def _guarded(path: Path) -> Iterator[tuple[BinaryIO, bytes]]:
         _refuse_special(path)
         with path.open("rb") as file, _quiet():
             head = file.read(132)
-            _refuse_impostors(name, head)
+            _refuse_impostors(path, head)
             refuse_overlong(name, head, file)
             yield file, head
     except ImageError as error:
@@ -313,13 +325,14 @@ def _guarded(path: Path) -> Iterator[tuple[BinaryIO, bytes]]:
     except UnpairedError:
         raise
     except PIL.UnidentifiedImageError:
-        known = ", ".join(FORMATS)
-        raise ImageError(f"{name} is no image of a known format ({known}), or damaged; remove it.") from None
+        raise _unknown(path) from None
     except PIL.Image.DecompressionBombError:
         raise ImageError(f"{name} claims more pixels than pictures have and was not decoded; remove it.") from None
     except Exception as error:  # damaged files make parsers fail in every way Python knows
         if isinstance(error, OSError) and error.errno is not None:
             raise ImageError(f"Cannot open {name}: {error.strerror}; check its name and permissions.") from None
+        if (kind := foreign_by_content(path)) is not None:
+            raise ImageError(refusal(path, kind)) from None
         reason = " ".join(shown(error).split()).rstrip(".") or type(error).__name__
         raise ImageError(f"{name} is damaged or cut short ({reason}); replace or remove it.") from None
 
@@ -330,11 +343,26 @@ def _refuse_special(path: Path) -> None:
         raise ImageError(f"{shown(path)} is not a regular file; give an image file.")
 
 
-def _refuse_impostors(name: str, head: bytes) -> None:
+def _refuse_impostors(path: Path, head: bytes) -> None:
     if not head:
-        raise ImageError(f"{name} is empty (0 bytes); fetch it again or remove it.")
+        raise ImageError(f"{shown(path)} is empty (0 bytes); fetch it again or remove it.")
     if head.startswith(b"version https://git-lfs"):
-        raise ImageError(f"{name} is a Git LFS pointer, not the image; run `git lfs pull` where it came from.")
+        raise ImageError(f"{shown(path)} is a Git LFS pointer, not the image; run `git lfs pull` where it came from.")
+    kind = foreign_by_name(path)
+    if kind is not None and kind.stand_in:
+        raise ImageError(refusal(path, kind))
+
+
+def _unknown(path: Path) -> ImageError:
+    """Return the error about a file that none of the readers knows: what it is, if its content or else its name says.
+
+    Only if neither does it may be damaged.
+    """
+    kind = foreign_by_content(path) or foreign_by_name(path)
+    if kind is not None:
+        return ImageError(refusal(path, kind))
+    known = ", ".join(FORMATS)
+    return ImageError(f"{shown(path)} is no image of a known format ({known}), or damaged; convert or remove it.")
 
 
 def _depth(picture: PIL.Image.Image, head: bytes) -> int:

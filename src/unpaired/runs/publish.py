@@ -69,4 +69,4 @@ def publish_model(
 
 
 def _values(how: Taken, dtype: str) -> DomainValues:
-    return DomainValues(range=how.values, dtype=dtype, nodata_fill=how.fill)
+    return DomainValues(range=how.values, dtype=dtype, nodata_fill=how.fill, resize=how.resize)

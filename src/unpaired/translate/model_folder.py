@@ -29,7 +29,7 @@ from torch import nn
 
 from unpaired.config import from_dict, require, to_dict
 from unpaired.errors import ConfigError, ModelError, UnpairedError
-from unpaired.images import DTYPE, HELD, Color, ValueRange, parse_fill, parse_range
+from unpaired.images import DTYPE, HELD, Color, Resampling, ValueRange, parse_fill, parse_range
 from unpaired.images.nodata import LOW
 from unpaired.networks import Generator
 from unpaired.networks.layers import MAX_CHANNELS, require_count
@@ -89,12 +89,14 @@ class DomainValues:
     """What the numbers of a domain's images are: `range`, which becomes [-1, 1], and the type they are held in.
 
     dtype is "" if nobody recorded it: then results have the type of the image that is translated. nodata_fill: what
-    stands in for no data, None for the low end of the range. Raises ConfigError for a type that cannot hold the range.
+    stands in for no data, None for the low end of the range. resize: how images were resized for training, and are for
+    a test; translating resizes none. Raises ConfigError for a type that cannot hold the range.
     """
 
     range: ValueRange = DTYPE
     dtype: str = ""
     nodata_fill: float | None = None
+    resize: Resampling = "bicubic"
 
     def __post_init__(self) -> None:
         require(
@@ -330,13 +332,16 @@ def _values(data: Any) -> dict[str, DomainValues]:
         require(isinstance(found, ValueRange) and entry["dtype"] in known, f"value_range {entry!r} is unknown")
         assert isinstance(found, ValueRange)
         fill = parse_fill(str(entry.get("nodata_fill", LOW)), "value_range.nodata_fill")
-        values[name] = DomainValues(range=found, dtype=entry["dtype"], nodata_fill=fill)
+        how = entry.get("resize", "bicubic")
+        require(how in ("bicubic", "nearest"), f"value_range {entry!r} is unknown")
+        values[name] = DomainValues(range=found, dtype=entry["dtype"], nodata_fill=fill, resize=how)
     return values
 
 
 def _values_to_json(own: DomainValues) -> dict[str, Any]:
-    fill = {} if own.nodata_fill is None else {"nodata_fill": own.nodata_fill}
-    return {"range": str(own.range), "dtype": own.dtype, **fill}
+    unusual = {} if own.nodata_fill is None else {"nodata_fill": own.nodata_fill}
+    how = {} if own.resize == "bicubic" else {"resize": own.resize}
+    return {"range": str(own.range), "dtype": own.dtype, **unusual, **how}
 
 
 def _icc(name: Any) -> Literal["ignore", "convert"]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -25,6 +26,7 @@ from unpaired.images import (
 )
 from unpaired.storage import shown, storage_error, write_bytes
 from unpaired.translate.files import Job
+from unpaired.translate.losses import Losses
 from unpaired.translate.overlap import Behind, num_workers, read_ahead
 from unpaired.translate.precision import ASKED_FOR, Choice
 from unpaired.translate.translator import Translator
@@ -52,6 +54,7 @@ def translate_files(
     quality: int = 95,
     keep_icc: bool = False,
     on_done: Callable[[Job, Failure | None], None] | None = None,
+    losses: Losses | None = None,
 ) -> list[Failure]:
     """Translate every job and return those that failed; one bad image never stops the others.
 
@@ -59,7 +62,8 @@ def translate_files(
     read and encoded in threads meanwhile, a bounded number of them. Transparency is laid over the background of
     the model where the format of the target has none. A stack is translated slice by slice, after the images.
     keep_icc: take colours with an ICC profile as they are and give the profile to the result. `on_done` is called once
-    a job, in order, when its file is there or has failed.
+    a job, in order, when its file is there or has failed. losses: where to count what results cannot carry of their
+    inputs (pages, a georeference, ...); without it the logger "unpaired" warns of that, once a kind.
     Raises ConfigError for an unknown direction, OutputError or StorageError where the folders cannot be made
     or the disk fails: then no later image could succeed either.
     """
@@ -67,21 +71,27 @@ def translate_files(
     require(batch is None or batch >= 1, f"batch must be at least 1, not {batch}.")
     for folder in dict.fromkeys(job.target.parent for job in jobs):
         _make_folder(folder)
-    outcomes = _Outcomes(on_done)
+    counted = Losses() if losses is None else losses
+    outcomes = _Outcomes(on_done, counted)
     options: dict[str, Any] = {"direction": direction, "keep_icc": keep_icc}
     stacks = {job for job in jobs if is_stack(job.source)}
     _translate_images(translator, [job for job in jobs if job not in stacks], options, batch, quality, outcomes)
     for job in jobs:
         if job in stacks:
+            counted.look(job)
             outcomes.of(job, partial(_translate_stack, translator, job, options, batch or 1))
+    if losses is None:
+        for sentence in counted.sentences():
+            logging.getLogger("unpaired").warning(sentence)
     return outcomes.failures
 
 
 class _Outcomes:
     """What became of each job, told as it is known."""
 
-    def __init__(self, on_done: Callable[[Job, Failure | None], None] | None) -> None:
+    def __init__(self, on_done: Callable[[Job, Failure | None], None] | None, losses: Losses) -> None:
         self.failures: list[Failure] = []
+        self.losses = losses
         self._on_done = on_done
 
     def of(self, job: Job, writing: Callable[[], None]) -> None:
@@ -94,6 +104,8 @@ class _Outcomes:
         except UnpairedError as error:
             failure = Failure(job.source, error)
             self.failures.append(failure)
+        else:
+            self.losses.count(job)
         if self._on_done is not None:
             self._on_done(job, failure)
 
@@ -113,6 +125,11 @@ def _translate_images(
         flat = made if keeps_alpha(job.target.suffix) else made.over(background, span)
         return encode_image(job.target, flat, quality=quality, like=job.source)
 
+    def read(job: Job) -> Image:
+        image = _read(translator, job)
+        outcomes.losses.look(job)
+        return image
+
     # Written here and not in the threads: in order, so that what is told of a job is so, and nothing comes after.
     def finish(job: Job, bytes_of: Callable[[], bytes]) -> None:
         outcomes.of(job, lambda: write_bytes(job.target, bytes_of()))
@@ -120,8 +137,8 @@ def _translate_images(
     pool = ThreadPoolExecutor(num_workers(), thread_name_prefix="unpaired-files")
     behind: Behind[Job] = Behind(pool, finish)
     try:
-        read = read_ahead(pool, partial(_read, translator), jobs, _bytes)
-        for group in _groups(read, lambda image: batch or _batch(translator, image, options["direction"])):
+        images = read_ahead(pool, read, jobs, _bytes)
+        for group in _groups(images, lambda image: batch or _batch(translator, image, options["direction"])):
             for job, made in _translated(translator, group, options):
                 if isinstance(made, UnpairedError):
                     behind.add_failure(job, made)
