@@ -21,6 +21,8 @@ from unpaired.translate.trust_file import read_reference
 TABLE = "scores.csv"
 """The name of the table beside the results."""
 
+_FOREIGN = {True: "yes", False: "no", None: "unknown"}
+
 
 def load_scorer(translator: Translator, model: str | Path, direction: str) -> Scorer:
     """Return what says how far to trust the translations of a direction; `model` is the folder of the translator.
@@ -89,18 +91,19 @@ def check_table(folder: Path, overwrite: bool) -> None:
 def write_table(folder: Path, trusts: Mapping[Job, Trust], kept: Sequence[Job]) -> Path:
     """Write scores.csv into `folder`, whole or not at all, a line an image; return its path.
 
-    Columns: input, output (empty where it is not kept), score, foreign, each component's part and what was measured.
-    Raises OutputError or StorageError.
+    Columns: input, output (empty where it is not kept), score, foreign (yes, no or unknown), each component's part and
+    what was measured, and typicality in spreads of the training images. Raises OutputError or StorageError.
     """
     text, chosen = io.StringIO(), set(kept)
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["input", "output", "score", "foreign", *COMPONENTS, *(f"{name}_measured" for name in COMPONENTS)])
+    names = [*COMPONENTS, *(f"{name}_measured" for name in COMPONENTS), "typicality_spreads"]
+    writer.writerow(["input", "output", "score", "foreign", *names])
     for job, trust in trusts.items():
         output = shown(job.target.relative_to(folder)) if job in chosen else ""
         parts = [_number(trust.parts.get(name)) for name in COMPONENTS]
         measured = [_number(trust.symptoms.get(name)) for name in COMPONENTS]
-        foreign = "yes" if trust.foreign else "no"
-        writer.writerow([shown(job.source), output, _number(trust.score), foreign, *parts, *measured])
+        numbers = [*parts, *measured, _number(trust.spreads)]
+        writer.writerow([shown(job.source), output, _number(trust.score), _FOREIGN[trust.foreign], *numbers])
     path = folder / TABLE
     try:
         folder.mkdir(parents=True, exist_ok=True)
