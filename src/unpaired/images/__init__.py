@@ -20,6 +20,7 @@ from unpaired.images.formats import (
     keeps_alpha,
     suffix_of,
 )
+from unpaired.images.halves import half_of
 from unpaired.images.image import HELD, Color, Image, resize
 from unpaired.images.values import (
     DTYPE,
@@ -48,6 +49,7 @@ __all__ = [
     "as_dtype",
     "encode_image",
     "from_tensor",
+    "half_of",
     "is_image_name",
     "is_volume",
     "keeps_alpha",

@@ -14,6 +14,7 @@ from unpaired.errors import ModelError, OutputError, UnpairedError
 from unpaired.images import MAX_PIXELS, is_volume, read_header, read_image
 from unpaired.storage import shown, storage_error, write_bytes
 from unpaired.translate.files import Job
+from unpaired.translate.sheets import input_half
 from unpaired.translate.translator import Translator
 from unpaired.translate.trust import COMPONENTS, Scorer, Trust
 from unpaired.translate.trust_file import read_reference
@@ -45,15 +46,16 @@ def score_files(scorer: Scorer, jobs: Iterable[Job], *, keep_icc: bool = False) 
     for job in jobs:
         with contextlib.suppress(UnpairedError):  # translating it for good will say what is wrong
             frames = range(read_header(job.source).frames) if is_volume(job.source) else range(1)
-            found = [_symptoms(scorer, job.source, frame, keep_icc) for frame in frames]
+            found = [_symptoms(scorer, job, frame, keep_icc) for frame in frames]
             means = {name: sum(one[name] for one in found) / len(found) for name in found[0]}
             trusts[job] = scorer.of_symptoms(means)
     return trusts
 
 
-def _symptoms(scorer: Scorer, source: Path, frame: int, keep_icc: bool) -> dict[str, float]:
+def _symptoms(scorer: Scorer, job: Job, frame: int, keep_icc: bool) -> dict[str, float]:
     limit = scorer.translator.max_pixels
-    given = read_image(source, max_pixels=MAX_PIXELS if limit is None else min(MAX_PIXELS, limit), frame=frame)
+    most = MAX_PIXELS if limit is None else min(MAX_PIXELS, limit)
+    given = input_half(read_image(job.source, max_pixels=most, frame=frame), job)
     (made,) = scorer.translator.translate_images([given], direction=scorer.direction, keep_icc=keep_icc)
     return scorer.symptoms(given, made, keep_icc=keep_icc)
 

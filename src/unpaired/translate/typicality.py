@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from functools import cached_property
 from statistics import NormalDist
 
@@ -99,13 +100,13 @@ class Spread:
         The upper end of a prediction interval, from Student's t distribution with n - 1 degrees of freedom, as the
         mean and the deviation are estimates themselves.
         """
-        return _student(1 - FALSE_ALARMS, self.count - 1) * (1 + 1 / self.count) ** 0.5
+        return _student(1 - FALSE_ALARMS, self.count - 1) * math.sqrt(1 + 1 / self.count)
 
     def spreads(self, distance: float) -> float | None:
         """Return how many standard deviations the log of a distance is above the mean; None if it cannot be told."""
         if not self.known:
             return None
-        return (float(torch.tensor(max(distance, _TINY)).double().log()) - self._mean) / self._deviation
+        return (math.log(max(distance, _TINY)) - self._mean) / self._deviation
 
     def outside(self, distance: float) -> bool | None:
         """Return whether an image at a distance is out of distribution; None if it cannot be told."""
@@ -125,7 +126,7 @@ def _student(probability: float, freedom: int) -> float:
         (5 * z**5 + 16 * z**3 + 3 * z) / 96,
         (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / 384,
     )
-    return sum(term / freedom**power for power, term in enumerate(terms))
+    return sum(term / math.pow(freedom, power) for power, term in enumerate(terms))
 
 
 def _scale(spread: Tensor) -> Tensor:
@@ -134,7 +135,7 @@ def _scale(spread: Tensor) -> Tensor:
     A feature that hardly varies would outweigh all others together in an image in which it does.
     """
     floor = max(_FLOOR * float(spread.median()), _TINY)
-    return 1 / (spread.square() + floor**2).sqrt() / spread.shape[0] ** 0.5
+    return (spread.square() + floor**2).mul(spread.shape[0]).rsqrt()
 
 
 def can_look(size: int) -> bool:
