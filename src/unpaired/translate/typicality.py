@@ -66,8 +66,11 @@ class Typicality:
 
     def distance(self, image: Tensor) -> float:
         """Return the mean distance of the squares of an image c h w from their nearest training images."""
-        points = _features(self._look, squares(image.float().cpu(), self.size)) * self._scale
-        return float(self._nearest(torch.cdist(points, self._points)).mean())
+        return float(self.distances(_features(self._look, squares(image.float().cpu(), self.size))).mean())
+
+    def distances(self, features: Tensor) -> Tensor:
+        """Return the distance of images, described by features n d, from their nearest training images, n."""
+        return self._nearest(torch.cdist(features * self._scale, self._points))
 
     def _nearest(self, distances: Tensor) -> Tensor:
         count = min(NEIGHBOURS, len(self.features) - 1)
