@@ -15,8 +15,7 @@ from unpaired.errors import ConfigError, DataError, OutputError
 from unpaired.images import IMAGE_SUFFIXES, WRITABLE, is_image_name, is_volume, suffix_of
 from unpaired.storage import leads_out, refuse_folder, shown
 
-OF_THEIR_KIND = (".dcm", ".nii", ".nii.gz")
-"""Suffixes that are written only where the input has them."""
+_OF_THEIR_KIND = (".dcm", ".nii", ".nii.gz")  # which are written only where the input is one
 
 Half = Literal["", "left", "right"]
 
@@ -96,7 +95,7 @@ def _named(source: Path, suffix: str | None) -> Path:
     own = suffix_of(source)
     if is_volume(source) and suffix is not None:
         raise OutputError(f"{shown(source)} is a volume and becomes one; translate it without --format {suffix[1:]}.")
-    if suffix is None and (own in WRITABLE or own in OF_THEIR_KIND):
+    if suffix is None and (own in WRITABLE or own in _OF_THEIR_KIND):
         return source
     return source.with_suffix(suffix or ".png")
 

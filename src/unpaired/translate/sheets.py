@@ -10,10 +10,9 @@ from typing import Literal, get_args
 
 from unpaired.config import require, unknown
 from unpaired.errors import ImageError, UnpairedError
-from unpaired.images import Image, half_of, read_header
-from unpaired.images.formats import ImageHeader, suffix_of
+from unpaired.images import Image, ImageHeader, half_of, read_header
 from unpaired.storage import shown
-from unpaired.translate.files import OF_THEIR_KIND, Half, Job
+from unpaired.translate.files import Half, Job
 from unpaired.translate.model_folder import ModelInfo
 
 Pairs = Literal["auto", "side-by-side", "no"]
@@ -40,7 +39,7 @@ def take_halves(
     many = "1 side-by-side image" if len(jobs) == 1 else f"{len(jobs)} side-by-side images"
     if pairs == "side-by-side":
         for path, header in _headers(jobs):
-            if _is_whole(path, header):
+            if _is_whole(header):
                 raise ImageError(
                     f"{shown(path)} is DICOM, a volume or a stack, which holds no pairs side by side; translate it "
                     "without --pairs side-by-side."
@@ -91,8 +90,8 @@ def _fitting(jobs: Sequence[Job], ratios: tuple[float, float], tolerance: float)
     """
     low, high = ratios[0] * (1 - tolerance), ratios[1] * (1 + tolerance)
     found: Literal["all", "some", "none"] = "none"
-    for path, header in _headers(jobs):
-        if _is_whole(path, header) or header.width % 2 or not low <= header.width / header.height <= high:
+    for _, header in _headers(jobs):
+        if _is_whole(header) or header.width % 2 or not low <= header.width / header.height <= high:
             return "some" if found == "all" else "none"
         found = "all"
     return found
@@ -104,6 +103,6 @@ def _headers(jobs: Sequence[Job]) -> Iterator[tuple[Path, ImageHeader]]:
             yield job.source, read_header(job.source)
 
 
-def _is_whole(path: Path, header: ImageHeader) -> bool:
+def _is_whole(header: ImageHeader) -> bool:
     """Return whether a file is of a kind that is not halved, as the result is written like the whole of it."""
-    return suffix_of(path) in OF_THEIR_KIND or header.frames > 1
+    return header.format in ("DICOM", "NIFTI") or header.frames > 1
