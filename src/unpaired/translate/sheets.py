@@ -34,7 +34,7 @@ def take_halves(
     side-by-side images are asked for and a file is of a kind that is not halved: DICOM, NIfTI and stacks.
     """
     require(pairs in get_args(Pairs), unknown(repr(pairs), get_args(Pairs), "pairs"))
-    half: Half = "left" if direction[0] == "A" else "right"
+    half: Half = "left" if direction.startswith("A") else "right"
     halved = tuple(replace(job, half=half) for job in jobs)
     many = "1 side-by-side image" if len(jobs) == 1 else f"{len(jobs)} side-by-side images"
     if pairs == "side-by-side":
