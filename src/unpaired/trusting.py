@@ -26,9 +26,9 @@ from unpaired.training.choice import put_back
 from unpaired.training.run_folder import RunFolder
 from unpaired.translate.model_folder import read_description, read_model, write_model
 from unpaired.translate.translator import Translator
-from unpaired.translate.trust import LEAST, measure
+from unpaired.translate.trust import measure
 from unpaired.translate.trust_file import JudgeInfo, pack
-from unpaired.translate.typicality import squares
+from unpaired.translate.typicality import LEAST, squares
 
 
 def publish_trust(folder: RunFolder, most: int, say: Callable[[str], None] = lambda sentence: None) -> None:

@@ -797,9 +797,9 @@ FILES = (
     Mutant(
         "halves-swapped",
         "The left half of a published pair is taken for B, so pix2pix learns the other direction.",
-        "data/pairs.py",
-        "if self._left else slice(",
-        "if not self._left else slice(",
+        "images/halves.py",
+        "if left else slice(",
+        "if not left else slice(",
         ("test_pairs.py::test_side_by_side_images_and_matched_names_give_the_same_batches",),
     ),
     Mutant(

@@ -151,6 +151,7 @@ def translate(
     overwrite: Annotated[bool, Parameter(negative=(), show_default=False)] = False,
     keep_icc: Annotated[bool, Parameter(negative=(), show_default=False)] = False,
     follow_symlinks: Annotated[bool, Parameter(negative=(), show_default=False)] = False,
+    pairs: Literal["auto", "side-by-side", "no"] = "auto",
     scores: Annotated[bool, Parameter(negative=(), show_default=False)] = False,
     keep_best: str | None = None,
     max_pixels: int | None = None,
@@ -181,8 +182,10 @@ def translate(
         Take colours with an ICC profile as they are, and give the profile to the result.
     follow_symlinks
         Read files of a folder that are links to places outside of it.
+    pairs
+        side-by-side: translate the input half of images that hold A and B; auto: if all look like those of training.
     scores
-        Write scores.csv beside the results: how far to trust each, and which inputs look foreign.
+        Write scores.csv beside the results: how far to trust each, and which inputs are out of distribution.
     keep_best
         Write only the most trusted share of the results, e.g. 20%; implies --scores.
     max_pixels
@@ -201,6 +204,7 @@ def translate(
         from unpaired.translate.files import Job, plan_outputs
         from unpaired.translate.losses import Losses
         from unpaired.translate.scored import check_table, load_scorer, parse_share
+        from unpaired.translate.sheets import take_halves
         from unpaired.translate.translating import Failure, translate_files
         from unpaired.translate.translator import Translator
 
@@ -220,6 +224,9 @@ def translate(
         check_table(folder, overwrite)
     for sentence in [*passed_over(plan.passed_over), *left_out(plan.left_out)]:
         say(sentence)
+    wanted, note = take_halves(plan.jobs, translator.info, direction=direction, pairs=pairs)
+    if note:
+        say(note)
     losses = Losses()
 
     def done(job: Job, failure: Failure | None) -> None:
@@ -227,7 +234,7 @@ def translate(
         print(made if failure is None else f"failed: {failure.error}", flush=True)
 
     with ranks.joined(translator.device):  # from here on all have seen which results were there before
-        jobs = plan.jobs if scorer is None else kept_jobs(scorer, plan.jobs, folder, best, keep_icc)
+        jobs = wanted if scorer is None else kept_jobs(scorer, wanted, folder, best, keep_icc)
         precise = settle(translator, jobs, direction, keep_icc)
         share = jobs[ranks.rank() :: ranks.count()]
         failures = translate_files(

@@ -141,7 +141,8 @@ def evaluate(
         f"The model was trained at {size} x {size} pixels, and figures need at least {MIN_SIZE}; give a larger --size.",
     )
     if tests.truth:
-        say("Images of A and B are matched by name, and taken as each other's truth; --no-truth if they are not.")
+        how = "pairs side by side" if tests.side_by_side else "matched by name"
+        say(f"Images of A and B are {how}, and taken as each other's truth; --no-truth if they are not.")
     tests, chose = _by_the_choice(tests, translator, settings, say)
     looked = {domain: min(settings.count, len(tests.side(domain))) for domain in "AB"}
     results, fingerprint = {}, tests.fingerprint()

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from unpaired.data.domains import chosen_pair
 from unpaired.data.held_out import digests
-from unpaired.data.pairs import matched, preview_pairs
+from unpaired.data.pairs import HalfSource, matched, pair_name, preview_pairs
 from unpaired.data.sources import FolderSource, ImageSource, preview_folders
 from unpaired.errors import DataError
 from unpaired.images import Image, flatten, resize, to_srgb, to_tensor
@@ -28,6 +28,11 @@ class TestSet:
     a: ImageSource
     b: ImageSource
     truth: bool
+
+    @property
+    def side_by_side(self) -> bool:
+        """Whether each file holds an image of A and, beside it, one of B."""
+        return isinstance(self.a, HalfSource)
 
     def side(self, domain: str) -> ImageSource:
         """Return the images of domain "A" or "B"."""
@@ -83,7 +88,7 @@ def open_test_set(root: str | Path, *, truth: bool | None = None) -> TestSet:
             )
         return TestSet(*pair, truth=truth is not False)
     a, b = map(FolderSource, folders)
-    names = [{Path(source.name(index)).with_suffix("") for index in range(len(source))} for source in (a, b)]
+    names = [{pair_name(source, index) for index in range(len(source))} for source in (a, b)]
     if truth or (truth is None and names[0] == names[1]):
         return TestSet(*matched(*folders), truth=True)
     return TestSet(a, b, truth=False)

@@ -31,6 +31,7 @@ from unpaired.images.formats import (
     lost,
     suffix_of,
 )
+from unpaired.images.halves import half_of
 from unpaired.images.image import HELD, Color, Image, Resampling, resize
 from unpaired.images.nodata import bands, flatten, parse_fill, restore
 from unpaired.images.values import (
@@ -67,6 +68,7 @@ __all__ = [
     "encode_image",
     "flatten",
     "from_tensor",
+    "half_of",
     "is_image_name",
     "is_stack",
     "keeps_alpha",

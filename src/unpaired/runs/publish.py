@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 
 from torch import nn
@@ -9,9 +10,12 @@ from torch import nn
 from unpaired.config import to_dict
 from unpaired.data.datasets import Taken, taken
 from unpaired.data.domains import Domains
+from unpaired.data.pairs import HalfSource
+from unpaired.errors import UnpairedError
+from unpaired.images import read_header
 from unpaired.objectives.base import Direction
 from unpaired.recipes import Config
-from unpaired.translate.choice import ChoiceInfo
+from unpaired.translate.choice import ChoiceInfo, SheetInfo
 from unpaired.translate.model_folder import (
     DirectionInfo,
     DomainValues,
@@ -20,6 +24,8 @@ from unpaired.translate.model_folder import (
     TrainingInfo,
     write_model,
 )
+
+_MOST_HEADERS = 64  # of training images, that are read to know their shape
 
 
 def publish_model(
@@ -64,9 +70,23 @@ def publish_model(
         icc=config.data.icc,
         classes=domains.classes,
         choice=choice,
+        sheets=_sheets(domains),
     )
     write_model(folder, info, {str(name): network for name, network in generators.items()})
 
 
 def _values(how: Taken, dtype: str) -> DomainValues:
     return DomainValues(range=how.values, dtype=dtype, nodata_fill=how.fill, resize=how.resize)
+
+
+def _sheets(domains: Domains) -> SheetInfo | None:
+    """Return what side-by-side training images look like, from headers evenly spread; None for other images."""
+    source = domains.train_a
+    if not isinstance(source, HalfSource):
+        return None
+    ratios = []
+    for index in range(0, len(source), -(-len(source) // _MOST_HEADERS)):
+        with contextlib.suppress(UnpairedError):  # a finished run is published again though its images are gone
+            header = read_header(source.paths[index])
+            ratios.append(header.width / header.height)
+    return SheetInfo(narrowest=min(ratios), widest=max(ratios)) if ratios else None

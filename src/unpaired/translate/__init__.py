@@ -13,6 +13,7 @@ from unpaired.translate.model_folder import (
     write_model,
 )
 from unpaired.translate.precision import Choice
+from unpaired.translate.sheets import take_halves
 from unpaired.translate.translating import Failure, choose_precision, translate_files
 from unpaired.translate.translator import Translator
 
@@ -30,6 +31,7 @@ __all__ = [
     "find_model",
     "plan_outputs",
     "read_model",
+    "take_halves",
     "translate_files",
     "write_model",
 ]

@@ -50,6 +50,10 @@ def model_card(model: Mapping[str, Any]) -> str:
         "transparent images": f"laid over the colour {tuple(model['background'])}",
         "made by": model["package"],
     }
+    if "side_by_side" in model:
+        rows["training images"] = (
+            "A and B side by side in each; `--pairs side-by-side` translates one half of such images"
+        )
     for name, entry in model["directions"].items():
         settings = ", ".join(f"{key} {value}" for key, value in entry["generator"].items())
         rows[f"{name} generator"] = f"{settings}; {entry['in_channels']} to {entry['out_channels']} channels"

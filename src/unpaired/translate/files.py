@@ -9,6 +9,7 @@ import unicodedata
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from unpaired.config import unknown
 from unpaired.errors import ConfigError, DataError, OutputError
@@ -18,13 +19,16 @@ from unpaired.storage import is_junk_folder, leads_out, refuse_folder, shown, wi
 
 _OF_THEIR_KIND = (".dcm", ".nii", ".nii.gz")  # which are written only where the input is one
 
+Half = Literal["", "left", "right"]
+
 
 @dataclass(frozen=True)
 class Job:
-    """One image file to translate, and the file that it becomes."""
+    """One image file to translate, and the file that it becomes. half: the part of the image that is taken, "" all."""
 
     source: Path
     target: Path
+    half: Half = ""
 
 
 @dataclass(frozen=True)

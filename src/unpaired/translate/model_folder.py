@@ -35,7 +35,7 @@ from unpaired.networks import Generator
 from unpaired.networks.layers import MAX_CHANNELS, require_count
 from unpaired.storage import shown, storage_error, sync_folder, write_bytes
 from unpaired.translate.card import model_card
-from unpaired.translate.choice import ChoiceInfo
+from unpaired.translate.choice import ChoiceInfo, SheetInfo
 from unpaired.version import __version__
 
 SCHEMA = 1
@@ -114,7 +114,7 @@ class ModelInfo:
     background: the colour that transparent images were laid over. values: what the numbers of A and B are. icc:
     whether colours with an ICC profile were taken as they are, or converted to sRGB. classes: what a model that
     makes images from noise can be asked for, in the order of its one-hot channels. choice: how the step was chosen,
-    None where no image chose it. version: the package's.
+    None where no image chose it. sheets: of training on A and B side by side. version: the package's.
     """
 
     directions: Mapping[str, DirectionInfo]
@@ -125,6 +125,7 @@ class ModelInfo:
     icc: Literal["ignore", "convert"] = "ignore"
     classes: tuple[str, ...] = ()
     choice: ChoiceInfo | None = None
+    sheets: SheetInfo | None = None
     version: str = __version__
 
 
@@ -264,6 +265,7 @@ def _to_json(info: ModelInfo, digests: Mapping[str, str]) -> dict[str, Any]:
         "background": list(info.background),
         **({"classes": list(info.classes)} if info.classes else {}),
         **({"choice": to_dict(info.choice)} if info.choice else {}),
+        **({"side_by_side": to_dict(info.sheets)} if info.sheets else {}),
     }
 
 
@@ -310,6 +312,7 @@ def _from_json(data: dict[str, Any], folder: Path) -> ModelInfo:
             icc=_icc(data.get("icc", "ignore")),
             classes=tuple(str(name) for name in data.get("classes", ())),
             choice=from_dict(ChoiceInfo, data["choice"], "choice") if "choice" in data else None,
+            sheets=from_dict(SheetInfo, data["side_by_side"], "side_by_side") if "side_by_side" in data else None,
             version=str(data["package"]).removeprefix("unpaired "),
         )
     except ConfigError as error:

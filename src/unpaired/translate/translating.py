@@ -29,6 +29,7 @@ from unpaired.translate.files import Job
 from unpaired.translate.losses import Losses
 from unpaired.translate.overlap import Behind, num_workers, read_ahead
 from unpaired.translate.precision import ASKED_FOR, Choice
+from unpaired.translate.sheets import input_half
 from unpaired.translate.translator import Translator
 
 _PIXELS_AT_ONCE = {"cpu": 2**14, "cuda": 2**21}  # what a batch makes faster: small images, and a GPU
@@ -123,7 +124,9 @@ def _translate_images(
 
     def encoded(job: Job, made: Image) -> bytes:
         flat = made if keeps_alpha(job.target.suffix) else made.over(background, span)
-        return encode_image(job.target, flat, quality=quality, like=job.source)
+        # What else a file holds, such as where on the map it lies, is that of the whole, not of its half.
+        like = job.source if not job.half or job.target.suffix == ".webp" else None
+        return encode_image(job.target, flat, quality=quality, like=like)
 
     def read(job: Job) -> Image:
         image = _read(translator, job)
@@ -157,7 +160,7 @@ def _translate_stack(translator: Translator, job: Job, options: dict[str, Any], 
 
 
 def _read(translator: Translator, job: Job) -> Image:
-    return read_image(job.source, max_pixels=_limit(translator))
+    return input_half(read_image(job.source, max_pixels=_limit(translator)), job)
 
 
 def _limit(translator: Translator) -> int:

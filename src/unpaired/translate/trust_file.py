@@ -5,7 +5,8 @@
     judge.B.*               the discriminator of B
     trained.AtoB.*          the generator with the weights as trained, where averaged ones are published
 
-model.json names the file, its SHA-256, the side of the training images and the settings of the discriminators.
+model.json names the file, its SHA-256, the side of the training images, the settings of the discriminators and the way
+that distances were measured.
 """
 
 from __future__ import annotations
@@ -27,12 +28,14 @@ from unpaired.config import from_dict, to_dict
 from unpaired.errors import ConfigError, ModelError
 from unpaired.networks import Discriminator
 from unpaired.networks.layers import MAX_CHANNELS, require_count
+from unpaired.networks.random_convolutions import num_features
 from unpaired.storage import shown
 from unpaired.translate.model_folder import MAX_WEIGHTS, ModelInfo, TrustFile, find_model, read_description
-from unpaired.translate.trust import COMPONENTS, LEAST, Reference
-from unpaired.translate.typicality import Typicality, can_look
+from unpaired.translate.trust import COMPONENTS, Reference
+from unpaired.translate.typicality import LEAST, Typicality, can_look
 
 _NAME = "trust.safetensors"
+_LEFT_OUT = "left out"  # each training image was measured as if it had not been among the others
 _MOST = 4096  # training images that are kept, and features of each
 _KNOWN = re.compile(
     rf"typical\.[AB]\.features|symptoms\.(AtoB|BtoA)\.({'|'.join(COMPONENTS)})|(judge\.[AB]|trained\.(AtoB|BtoA))\..+"
@@ -61,6 +64,7 @@ def pack(reference: Reference, judges: Mapping[str, JudgeInfo]) -> TrustFile:
         "weights": _NAME,
         "sha256": hashlib.sha256(data).hexdigest(),
         "size": sizes.pop() if sizes else 0,
+        "distances": _LEFT_OUT,
         "judges": {
             name: {"discriminator": to_dict(judge.discriminator), "in_channels": judge.in_channels}
             for name, judge in judges.items()
@@ -90,7 +94,7 @@ def read_reference(path: str | os.PathLike[str], info: ModelInfo) -> Reference:
             for name, judge in entry["judges"].items()
             if name in ("A", "B")
         }
-        return _built(tensors, info, size, judges)
+        return _built(tensors, info, size, judges, known_distances=entry.get("distances") == _LEFT_OUT)
     except OSError as error:
         raise ModelError(f"Cannot read {shown(file)}: {error.strerror or error}; copy it again.") from None
     except (ConfigError, KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:
@@ -120,8 +124,17 @@ def _tensors(file: Path, sha256: str) -> dict[str, Tensor]:
     return tensors
 
 
-def _built(tensors: dict[str, Tensor], info: ModelInfo, size: int, judges: Mapping[str, JudgeInfo]) -> Reference:
-    """Make the reference of its tensors; ValueError, RuntimeError or ConfigError where they do not belong together."""
+def _built(
+    tensors: dict[str, Tensor],
+    info: ModelInfo,
+    size: int,
+    judges: Mapping[str, JudgeInfo],
+    known_distances: bool,
+) -> Reference:
+    """Make the reference of its tensors; ValueError, RuntimeError or ConfigError where they do not belong together.
+
+    known_distances: take the distances of the training images from the file; older files measured them in another way.
+    """
     typical, symptoms, judging, trained = {}, {}, {}, {}
     for direction, described in info.directions.items():
         source, target = direction[0], direction[-1]
@@ -136,9 +149,11 @@ def _built(tensors: dict[str, Tensor], info: ModelInfo, size: int, judges: Mappi
         symptoms[direction] = known
         if "typicality" in known:
             features = tensors[f"typical.{source}.features"].float()
-            if features.ndim != 2 or len(features) != shape[0] or not can_look(size) or size > _MOST:
+            if not can_look(size) or size > _MOST or features.shape != (shape[0], num_features(size)):
                 raise ValueError(f"the features of {source} are not those of {shape[0]} images of {size} pixels")
             typical[source] = Typicality(features, size, described.in_channels)
+            if not known_distances:
+                known["typicality"] = typical[source].among_themselves().double()
         if target in judges:
             judge = judges[target]
             require_count(f"trust.judges.{target}.in_channels", judge.in_channels, 2 * MAX_CHANNELS)
