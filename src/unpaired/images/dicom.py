@@ -89,7 +89,7 @@ def _of_floats(cells: Array, picture: Picture, frame: int) -> Image:
 def _rgb(array: Array, picture: Picture) -> Array:
     """Return colours as RGB; codecs that turn YCbCr into RGB themselves have done so."""
     kind, codec = picture.layout.kind, picture.syntax.codec
-    if kind in ("YBR_FULL", "YBR_FULL_422") and codec not in ("jpeg", "jpegxl"):
+    if kind in ("YBR_FULL", "YBR_FULL_422") and codec != "jpeg":
         convert: Any = extra("pydicom.pixels", "Reading DICOM").convert_color_space
         array = convert(array, "YBR_FULL", "RGB")
     return np.ascontiguousarray(array)

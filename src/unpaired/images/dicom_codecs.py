@@ -18,9 +18,10 @@ from unpaired.errors import ImageError
 from unpaired.images.extras import extra
 from unpaired.images.guards import refuse_overlong
 from unpaired.images.image import Array
+from unpaired.images.jpeg2000 import greedy
 from unpaired.images.streams import stream_size
 
-Codec = Literal["native", "deflate", "rle", "jpeg", "jpeg-lossless", "jpeg-ls", "jpeg2000", "jpegxl"]
+Codec = Literal["native", "deflate", "rle", "jpeg", "jpeg-lossless", "jpeg-ls", "jpeg2000"]
 
 
 @dataclass(frozen=True)
@@ -59,9 +60,6 @@ SYNTAXES: dict[str, Syntax] = {
     f"{_BASE}.4.201": Syntax("HTJ2K Lossless", "jpeg2000"),
     f"{_BASE}.4.202": Syntax("HTJ2K Lossless, RPCL", "jpeg2000"),
     f"{_BASE}.4.203": Syntax("HTJ2K", "jpeg2000", lossy=True),
-    f"{_BASE}.4.110": Syntax("JPEG XL Lossless", "jpegxl"),
-    f"{_BASE}.4.111": Syntax("JPEG XL of a JPEG", "jpegxl", lossy=True),
-    f"{_BASE}.4.112": Syntax("JPEG XL", "jpegxl", lossy=True),
 }
 """The transfer syntaxes that are read, by their UID."""
 
@@ -69,11 +67,12 @@ _VIDEO = range(100, 109)  # MPEG-2, H.264 and HEVC below 1.2.840.10008.1.2.4
 _ELSEWHERE = {94, 95, 204, 205}  # JPIP
 _SEVERAL = {92, 93}  # JPEG 2000 part 2
 _RETIRED = range(52, 67)
+_JPEG_XL = {110, 111, 112}  # whose frames inside may be larger than the picture that its header claims
 
 
 def refusal(uid: str, name: str) -> str:
-    """Return the sentence for a transfer syntax that is not read; `name` is the standard's."""
-    kind = name if name != uid else f"the transfer syntax {uid}"
+    """Return the sentence for a transfer syntax that is not read; `name` is the standard's, "" if it has none."""
+    kind = name or uid[:64]
     last = int(uid.rpartition(".")[2]) if uid.startswith(f"{_BASE}.4.") and uid.rpartition(".")[2].isdigit() else 0
     if last in _VIDEO or uid.startswith(f"{_BASE}.7."):
         return f"It holds a video ({kind}); save its frames as images."
@@ -81,6 +80,8 @@ def refusal(uid: str, name: str) -> str:
         return f"Its pixels lie on a server ({kind}); fetch them, then save it with its pixels."
     if last in _SEVERAL:
         return f"Its frames are compressed together ({kind}); save it uncompressed or in lossless JPEG 2000."
+    if last in _JPEG_XL:
+        kind = "JPEG XL"
     retired = " (retired)" if last in _RETIRED and "Retired" not in kind else ""
     return f"Its transfer syntax {kind}{retired} is not read; save it uncompressed (Explicit VR Little Endian)."
 
@@ -198,6 +199,9 @@ def _checked_bits(data: bytes, layout: Layout, syntax: Syntax) -> int:
             f"its header {layout.columns} x {layout.rows} of {layout.samples} and {layout.allocated}; fetch it again."
         )
     refuse_overlong("A frame", data[:132], BytesIO(data))
+    reason = greedy(data) if claim.kind == "jpeg2000" else ""
+    if reason:
+        raise ImageError(f"A frame {reason}, as no picture is, and was not decoded; save it anew.")
     return claim.bits
 
 
@@ -243,8 +247,8 @@ def _components(data: bytes, layout: Layout, codecs: Any) -> Array:
 
 
 def _refuse_cut(data: bytes) -> None:
-    """Raise ImageError for a JPEG without an end, whose rest libjpeg would fill with grey."""
-    # In the pixels FF is followed by 0 or a restart marker: an end behind their start is the picture's.
+    """Raise ImageError for a JPEG without an end: libjpeg fills its rest with grey, CharLS searches it for long."""
+    # In the pixels FF is followed by a zero bit or a restart marker: an end behind their start is the picture's.
     if data.rfind(b"\xff\xd9") < data.rfind(b"\xff\xda"):
         raise ImageError("It is cut short: a frame's JPEG has no end; fetch it again.")
 
@@ -259,6 +263,7 @@ def _is_ycbcr(data: bytes, kind: str) -> bool:
 
 
 def _jpeg_ls(data: bytes, layout: Layout, codecs: Any) -> Array:
+    _refuse_cut(data)
     return np.asarray(codecs.jpegls_decode(data))
 
 
@@ -267,14 +272,9 @@ def _jpeg2000(data: bytes, layout: Layout, codecs: Any) -> Array:
     return np.asarray(codecs.jpeg2k_decode(data, numthreads=1))
 
 
-def _jpegxl(data: bytes, layout: Layout, codecs: Any) -> Array:
-    return np.asarray(codecs.jpegxl_decode(data, numthreads=1))
-
-
 _DECODERS: dict[str, Callable[[bytes, Layout, Any], Array]] = {
     "jpeg": _jpeg,
     "jpeg-lossless": _jpeg_lossless,
     "jpeg-ls": _jpeg_ls,
     "jpeg2000": _jpeg2000,
-    "jpegxl": _jpegxl,
 }

@@ -15,7 +15,7 @@ from typing import Any, BinaryIO, Literal
 
 import numpy as np
 
-from unpaired.errors import ImageError
+from unpaired.errors import ImageError, UnpairedError
 from unpaired.images.dicom_codecs import SYNTAXES, Layout, Syntax, refusal
 from unpaired.images.dicom_frames import Frames, find_frames, open_inflated
 from unpaired.images.dicom_places import axes_of, has_spacing
@@ -30,6 +30,7 @@ PALETTE = "PALETTE COLOR"
 """Value of PhotometricInterpretation of pictures whose numbers are places in a table of colours."""
 
 _COLOURS = ("RGB", "YBR_FULL", "YBR_FULL_422", "YBR_RCT", "YBR_ICT")
+_NAMED = (*GREY, *_COLOURS, PALETTE, "YBR_PARTIAL_422", "YBR_PARTIAL_420", "HSV", "CMYK", "ARGB", "XYB")
 _BY_CODEC = ("YBR_RCT", "YBR_ICT")  # which the decoder turns into RGB
 _REMEMBERED = 64  # files whose header is kept
 _LONG_VRS = (b"OB", b"OW", b"OF", b"OD", b"OL", b"OV", b"UN")
@@ -90,6 +91,15 @@ def parsed(file: BinaryIO) -> tuple[Any, Picture]:
     Raises ImageError for what holds no picture or none that is read, MissingExtraError without pydicom.
     """
     pydicom = extra("pydicom", "Reading DICOM")
+    try:
+        return _parsed(pydicom, file)
+    except (UnpairedError, OSError):
+        raise
+    except Exception as error:  # broken headers make the library fail in every way Python knows
+        raise ImageError(f"Its header is damaged or cut short ({type(error).__name__}); fetch it again.") from None
+
+
+def _parsed(pydicom: Any, file: BinaryIO) -> tuple[Any, Picture]:
     syntax, start = _syntax(pydicom, file)
     stream, inflated = file, None
     if syntax is not None and syntax.deflated:
@@ -125,7 +135,10 @@ def _syntax(pydicom: Any, file: BinaryIO) -> tuple[Syntax | None, int]:
     meta = pydicom.filereader.read_dataset(file, False, True, stop_when=lambda tag, vr, length: tag.group != 2)
     uid = str(meta.get("TransferSyntaxUID", "") or "")
     if uid and uid not in SYNTAXES:
-        raise ImageError(refusal(uid, pydicom.uid.UID(uid).name))
+        name = pydicom.uid.UID(uid).name
+        raise ImageError(
+            refusal(uid if uid.isascii() and uid.isprintable() else "of no name", name if name != uid else "")
+        )
     return SYNTAXES[uid] if uid else None, file.tell()
 
 
@@ -142,8 +155,9 @@ def _looks_bare(first: bytes) -> bool:
 def _refuse_other_kinds(pydicom: Any, data: Any) -> None:
     if "Rows" not in data or "Columns" not in data or "BitsAllocated" not in data:
         uid = str(data.get("SOPClassUID") or data.file_meta.get("MediaStorageSOPClassUID") or "")
-        kind = f" but is of the kind {pydicom.uid.UID(uid).name}" if uid else ", as some DICOM files do not"
-        raise ImageError(f"It holds no picture,{kind}; remove it." if uid else f"It holds no picture{kind}; remove it.")
+        name = pydicom.uid.UID(uid).name
+        kind = f", but is of the kind {name}" if name != uid else ", as some DICOM files do not"
+        raise ImageError(f"It holds no picture{kind}; remove it.")
     if "TotalPixelMatrixColumns" in data and int(data.get("NumberOfFrames") or 1) > 1:
         raise ImageError(f"It is a slide in {data.NumberOfFrames} tiles, which are not put together; save it as TIFF.")
 
@@ -173,7 +187,8 @@ def _layout(data: Any, syntax: Syntax, *, floats: bool, vr: bytes) -> Layout:
     if kind.startswith("YBR") and kind not in _BY_CODEC:
         sizes = (8,)
     if not known or allocated not in sizes:
-        name = f"DICOM in {kind} of {samples} channel{'s' if samples > 1 else ''} and {allocated} bits"
+        colours = kind if kind in _NAMED else "unknown colours"
+        name = f"DICOM in {colours} of {samples} channel{'s' if samples > 1 else ''} and {allocated} bits"
         raise ImageError(f"{name} is not understood; convert it to MONOCHROME2 or RGB of 8 or 16 bits.")
     bits = allocated if floats else int(data.get("BitsStored") or allocated)
     high = bits - 1 if floats or data.get("HighBit") is None else int(data.HighBit)
