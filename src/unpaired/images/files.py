@@ -6,8 +6,6 @@ import contextlib
 import io
 import os
 import stat
-import threading
-import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -46,6 +44,7 @@ from unpaired.images.guards import refuse_overlong
 from unpaired.images.headers import has_more_frames
 from unpaired.images.image import Image, is_deep, orientation_of, turned
 from unpaired.images.profiles import space_of
+from unpaired.images.quiet import quiet
 from unpaired.storage import shown, write_bytes
 
 _ICC_SPACES = {1: "GRAY", 3: "RGB"}
@@ -315,7 +314,7 @@ def _guarded(path: Path) -> Iterator[tuple[BinaryIO, bytes]]:
     name = shown(path)
     try:
         _refuse_special(path)
-        with path.open("rb") as file, _quiet():
+        with path.open("rb") as file, quiet():
             head = file.read(132)
             _refuse_impostors(path, head)
             refuse_overlong(name, head, file)
@@ -387,29 +386,3 @@ def _find_late_exif(picture: PIL.Image.Image, file: BinaryIO) -> None:
             picture.info["exif"] = b"Exif\0\0" + file.read(length)
             return
         file.seek(length + 4, os.SEEK_CUR)
-
-
-_quiet_lock = threading.Lock()
-_quiet_filters = contextlib.ExitStack()
-_quiet_count = 0
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep Pillow's warnings about odd files from the user: what matters is raised.
-
-    Filters belong to the whole process, so that of several threads the first sets them, the last restores.
-    """
-    global _quiet_count
-    with _quiet_lock:
-        if _quiet_count == 0:
-            _quiet_filters.enter_context(warnings.catch_warnings())
-            warnings.filterwarnings("ignore", module=r"PIL\.")
-        _quiet_count += 1
-    try:
-        yield
-    finally:
-        with _quiet_lock:
-            _quiet_count -= 1
-            if _quiet_count == 0:
-                _quiet_filters.close()
