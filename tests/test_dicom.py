@@ -27,7 +27,8 @@ from pydicom.uid import UID, CTImageStorage, ExplicitVRLittleEndian, generate_ui
 
 from unpaired.errors import ImageError, MissingExtraError, OutputError
 from unpaired.images import Image, lost, read_header, read_image, write_image, write_stack
-from unpaired.images.dicom_codecs import SYNTAXES
+from unpaired.images.dicom_codecs import SYNTAXES, refuse_cut
+from unpaired.images.jpeg2000 import MAX_LAYERS
 
 DOCS = Path(__file__).parent.parent / "docs" / "values.md"
 BASE = "1.2.840.10008.1.2"
@@ -805,7 +806,7 @@ def test_a_slide_in_tiles_is_not_taken_for_a_stack(tmp_path: Path) -> None:
         read_header(path)
 
 
-@pytest.mark.parametrize("uid", [case.uid for case in CASES if case.pack])
+@pytest.mark.parametrize("uid", [case.uid for case in CASES if case.pack and "JPEG-LS" not in SYNTAXES[case.uid].name])
 def test_a_frame_that_is_cut_short_is_never_filled_up(tmp_path: Path, uid: str) -> None:
     case = next(case for case in CASES if case.uid == uid)
     array, tags = PICTURES[case.pictures[0]]
@@ -813,6 +814,12 @@ def test_a_frame_that_is_cut_short_is_never_filled_up(tmp_path: Path, uid: str) 
     path = save(tmp_path / "x.dcm", data_set(array, **tags), encapsulate([stream[: len(stream) // 2]]), uid, vr="OB")
     with pytest.raises(ImageError, match=r"x\.dcm"):
         read_image(path)
+
+
+def test_a_jpeg_without_an_end_is_cut_short() -> None:
+    refuse_cut(b"\xff\xda pixels \xff\xd9")
+    with pytest.raises(ImageError, match="cut short"):
+        refuse_cut(b"\xff\xda pixels")
 
 
 @pytest.mark.parametrize("count", [2, 10**6, 2**31 - 1, -1])
@@ -870,21 +877,21 @@ def test_a_stream_that_claims_another_size_is_refused_before_it_is_decoded(
 
 
 def changed_jpeg2000(size: int, change: str) -> bytes:
-    """Return a sound stream of one grey whose headers then cut it into parts that are far too small or too many."""
+    """Return a sound stream of one grey whose headers then cut it into somewhat more parts than the limit."""
     grey = np.zeros((size, size + 1), np.uint16)
     stream = bytearray(imagecodecs.jpeg2k_encode(grey, level=0, codecformat="j2k"))
     coding = stream.index(b"\xff\x52")
     if change == "tiles":
-        stream[24:32] = b"\0\0\0\1" * 2
+        stream[24:32] = b"\0\0\0\4" * 2
     elif change == "layers":
-        stream[coding + 6 : coding + 8] = b"\xff\xff"
+        stream[coding + 6 : coding + 8] = (MAX_LAYERS + 1).to_bytes(2)
     elif change == "blocks":
         stream[coding + 10 : coding + 12] = b"\0\0"
     else:
         levels = stream[coding + 9]
         stream[coding + 4] |= 1
         stream[coding + 2 : coding + 4] = (12 + levels + 1).to_bytes(2)
-        stream[coding + 14 : coding + 14] = b"\x11" * (levels + 1)
+        stream[coding + 14 : coding + 14] = b"\x22" * (levels + 1)
     return bytes(stream)
 
 
@@ -896,9 +903,9 @@ def test_a_stream_cut_into_far_too_many_parts_is_not_decoded(
     tmp_path: Path, change: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(imagecodecs, "jpeg2k_decode", None)
-    data = data_set(np.zeros((255, 256), np.uint16))
-    path = save(tmp_path / "x.dcm", data, encapsulate([changed_jpeg2000(255, change)]), f"{BASE}.4.90", vr="OB")
-    with pytest.raises(ImageError, match=r"is cut into|claims 65,535 layers"):
+    data = data_set(np.zeros((80, 81), np.uint16))
+    path = save(tmp_path / "x.dcm", data, encapsulate([changed_jpeg2000(80, change)]), f"{BASE}.4.90", vr="OB")
+    with pytest.raises(ImageError, match=r"is cut into|claims 1,025 layers"):
         read_image(path)
 
 
@@ -926,10 +933,6 @@ def test_small_files_that_claim_much_take_no_memory(tmp_path: Path) -> None:
     for syntax in STREAMS:
         data = data_set(np.zeros((48, 48), np.uint8 if syntax.endswith(".50") else np.uint16))
         files.append(save(tmp_path / f"{syntax}.dcm", data, encapsulate([claims(syntax, 60000, 60000)]), syntax))
-    for change in CUT:
-        data = data_set(np.zeros((255, 256), np.uint16))
-        stream = changed_jpeg2000(255, change)
-        files.append(save(tmp_path / f"{change}.dcm", data, encapsulate([stream]), f"{BASE}.4.90", vr="OB"))
     small = np.zeros((48, 48), np.uint16)
     files.append(write(tmp_path / "native.dcm", small, Rows=11000, Columns=12000))
     data = data_set(small, Rows=11000, Columns=12000)

@@ -228,7 +228,7 @@ def _rle(data: bytes, layout: Layout) -> Array:
 
 def _jpeg(data: bytes, layout: Layout, codecs: Any) -> Array:
     """Decode a JPEG of 8 or 12 bits, its YCbCr to RGB."""
-    _refuse_cut(data)
+    refuse_cut(data)
     if layout.samples == 3 and _is_ycbcr(data, layout.kind):
         return np.asarray(codecs.jpeg8_decode(data, colorspace="YCBCR", outcolorspace="RGB"))
     return _components(data, layout, codecs)
@@ -236,7 +236,7 @@ def _jpeg(data: bytes, layout: Layout, codecs: Any) -> Array:
 
 def _jpeg_lossless(data: bytes, layout: Layout, codecs: Any) -> Array:
     """Decode a lossless JPEG, its colours as they are stored."""
-    _refuse_cut(data)
+    refuse_cut(data)
     return _components(data, layout, codecs)
 
 
@@ -246,8 +246,8 @@ def _components(data: bytes, layout: Layout, codecs: Any) -> Array:
     return np.asarray(codecs.jpeg8_decode(data, colorspace=space, outcolorspace=space))
 
 
-def _refuse_cut(data: bytes) -> None:
-    """Raise ImageError for a JPEG without an end: libjpeg fills its rest with grey, CharLS searches it for long."""
+def refuse_cut(data: bytes) -> None:
+    """Raise ImageError for a JPEG without an end, whose rest decoders fill with values of their own."""
     # In the pixels FF is followed by a zero bit or a restart marker: an end behind their start is the picture's.
     if data.rfind(b"\xff\xd9") < data.rfind(b"\xff\xda"):
         raise ImageError("It is cut short: a frame's JPEG has no end; fetch it again.")
@@ -263,7 +263,7 @@ def _is_ycbcr(data: bytes, kind: str) -> bool:
 
 
 def _jpeg_ls(data: bytes, layout: Layout, codecs: Any) -> Array:
-    _refuse_cut(data)
+    refuse_cut(data)
     return np.asarray(codecs.jpegls_decode(data))
 
 

@@ -1,7 +1,7 @@
 """What a JPEG 2000 stream makes a decoder keep beside its pixels, read from its headers without decoding it.
 
-A few hundred bytes can cut a small picture into a tile a pixel, for each of which OpenJPEG keeps some ten kilobytes, or
-into code blocks and precincts as small. Encoders cut into tiles of 128 x 128 or more and blocks of 32 x 32 or more.
+Decoders keep memory for each tile, block and layer beside the pixels. Encoders cut into tiles of 128 x 128 or more and
+blocks of 32 x 32 or more; what cuts far finer is refused.
 Source: ITU-T T.800, annex A.
 """
 
