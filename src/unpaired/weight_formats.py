@@ -21,7 +21,7 @@ _BEGINNINGS: tuple[tuple[bytes, str], ...] = (
         "is a pointer of Git LFS, not the weights; run `git lfs pull` in its repository, or download the file itself",
     ),
     (b"\x89HDF\r\n\x1a\n", f"is a file of HDF5, {_KERAS}"),
-    (b"\x93NUMPY", f"is an array of NumPy; {_PLAIN}"),
+    (b"\x93NUMPY", f"is an array of NumPy and was not read; {_PLAIN}"),
     (b"model_checkpoint_path:", f"is the index of checkpoints of TensorFlow; {_PLAIN}"),
     (b"GGUF", "is a file of GGUF, which holds language models; give a generator's .pth file"),
     (b"\x1f\x8b", "is packed with gzip; unpack it and give the .pth file in it"),
@@ -43,7 +43,7 @@ _NAMES: tuple[tuple[str, str], ...] = (
 )
 _ENTRIES: tuple[tuple[str, str], ...] = (
     (r"(.*/)?model\.weights\.h5", f"is a file of Keras 3, {_KERAS}"),
-    (r".*\.npy", f"is an archive of NumPy arrays; {_PLAIN}"),
+    (r".*\.npy", f"is an archive of NumPy arrays and was not read; {_PLAIN}"),
     (r"(.*/)?(archive_format|models/model\.json|serialized_exported_program\.json)", f"is a program of torch.export, "
      f"not weights, and was not run; {_PLAIN}"),
     (r".*\.(pth?|ckpt|safetensors|onnx)", "is a zip of other files; unpack it and give the .pth file in it"),
@@ -108,8 +108,8 @@ def _is_onnx(head: bytes) -> bool:
     return len(head) > 3 and head[0] == 8 and 0 < head[1] < 32 and head[2] in (0x12, 0x1A, 0x22, 0x32, 0x3A, 0x42)
 
 
-def _is_bare_pickle(head: bytes) -> bool:
-    """Whether a pickle begins without the number that torch's older form has first."""
+def _is_pickled(head: bytes) -> bool:
+    """Whether pickled bytes begin without the number that torch's older form has first."""
     return len(head) > 12 and head[0] == 0x80 and head[1] in (2, 3, 4, 5) and _MAGIC not in head[:16]
 
 
@@ -122,8 +122,9 @@ _TESTS: tuple[tuple[Callable[[bytes], bool], str], ...] = (
     (lambda head: head[4:8] == b"TFL3", f"is a network of TensorFlow Lite; {_PLAIN}"),
     (
         lambda head: head[8:10] == b'{"',
-        "is a file of safetensors, which the official code never writes; load it with safetensors.torch.load_file and "
-        "give a file of torch.save, or give `unpaired translate` the model folder that holds it",
+        "is a file of safetensors, which the official code never writes; give its .pth file (load it with "
+        "safetensors.torch.load_file and save it with torch.save), or to `unpaired translate` the model folder that "
+        "holds it",
     ),
     (
         lambda head: head[257:262] == b"ustar",
@@ -131,9 +132,9 @@ _TESTS: tuple[tuple[Callable[[bytes], bool], str], ...] = (
         "was not run. Load and save it with a torch of its time, weights alone",
     ),
     (
-        _is_bare_pickle,
-        "is a pickle that torch.save did not write (StyleGAN's networks are such files), which cannot be read without "
-        f"running code; it was not run. For a generator of the CycleGAN family, {_PLAIN}",
+        _is_pickled,
+        "is a pickled object that torch.save did not write (StyleGAN's networks are such files), which cannot be read "
+        f"without running code; it was not run. For a generator of the CycleGAN family, {_PLAIN}",
     ),
 )
 

@@ -15,7 +15,8 @@ _KINDS: tuple[tuple[str, str], ...] = (
     (r"(.*\.)?(encoder|decoder)\.(down|up|mid|down_blocks|up_blocks|mid_block)\.(\d|block|attn|resnets)",
      f"holds an autoencoder of a diffusion model; {_GENERATORS}"),
     (r"(.*\.)?(synthesis\.b?\d|synthesis\.first|synthesis\.input|mapping\.fc\d|mapping\.embed)"
-     r"|(.*\.)?(style\.\d+\.(weight|bias)|to_rgbs?\d*\.\d*|conv1\.conv\.modulation|convs\.\d+\.conv\.modulation)",
+     r"|(.*\.)?(style\.\d+\.(weight|bias)|to_rgbs?\d*\.\d*|final_linear\.\d\.weight)"
+     r"|(.*\.)?convs?\d?\.(\d+\.)?conv\.modulation",
      f"holds a network of StyleGAN; {_GENERATORS}"),
     (r"(.*\.)?(encoder|decoder)\.(convs|model|block|conv)\.?\d*\..*(modulation|kernel|noise)",
      f"holds the StyleGAN2 generator of CUT's code (--netG stylegan2); {_GENERATORS}, its ResNets among them"),
