@@ -274,7 +274,7 @@ def test_the_generators_of_pytorch_gan_come_in_as_a_pair_with_their_borders(tmp_
 
 
 def test_a_generator_of_pytorch_gan_that_changes_the_size_of_images_is_named(tmp_path: Path) -> None:
-    with pytest.raises(ModelError, match="PyTorch-GAN's GeneratorResNet of 1 channels"):
+    with pytest.raises(ModelError, match="PyTorch-GAN's GeneratorResNet for 1-channel images"):
         imported(PyTorchGan(2, channels=1).state_dict(), tmp_path)
 
 
