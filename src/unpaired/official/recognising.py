@@ -115,7 +115,7 @@ def _read_resnet_of_pytorch_gan(shapes: Shapes) -> Network:
     made = _size(shapes, f"model.{last + 4 * config.num_downs + 2}.weight", 0)
     if (channels, made) != (3, 3):
         raise NotReadError(
-            f"is PyTorch-GAN's GeneratorResNet for {channels}-channel images, whose results are smaller or larger than its "
+            f"is PyTorch-GAN's GeneratorResNet for {channels}-channel images, whose results have other sizes than its "
             "images, as that code pads by the number of channels; only 3 channels are read"
         )
     return Network(config, channels, made, "pytorch-gan")
