@@ -48,6 +48,7 @@ PAPER = {
     "generator.norm": "instance",
     "generator.dropout": False,
     "generator.upsampling": "transposed",
+    "generator.antialias": False,
     "discriminator.kind": "patchgan",
     "discriminator.base_channels": 64,
     "discriminator.num_layers": 3,
