@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from unpaired.data.axes import axes_note
 from unpaired.data.check import SourceLook, check_pairs, look_through, summary
 from unpaired.data.datasets import DataConfig, PairedDataset, StepDataset, UnpairedDataset
 from unpaired.data.noise import NoiseDataset, class_names, noise_source
@@ -94,6 +95,7 @@ class Domains:
             if a is not None and data.pairing == "paired" and data.preprocess != "resize_and_crop":
                 check_pairs(a, b)
         notes += [note for look in everything for note in look.enlarged(data)]
+        notes += axes_note(look.source for look in looks[0])
         where = shlex.join(["--a", data.a, "--b", data.b]) if data.a else shlex.quote(data.root or data.b)
         return domains, notes + summary(looks[0], looks[1] if len(looks) > 1 else [], f"unpaired data check {where}")
 

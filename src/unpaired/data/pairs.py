@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
+from unpaired.data.axes import refuse_other_axes
 from unpaired.data.check import listed
 from unpaired.data.sources import FolderSource, holds_images
 from unpaired.errors import DataError
@@ -68,7 +69,8 @@ def matched(folder_a: Path, folder_b: Path) -> Pair:
     """Return the images of two folders, matched by their paths below them without the suffix.
 
     Where every name of A ends in _A and every one of B in _B, as in the published facades and maps, that is left out.
-    Raises DataError for a missing or empty folder, for two files of one name, and for names without a partner.
+    Raises DataError for a missing or empty folder, for two files of one name, for names without a partner, and for
+    volumes whose axes differ from those of their partner.
     """
     a, b = FolderSource(folder_a), FolderSource(folder_b)
     marked = all(path.stem.endswith("_A") for path in a.paths) and all(path.stem.endswith("_B") for path in b.paths)
@@ -80,6 +82,7 @@ def matched(folder_a: Path, folder_b: Path) -> Pair:
     names = sorted(by_name_a)
     a.choose([by_name_a[name] for name in names])
     b.choose([by_name_b[name] for name in names])
+    refuse_other_axes(a, b)
     return a, b
 
 
