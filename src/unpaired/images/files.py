@@ -295,6 +295,10 @@ def _guarded(path: Path) -> Iterator[tuple[BinaryIO, bytes]]:
     except Exception as error:  # damaged files make parsers fail in every way Python knows
         if isinstance(error, OSError) and error.errno is not None:
             raise ImageError(f"Cannot open {name}: {error.strerror}; check its name and permissions.") from None
+        if "MAX_TEXT" in str(error):  # which Pillow unpacks, unlike pixels, no further than a megabyte
+            raise ImageError(
+                f"{name} holds notes or a profile of more than 1 MB unpacked; save it without them."
+            ) from None
         reason = " ".join(shown(error).split()).rstrip(".") or type(error).__name__
         raise ImageError(f"{name} is damaged or cut short ({reason}); replace or remove it.") from None
 
