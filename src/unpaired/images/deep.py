@@ -76,8 +76,10 @@ def decode_ppm(data: bytes, offset: int, size: tuple[int, int], most: int) -> Im
     """Return a binary PPM of more than 8 bits, whose pixels (w, h) start at `offset` and whose white is `most`."""
     width, height = size
     values = np.frombuffer(data, ">u2", count=width * height * 3, offset=offset).reshape(height, width, 3)
-    whole = values if most == 65535 else np.round(values.clip(max=most) * (65535 / most))
-    return Image(whole.astype(np.uint16))
+    if most == 65535:
+        return Image(values.astype(np.uint16))
+    spread = np.round(np.arange(65536).clip(max=most) * (65535 / most)).astype(np.uint16)  # of each value
+    return Image(spread[values])
 
 
 def encode_ppm(image: Image) -> bytes:
