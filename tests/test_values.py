@@ -876,7 +876,7 @@ def test_values_that_cannot_be_held_are_refused(tmp_path: Path) -> None:
     for dtype in ("float64", "uint32", "complex64"):
         tifffile.imwrite(tmp_path / "x.tif", np.zeros((4, 4), dtype), metadata=None)
         write_nifti(tmp_path / "x.nii", np.zeros((4, 4, 2), dtype))
-        for name in ("x.tif", "x.nii"):
+        for name in ("x.tif", "x.nii") if dtype == "complex64" else ("x.tif",):
             with pytest.raises(ImageError, match=rf"{name}: It holds {dtype}; convert it"):
                 read_image(tmp_path / name)
     tifffile.imwrite(tmp_path / "x.tif", np.zeros((4, 4, 4), np.uint16), photometric="rgb", extrasamples=[1])

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from unpaired.data import beside
+from unpaired.data.axes import axes_note
 from unpaired.data.check import SourceLook, check_pairs, look_through, summary
 from unpaired.data.datasets import DataConfig, PairedDataset, StepDataset, UnpairedDataset
 from unpaired.data.minority import types_note
@@ -105,6 +106,7 @@ class Domains:
         for look, letter in zip(looks[0], letters, strict=True):
             notes += look.bands(data.channels_a if letter == "a" else data.channels_b, letter)
             notes += types_note(look.source.folder, headers_of(look.source))
+        notes += axes_note(look.source for look in looks[0])
         where = shlex.join(["--a", data.a, "--b", data.b]) if data.a else shlex.quote(data.root or data.b)
         return domains, notes + summary(looks[0], looks[1] if len(looks) > 1 else [], f"unpaired data check {where}")
 

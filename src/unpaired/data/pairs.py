@@ -7,6 +7,7 @@ import unicodedata
 from collections.abc import Mapping
 from pathlib import Path
 
+from unpaired.data.axes import refuse_other_axes
 from unpaired.data.check import listed
 from unpaired.data.sources import FolderSource, holds_images
 from unpaired.errors import DataError
@@ -69,7 +70,8 @@ def matched(folder_a: Path, folder_b: Path) -> Pair:
     Names match if a person reads them as equal, with letters composed (ü) or decomposed (u and a diaeresis, as an
     archive of a Mac has them). If every name of A ends in _A and every one of B in _B, as in the published facades and
     maps, that is left out.
-    Raises DataError for a missing or empty folder, for two files of one name, and for names without a partner.
+    Raises DataError for a missing or empty folder, for two files of one name, for names without a partner, and for
+    volumes whose axes differ from those of their partner.
     """
     a, b = FolderSource(folder_a), FolderSource(folder_b)
     marked = all(path.stem.endswith("_A") for path in a.paths) and all(path.stem.endswith("_B") for path in b.paths)
@@ -82,6 +84,7 @@ def matched(folder_a: Path, folder_b: Path) -> Pair:
     names = sorted(by_name_a, key=lambda name: a.stem(by_name_a[name], cut))
     a.choose([by_name_a[name] for name in names])
     b.choose([by_name_b[name] for name in names])
+    refuse_other_axes(a, b)
     return a, b
 
 

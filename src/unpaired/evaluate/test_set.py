@@ -65,10 +65,16 @@ class TestSet:
             digest.update(f"{len(source)}\n".encode())
             for index in range(len(source)):
                 digest.update(f"{source.name(index)}\n".encode())
-            for path in getattr(source, "paths", ()):
-                with path.open("rb") as file:
-                    digest.update(hashlib.file_digest(file, "sha256").digest())
+            paths = getattr(source, "paths", ())
+            by_path = {path: _digest(path) for path in dict.fromkeys(paths)}  # a stack is read once for all its slices
+            for path in paths:
+                digest.update(by_path[path])
         return digest.hexdigest()
+
+
+def _digest(path: Path) -> bytes:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").digest()
 
 
 def open_test_set(root: str | Path, *, truth: bool | None = None) -> TestSet:

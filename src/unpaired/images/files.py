@@ -330,6 +330,10 @@ def _guarded(path: Path) -> Iterator[tuple[BinaryIO, bytes]]:
     except Exception as error:  # damaged files make parsers fail in every way Python knows
         if isinstance(error, OSError) and error.errno is not None:
             raise ImageError(f"Cannot open {name}: {error.strerror}; check its name and permissions.") from None
+        if "MAX_TEXT" in str(error):  # which Pillow unpacks, unlike pixels, no further than a megabyte
+            raise ImageError(
+                f"{name} holds notes or a profile of more than 1 MB unpacked; save it without them."
+            ) from None
         if (kind := foreign_by_content(path)) is not None:
             raise ImageError(refusal(path, kind)) from None
         reason = " ".join(shown(error).split()).rstrip(".") or type(error).__name__

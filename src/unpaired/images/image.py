@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 import numpy as np
 import PIL.Image
+import PIL.ImageFile
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -144,8 +145,9 @@ class Image:
         Palettes, CMYK and YCbCr become RGB, 1-bit becomes grey, every kind of transparency becomes alpha, I becomes
         uint16 where that holds it and int32 else, F float32. Raises ImageError for Lab and other modes.
         """
+        level = _transparent_level(picture)
         picture.load()  # formats that hold the orientation behind the pixels know it from here on
-        image = _from_deep_grey(picture) if is_deep(picture) else _from_8bit(picture)
+        image = _from_deep_grey(picture) if is_deep(picture) else _from_8bit(picture, level)
         return turned(image, orientation_of(picture))
 
     def to_pil(self) -> PIL.Image.Image:
@@ -270,18 +272,40 @@ def is_deep(picture: PIL.Image.Image) -> bool:
     return picture.mode in ("I", "F") or picture.mode.startswith("I;16")
 
 
-def _from_8bit(picture: PIL.Image.Image) -> Image:
+def _transparent_level(picture: PIL.Image.Image) -> Array | None:
+    """Return the grey level or colour, of 8 bits a channel, that a picture declares transparent; None if it has none.
+
+    Before the pixels are loaded: of a PNG of 2 or 4 bits Pillow spreads the levels to 0..255, but not this one. Bits of
+    it beyond those of a level do not count, as the PNG specification says.
+    """
+    level = picture.info.get("transparency")
+    if picture.mode not in ("1", "L", "RGB") or not isinstance(level, int | tuple):
+        return None
+    tiles = picture.tile if isinstance(picture, PIL.ImageFile.ImageFile) and picture.format == "PNG" else []
+    raw = tiles[0].args if tiles else None
+    most = {"L;2": 3, "L;4": 15}.get(raw if isinstance(raw, str) else "", 255)
+    return (np.atleast_1d(np.array(level)) & most) * (255 // most)
+
+
+def _from_8bit(picture: PIL.Image.Image, level: Array | None) -> Image:
     grey = picture.mode in _GREY_MODES
     if not grey and picture.mode not in _COLOR_MODES:
         raise ImageError(f"Images of mode {picture.mode} are not understood; convert it to RGB.")
     icc = picture.info.get("icc_profile")
     if picture.mode == "CMYK":  # amounts of ink are no colours without the profile that says of which
         return Image(cmyk_to_rgb(picture, icc))
-    if not picture.has_transparency_data:
-        array = np.array(picture.convert("L" if grey else "RGB"))
-        return Image(array[:, :, None] if grey else array, icc=icc)
-    array = np.array(picture.convert("LA" if grey else "RGBA"))
+    if level is not None or not picture.has_transparency_data:
+        array = np.array(_in_mode(picture, "L" if grey else "RGB"))
+        pixels = array[:, :, None] if grey else array
+        alpha = None if level is None else np.where((pixels == level).all(axis=2), 0, 255).astype(np.uint8)
+        return Image(pixels, alpha, icc)
+    array = np.array(_in_mode(picture, "LA" if grey else "RGBA"))
     return Image(np.ascontiguousarray(array[:, :, :-1]), np.ascontiguousarray(array[:, :, -1]), icc)
+
+
+def _in_mode(picture: PIL.Image.Image, mode: str) -> PIL.Image.Image:
+    """Return the picture in a mode, without the copy that Pillow makes of one that has it."""
+    return picture if picture.mode == mode else picture.convert(mode)
 
 
 def _from_deep_grey(picture: PIL.Image.Image) -> Image:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from unpaired.data.axes import minority, most_common
 from unpaired.data.datasets import WHOLE_IMAGES, DataConfig, check_size
 from unpaired.data.doctor.comparing import Group, How, same_pictures
 from unpaired.data.doctor.findings import FAULTS, SEVERITIES, Finding, Item, Severity
@@ -132,6 +133,7 @@ def check_data(
         _judge_place(look, found)
         _judge_labels(look, config, pairing, found)
     _judge_domains(looks, found)
+    _judge_axes(looks, found)
     _judge_groups(looks, found)
     if pairing == "paired":
         _judge_pairs(looks, config, found)
@@ -319,6 +321,14 @@ def _judge_domains(looks: Sequence[Look], found: _Findings) -> None:
     grey = [statistics.fmean(seen.grey for seen in look.images) for look in pair]
     if abs(grey[0] - grey[1]) > LOSSY_SHARE:
         found.add("unequal_colour", where, detail=f"{grey[0]:.0%} and {grey[1]:.0%} in grey")
+
+
+def _judge_axes(looks: Sequence[Look], found: _Findings) -> None:
+    """Find volumes that lie otherwise than most of all places."""
+    headers = {seen.path: (look.place.name, seen.header) for look in looks for seen in look.images}
+    axes = {path: header.axes for path, (_, header) in headers.items() if header is not None and header.axes}
+    for path, text in minority(axes).items():
+        found.add("axes", headers[path][0], [path], f"{text}, where most are {most_common(axes)}")
 
 
 # ---- several files ----

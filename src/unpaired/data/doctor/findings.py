@@ -235,6 +235,13 @@ _ALL = (
         "Bring both domains to one resolution before, by the same program.",
     ),
     Fault(
+        "axes",
+        "warning",
+        "volumes whose axes are not those of most",
+        "Slices are taken as they are stored, so that theirs show another plane, or the same one mirrored or turned.",
+        "Bring all volumes to the same axes (nibabel.as_closest_canonical), unless that is meant.",
+    ),
+    Fault(
         "unequal_formats",
         "warning",
         "domains in different file formats",
