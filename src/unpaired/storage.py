@@ -151,6 +151,11 @@ def printable(text: str) -> str:
     return "\n".join(map(shown, text.split("\n")))
 
 
+def writable(text: object) -> str:
+    """Return text that UTF-8 can hold: bytes of a file's name that are no valid text are spelled out, as \\udcff."""
+    return str(text).encode(errors="backslashreplace").decode()
+
+
 def shown(text: object) -> str:
     """Return a path or a foreign message fit for a terminal: control characters are spelled out."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in str(text))

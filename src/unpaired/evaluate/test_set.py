@@ -15,6 +15,7 @@ from unpaired.data.pairs import matched, preview_pairs
 from unpaired.data.sources import FolderSource, ImageSource, preview_folders
 from unpaired.errors import DataError
 from unpaired.images import Image, resize, to_srgb, to_tensor
+from unpaired.storage import shown, writable
 from unpaired.translate.choice import ChoiceInfo
 from unpaired.translate.model_folder import ModelInfo
 
@@ -59,7 +60,7 @@ class TestSet:
         for source in (self.a, self.b):
             digest.update(f"{len(source)}\n".encode())
             for index in range(len(source)):
-                digest.update(f"{source.name(index)}\n".encode())
+                digest.update(f"{writable(source.name(index))}\n".encode())
             for path in getattr(source, "paths", ()):
                 with path.open("rb") as file:
                     digest.update(hashlib.file_digest(file, "sha256").digest())
@@ -79,7 +80,7 @@ def open_test_set(root: str | Path, *, truth: bool | None = None) -> TestSet:
         pair = preview_pairs(str(folder))
         if pair is None:
             raise DataError(
-                f"{folder} has no test half: it needs testA and testB, or test (or val) of side-by-side pairs."
+                f"{shown(folder)} has no test half: it needs testA and testB, or test (or val) of side-by-side pairs."
             )
         return TestSet(*pair, truth=truth is not False)
     a, b = map(FolderSource, folders)
