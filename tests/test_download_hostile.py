@@ -1,7 +1,8 @@
-"""Servers that lie: each is one sentence with a code, nothing but http(s) is opened, and memory and disk are bounded."""
+"""Servers that lie: each is one sentence with a code, nothing but http(s) is opened, and what arrives is bounded."""
 
 from __future__ import annotations
 
+import contextlib
 import http.server
 import io
 import json
@@ -49,17 +50,15 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Liar]:
     monkeypatch.setattr(module, "TIMEOUT", 5.0)
     liar = Liar(lambda handler: reply(handler))
 
-    class Lying(Handler):
+    class Lying(http.server.BaseHTTPRequestHandler):
         def log_message(self, *_: object) -> None:
             pass
 
         def do_GET(self) -> None:
             liar.asked.append(self.headers.get("Range"))
             assert len(liar.asked) < 50, "it asks without end"
-            try:
+            with contextlib.suppress(BrokenPipeError, ConnectionResetError):
                 liar.reply(self)
-            except (BrokenPipeError, ConnectionResetError):
-                pass
 
     running = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Lying)
     thread = threading.Thread(target=running.serve_forever, kwargs={"poll_interval": 0.01})

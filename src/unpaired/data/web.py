@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import urllib.request
-from email.message import Message
+from http.client import HTTPMessage
 from typing import IO, Any
 from urllib.parse import urlsplit
 
@@ -21,12 +21,14 @@ class _Redirects(urllib.request.HTTPRedirectHandler):
     """Follows a server to other addresses of http and https, and to no others."""
 
     def redirect_request(
-        self, req: urllib.request.Request, fp: IO[bytes], code: int, msg: str, headers: Message, newurl: str
+        self, req: urllib.request.Request, fp: IO[bytes], code: int, msg: str, headers: HTTPMessage, newurl: str
     ) -> urllib.request.Request | None:
         """Return the request for the new address, None where it is not to be followed."""
         return super().redirect_request(req, fp, code, msg, headers, newurl) if is_http(newurl) else None
 
-    def http_error_302(self, req: urllib.request.Request, fp: IO[bytes], code: int, msg: str, headers: Message) -> Any:
+    def http_error_302(
+        self, req: urllib.request.Request, fp: IO[bytes], code: int, msg: str, headers: HTTPMessage
+    ) -> Any:
         """Follow to the address in the reply, which is closed if that is none."""
         try:
             return super().http_error_302(req, fp, code, msg, headers)
