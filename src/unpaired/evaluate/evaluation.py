@@ -28,6 +28,7 @@ from unpaired.evaluate.lpips import LPIPS
 from unpaired.evaluate.test_set import TestSet, batch_of, dealt, open_test_set
 from unpaired.evaluate.truth import against_truth
 from unpaired.storage import writable
+from unpaired.translate.checked import MAX_CROP
 from unpaired.translate.translator import Translator
 from unpaired.version import __version__
 
@@ -136,7 +137,8 @@ class Settings:
     def __post_init__(self) -> None:
         require(1 <= self.count <= MAX_IMAGES, f"--count must be 1 to {MAX_IMAGES}, not {self.count}.")
         require(self.batch >= 1, f"--batch must be at least 1, not {self.batch}.")
-        require(self.size is None or self.size >= MIN_SIZE, f"--size must be at least {MIN_SIZE}, not {self.size}.")
+        fits = self.size is None or MIN_SIZE <= self.size <= MAX_CROP
+        require(fits, f"--size must be {MIN_SIZE} to {MAX_CROP}, not {self.size}.")
 
 
 def evaluate(

@@ -31,7 +31,8 @@ from unpaired.errors import ConfigError, ModelError, UnpairedError
 from unpaired.images import DTYPE, HELD, Color, ValueRange, parse_range
 from unpaired.networks import Generator
 from unpaired.networks.layers import MAX_CHANNELS, require_count
-from unpaired.storage import shown, storage_error, sync_folder, write_bytes
+from unpaired.storage import shown, storage_error, sync_folder, writable, write_bytes
+from unpaired.translate import checked
 from unpaired.translate.card import model_card
 from unpaired.translate.choice import ChoiceInfo
 from unpaired.version import __version__
@@ -244,12 +245,12 @@ def _to_json(info: ModelInfo, digests: Mapping[str, str]) -> dict[str, Any]:
         "schema": SCHEMA,
         "package": f"unpaired {info.version}",
         "directions": directions,
-        "domains": dict(info.domains),
+        "domains": {key: writable(name) for key, name in info.domains.items()},
         "training": to_dict(info.training),
         "value_range": {name: {"range": str(own.range), "dtype": own.dtype} for name, own in info.values.items()},
         "icc": info.icc,
         "background": list(info.background),
-        **({"classes": list(info.classes)} if info.classes else {}),
+        **({"classes": [writable(name) for name in info.classes]} if info.classes else {}),
         **({"choice": to_dict(info.choice)} if info.choice else {}),
     }
 
@@ -287,21 +288,20 @@ def _from_json(data: dict[str, Any], folder: Path) -> ModelInfo:
             for key in ("in_channels", "out_channels"):
                 require_count(f"directions.{name}.{key}", known[key], MAX_CHANNELS)
             directions[name] = from_dict(DirectionInfo, known, f"directions.{name}")
-        red, green, blue = (int(value) for value in data["background"])
         return ModelInfo(
             directions=directions,
-            domains={key: str(data["domains"][key]) for key in ("A", "B")},
-            training=from_dict(TrainingInfo, data["training"], "training"),
-            background=(red, green, blue),
+            domains={key: checked.text(data["domains"][key], f"domains.{key}") for key in ("A", "B")},
+            training=checked.sides(from_dict(TrainingInfo, data["training"], "training")),
+            background=checked.colour(data["background"]),
             values=_values(data["value_range"]),
-            icc=_icc(data.get("icc", "ignore")),
-            classes=tuple(str(name) for name in data.get("classes", ())),
+            icc=checked.icc(data.get("icc", "ignore")),
+            classes=checked.texts(data.get("classes", []), "classes"),
             choice=from_dict(ChoiceInfo, data["choice"], "choice") if "choice" in data else None,
-            version=str(data["package"]).removeprefix("unpaired "),
+            version=checked.text(data["package"], "package").removeprefix("unpaired "),
         )
     except ConfigError as error:
         reason = str(error).rstrip(".")
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
         reason = f"it lacks or garbles {error}"
     reason = shown(reason) if len(reason) <= _MAX_REASON else f"{shown(reason[:_MAX_REASON])}..."
     raise ModelError(f"{shown(folder / 'model.json')} does not describe a model: {reason}; publish it again.")
@@ -320,11 +320,6 @@ def _values(data: Any) -> dict[str, DomainValues]:
         assert isinstance(found, ValueRange)
         values[name] = DomainValues(range=found, dtype=entry["dtype"])
     return values
-
-
-def _icc(name: Any) -> Literal["ignore", "convert"]:
-    require(name in ("ignore", "convert"), f"icc {name!r} is unknown")
-    return "convert" if name == "convert" else "ignore"
 
 
 def _load_weights(path: Path, info: DirectionInfo, sha256: str) -> nn.Module:

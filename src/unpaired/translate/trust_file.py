@@ -93,7 +93,7 @@ def read_reference(path: str | os.PathLike[str], info: ModelInfo) -> Reference:
         return _built(tensors, info, size, judges)
     except OSError as error:
         raise ModelError(f"Cannot read {shown(file)}: {error.strerror or error}; copy it again.") from None
-    except (ConfigError, KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:
+    except (ConfigError, KeyError, TypeError, ValueError, AttributeError, OverflowError, RuntimeError) as error:
         reason = shown(" ".join(str(error).split())[:400]).rstrip(".")
         raise ModelError(f"{shown(file)} does not fit model.json ({reason}); copy it again.") from None
     except safetensors.SafetensorError as error:
