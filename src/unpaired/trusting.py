@@ -6,7 +6,6 @@ are no longer there is finished all the same.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -24,6 +23,7 @@ from unpaired.recipes import Config, build_objective
 from unpaired.training.checkpoint import load_newest
 from unpaired.training.choice import put_back
 from unpaired.training.run_folder import RunFolder
+from unpaired.training.run_records import read_data
 from unpaired.translate.model_folder import read_description, read_model, write_model
 from unpaired.translate.translator import Translator
 from unpaired.translate.trust import LEAST, measure
@@ -49,7 +49,7 @@ def _measure(folder: RunFolder, most: int, say: Callable[[str], None]) -> None:
     config = read_yaml(Config, folder.config)
     if config.data.pairing == "noise":
         return
-    domains = open_domains(config.data).without(json.loads(folder.data.read_bytes()), config.data)
+    domains = open_domains(config.data).without(read_data(folder), config.data)
     images = _images(domains, config.data, most)
     newest, _ = load_newest(folder.checkpoints, strict=True)
     info, networks = read_model(folder.model)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-
 from unpaired.config import differences, read_yaml
 from unpaired.data.domains import Domains
 from unpaired.data.sources import ImageList, image_list
@@ -12,6 +10,7 @@ from unpaired.training.changes import Change, fingerprints_change, images_change
 from unpaired.training.history import History
 from unpaired.training.rewind import remedied
 from unpaired.training.run_folder import RunFolder
+from unpaired.training.run_records import read_data, read_images
 
 
 def image_lists(domains: Domains) -> dict[str, ImageList]:
@@ -43,7 +42,7 @@ def agree(
     before = remedied(read_yaml(Config, folder.config), History(folder.path).entries())
     changes = settings_change(run, differences(before, config), allowed=settings)
     if folder.images.exists():
-        return changes + images_change(run, json.loads(folder.images.read_bytes()), images, allowed=data)
+        return changes + images_change(run, read_images(folder), images, allowed=data)
     if not folder.data.exists():
         return changes
-    return changes + fingerprints_change(run, json.loads(folder.data.read_bytes()), domains.facts(), allowed=data)
+    return changes + fingerprints_change(run, read_data(folder), domains.facts(), allowed=data)
