@@ -1,4 +1,4 @@
-"""Evaluating files whose names are no text, several lines, markup or orders to a terminal: nothing fails, all is told."""
+"""Evaluating files whose names are no text, several lines, markup or orders to a terminal: all is told."""
 
 from __future__ import annotations
 

@@ -151,6 +151,19 @@ def printable(text: str) -> str:
     return "\n".join(map(shown, text.split("\n")))
 
 
+@contextlib.contextmanager
+def utf8_path(path: Path) -> Iterator[Path]:
+    """Give a path to an existing file that libraries can open which take valid text only: `path`, or one that means it.
+
+    Raises OSError where the file cannot be opened.
+    """
+    if writable(path) == str(path):
+        yield path
+        return
+    with path.open("rb") as file:  # only Linux has such names
+        yield Path(f"/proc/self/fd/{file.fileno()}")
+
+
 def writable(text: object) -> str:
     """Return text that UTF-8 can hold: bytes of a file's name that are no valid text are spelled out, as \\udcff."""
     return str(text).encode(errors="backslashreplace").decode()

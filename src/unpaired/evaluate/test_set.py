@@ -13,11 +13,12 @@ from unpaired.data.domains import chosen_pair
 from unpaired.data.held_out import digests
 from unpaired.data.pairs import matched, preview_pairs
 from unpaired.data.sources import FolderSource, ImageSource, preview_folders
-from unpaired.errors import DataError
+from unpaired.errors import DataError, ImageError
 from unpaired.images import Image, resize, to_srgb, to_tensor
 from unpaired.storage import shown, writable
 from unpaired.translate.choice import ChoiceInfo
 from unpaired.translate.model_folder import ModelInfo
+from unpaired.translate.translator import require_range
 
 
 @dataclass(frozen=True)
@@ -96,6 +97,7 @@ def as_seen(image: Image, info: ModelInfo, domain: str, channels: int, size: int
     Resized to a square without keeping the aspect ratio, as the official test does with its defaults.
     """
     values = info.values[domain].range
+    require_range(values, image.dtype)
     taken = to_srgb(image) if info.icc == "convert" else image
     flat = taken.over(info.background, values.bounds)
     return to_tensor(resize(flat, (size, size)), channels, values)
@@ -103,7 +105,16 @@ def as_seen(image: Image, info: ModelInfo, domain: str, channels: int, size: int
 
 def batch_of(source: ImageSource, indices: range, info: ModelInfo, domain: str, channels: int, size: int) -> Tensor:
     """Return the images of a source with these numbers, n c h w in [-1, 1]."""
-    return torch.stack([as_seen(source[index], info, domain, channels, size) for index in indices])
+    return torch.stack([seen_at(source, index, info, domain, channels, size) for index in indices])
+
+
+def seen_at(source: ImageSource, index: int, info: ModelInfo, domain: str, channels: int, size: int) -> Tensor:
+    """Return one image of a source as `as_seen` does; an error of the image names it."""
+    image = source[index]
+    try:
+        return as_seen(image, info, domain, channels, size)
+    except ImageError as error:
+        raise ImageError(f"{shown(source.name(index))}: {error}") from None
 
 
 def dealt(count: int, batch: int) -> list[range]:

@@ -6,6 +6,7 @@ from unpaired.config import differences, read_yaml
 from unpaired.data.domains import Domains
 from unpaired.data.sources import ImageList, image_list
 from unpaired.recipes import Config
+from unpaired.storage import shown
 from unpaired.training.changes import Change, fingerprints_change, images_change, settings_change
 from unpaired.training.history import History
 from unpaired.training.rewind import remedied
@@ -38,7 +39,7 @@ def agree(
     """
     if not folder.config.exists():
         return []
-    run = str(folder.path)
+    run = shown(folder.path)
     before = remedied(read_yaml(Config, folder.config), History(folder.path).entries())
     changes = settings_change(run, differences(before, config), allowed=settings)
     if folder.images.exists():

@@ -9,6 +9,7 @@ from typing import Any
 from unpaired.config import read_yaml, to_dict
 from unpaired.errors import DataError
 from unpaired.recipes import Config
+from unpaired.storage import shown
 from unpaired.training.checkpoint import list_checkpoints, read_manifest
 from unpaired.training.flat import ended_early, shortened
 from unpaired.training.history import OF_STEPS, History
@@ -48,7 +49,9 @@ def info(path: str | Path) -> RunInfo:
     """Return where the run in a folder stands; raises DataError when the folder holds no run."""
     folder = RunFolder(Path(path))
     if not folder.config.exists() or not folder.data.exists():
-        raise DataError(f"{folder.path} holds no run (no config.yaml); give the folder that `unpaired train` wrote.")
+        raise DataError(
+            f"{shown(folder.path)} holds no run (no config.yaml); give the folder that `unpaired train` wrote."
+        )
     config = read_yaml(Config, folder.config)
     data = read_data(folder)
     length = max(facts["images"] for facts in data.values())

@@ -20,7 +20,7 @@ def read_data(folder: RunFolder) -> dict[str, Any]:
 
     Raises DataError where it cannot be read or says something else.
     """
-    data = _read(folder.data)
+    data: dict[str, Any] = _read(folder.data)
     both = isinstance(data, dict) and set(data) == {"A", "B"}
     _require(both, folder.data, "it does not describe the domains A and B")
     for domain, facts in data.items():
@@ -37,7 +37,7 @@ def read_data(folder: RunFolder) -> dict[str, Any]:
 
 def read_images(folder: RunFolder) -> dict[str, ImageList]:
     """Return the files of images.json by domain. Raises DataError as `read_data` does."""
-    images = _read(folder.images)
+    images: dict[str, ImageList] = _read(folder.images)
     sound = isinstance(images, dict) and all(isinstance(files, dict) for files in images.values())
     _require(sound, folder.images, "it does not list files by domain")
     return images

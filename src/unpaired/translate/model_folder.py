@@ -31,7 +31,7 @@ from unpaired.errors import ConfigError, ModelError, UnpairedError
 from unpaired.images import DTYPE, HELD, Color, ValueRange, parse_range
 from unpaired.networks import Generator
 from unpaired.networks.layers import MAX_CHANNELS, require_count
-from unpaired.storage import shown, storage_error, sync_folder, writable, write_bytes
+from unpaired.storage import shown, storage_error, sync_folder, utf8_path, writable, write_bytes
 from unpaired.translate import checked
 from unpaired.translate.card import model_card
 from unpaired.translate.choice import ChoiceInfo
@@ -333,7 +333,8 @@ def _load_weights(path: Path, info: DirectionInfo, sha256: str) -> nn.Module:
             raise ModelError(f"{name} is damaged: its SHA-256 is not the one in model.json; copy it again.")
         network = _without_memory(path, info)
         _check_fit(path, network)
-        tensors = safetensors.torch.load_file(path)
+        with utf8_path(path) as named:
+            tensors = safetensors.torch.load_file(named)
     except OSError as error:
         raise ModelError(f"Cannot read {name}: {error.strerror or error}; copy it again.") from None
     except (safetensors.SafetensorError, RuntimeError) as error:  # the latter where the disk fails as it is opened
@@ -370,7 +371,7 @@ def _check_fit(path: Path, network: nn.Module) -> None:
         length = int.from_bytes(head.read(8), "little")
     if length > _MAX_HEADER:
         raise ModelError(f"{shown(path)} has a header of {length:,} bytes, and no network has; copy it again.")
-    with safetensors.safe_open(path, framework="pt") as file:
+    with utf8_path(path) as named, safetensors.safe_open(named, framework="pt") as file:
         slices = {key: file.get_slice(key) for key in file.keys()}  # noqa: SIM118 - not a mapping
         found = {key: piece.get_shape() for key, piece in slices.items()}
         types = {key: piece.get_dtype() for key, piece in slices.items()}

@@ -18,6 +18,18 @@ from unpaired.translate.translator import Translator
 from unpaired.translate.trust import COMPONENTS, Scorer, Trust
 from unpaired.translate.trust_file import read_reference
 
+_FORMULA = (
+    "=",
+    "+",
+    "-",
+    "@",
+    "'",
+    "\uff1d",
+    "\uff0b",
+    "\uff0d",
+    "\uff20",
+)  # the latter are the wide ones of East Asia
+
 TABLE = "scores.csv"
 """The name of the table beside the results."""
 
@@ -90,17 +102,18 @@ def write_table(folder: Path, trusts: Mapping[Job, Trust], kept: Sequence[Job]) 
     """Write scores.csv into `folder`, whole or not at all, a line an image; return its path.
 
     Columns: input, output (empty where it is not kept), score, foreign, each component's part and what was measured.
+    A name that begins with = + - @ or ' has a ' before it, as a spreadsheet would take it for a formula.
     Raises OutputError or StorageError.
     """
     text, chosen = io.StringIO(), set(kept)
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(["input", "output", "score", "foreign", *COMPONENTS, *(f"{name}_measured" for name in COMPONENTS)])
     for job, trust in trusts.items():
-        output = shown(job.target.relative_to(folder)) if job in chosen else ""
+        output = _cell(job.target.relative_to(folder)) if job in chosen else ""
         parts = [_number(trust.parts.get(name)) for name in COMPONENTS]
         measured = [_number(trust.symptoms.get(name)) for name in COMPONENTS]
         foreign = "yes" if trust.foreign else "no"
-        writer.writerow([shown(job.source), output, _number(trust.score), foreign, *parts, *measured])
+        writer.writerow([_cell(job.source), output, _number(trust.score), foreign, *parts, *measured])
     path = folder / TABLE
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -108,6 +121,12 @@ def write_table(folder: Path, trusts: Mapping[Job, Trust], kept: Sequence[Job]) 
         raise storage_error(error, folder) from None
     write_bytes(path, text.getvalue().encode())
     return path
+
+
+def _cell(name: Path) -> str:
+    """Return a name as a cell that every spreadsheet shows and none computes."""
+    text = shown(name)
+    return f"'{text}" if text.startswith(_FORMULA) else text
 
 
 def _number(value: float | None) -> str:
