@@ -400,13 +400,26 @@ def test_an_output_folder_that_vanishes_ends_it_at_once(place: Path, kind: str) 
         assert list((place / "out").iterdir()) == []
 
 
-@pytest.mark.skipif(os.name != "posix" or os.geteuid() == 0, reason="root may write anywhere")
-def test_a_folder_that_may_not_be_written_into_any_more_ends_it_at_once(place: Path) -> None:
+def test_a_folder_that_may_not_be_written_into_any_more_ends_it_at_once(
+    place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from unpaired.translate import outputs, translating
+
     jobs = plan_outputs([str(place / "in")], place / "out").jobs
-    with pytest.raises(StorageError, match="change its permissions"):
-        translate_files(
-            Translator.load(place / "model", device="cpu"), jobs, on_done=lambda *_: (place / "out").chmod(0o500)
-        )
+    told: list[Failure | None] = []
+
+    def close(job: Job, failure: Failure | None) -> None:
+        told.append(failure)
+        monkeypatch.setattr(outputs.os, "access", lambda *_: False)
+
+    def refused(path: Path, data: bytes) -> None:
+        if told:
+            raise OutputError("Permission denied.")
+
+    monkeypatch.setattr(translating, "write_bytes", refused)
+    with pytest.raises(StorageError, match=r"Cannot write into .*; change its permissions"):
+        translate_files(Translator.load(place / "model", device="cpu"), jobs, on_done=close)
+    assert told == [None]
 
 
 def test_the_command_leaves_with_one_sentence_when_its_folder_vanishes(

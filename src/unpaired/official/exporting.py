@@ -61,7 +61,7 @@ def export_official(path: Path, out: Path) -> Exported:
         except ModelError as error:  # a test does without it
             notes.append(f"The discriminator of domain {domain} was left out: {error}")
     contents = {f"latest_net_{name}.pth": _saved(state) for name, state in states.items()}
-    contents["train_opt.txt"] = options_text(options).encode()
+    contents["train_opt.txt"] = options_text(options).encode(errors="backslashreplace")
     return Exported(_write_all(out, contents), _command(info, options, out), tuple(notes))
 
 
