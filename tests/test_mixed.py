@@ -17,7 +17,7 @@ from unpaired.data.domains import open_domains
 from unpaired.data.minority import alpha_is_a_band
 from unpaired.errors import ConfigError
 from unpaired.images import DTYPE, Image, ValueRange, read_image
-from unpaired.translate.model_folder import DomainValues
+from unpaired.translate.domain_values import DomainValues
 
 
 @pytest.mark.parametrize(

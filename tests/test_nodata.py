@@ -12,15 +12,17 @@ import tifffile
 import torch
 from torch import Tensor, nn
 
-from unpaired.data.datasets import DataConfig, fill_of, prepare, taken
+from unpaired.data.datasets import DataConfig, prepare
 from unpaired.data.doctor.checkup import check_data
 from unpaired.data.domains import open_domains
+from unpaired.data.taking import fill_of, taken
 from unpaired.errors import ConfigError, DataError, ImageError
 from unpaired.images import Image, Percentiles, ValueRange, flatten, parse_fill, read_image, resize, restore
 from unpaired.networks import ResNetGenerator
 from unpaired.recipes import Config
 from unpaired.runs import train
-from unpaired.translate.model_folder import DirectionInfo, DomainValues, ModelInfo, TrainingInfo
+from unpaired.translate.domain_values import DomainValues
+from unpaired.translate.model_folder import DirectionInfo, ModelInfo, TrainingInfo
 from unpaired.translate.translator import Translator
 
 METRES = ValueRange((500.0, 900.0))

@@ -188,6 +188,24 @@ def printable(text: str) -> str:
     return "\n".join(map(shown, text.split("\n")))
 
 
+@contextlib.contextmanager
+def utf8_path(path: Path) -> Iterator[Path]:
+    """Give a path to an existing file that libraries can open which take valid text only: `path`, or one that means it.
+
+    Raises OSError where the file cannot be opened.
+    """
+    if writable(path) == str(path):
+        yield path
+        return
+    with path.open("rb") as file:  # only Linux has such names
+        yield Path(f"/proc/self/fd/{file.fileno()}")
+
+
+def writable(text: object) -> str:
+    """Return text that UTF-8 can hold: bytes of a file's name that are no valid text are spelled out, as \\udcff."""
+    return str(text).encode(errors="backslashreplace").decode()
+
+
 def shown(text: object) -> str:
     """Return a path or a foreign message fit for a terminal: control characters are spelled out."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in str(text))

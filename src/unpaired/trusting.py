@@ -6,7 +6,6 @@ are no longer there is finished all the same.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -14,9 +13,10 @@ import torch
 from torch import Tensor
 
 from unpaired.config import read_yaml, to_dict
-from unpaired.data.datasets import DataConfig, Domain, prepare, taken
+from unpaired.data.datasets import DataConfig, Domain, prepare
 from unpaired.data.domains import Domains, open_domains
 from unpaired.data.sources import ImageSource
+from unpaired.data.taking import taken
 from unpaired.errors import UnpairedError
 from unpaired.images import to_tensor
 from unpaired.networks import Discriminator
@@ -24,6 +24,7 @@ from unpaired.recipes import Config, build_objective
 from unpaired.training.checkpoint import load_newest
 from unpaired.training.choice import put_back
 from unpaired.training.run_folder import RunFolder
+from unpaired.training.run_records import read_data
 from unpaired.translate.model_folder import read_description, read_model, write_model
 from unpaired.translate.translator import Translator
 from unpaired.translate.trust import measure
@@ -49,7 +50,7 @@ def _measure(folder: RunFolder, most: int, say: Callable[[str], None]) -> None:
     config = read_yaml(Config, folder.config)
     if config.data.pairing == "noise":
         return
-    domains = open_domains(config.data).without(json.loads(folder.data.read_bytes()), config.data)
+    domains = open_domains(config.data).without(read_data(folder), config.data)
     images = _images(domains, config.data, most)
     newest, _ = load_newest(folder.checkpoints, strict=True)
     info, networks = read_model(folder.model)

@@ -32,7 +32,7 @@ def kept_jobs(scorer: Scorer, jobs: tuple[Job, ...], folder: Path, share: float,
     kept = best(trusts, share)
     with ranks.by_first() as first:
         if first:
-            say(f"Scores: {write_table(folder, trusts, kept)}")
+            say(f"Scores: {shown(write_table(folder, trusts, kept))}")
     foreign = [job for job, trust in trusts.items() if trust.foreign]
     domain = scorer.translator.info.domains[scorer.direction[0]]
     if foreign:

@@ -19,12 +19,11 @@ from torch.utils.data import Dataset
 
 from unpaired.config import free, require
 from unpaired.data.sources import ImageSource
-from unpaired.errors import ConfigError, DataError
+from unpaired.data.taking import RGB, Taken, taken
+from unpaired.errors import DataError
 from unpaired.images import (
-    DTYPE,
     Image,
     Resampling,
-    ValueRange,
     flatten,
     parse_fill,
     parse_range,
@@ -129,40 +128,6 @@ class DataConfig:
             parse_fill(getattr(self, name) or LOW, f"data.{name}")
         ok = len(self.background) == 3 and all(0 <= level <= 255 for level in self.background)
         require(ok, f"data.background takes three levels 0..255, e.g. 255,255,255, not {list(self.background)}.")
-
-
-def range_of(config: DataConfig, domain: Domain) -> ValueRange:
-    """Return the values that become -1 and 1 in a domain; raises ConfigError for percentiles not yet measured."""
-    text = (config.range_a if domain == "A" else config.range_b) or config.range
-    found = parse_range(text)
-    if not isinstance(found, ValueRange):
-        raise ConfigError(f"data.range {text} is measured when a run starts; give numbers, e.g. 0..4095, elsewhere.")
-    return found
-
-
-def fill_of(config: DataConfig, domain: Domain) -> float | None:
-    """Return the value that stands in for no data in a domain, None for the low end of its range."""
-    return parse_fill((config.nodata_fill_a if domain == "A" else config.nodata_fill_b) or config.nodata_fill)
-
-
-@dataclass(frozen=True)
-class Taken:
-    """How the images of a domain are taken: channels, the range, what stands in for no data, how they are resized."""
-
-    channels: int = 3
-    values: ValueRange = DTYPE
-    fill: float | None = None
-    resize: Resampling = "bicubic"
-
-
-RGB = Taken()
-
-
-def taken(config: DataConfig, domain: Domain) -> Taken:
-    """Return how the images of a domain are taken. Raises ConfigError for percentiles not yet measured."""
-    channels = config.channels_a if domain == "A" else config.channels_b
-    how = config.resize_a if domain == "A" else config.resize_b
-    return Taken(channels, range_of(config, domain), fill_of(config, domain), how)
 
 
 @dataclass(frozen=True)

@@ -298,14 +298,19 @@ def _read_pillow(path: Path, file: BinaryIO, head: bytes, max_pixels: int) -> Im
 def _refuse_large(path: Path, width: int, height: int, channels: int, max_pixels: int) -> None:
     if width * height > max_pixels:
         raise ImageError(
-            f"{shown(path)} has {width} x {height} pixels, more than the limit of {max_pixels:,}; scale it down or "
-            "raise max_pixels (--max-pixels)."
+            f"{shown(path)} has {width} x {height} pixels, more than the limit of {max_pixels:,}; scale it down"
+            f"{_raise_it(max_pixels)}."
         )
     if width * height * channels > max_pixels * _MOST_VALUES:
         raise ImageError(
             f"{shown(path)} has {width} x {height} pixels of {channels} channels, more than the limit of "
-            f"{max_pixels * _MOST_VALUES:,} numbers; cut it up or raise max_pixels (--max-pixels)."
+            f"{max_pixels * _MOST_VALUES:,} numbers; cut it up{_raise_it(max_pixels)}."
         )
+
+
+def _raise_it(max_pixels: int) -> str:
+    """Return the advice to raise a limit, where it is one that somebody chose and that can be raised."""
+    return " or raise max_pixels (--max-pixels)" if max_pixels < MAX_PIXELS else ""
 
 
 @contextlib.contextmanager

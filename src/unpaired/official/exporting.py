@@ -68,7 +68,7 @@ def export_official(path: Path, out: Path) -> Exported:
     ):
         notes.append("CUT's code blurs in its discriminators too, so it can test with these files, and not train on.")
     contents = {f"latest_net_{name}.pth": _saved(state) for name, state in states.items()}
-    contents["train_opt.txt"] = options_text(options).encode()
+    contents["train_opt.txt"] = options_text(options).encode(errors="backslashreplace")
     return Exported(_write_all(out, contents), _command(info, options, out), tuple(notes))
 
 

@@ -17,6 +17,9 @@ from unpaired.images import IMAGE_SUFFIXES, WRITABLE, is_image_name, is_stack, s
 from unpaired.images.foreign import instead
 from unpaired.storage import is_junk_folder, leads_out, refuse_folder, shown, without_junk
 
+RECORD = ".unpaired-translated.jsonl"
+"""The name of the file beside the results that says what each was made from."""
+
 _OF_THEIR_KIND = (".dcm", ".nii", ".nii.gz")  # which are written only where the input is one
 
 Half = Literal["", "left", "right"]
@@ -55,6 +58,7 @@ def plan_outputs(
     *,
     format: str | None = None,
     overwrite: bool = False,
+    resume: bool = False,
     direction: str = "AtoB",
     follow_symlinks: bool = False,
 ) -> Plan:
@@ -63,10 +67,11 @@ def plan_outputs(
     inputs: files, folders (searched through and through by suffix, in order, hidden files and folders left out, and
     folders of a desktop or a disk) and globs that the shell left alone. out: the folder of the results, by default
     translated/<direction> here; the structure below an input folder is kept in it. format: the suffix of all results,
-    by default that of each input where it can be written, else .png. follow_symlinks: read files of a folder that are
-    links to places outside of it. Raises DataError for an input that does not exist, that matches nothing or holds no
-    image, and for such a link; ConfigError for an unknown format; OutputError where two inputs claim one name, a
-    result would replace an input, or results exist and `overwrite` is not set.
+    by default that of each input where it can be written, else .png. resume: results may exist, as the record in `out`
+    says which are finished. follow_symlinks: read files of a folder that are links to places outside of it. Raises
+    DataError for an input that does not exist, that matches nothing or holds no image, and for such a link;
+    ConfigError for an unknown format; OutputError where two inputs claim one name, a result would replace an input, or
+    results exist and `overwrite` is not set.
     """
     out = Path("translated") / direction if out is None else out
     suffix = None if format is None else _suffix(format)
@@ -89,8 +94,10 @@ def plan_outputs(
         named = ", ".join(shown(os.fspath(given)) for given in inputs) or "no input"
         others = instead(list(passed_over)) or f"images end in {', '.join(sorted(IMAGE_SUFFIXES))}"
         raise DataError(f"There is no image to translate in {named}; {others}.")
-    _check_targets(list(jobs), overwrite)
-    return Plan(tuple(jobs), tuple(passed_over), tuple(dict.fromkeys(left_out)))
+    plan = Plan(tuple(jobs), tuple(passed_over), tuple(dict.fromkeys(left_out)))
+    _check_targets(plan.jobs)
+    check_existing(plan.jobs, out, overwrite=overwrite, resume=resume)
+    return plan
 
 
 def _suffix(format: str) -> str:
@@ -152,7 +159,7 @@ def _files_below(folder: Path, out: Path, left_out: list[Path]) -> Iterator[Path
         folders[:] = sorted(name for name in folders if os.path.realpath(Path(root) / name) != results)
         left_out += without_junk(root, folders)
         yield from (path for path in map(Path(root).joinpath, folders) if path.is_symlink())
-        yield from (Path(root) / name for name in sorted(files))
+        yield from (Path(root) / name for name in sorted(files) if not name.startswith(".unpaired-"))
 
 
 def _looks_like_image(path: Path) -> bool:
@@ -160,8 +167,8 @@ def _looks_like_image(path: Path) -> bool:
     return is_image_name(path) and not path.name.startswith(".")
 
 
-def _check_targets(jobs: Sequence[Job], overwrite: bool) -> None:
-    """Raise OutputError where targets clash with one another, with an input, or with what exists."""
+def _check_targets(jobs: Sequence[Job]) -> None:
+    """Raise OutputError where targets clash with one another or with an input."""
     # Not Path.resolve, which fails for links that lead in a circle.
     sources = {os.path.realpath(job.source) for job in jobs}
     claims: dict[str, Job] = {}
@@ -176,9 +183,24 @@ def _check_targets(jobs: Sequence[Job], overwrite: bool) -> None:
             )
         if os.path.realpath(job.target) in sources:
             raise OutputError(f"{shown(job.target)} is an input and would be replaced; choose another --out.")
-    existing = [job.target for job in jobs if os.path.lexists(job.target)]
-    if existing and not overwrite:
-        named = ", ".join(shown(path) for path in existing[:3]) + (", ..." if len(existing) > 3 else "")
-        raise OutputError(
-            f"{len(existing)} of {len(jobs)} outputs exist already ({named}); add --overwrite or choose another --out."
+
+
+def check_existing(jobs: Sequence[Job], out: Path, *, overwrite: bool, resume: bool) -> None:
+    """Raise OutputError where results exist that may not be replaced, and ConfigError for both permissions at once."""
+    if overwrite and resume:
+        raise ConfigError(
+            "--resume keeps the results that are finished, and --overwrite makes all again; give one of them."
         )
+    recorded = os.path.lexists(out / RECORD)
+    existing = [job.target for job in jobs if os.path.lexists(job.target)]
+    if not existing or overwrite or (resume and recorded):
+        return
+    named = ", ".join(shown(path) for path in existing[:3]) + (", ..." if len(existing) > 3 else "")
+    found = f"{len(existing)} of {len(jobs)} outputs exist already ({named})"
+    if resume:
+        raise OutputError(
+            f"{found}, and {shown(out)} has no record of what they were made from; add --overwrite instead of --resume "
+            "or choose another --out."
+        )
+    advice = "add --resume to go on from there, --overwrite to make all again," if recorded else "add --overwrite"
+    raise OutputError(f"{found}; {advice} or choose another --out.")

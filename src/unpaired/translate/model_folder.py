@@ -21,7 +21,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
 import safetensors
 import safetensors.torch
 import torch
@@ -29,13 +28,14 @@ from torch import nn
 
 from unpaired.config import from_dict, require, to_dict
 from unpaired.errors import ConfigError, ModelError, UnpairedError
-from unpaired.images import DTYPE, HELD, Color, Resampling, ValueRange, parse_fill, parse_range
-from unpaired.images.nodata import LOW
+from unpaired.images import Color
 from unpaired.networks import Generator
 from unpaired.networks.layers import MAX_CHANNELS, require_count
-from unpaired.storage import shown, storage_error, sync_folder, write_bytes
+from unpaired.storage import shown, storage_error, sync_folder, utf8_path, writable, write_bytes
+from unpaired.translate import checked
 from unpaired.translate.card import model_card
 from unpaired.translate.choice import ChoiceInfo, SheetInfo
+from unpaired.translate.domain_values import DomainValues, values_from_json, values_to_json
 from unpaired.version import __version__
 
 SCHEMA = 1
@@ -82,28 +82,6 @@ class TrainingInfo:
     crop_size: int | None
     objective: str
     weights: Literal["trained", "averaged"] = "trained"
-
-
-@dataclass(frozen=True, kw_only=True)
-class DomainValues:
-    """What the numbers of a domain's images are: `range`, which becomes [-1, 1], and the type they are held in.
-
-    dtype is "" if nobody recorded it: then results have the type of the image that is translated. nodata_fill: what
-    stands in for no data, None for the low end of the range. resize: how images were resized for training, and are for
-    a test; translating resizes none. Raises ConfigError for a type that cannot hold the range.
-    """
-
-    range: ValueRange = DTYPE
-    dtype: str = ""
-    nodata_fill: float | None = None
-    resize: Resampling = "bicubic"
-
-    def __post_init__(self) -> None:
-        require(
-            not self.dtype or self.range.fits(np.dtype(self.dtype)),
-            f"the recorded type {self.dtype} cannot hold the range {self.range}; write a type that does, such as "
-            f"{self.range.smallest_type([])}, into its place, and results will have that type",
-        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -258,12 +236,12 @@ def _to_json(info: ModelInfo, digests: Mapping[str, str]) -> dict[str, Any]:
         "schema": SCHEMA,
         "package": f"unpaired {info.version}",
         "directions": directions,
-        "domains": dict(info.domains),
+        "domains": {key: writable(name) for key, name in info.domains.items()},
         "training": to_dict(info.training),
-        "value_range": {name: _values_to_json(own) for name, own in info.values.items()},
+        "value_range": {name: values_to_json(own) for name, own in info.values.items()},
         "icc": info.icc,
         "background": list(info.background),
-        **({"classes": list(info.classes)} if info.classes else {}),
+        **({"classes": [writable(name) for name in info.classes]} if info.classes else {}),
         **({"choice": to_dict(info.choice)} if info.choice else {}),
         **({"side_by_side": to_dict(info.sheets)} if info.sheets else {}),
     }
@@ -302,54 +280,24 @@ def _from_json(data: dict[str, Any], folder: Path) -> ModelInfo:
             for key in ("in_channels", "out_channels"):
                 require_count(f"directions.{name}.{key}", known[key], MAX_CHANNELS)
             directions[name] = from_dict(DirectionInfo, known, f"directions.{name}")
-        red, green, blue = (int(value) for value in data["background"])
         return ModelInfo(
             directions=directions,
-            domains={key: str(data["domains"][key]) for key in ("A", "B")},
-            training=from_dict(TrainingInfo, data["training"], "training"),
-            background=(red, green, blue),
-            values=_values(data["value_range"]),
-            icc=_icc(data.get("icc", "ignore")),
-            classes=tuple(str(name) for name in data.get("classes", ())),
+            domains={key: checked.text(data["domains"][key], f"domains.{key}") for key in ("A", "B")},
+            training=checked.sides(from_dict(TrainingInfo, data["training"], "training")),
+            background=checked.colour(data["background"]),
+            values=values_from_json(data["value_range"]),
+            icc=checked.icc(data.get("icc", "ignore")),
+            classes=checked.texts(data.get("classes", []), "classes"),
             choice=from_dict(ChoiceInfo, data["choice"], "choice") if "choice" in data else None,
             sheets=from_dict(SheetInfo, data["side_by_side"], "side_by_side") if "side_by_side" in data else None,
-            version=str(data["package"]).removeprefix("unpaired "),
+            version=checked.text(data["package"], "package").removeprefix("unpaired "),
         )
     except ConfigError as error:
         reason = str(error).rstrip(".")
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
         reason = f"it lacks or garbles {error}"
     reason = shown(reason) if len(reason) <= _MAX_REASON else f"{shown(reason[:_MAX_REASON])}..."
     raise ModelError(f"{shown(folder / 'model.json')} does not describe a model: {reason}; publish it again.")
-
-
-def _values(data: Any) -> dict[str, DomainValues]:
-    """Return the values of both domains; "dtype", which older models say, stands for the whole range of any type."""
-    if data == "dtype":
-        return {"A": DomainValues(), "B": DomainValues()}
-    require(isinstance(data, dict) and set(data) == {"A", "B"}, f"value_range {data!r} is unknown")
-    values = {}
-    for name, entry in data.items():
-        found = parse_range(str(entry["range"]), "value_range")
-        known = ("", *map(str, HELD))
-        require(isinstance(found, ValueRange) and entry["dtype"] in known, f"value_range {entry!r} is unknown")
-        assert isinstance(found, ValueRange)
-        fill = parse_fill(str(entry.get("nodata_fill", LOW)), "value_range.nodata_fill")
-        how = entry.get("resize", "bicubic")
-        require(how in ("bicubic", "nearest"), f"value_range {entry!r} is unknown")
-        values[name] = DomainValues(range=found, dtype=entry["dtype"], nodata_fill=fill, resize=how)
-    return values
-
-
-def _values_to_json(own: DomainValues) -> dict[str, Any]:
-    unusual = {} if own.nodata_fill is None else {"nodata_fill": own.nodata_fill}
-    how = {} if own.resize == "bicubic" else {"resize": own.resize}
-    return {"range": str(own.range), "dtype": own.dtype, **unusual, **how}
-
-
-def _icc(name: Any) -> Literal["ignore", "convert"]:
-    require(name in ("ignore", "convert"), f"icc {name!r} is unknown")
-    return "convert" if name == "convert" else "ignore"
 
 
 def _load_weights(path: Path, info: DirectionInfo, sha256: str) -> nn.Module:
@@ -363,7 +311,8 @@ def _load_weights(path: Path, info: DirectionInfo, sha256: str) -> nn.Module:
             raise ModelError(f"{name} is damaged: its SHA-256 is not the one in model.json; copy it again.")
         network = _without_memory(path, info)
         _check_fit(path, network)
-        tensors = safetensors.torch.load_file(path)
+        with utf8_path(path) as named:
+            tensors = safetensors.torch.load_file(named)
     except OSError as error:
         raise ModelError(f"Cannot read {name}: {error.strerror or error}; copy it again.") from None
     except (safetensors.SafetensorError, RuntimeError) as error:  # the latter where the disk fails as it is opened
@@ -400,7 +349,7 @@ def _check_fit(path: Path, network: nn.Module) -> None:
         length = int.from_bytes(head.read(8), "little")
     if length > _MAX_HEADER:
         raise ModelError(f"{shown(path)} has a header of {length:,} bytes, and no network has; copy it again.")
-    with safetensors.safe_open(path, framework="pt") as file:
+    with utf8_path(path) as named, safetensors.safe_open(named, framework="pt") as file:
         slices = {key: file.get_slice(key) for key in file.keys()}  # noqa: SIM118 - not a mapping
         found = {key: piece.get_shape() for key, piece in slices.items()}
         types = {key: piece.get_dtype() for key, piece in slices.items()}

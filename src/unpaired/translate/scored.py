@@ -19,6 +19,18 @@ from unpaired.translate.translator import Translator
 from unpaired.translate.trust import COMPONENTS, Scorer, Trust
 from unpaired.translate.trust_file import read_reference
 
+_FORMULA = (
+    "=",
+    "+",
+    "-",
+    "@",
+    "'",
+    "\uff1d",
+    "\uff0b",
+    "\uff0d",
+    "\uff20",
+)  # the latter are the wide ones of East Asia
+
 TABLE = "scores.csv"
 """The name of the table beside the results."""
 
@@ -94,18 +106,19 @@ def write_table(folder: Path, trusts: Mapping[Job, Trust], kept: Sequence[Job]) 
     """Write scores.csv into `folder`, whole or not at all, a line an image; return its path.
 
     Columns: input, output (empty where it is not kept), score, foreign (yes, no or unknown), each component's part and
-    what was measured, and typicality in spreads of the training images. Raises OutputError or StorageError.
+    what was measured, and typicality in spreads of the training images. A name that begins with = + - @ or ' has a '
+    before it, as a spreadsheet would take it for a formula. Raises OutputError or StorageError.
     """
     text, chosen = io.StringIO(), set(kept)
     writer = csv.writer(text, lineterminator="\n")
     names = [*COMPONENTS, *(f"{name}_measured" for name in COMPONENTS), "typicality_spreads"]
     writer.writerow(["input", "output", "score", "foreign", *names])
     for job, trust in trusts.items():
-        output = shown(job.target.relative_to(folder)) if job in chosen else ""
+        output = _cell(job.target.relative_to(folder)) if job in chosen else ""
         parts = [_number(trust.parts.get(name)) for name in COMPONENTS]
         measured = [_number(trust.symptoms.get(name)) for name in COMPONENTS]
         numbers = [*parts, *measured, _number(trust.spreads)]
-        writer.writerow([shown(job.source), output, _number(trust.score), _FOREIGN[trust.foreign], *numbers])
+        writer.writerow([_cell(job.source), output, _number(trust.score), _FOREIGN[trust.foreign], *numbers])
     path = folder / TABLE
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -113,6 +126,12 @@ def write_table(folder: Path, trusts: Mapping[Job, Trust], kept: Sequence[Job]) 
         raise storage_error(error, folder) from None
     write_bytes(path, text.getvalue().encode())
     return path
+
+
+def _cell(name: Path) -> str:
+    """Return a name as a cell that every spreadsheet shows and none computes."""
+    text = shown(name)
+    return f"'{text}" if text.startswith(_FORMULA) else text
 
 
 def _number(value: float | None) -> str:

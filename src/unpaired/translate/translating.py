@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -24,13 +23,17 @@ from unpaired.images import (
     read_image,
     write_stack,
 )
-from unpaired.storage import shown, storage_error, write_bytes
+from unpaired.storage import shown, write_bytes
 from unpaired.translate.files import Job
 from unpaired.translate.losses import Losses
+from unpaired.translate.outputs import OutputFolders
 from unpaired.translate.overlap import Behind, num_workers, read_ahead
 from unpaired.translate.precision import ASKED_FOR, Choice
 from unpaired.translate.sheets import input_half
 from unpaired.translate.translator import Translator
+
+QUALITY = 95
+"""That of JPEG and WebP unless asked for otherwise."""
 
 _PIXELS_AT_ONCE = {"cpu": 2**14, "cuda": 2**21}  # what a batch makes faster: small images, and a GPU
 _MOST_AT_ONCE = 32
@@ -45,6 +48,10 @@ class Failure:
     source: Path
     error: UnpairedError
 
+    def __str__(self) -> str:
+        name, reason = shown(self.source), shown(self.error)
+        return reason if name in reason else f"{name}: {reason}"
+
 
 def translate_files(
     translator: Translator,
@@ -52,7 +59,7 @@ def translate_files(
     *,
     direction: str = "AtoB",
     batch: int | None = None,
-    quality: int = 95,
+    quality: int = QUALITY,
     keep_icc: bool = False,
     on_done: Callable[[Job, Failure | None], None] | None = None,
     losses: Losses | None = None,
@@ -70,10 +77,8 @@ def translate_files(
     """
     require(direction in translator.directions, unknown(repr(direction), translator.directions, "direction"))
     require(batch is None or batch >= 1, f"batch must be at least 1, not {batch}.")
-    for folder in dict.fromkeys(job.target.parent for job in jobs):
-        _make_folder(folder)
     counted = Losses() if losses is None else losses
-    outcomes = _Outcomes(on_done, counted)
+    outcomes = _Outcomes(OutputFolders(job.target.parent for job in jobs), on_done, counted)
     options: dict[str, Any] = {"direction": direction, "keep_icc": keep_icc}
     stacks = {job for job in jobs if is_stack(job.source)}
     _translate_images(translator, [job for job in jobs if job not in stacks], options, batch, quality, outcomes)
@@ -90,20 +95,24 @@ def translate_files(
 class _Outcomes:
     """What became of each job, told as it is known."""
 
-    def __init__(self, on_done: Callable[[Job, Failure | None], None] | None, losses: Losses) -> None:
+    def __init__(
+        self, folders: OutputFolders, on_done: Callable[[Job, Failure | None], None] | None, losses: Losses
+    ) -> None:
         self.failures: list[Failure] = []
         self.losses = losses
-        self._on_done = on_done
+        self._folders, self._on_done = folders, on_done
 
     def of(self, job: Job, writing: Callable[[], None]) -> None:
         """Write a result; StorageError ends everything, and any other error of ours is that of the job."""
-        failure = None
+        failure, folder = None, job.target.parent
+        self._folders.require(folder)
         try:
             writing()
-        except StorageError:
-            raise
         except UnpairedError as error:
-            failure = Failure(job.source, error)
+            told = self._folders.explain(folder, error) if isinstance(error, OutputError) else error
+            if isinstance(told, StorageError):
+                raise told from None
+            failure = Failure(job.source, told)
             self.failures.append(failure)
         else:
             self.losses.count(job)
@@ -256,12 +265,3 @@ def choose_precision(
     exact = Choice("fp32", reason)
     translator.settle(direction, exact)
     return exact
-
-
-def _make_folder(folder: Path) -> None:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise storage_error(error, folder) from None
-    if not os.access(folder, os.W_OK):
-        raise OutputError(f"Cannot write into {shown(folder)}; change its permissions or choose another --out.")

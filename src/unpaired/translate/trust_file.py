@@ -29,7 +29,7 @@ from unpaired.errors import ConfigError, ModelError
 from unpaired.networks import Discriminator
 from unpaired.networks.layers import MAX_CHANNELS, require_count
 from unpaired.networks.random_convolutions import num_features
-from unpaired.storage import shown
+from unpaired.storage import shown, utf8_path
 from unpaired.translate.model_folder import MAX_WEIGHTS, ModelInfo, TrustFile, find_model, read_description
 from unpaired.translate.trust import COMPONENTS, Reference
 from unpaired.translate.typicality import LEAST, Typicality, can_look
@@ -97,7 +97,7 @@ def read_reference(path: str | os.PathLike[str], info: ModelInfo) -> Reference:
         return _built(tensors, info, size, judges, known_distances=entry.get("distances") == _LEFT_OUT)
     except OSError as error:
         raise ModelError(f"Cannot read {shown(file)}: {error.strerror or error}; copy it again.") from None
-    except (ConfigError, KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:
+    except (ConfigError, KeyError, TypeError, ValueError, AttributeError, OverflowError, RuntimeError) as error:
         reason = shown(" ".join(str(error).split())[:400]).rstrip(".")
         raise ModelError(f"{shown(file)} does not fit model.json ({reason}); copy it again.") from None
     except safetensors.SafetensorError as error:
@@ -113,11 +113,12 @@ def _tensors(file: Path, sha256: str) -> dict[str, Tensor]:
         digest = hashlib.file_digest(opened, "sha256").hexdigest()
     if digest != sha256:
         raise ModelError(f"{shown(file)} is damaged: its SHA-256 is not the one in model.json; copy it again.")
-    with safetensors.safe_open(file, framework="pt") as header:
+    with utf8_path(file) as named, safetensors.safe_open(named, framework="pt") as header:
         unknown = [key for key in header.keys() if not _KNOWN.fullmatch(key)]  # noqa: SIM118 - not a mapping
     if unknown:
         raise ValueError(f"{unknown[0][:80]} is unknown")
-    tensors = safetensors.torch.load_file(file)
+    with utf8_path(file) as named:
+        tensors = safetensors.torch.load_file(named)
     for name, tensor in tensors.items():
         if tensor.is_floating_point() and not bool(tensor.isfinite().all()):
             raise ValueError(f"{name} holds NaN or infinite numbers")
