@@ -36,6 +36,7 @@ from unpaired.images.tiff_writing import encode, has_more_to_keep
 __all__ = ["MAGIC", "encode", "has_more_to_keep", "read", "read_header"]
 
 _PILLOW = (1, 2, 3, 4, 5, 7, 8, 32773, 32946)  # compressions
+_BYTES = (1, 5, 8, 32773, 32946)  # of those, what holds numbers of 16 bits
 _BIG_ENDIAN_BIG = b"MM\0+"
 _FAX = (2, 3, 4)
 
@@ -125,6 +126,7 @@ def _is_for_pillow(page: Page) -> bool:
     if page.depth > 8:
         little = page.directory.structure.order == "<"
         plain = samples == 1 and page.depth == 16 and page.directory.number(tags.FILL_ORDER, 1) == 1
+        plain = plain and page.compression in _BYTES
         return plain and (kind == BLACK_IS_ZERO or (kind == WHITE_IS_ZERO and little))
     if page.depth not in (1, 2, 4, 8) or (page.depth < 8 and (samples > 1 or kind > PALETTE)):
         return False

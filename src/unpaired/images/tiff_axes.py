@@ -120,8 +120,9 @@ def _ome(text: str, name: str) -> Axes | None:
         if f"PhysicalSize{axis}" in largest.attrib
     }
     names = tuple(channel.attrib.get("Name", "") for channel in channels)
+    names, unit = names if any(names) else (), unit if spacing else ""
     sizes = (t, z, len(present)) if len(planes) == t * z else (1, len(planes), len(present))
-    return Axes("ome", tuple(planes), sizes, spacing, unit, names if any(names) else (), elsewhere, (x, y))
+    return Axes("ome", tuple(planes), sizes, spacing, unit, names, elsewhere, (x, y))
 
 
 def _ratio(pixels: ElementTree.Element, axis: str, unit: str) -> float:

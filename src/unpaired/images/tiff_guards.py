@@ -41,7 +41,7 @@ def refuse_claims(data: bytes, page: Page) -> None:
         return
     name, size = COMPRESSIONS[page.compression], stream_size(data)
     if size is None or size.kind not in kinds:
-        raise ImageError(f"What should be {name} in it is damaged or something else; fetch it again or remove it.")
+        raise ImageError(f"Its {name} is damaged or of a kind that is not read; fetch it again or save it by deflate.")
     rows, columns, samples = page.segment
     fits = size.width <= _up(columns) and 0 < size.height <= _up(rows) and size.channels <= samples + 1
     if not fits or size.bits > max(8 * math.ceil(page.depth / 8), 8):
