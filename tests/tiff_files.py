@@ -37,6 +37,9 @@ SHAPES: dict[str, tuple[str, int]] = {
 _JPEG = (33007, 34892)
 BITS = {"1 bit": (1,), "2-7 bits": (2, 3, 4, 5, 6, 7), "9-15 bits": (9, 10, 11, 12, 13, 14, 15)}
 
+Tags = dict[int, tuple[str, Any]]
+"""Kind ("H", "I", "s", "d", "R", "B") and values of each tag."""
+
 Maker = Callable[[Path, Array, int], None]
 """Writes samples of a number of bits to a file; raises where the codec has no such samples."""
 
@@ -109,7 +112,7 @@ def packed(array: Array, bits: int) -> bytes:
 
 def plain_tags(
     width: int, height: int, bits: int = 8, bands: int = 1, compression: int = 1, photometric: int = 1, kind: int = 1
-) -> dict[int, tuple[str, Sequence[Any]]]:
+) -> Tags:
     """Return the tags of a page in one strip."""
     found: dict[int, tuple[str, Sequence[Any]]] = {
         256: ("I", [width]),
@@ -126,7 +129,7 @@ _KINDS = {"H": 3, "I": 4, "s": 2, "d": 12, "R": 5, "B": 7}
 
 
 def tiff(
-    pages: Sequence[tuple[dict[int, tuple[str, Any]], Sequence[bytes]]],
+    pages: Sequence[tuple[Tags, Sequence[bytes]]],
     order: str = "<",
     *,
     big: bool = False,
