@@ -125,8 +125,10 @@ def _is_for_pillow(page: Page) -> bool:
         return False
     if page.depth > 8:
         little = page.directory.structure.order == "<"
-        plain = samples == 1 and page.depth == 16 and page.directory.number(tags.FILL_ORDER, 1) == 1
-        plain = plain and page.compression in _BYTES
+        plain = samples == 1 and page.directory.number(tags.FILL_ORDER, 1) == 1
+        if page.depth == 12:
+            return plain and little and page.compression == 1 and kind == BLACK_IS_ZERO
+        plain = plain and page.depth == 16 and page.compression in _BYTES
         return plain and (kind == BLACK_IS_ZERO or (kind == WHITE_IS_ZERO and little))
     if page.depth not in (1, 2, 4, 8) or (page.depth < 8 and (samples > 1 or kind > PALETTE)):
         return False

@@ -114,7 +114,8 @@ class Page:
     @property
     def key(self) -> tuple[object, ...]:
         """What pages of one stack share."""
-        return self.width, self.height, self.bits, self.formats, self.samples, self.extras, self.photometric
+        shape = self.width, self.height, self.upright
+        return shape, self.bits, self.formats, self.samples, self.extras, self.photometric
 
     @property
     def is_picture(self) -> bool:

@@ -38,9 +38,8 @@ class _Source:
 
     axes: Axes | None
     inverted: bool
+    bands: int
     bits: int
-    kind: str
-    size: tuple[int, int]
     orientation: int
     georeference: tuple[tuple[Any, ...], ...]
     resolution: tuple[float, float] | None
@@ -133,9 +132,8 @@ def _source(like: Path | None, image: Image) -> _Source | None:
             return _Source(
                 axes,
                 page.photometric == WHITE_IS_ZERO,
+                page.samples - page.has_alpha,
                 page.depth,
-                "f" if page.formats[0] == 3 else "i" if page.formats[0] == 2 else "u",
-                (page.width, page.height),
                 page.orientation,
                 _georeference(page),
                 *_resolution(page, axes),
@@ -231,9 +229,9 @@ def _write_stack(
 def _options(image: Image, source: _Source | None, icc: bytes | None) -> dict[str, Any]:
     """Return how one page is written."""
     channels = image.interleaved.shape[2]
-    colours = 3 if image.channels == 3 else 1
+    white = _is_white(image, source)
+    colours = 3 if image.channels == 3 and not white else 1
     extras = [0] * (image.channels - colours) + ([_STRAIGHT] if image.alpha is not None else [])
-    white = source is not None and source.inverted and colours == 1
     packed = source.packed if source is not None else None
     return {
         "photometric": "rgb" if colours == 3 else "miniswhite" if white else "minisblack",
@@ -267,15 +265,20 @@ def _number(value: float) -> str:
 
 def _packed_bits(images: Sequence[Image], source: _Source) -> int | None:
     """Return the bits of a sample where 0 is white and numbers are turned around within 9 to 15 of them."""
-    if not source.inverted or not 8 < source.bits < 16 or images[0].dtype != np.uint16 or images[0].channels == 3:
+    if not 8 < source.bits < 16 or images[0].dtype != np.uint16 or not _is_white(images[0], source):
         return None
     return source.bits if all(image.interleaved.max() < 2**source.bits for image in images) else None
+
+
+def _is_white(image: Image, source: _Source | None) -> bool:
+    """Return whether a result is written with 0 as white: as its source, unless it has colours and that has none."""
+    return source is not None and source.inverted and (image.channels != 3 or source.bands == 3)
 
 
 def _stored(image: Image, source: _Source | None) -> Array:
     """Return the samples to store: where 0 is white, turned around, but for alpha."""
     array = image.interleaved
-    if source is None or not source.inverted or image.channels == 3 or image.dtype.kind != "u":
+    if source is None or not _is_white(image, source) or image.dtype.kind != "u":
         return array
     turned_around = np.array(array)
     bands = turned_around[:, :, : image.channels]
@@ -292,7 +295,7 @@ def _stored_nodata(image: Image, source: _Source | None) -> float | None:
         info = np.iinfo(image.dtype)
         if not info.min <= value <= info.max:
             return None
-        if source is not None and source.inverted and image.channels != 3 and image.dtype.kind == "u":
+        if source is not None and _is_white(image, source) and image.dtype.kind == "u":
             value = _most(image, source) - value
     return value
 
