@@ -16,7 +16,7 @@ from unpaired import ranks
 from unpaired.config import require
 
 NormKind = Literal["instance", "batch", "none"]
-Upsampling = Literal["transposed", "resize"]
+Upsampling = Literal["transposed", "resize", "resize_zeros"]
 
 MAX_BASE_CHANNELS = 1024
 """Widest first layer: 16 times the published ones."""
@@ -77,13 +77,43 @@ def needs_bias(kind: NormKind) -> bool:
     return kind != "batch"
 
 
-def resize_convolution(in_channels: int, out_channels: int, *, bias: bool) -> list[nn.Module]:
+def resize_convolution(in_channels: int, out_channels: int, *, bias: bool, zeros: bool = False) -> list[nn.Module]:
     """Return the layers that double n c h w without checkerboards: nearest neighbour, then a 3 x 3 convolution.
 
-    Source: Odena et al. 2016, "Deconvolution and Checkerboard Artifacts". Sides of at least one pixel.
+    Source: Odena et al. 2016, "Deconvolution and Checkerboard Artifacts". Sides of at least one pixel. Images are
+    padded by reflection, or with `zeros`.
     """
     convolution = nn.Conv2d(in_channels, out_channels, 3, bias=bias)
-    return [nn.Upsample(scale_factor=2, mode="nearest"), nn.ReflectionPad2d(1), convolution]
+    padding: nn.Module = nn.ZeroPad2d(1) if zeros else nn.ReflectionPad2d(1)
+    return [nn.Upsample(scale_factor=2, mode="nearest"), padding, convolution]
+
+
+class BlurDown(nn.Module):
+    """Halve n c h w: a blur by the filter (1, 2, 1) / 4 along both axes, then every second pixel.
+
+    Source: Zhang 2019, "Making Convolutional Networks Shift-Invariant Again", as CUT's generator has it (filter size
+    3, reflected borders). Sides of at least two pixels; odd ones are rounded up. Nothing is learnt.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the halved images, n c h/2 w/2."""
+        channels = x.shape[1]
+        # Filled where the images are: a buffer would be lost on the meta device, and a copy cannot be captured.
+        kernel = x.new_full((channels, 1, 3, 3), 1 / 16)
+        kernel[:, :, 1].mul_(2)
+        kernel[..., 1].mul_(2)
+        return F.conv2d(F.pad(x, (1, 1, 1, 1), mode="reflect"), kernel, stride=2, groups=channels)
+
+
+class BlurUp(nn.Module):
+    """Double n c h w by the filter (1, 3, 3, 1) / 4 along both axes with repeated borders; nothing is learnt.
+
+    These weights, 3/4 of a pixel and 1/4 of its neighbour, are those of bilinear interpolation.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the doubled images, n c 2h 2w."""
+        return F.interpolate(x, scale_factor=2, mode="bilinear", align_corners=False)
 
 
 def initialise(network: nn.Module, std: float = 0.02) -> None:
