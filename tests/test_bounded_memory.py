@@ -15,7 +15,9 @@ import numpy as np
 import PIL.Image
 import pytest
 
-from unpaired.images import Image, read_image, write_image
+from fuzz import bombs
+from unpaired.errors import ImageError
+from unpaired.images import read_image
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="memory is measured by /proc")
 
@@ -38,7 +40,8 @@ def by_pillow(path: Path, mode: str, **options: object) -> None:
 
 def deep(path: Path, channels: int, alpha: bool = False) -> None:
     pixels = content(channels).astype(np.uint16) * 257
-    write_image(path, Image(pixels, pixels[:, :, 0] if alpha else None))
+    pixels = np.concatenate([pixels, pixels[:, :, :1]], axis=2) if alpha else pixels
+    path.write_bytes(pytest.importorskip("imagecodecs").png_encode(pixels, level=1))
 
 
 def deep_ppm(path: Path, most: int) -> None:
@@ -82,7 +85,7 @@ FILES: dict[str, Callable[[Path], None]] = {
     "progressive.jpg": lambda path: by_pillow(path, "RGB", progressive=True, subsampling=0, quality=95),
     "cmyk.jpg": lambda path: by_pillow(path, "CMYK"),
     "lossy.webp": lambda path: by_pillow(path, "RGB", method=0),
-    "lossless.webp": lambda path: by_pillow(path, "RGBA", lossless=True, method=0),
+    "lossless.webp": lambda path: PIL.Image.new("RGBA", (WIDTH, HEIGHT), (9, 8, 7, 6)).save(path, lossless=True),
     "x.gif": lambda path: by_pillow(path, "P"),
     "x.bmp": lambda path: by_pillow(path, "RGB"),
     "run lengths.bmp": run_length_bmp,
@@ -118,3 +121,21 @@ def test_values_of_a_ppm_are_spread_to_white(tmp_path: Path) -> None:
     (tmp_path / "x.ppm").write_bytes(b"P6\n20 20\n1023\n" + values.tobytes())
     wanted = np.round(values.clip(max=1023) * (65535 / 1023))
     np.testing.assert_array_equal(read_image(tmp_path / "x.ppm").pixels, wanted)
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("webp frame of 16k on a canvas of 9", "holds a frame of 16383 x 16383 pixels on a canvas of 9 x 9"),
+        ("webp moving frame of 16k on a canvas of 9", "holds a frame of 16383 x 16383 pixels on a canvas of 9 x 9"),
+        ("webp 300,000 chunks", "holds more than 32,768 chunks"),
+        ("jpeg of two sizes", "claims two sizes"),
+        ("ppm of text, a million comments", "holds more than 4,096 comments"),
+    ],
+)
+def test_a_stream_at_odds_with_its_container_is_refused_before_it_is_decoded(
+    tmp_path: Path, name: str, words: str
+) -> None:
+    (tmp_path / "x").write_bytes(bombs.images()[name]())
+    with pytest.raises(ImageError, match=rf"x {words}, as no picture has, and was not decoded; remove it\."):
+        read_image(tmp_path / "x")

@@ -195,8 +195,15 @@ def test_files_that_are_not_what_their_name_says_are_told_apart(tmp_path: Path) 
         assert "\n" not in str(caught.value)
 
 
-def test_a_flipped_bit_in_a_gzipped_volume_is_noticed(tmp_path: Path) -> None:
-    whole = bytearray(gzip.compress(volume(numbers("uint8", (40, 40, 3))), compresslevel=0))
+@pytest.mark.parametrize("behind", [8, 4])
+def test_a_flipped_bit_in_a_gzipped_volume_is_noticed(tmp_path: Path, behind: int) -> None:
+    """Wherever the blocks end in which the file is read: `behind` bytes of its sum stand in another one."""
+
+    def packed(rows: int) -> bytes:
+        return gzip.compress(volume(numbers("uint8", (rows, 1, 1))), compresslevel=0)
+
+    whole = bytearray(packed(15_000 + 2**14 - len(packed(15_000)) + behind))
+    assert len(whole) % 2**14 == behind
     path = tmp_path / "x.nii.gz"
     path.write_bytes(whole)
     read_image(path)
