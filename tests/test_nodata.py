@@ -21,7 +21,9 @@ from unpaired.images import Image, Percentiles, ValueRange, flatten, parse_fill,
 from unpaired.networks import ResNetGenerator
 from unpaired.recipes import Config
 from unpaired.runs import train
+from unpaired.translate import plan_outputs, read_model, translate_files
 from unpaired.translate.domain_values import DomainValues
+from unpaired.translate.losses import Losses
 from unpaired.translate.model_folder import DirectionInfo, ModelInfo, TrainingInfo
 from unpaired.translate.translator import Translator
 
@@ -238,3 +240,59 @@ def test_nan_declared_as_no_data_is_no_fault(tmp_path: Path) -> None:
     pixels[3, 5] = np.nan
     image = Image(pixels[:, :, None], nodata=float("nan"))
     assert image.measured.size == 1599
+
+
+# --- in files --------------------------------------------------------------------------------------
+
+GDAL_NODATA = 42113
+
+
+def tile(path: Path, kind: str, gap: float) -> Path:
+    tags = [(GDAL_NODATA, "s", 0, f"{gap:.17g}", True)]
+    tifffile.imwrite(path, heights(kind, gap)[:, :, 0], extratags=tags, metadata=None)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("kind", "gap"), [("float32", -9999.0), ("float32", float(np.finfo("f4").min)), ("uint16", 65535.0)]
+)
+def test_a_tile_with_gaps_is_translated_to_a_tile_with_the_same_gaps(tmp_path: Path, kind: str, gap: float) -> None:
+    own = DomainValues(range=METRES, dtype=kind)
+    jobs = plan_outputs([tile(tmp_path / "x.tif", kind, gap)], tmp_path / "out").jobs
+    losses = Losses()
+    assert translate_files(translator(Constant(0.5), own), jobs, losses=losses) == []
+    made = read_image(tmp_path / "out" / "x.tif")
+    assert made.nodata == gap
+    np.testing.assert_array_equal(made.missing, Image(heights(kind, gap), nodata=gap).missing)
+    assert set(made.measured.tolist()) == {800}
+    assert losses.sentences() == []
+
+
+def test_results_whose_type_has_no_place_for_the_value_are_counted(tmp_path: Path) -> None:
+    a, b = DomainValues(range=METRES, dtype="float32"), DomainValues(range=ValueRange((0, 255)), dtype="uint8")
+    jobs = plan_outputs([tile(tmp_path / "x.tif", "float32", -9999)], tmp_path / "out").jobs
+    losses = Losses()
+    translate_files(translator(Constant(0.5), a, b), jobs, losses=losses)
+    (sentence,) = losses.sentences()
+    assert "1 of 1 result does not carry the no-data value of its input" in sentence
+    assert "type has no place for it" in sentence
+
+
+def test_training_takes_the_fill_for_gaps_in_files_and_the_model_keeps_it(tmp_path: Path, toy_config: Config) -> None:
+    for domain in "AB":
+        (tmp_path / "data" / f"train{domain}").mkdir(parents=True)
+        for number in range(3):
+            tile(tmp_path / "data" / f"train{domain}" / f"{number}.tif", "float32", -9999)
+    data = replace(
+        toy_config.data,
+        root=str(tmp_path / "data"),
+        channels_a=1,
+        channels_b=1,
+        range="p0..p100",
+        nodata_fill_b="700",
+    )
+    config = replace(toy_config, data=data, schedule=replace(toy_config.schedule, num_steps=2))
+    train(config, out=tmp_path / "run")
+    values = read_model(tmp_path / "run" / "model")[0].values
+    assert (str(values["A"].range), values["A"].nodata_fill) == ("500..890", None)
+    assert (str(values["B"].range), values["B"].nodata_fill) == ("500..890", 700)

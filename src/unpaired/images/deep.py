@@ -21,14 +21,14 @@ _PIXELS = (b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND")
 def decode_png(data: bytes, icc: bytes | None) -> Image:
     """Return a PNG of 16 bits with more than one channel; raises MissingExtraError without its optional library."""
     decoder = extra("imagecodecs", "Reading PNG with 16 bits a channel in colour")
-    _refuse_surplus(data)
+    refuse_surplus(data)
     array = decoder.png_decode(_pixels_alone(data))
     if array.shape[2] in (2, 4):
         return Image(np.ascontiguousarray(array[:, :, :-1]), np.ascontiguousarray(array[:, :, -1]), icc)
     return Image(array, icc=icc)
 
 
-def _refuse_surplus(data: bytes) -> None:
+def refuse_surplus(data: bytes) -> None:
     """Raise ImageError where the pixels unpack to more than the picture has, all of which would be unpacked."""
     width, height, depth, color = struct.unpack(">IIBB", data[16:26])
     left = 2 * height * (1 + width * {2: 3, 4: 2, 6: 4}.get(color, 1) * depth // 8) + 1024  # interlaced ones have more

@@ -239,7 +239,7 @@ def _foreign_header(path: Path, file: BinaryIO, head: bytes) -> ImageHeader | No
         return nifti.read_header(path)
     if suffix == DICOM or head[128:132] == b"DICM":
         return dicom.read_header(file)
-    if head[:4] in tiff.MAGIC and tiff.is_beyond_pillow(file):
+    if head[:4] in tiff.MAGIC:
         return tiff.read_header(file)
     file.seek(0)
     return None

@@ -1,139 +1,225 @@
-"""TIFF beyond what Pillow holds: colours of 16 bits, any number of channels, signed numbers and floats, by tifffile.
+"""TIFF: the largest picture of a file and the slices of a stack, in their own type, with what lies beside them.
 
-The first page is the picture. Channels that the file calls alpha are alpha; premultiplied alpha is refused, as taking
-it apart would not give the values back.
+Plain pages are decoded by Pillow, which needs no optional part; all others by tifffile and imagecodecs, strip by strip.
+Channels that the file calls alpha are alpha; premultiplied alpha beyond 8 bits is refused, as taking it apart would not
+give the values back. Where 0 is white, whole numbers are turned around on reading and again on writing.
 """
 
 from __future__ import annotations
 
 import io
-import math
-from collections.abc import Sequence
-from pathlib import Path
-from typing import Any, BinaryIO
+from dataclasses import dataclass, replace
+from typing import BinaryIO
 
 import numpy as np
-from PIL import TiffImagePlugin
+import PIL.Image
 
 from unpaired.errors import ImageError
-from unpaired.images.extras import extra
+from unpaired.images import tiff_tags as tags
 from unpaired.images.formats import ImageHeader
-from unpaired.images.image import _TURNS, HELD, Image, turned
+from unpaired.images.image import Array, Image, turned
+from unpaired.images.tiff_page import (
+    BLACK_IS_ZERO,
+    PALETTE,
+    RGB,
+    WHITE_IS_ZERO,
+    Page,
+    page_of,
+    refuse_premultiplied,
+    refuse_unread,
+)
+from unpaired.images.tiff_pages import Survey, nodata_of, stored_nodata, surveyed
+from unpaired.images.tiff_reading import colours_of, is_sparse, refuse_missing, samples_of
+from unpaired.images.tiff_tags import MAGIC, Structure
+from unpaired.images.tiff_writing import encode, has_more_to_keep
 
-MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
-"""How TIFF and BigTIFF files begin."""
+__all__ = ["MAGIC", "encode", "has_more_to_keep", "read", "read_header"]
 
-_UNSIGNED, _STRAIGHT, _PREMULTIPLIED = 1, 2, 1
-_ORIENTATION, _ICC, _SAMPLE_FORMAT = 274, 34675, 339
-_GREY_OR_RGB = (0, 1, 2)  # of the tag PhotometricInterpretation
+_PILLOW = (1, 2, 3, 4, 5, 7, 8, 32773, 32946)  # compressions
+_BYTES = (1, 5, 8, 32773, 32946)  # of those, what holds numbers of 16 bits
+_BIG_ENDIAN_BIG = b"MM\0+"
+_FAX = (2, 3, 4)
 
 
-def is_beyond_pillow(file: BinaryIO) -> bool:
-    """Return whether Pillow would refuse the first picture of a TIFF file, or lose some of it."""
-    file.seek(0)
-    head = file.read(8)
-    tags = TiffImagePlugin.ImageFileDirectory_v2(head + file.read(8) if head[2:4] in (b"+\0", b"\0+") else head)
-    file.seek(tags.next)
-    tags.load(file)
-    bits = tags.get(TiffImagePlugin.BITSPERSAMPLE, (1,))
-    formats = tags.get(_SAMPLE_FORMAT, (_UNSIGNED,))
-    extras = tags.get(TiffImagePlugin.EXTRASAMPLES, ())
-    kind = tags.get(TiffImagePlugin.PHOTOMETRIC_INTERPRETATION, 1)
-    samples = int(tags.get(TiffImagePlugin.SAMPLESPERPIXEL, 1))
-    if set(formats) != {_UNSIGNED} or max(bits) > 16:
-        return True
-    if max(bits) > 8:
-        return samples > 1
-    return kind in _GREY_OR_RGB and (samples - len(extras) not in (1, 3) or extras not in ((), (1,), (2,)))
+@dataclass(frozen=True)
+class _Opened:
+    structure: Structure
+    survey: Survey
+    page: Page
+
+    @property
+    def parts(self) -> int:
+        """Number of pages whose channels are those of one slice."""
+        return len(self.survey.slices[0])
+
+    @property
+    def nodata(self) -> float | None:
+        return nodata_of(self.page)
 
 
 def read_header(file: BinaryIO) -> ImageHeader:
-    """Return what the first page says; nothing is decoded."""
-    with _opened(file) as tiff:
-        page = tiff.pages[0]
-        channels, has_alpha, _ = _layout(page)
-        height, width = page.imagelength, page.imagewidth
-        if _TURNS[_orientation(page)][0]:
-            height, width = width, height
-        return ImageHeader(width, height, "", channels, has_alpha, page.bitspersample, "TIFF", str(page.dtype))
+    """Return what a file says of its picture; nothing is decoded. Raises ImageError for what is not read."""
+    opened = _opened(file)
+    page, frames = opened.page, len(opened.survey.slices)
+    width, height = page.upright
+    if _is_for_pillow(page) and opened.parts == 1:
+        with _pillow(file, page) as picture:
+            grey = picture.mode in ("1", "L", "LA", "La") or picture.mode.startswith("I;16")
+            alpha, mode = picture.has_transparency_data, picture.mode
+        dtype = "uint8" if page.depth <= 8 else "uint16"
+        header = ImageHeader(width, height, mode, 1 if grey else 3, alpha, page.depth, "TIFF", dtype)
+    else:
+        channels, alpha = _channels(opened)
+        header = ImageHeader(width, height, "", channels, alpha, page.depth, "TIFF", str(page.dtype))
+    return replace(header, frames=frames, nodata=opened.nodata, carries=opened.survey.carries)
 
 
 def read(file: BinaryIO, frame: int = 0) -> Image:
-    """Decode the first page, upright."""
-    with _opened(file) as tiff:
-        page = tiff.pages[0]
-        _, has_alpha, last = _layout(page)
-        _refuse_missing(page)
-        array = page.asarray(maxworkers=1)
-        array = array.reshape(page.imagelength, page.imagewidth, -1) if last else array.transpose(1, 2, 0)
-        array = np.ascontiguousarray(array, dtype=page.dtype)
-        icc = page.tags.valueof(_ICC)
-        if has_alpha:
-            image = Image(np.ascontiguousarray(array[:, :, :-1]), np.ascontiguousarray(array[:, :, -1]), icc)
-        else:
-            image = Image(array, icc=icc)
-        return turned(image, _orientation(page))
+    """Decode slice `frame`, upright; raises ImageError where the file has fewer."""
+    opened = _opened(file)
+    count = len(opened.survey.slices)
+    if not 0 <= frame < count:
+        raise ImageError(f"It has {count} slice{'s' if count > 1 else ''}, and slice {frame} was asked for.")
+    images = []
+    for place, number in opened.survey.slices[frame]:
+        page = opened.page
+        if place != page.directory.offset:
+            page = page_of(opened.structure.directory(place))
+            refuse_unread(page)
+            if page.key != opened.page.key:
+                raise ImageError("Its pages changed while they were read; try again.")
+        images.append(_read_page(file, page, number, alone=opened.parts == 1))
+    if len(images) == 1:
+        image = images[0]
+    else:
+        image = replace(images[0], pixels=np.concatenate([one.pixels for one in images], axis=2))
+    return replace(image, nodata=opened.nodata)
 
 
-def has_more_to_keep(image: Image, like: Path | None) -> bool:
-    """Return whether a result takes something from the file that it comes from."""
-    return False
+def _opened(file: BinaryIO) -> _Opened:
+    structure = Structure(file)
+    survey = surveyed(structure)
+    page = page_of(structure.directory(survey.picture))
+    refuse_unread(page)
+    return _Opened(structure, survey, page)
 
 
-def encode(images: Sequence[Image], icc: bytes | None, like: Path | None = None) -> bytes:
-    """Return a TIFF file of an image of any type and number of channels, compressed without loss, without metadata."""
-    (image,) = images
-    array, encoded = image.interleaved, io.BytesIO()
-    colours = 3 if image.channels == 3 else 1
-    extras = [0] * (image.channels - colours) + ([_STRAIGHT] if image.alpha is not None else [])
-    extra("tifffile", "Writing TIFF of these values").imwrite(
-        encoded,
-        array if array.shape[2] > 1 else array[:, :, 0],
-        photometric="rgb" if colours == 3 else "minisblack",
-        planarconfig="contig" if array.shape[2] > 1 else None,
-        extrasamples=extras or None,
-        compression="adobe_deflate",
-        metadata=None,
-        software=False,
-        iccprofile=icc,
-    )
-    return encoded.getvalue()
+def _channels(opened: _Opened) -> tuple[int, bool]:
+    """Return the number of channels of a slice, and whether alpha follows them."""
+    page = opened.page
+    if page.photometric == PALETTE:
+        return 3, False
+    refuse_premultiplied(page)
+    alpha = page.has_alpha and opened.parts == 1
+    return opened.parts * page.samples - alpha, alpha
 
 
-def _opened(file: BinaryIO) -> Any:
+def _is_for_pillow(page: Page) -> bool:
+    """Return whether Pillow reads a page right, and whole."""
+    samples, extras, kind = page.samples, page.extras, page.photometric
+    if page.directory.structure.file.seek(0) or page.directory.structure.file.read(4) == _BIG_ENDIAN_BIG:
+        return False
+    if page.compression not in _PILLOW or set(page.formats) != {1} or len(page.bits) > 1 or is_sparse(page):
+        return False
+    if tags.PHOTOMETRIC not in page.directory and page.compression not in _FAX:
+        return False
+    if page.depth > 8:
+        little = page.directory.structure.order == "<"
+        plain = samples == 1 and page.directory.number(tags.FILL_ORDER, 1) == 1
+        if page.depth == 12:
+            return plain and little and page.compression == 1 and kind == BLACK_IS_ZERO
+        plain = plain and page.depth == 16 and page.compression in _BYTES
+        return plain and (kind == BLACK_IS_ZERO or (kind == WHITE_IS_ZERO and little))
+    if page.depth not in (1, 2, 4, 8) or (page.depth < 8 and (samples > 1 or kind > PALETTE)):
+        return False
+    if kind == WHITE_IS_ZERO:
+        return samples == 1
+    if kind in (BLACK_IS_ZERO, RGB):
+        return samples - len(extras) == (3 if kind == RGB else 1) and extras in ((), (1,), (2,))
+    return True
+
+
+def _pillow(file: BinaryIO, page: Page) -> PIL.Image.Image:
+    """Open a page of a file by Pillow."""
+    structure = page.directory.structure
     file.seek(0)
-    return extra("tifffile", "Reading TIFF of more than 8 bits in colour, or of other channels").TiffFile(file)
+    source = file if page.directory.offset == structure.first else _StartingAt(file, page)
+    return PIL.Image.open(source, formats=("TIFF",))  # type: ignore[arg-type]
 
 
-def _layout(page: Any) -> tuple[int, bool, bool]:
-    """Return the number of channels, whether alpha follows them, and whether they stand last in the array.
+class _StartingAt(io.RawIOBase):
+    """A TIFF file whose first page is another one of its pages."""
 
-    Raises ImageError for what is no single picture, and for types and alphas that cannot be held.
-    """
-    if page.axes not in ("YX", "YXS", "SYX") or page.photometric not in _GREY_OR_RGB:
-        raise ImageError(f"Its pixels are arranged as {page.axes} in {page.photometric.name}; save grey, RGB or bands.")
-    if page.dtype is None or np.dtype(page.dtype) not in HELD:
-        known = ", ".join(map(str, HELD))
-        raise ImageError(f"It holds {page.dtype or 'values of mixed sizes'}; convert it to one of {known}.")
-    extras = tuple(page.extrasamples)
-    if _PREMULTIPLIED in extras:
-        raise ImageError("Its colours are multiplied by their alpha; save it with straight (unassociated) alpha.")
-    has_alpha = len(extras) > 0 and extras[-1] == _STRAIGHT
-    # Tiles may be larger than the picture, and each is decoded whole.
-    if page.is_tiled and page.tilewidth * page.tilelength > 4 * max(page.imagewidth * page.imagelength, 2**20):
-        raise ImageError("It claims tiles far larger than the picture and was not decoded; save it anew.")
-    return int(page.samplesperpixel) - has_alpha, has_alpha, page.axes != "SYX"
+    def __init__(self, file: BinaryIO, page: Page) -> None:
+        self._file, self._place = file, 0
+        big, order = page.directory.structure.big, page.directory.structure.order
+        self._at = 8 if big else 4
+        self._first = page.directory.offset.to_bytes(self._at, "little" if order == "<" else "big")
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def fileno(self) -> int:
+        return self._file.fileno()
+
+    def tell(self) -> int:
+        return self._file.tell()
+
+    def seek(self, place: int, whence: int = 0) -> int:
+        return self._file.seek(place, whence)
+
+    def read(self, size: int | None = -1) -> bytes:
+        start = self._file.tell()
+        data = bytearray(self._file.read(-1 if size is None else size))
+        for number, byte in enumerate(self._first, self._at - start):
+            if 0 <= number < len(data):
+                data[number] = byte
+        return bytes(data)
 
 
-def _refuse_missing(page: Any) -> None:
-    """Raise ImageError where strips or tiles are absent, which would be read as zeros."""
-    wanted, counts = math.prod(page.chunked), page.databytecounts
-    if min(len(counts), len(page.dataoffsets)) < wanted or not all(counts[:wanted]):
-        raise ImageError("Some of its strips or tiles are missing; fetch it again or remove it.")
-    if page.compression == 1 and sum(counts) < page.nbytes:
-        raise ImageError("It is cut short: it holds fewer bytes than its size asks for; fetch it again.")
+def _read_page(file: BinaryIO, page: Page, number: int, *, alone: bool) -> Image:
+    """Return one page as a picture; alone: it is all of a slice, and not one channel of it."""
+    if alone and _is_for_pillow(page) and not number:
+        refuse_missing(page)
+        with _pillow(file, page) as picture:
+            image = Image.from_pil(picture)
+        if page.inverted and page.depth > 8:  # below, Pillow has turned the numbers around
+            image = replace(image, pixels=_turned_around(image.pixels, page))
+        return image
+    if page.photometric != PALETTE:
+        refuse_premultiplied(page)
+    stored = samples_of(page, stored_nodata(page) or 0, number)
+    values = _values(page, colours_of(page, stored))
+    icc = page.directory.raw(tags.ICC) or None
+    if page.has_alpha and alone:
+        alpha = _scaled(page, stored[:, :, -1])
+        image = Image(np.ascontiguousarray(values[:, :, :-1]), np.ascontiguousarray(alpha, values.dtype), icc)
+    else:
+        image = Image(values, icc=icc)
+    return turned(image, page.orientation)
 
 
-def _orientation(page: Any) -> int:
-    value = page.tags.valueof(_ORIENTATION, 1)
-    return int(value) if value in _TURNS else 1
+def _values(page: Page, stored: Array) -> Array:
+    """Return samples as the values of a picture: in a type that is held, up to 8 bits spread over 0..255."""
+    if page.photometric == PALETTE:
+        return stored
+    values = _scaled(page, stored)
+    return _turned_around(values, page) if page.inverted else values
+
+
+def _scaled(page: Page, stored: Array) -> Array:
+    assert page.dtype is not None
+    if page.dtype == np.uint8 and page.depth < 8:
+        scaled: Array = np.round(stored * (255 / (2**page.depth - 1))).astype(np.uint8)
+        return scaled
+    return np.ascontiguousarray(stored, dtype=page.dtype)
+
+
+def _turned_around(values: Array, page: Page) -> Array:
+    """Return values of a page where 0 is white as those where 0 is black, and the other way."""
+    most = 255 if page.depth <= 8 else 2**page.depth - 1
+    found: Array = (most - values.astype(np.int32)).astype(values.dtype)
+    return found

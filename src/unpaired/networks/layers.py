@@ -1,19 +1,22 @@
 """Layers that every network of the family is made of: norm, padding, initialisation.
 
-`instance_norm` is spelled as a group norm with one channel a group. The mathematics is the same, and the
-gradient is right in every memory layout; the dedicated operator's backward is not for a batch of one image
-whose gradient arrives in channels_last order.
+Instance norm is spelled as a group norm with one channel a group. The mathematics is the same, and the gradient is
+right in every memory layout; the dedicated operator's backward is not for a batch of one image whose gradient arrives
+in channels_last order. Statistics in that order are those of `unpaired.networks.channels_last`, where torch's are not
+right.
 """
 
 from __future__ import annotations
 
 from typing import Literal
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from unpaired import ranks
 from unpaired.config import require
+from unpaired.networks.channels_last import is_channels_last, moments, normalise
 
 NormKind = Literal["instance", "batch", "none"]
 Upsampling = Literal["transposed", "resize", "resize_zeros"]
@@ -44,7 +47,36 @@ class InstanceNorm(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the normalised images; x and the result are n c h w."""
+        if is_channels_last(x):
+            return normalise(x, *moments(x), self.eps)
         return F.group_norm(x, self.num_channels, eps=self.eps)
+
+
+class BatchNorm(nn.BatchNorm2d):
+    """torch's batch norm, with statistics of the batch that are right at any size and in any layout."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the normalised images; x and the result are n c h w."""
+        if not self.training or not is_channels_last(x):
+            return super().forward(x)
+        means, variances = moments(x)
+        mean, variance = means.mean(0), variances.mean(0) + means.var(0, correction=0)
+        self._track(mean, variance, count=x.numel() // x.shape[1])
+        if not torch.is_grad_enabled():
+            return F.batch_norm(x, mean.float(), variance.float(), self.weight, self.bias, eps=self.eps)
+        y = normalise(x, mean[None], variance[None], self.eps)
+        return torch.addcmul(self.bias[:, None, None], y, self.weight[:, None, None]).to(x.dtype)
+
+    @torch.no_grad()
+    def _track(self, mean: Tensor, variance: Tensor, count: int) -> None:
+        """Move the running statistics as torch does, towards the variance over count - 1."""
+        assert self.running_mean is not None
+        assert self.running_var is not None
+        assert self.momentum is not None
+        if self.num_batches_tracked is not None:
+            self.num_batches_tracked.add_(1)
+        self.running_mean.lerp_(mean.float(), self.momentum)
+        self.running_var.lerp_((variance * count / (count - 1)).float(), self.momentum)
 
 
 class Dropout(nn.Dropout):
@@ -64,7 +96,7 @@ def make_norm(kind: NormKind, num_channels: int) -> nn.Module:
         case "instance":
             return InstanceNorm(num_channels)
         case "batch":
-            return nn.BatchNorm2d(num_channels)
+            return BatchNorm(num_channels)
         case "none":
             return nn.Identity()
 

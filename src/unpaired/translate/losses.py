@@ -14,6 +14,7 @@ from unpaired.translate.files import Job
 _REASONS: dict[Carried, str] = {
     "pages": "only the first page is translated",
     "frames": "only the first frame is translated",
+    "no-data": "their format or their type has no place for it",
 }
 
 
@@ -35,6 +36,11 @@ class Losses:
         here = lost_from(job.source, suffix)
         if here:
             self._looked[job] = here, here - lost_from(job.source, own) if own != suffix else frozenset()
+
+    def lacks(self, job: Job, kind: Carried) -> None:
+        """Note that the result of a job lacks what its format would keep, as its type cannot hold it."""
+        lost, kept = self._looked.get(job, (frozenset(), frozenset()))
+        self._looked[job] = lost | {kind}, kept
 
     def count(self, job: Job) -> None:
         """Count a job whose result is written."""

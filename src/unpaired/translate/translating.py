@@ -85,7 +85,7 @@ def translate_files(
     for job in jobs:
         if job in stacks:
             counted.look(job)
-            outcomes.of(job, partial(_translate_stack, translator, job, options, batch or 1))
+            outcomes.of(job, partial(_translate_stack, translator, job, options, batch or 1, counted))
     if losses is None:
         for sentence in counted.sentences():
             logging.getLogger("unpaired").warning(sentence)
@@ -137,9 +137,13 @@ def _translate_images(
         like = job.source if not job.half or job.target.suffix == ".webp" else None
         return encode_image(job.target, flat, quality=quality, like=like)
 
+    gaps: set[Job] = set()  # whose inputs declare no data
+
     def read(job: Job) -> Image:
         image = _read(translator, job)
         outcomes.losses.look(job)
+        if image.nodata is not None:
+            gaps.add(job)
         return image
 
     # Written here and not in the threads: in order, so that what is told of a job is so, and nothing comes after.
@@ -155,17 +159,22 @@ def _translate_images(
                 if isinstance(made, UnpairedError):
                     behind.add_failure(job, made)
                 else:
+                    if job in gaps and made.nodata is None:
+                        outcomes.losses.lacks(job, "no-data")
                     behind.add(job, partial(encoded, job, made), _bytes(made))
         behind.drain()
     finally:
         pool.shutdown(cancel_futures=True)
 
 
-def _translate_stack(translator: Translator, job: Job, options: dict[str, Any], batch: int) -> None:
+def _translate_stack(translator: Translator, job: Job, options: dict[str, Any], batch: int, losses: Losses) -> None:
     """Translate all slices of a stack and write them as one."""
     frames = range(count_slices(job.source))
     slices = [read_image(job.source, max_pixels=_limit(translator), frame=frame) for frame in frames]
-    write_stack(job.target, translator.translate_images(slices, batch=batch, **options), like=job.source)
+    made = translator.translate_images(slices, batch=batch, **options)
+    if slices[0].nodata is not None and made[0].nodata is None:
+        losses.lacks(job, "no-data")
+    write_stack(job.target, made, like=job.source)
 
 
 def _read(translator: Translator, job: Job) -> Image:
