@@ -21,7 +21,7 @@ from unpaired.data.pairs import matched
 from unpaired.data.sources import FolderSource
 from unpaired.errors import DataError, ImageError
 from unpaired.evaluate.test_set import TestSet, open_test_set
-from unpaired.images import read_header, read_image, write_stack
+from unpaired.images import nifti, read_header, read_image, write_stack
 from unpaired.images.nifti import MAX_SLICES, _kept
 
 nibabel = pytest.importorskip("nibabel")
@@ -110,10 +110,12 @@ def test_a_value_that_cannot_be_held_is_refused_and_named(tmp_path: Path, dtype:
         read_image(tmp_path / "x.nii", frame=1)
 
 
-def test_nan_and_infinity_of_float64_are_held(tmp_path: Path) -> None:
+def test_nan_and_infinity_of_float64_are_told_as_such_and_not_as_inexact(tmp_path: Path) -> None:
     array = np.array([[np.nan, np.inf], [-np.inf, 1]])
     (tmp_path / "x.nii").write_bytes(volume(array))
-    np.testing.assert_array_equal(read_image(tmp_path / "x.nii").pixels[:, :, 0], array)
+    np.testing.assert_array_equal(nifti.read(tmp_path / "x.nii", 0).pixels[:, :, 0], array)
+    with pytest.raises(ImageError, match="holds NaN or infinite values in 3 of 4 pixels"):
+        read_image(tmp_path / "x.nii")
 
 
 @pytest.mark.parametrize(
@@ -195,6 +197,15 @@ def test_files_that_are_not_what_their_name_says_are_told_apart(tmp_path: Path) 
         assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize("kind", [nibabel.Nifti1Pair, nibabel.Nifti2Pair])
+def test_both_files_of_a_pair_are_told_for_what_they_are(tmp_path: Path, kind: Any) -> None:
+    nibabel.save(kind(numbers("int16"), AFFINE), tmp_path / "x.hdr")
+    with pytest.raises(ImageError, match=r"x\.hdr is a header of a NIfTI pair .*; convert it to \.nii\.gz"):
+        read_image(tmp_path / "x.hdr")
+    with pytest.raises(ImageError, match=r"x\.img is a medical image .*; convert it to \.nii\.gz"):
+        read_image(tmp_path / "x.img")
+
+
 @pytest.mark.parametrize("behind", [8, 4])
 def test_a_flipped_bit_in_a_gzipped_volume_is_noticed(tmp_path: Path, behind: int) -> None:
     """Wherever the blocks end in which the file is read: `behind` bytes of its sum stand in another one."""
@@ -256,10 +267,8 @@ def test_a_file_that_was_written_anew_is_read_anew(tmp_path: Path) -> None:
 
 
 def test_unpacked_volumes_are_kept_within_bounds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    import unpaired.images.nifti as module
-
-    monkeypatch.setattr(module, "_MOST_KEPT", 10_000)
-    monkeypatch.setattr(module, "MAX_BYTES", 20_000)
+    monkeypatch.setattr(nifti, "_MOST_KEPT", 10_000)
+    monkeypatch.setattr(nifti, "MAX_BYTES", 20_000)
     _kept.clear()
     for name, side in itertools.product("abcdef", (2, 20)):
         path = tmp_path / f"{name}{side}.nii.gz"

@@ -112,6 +112,9 @@ _BY_CONTENT = {
     "NRRD": _SCANS,
     "MetaImage": _SCANS,
     "NIfTI": _SCANS,
+    "NIfTI pair": Foreign(
+        "a header of a NIfTI pair (.hdr and .img)", "headers of NIfTI pairs (.hdr and .img)", "convert them to .nii.gz"
+    ),
     "DICOM": Foreign(
         "a DICOM file by another name", "DICOM files by other names", "give them the suffix .dcm", misnamed=True
     ),

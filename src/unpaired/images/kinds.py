@@ -87,8 +87,10 @@ def kind_of(head: bytes) -> str:
         return "archive"
     if head[:1] == head[188:189] == head[376:377] == b"G" and head[1:2] != b"I":  # packets of a broadcast
         return "video"
-    if head[344:348] in (b"ni1\0", b"n+1\0") or head[4:8] in (b"ni2\0", b"n+2\0"):
+    if head[344:348] == b"n+1\0" or head[4:8] == b"n+2\0":
         return "NIfTI"
+    if head[344:348] == b"ni1\0" or head[4:8] == b"ni2\0":
+        return "NIfTI pair"
     if head[:1] == b"P" and head[1:2] in b"123456" and head[2:3].isspace():
         return "PPM"
     if head[:1] == b"P" and head[1:2] in b"Ff7" and head[2:3] == b"\n":
