@@ -307,9 +307,9 @@ def test_a_volume_in_many_members_with_padding_and_long_headers_is_read(tmp_path
             np.testing.assert_array_equal(read_image(path, frame=frame).pixels[:, :, 0], array[:, :, frame])
 
 
-def test_a_million_members_are_refused_at_once(tmp_path: Path) -> None:
+def test_too_many_members_are_refused_at_once(tmp_path: Path) -> None:
     packed = gzip.compress(volume(numbers("uint8")))
-    (tmp_path / "x.nii.gz").write_bytes(gzip.compress(b"") * 10**6 + packed)
+    (tmp_path / "x.nii.gz").write_bytes(gzip.compress(b"") * 66_000 + packed)
     start = time.process_time()
     with pytest.raises(ImageError, match="in more than 65,536 pieces"):
         read_image(tmp_path / "x.nii.gz")
