@@ -144,7 +144,11 @@ def _pillow(file: BinaryIO, page: Page) -> PIL.Image.Image:
     structure = page.directory.structure
     file.seek(0)
     source = file if page.directory.offset == structure.first else _StartingAt(file, page)
-    return PIL.Image.open(source, formats=("TIFF",))  # type: ignore[arg-type]
+    try:
+        return PIL.Image.open(source, formats=("TIFF",))  # type: ignore[arg-type]
+    except PIL.UnidentifiedImageError:
+        kind = f"{page.samples} x {page.depth} bits in colours of number {page.photometric}"
+        raise ImageError(f"It holds {kind}, which are not read together; save grey or RGB.") from None
 
 
 class _StartingAt(io.RawIOBase):
