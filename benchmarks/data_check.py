@@ -47,7 +47,7 @@ EXPECTED = {
     "palette_transparency": {"transparent"},
     "rgba": {"transparent"},
     "exif_rotated": {"turned"},
-    "animated": {"frames", "damaged"},
+    "animated": {"frames", "pages", "damaged"},
     "avif_heif": {"passed_over"},
     "jpeg2000": {"passed_over"},
     "truncated_or_corrupt_load": BROKEN,

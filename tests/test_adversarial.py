@@ -31,6 +31,7 @@ from unpaired.recipes import Config
 TRANSLATORS: list[Generator] = [
     ResNetGenerator(base_channels=4, num_blocks=1, dropout=True),
     ResNetGenerator(base_channels=4, num_blocks=2, num_downs=3, norm="batch", upsampling="resize"),
+    ResNetGenerator(base_channels=4, num_blocks=1, antialias=True),
     UNetGenerator(num_downs=5, base_channels=4, dropout=True),
     UNetGenerator(num_downs=2, base_channels=4, norm="instance", upsampling="resize"),
 ]

@@ -16,9 +16,10 @@ from unpaired.objectives.cut import CUTImages, CUTObjective, patch_contrast
 TEMPERATURE = 0.07
 
 
-def build(**settings: Any) -> CUTObjective:
+def build(antialias: bool = False, **settings: Any) -> CUTObjective:
     """CUT in miniature. So many patches are drawn that it is all there are, and no chance is left."""
-    networks = ResNetGenerator(base_channels=2, num_blocks=2), PatchGAN(base_channels=2, num_layers=1)
+    generator = ResNetGenerator(base_channels=2, num_blocks=2, antialias=antialias)
+    networks = generator, PatchGAN(base_channels=2, num_layers=1)
     objective = CUT(num_patches=10_000, head_channels=4, **settings).build(*networks, 3, 3, 0).double()
     draw = torch.Generator().manual_seed(0)
     with torch.no_grad():  # vectors that differ more than those of new weights
@@ -62,9 +63,10 @@ def test_the_contrast_of_patches_is_its_formula() -> None:
     assert patch_contrast(keys, keys, TEMPERATURE) < patch_contrast(queries, keys, TEMPERATURE)
 
 
+@pytest.mark.parametrize("antialias", [False, True])
 @torch.no_grad()
-def test_the_terms_of_cut_are_those_of_the_paper() -> None:
-    objective, batch = build(contrast_weight=3), batch_number(0)
+def test_the_terms_of_cut_are_those_of_the_paper(antialias: bool) -> None:
+    objective, batch = build(contrast_weight=3, antialias=antialias), batch_number(0)
     images = objective.generate(batch)
     terms = {**objective.generator_losses(batch, images), **objective.discriminator_losses(batch, images)}
     translator, judge = objective.translators["AtoB"], objective.discriminators["B"]

@@ -9,8 +9,10 @@ import PIL.Image
 import pytest
 
 from unpaired.data.draw import draw_dataset, draw_pairs
+from unpaired.data.pairs import paired_sources
 from unpaired.data.scenes import draw_scene, scene_seeds
 from unpaired.demo import run_demo
+from unpaired.errors import DataError
 from unpaired.images import read_image
 
 
@@ -25,6 +27,24 @@ def test_domains_are_drawn_from_disjoint_seeds_and_only_test_scenes_have_truth(t
         assert len(files) == len(drawn)
         for file, seed in zip(files, drawn, strict=True):
             assert (read_image(file).pixels == draw_scene(seed, style, 32)).all()
+
+
+def test_scenes_that_are_no_pairs_share_no_name_and_those_of_a_test_do(tmp_path: Path) -> None:
+    draw_dataset(tmp_path, count=4, size=32, num_test=2)
+    names = {split: {path.name for path in (tmp_path / split).iterdir()} for split in ("trainA", "trainB")}
+    assert names == {f"train{end}": {f"scene-{index:06d}-{end}.png" for index in range(4)} for end in "AB"}
+    assert len({path.name for end in "AB" for path in (tmp_path / f"test{end}").iterdir()}) == 2
+    with pytest.raises(DataError, match="8 images have no partner"):
+        paired_sources(str(tmp_path), "", "")
+
+
+def test_scenes_that_an_earlier_version_drew_are_kept_and_not_drawn_again(tmp_path: Path) -> None:
+    draw_dataset(tmp_path, count=2, size=32)
+    for end in "AB":
+        (tmp_path / f"train{end}" / f"scene-000000-{end}.png").rename(tmp_path / f"train{end}" / "scene-000000.png")
+    draw_dataset(tmp_path, count=3, size=32)
+    found = [path.name for path in sorted((tmp_path / "trainA").iterdir())]
+    assert found == ["scene-000000.png", "scene-000001-A.png", "scene-000002-A.png"]
 
 
 def test_pairs_show_one_scene_in_both_styles_side_by_side(tmp_path: Path) -> None:

@@ -26,8 +26,6 @@ from unpaired.data.datasets import DataConfig
 from unpaired.data.doctor.checkup import Checkup, check_data
 from unpaired.data.doctor.comparing import descriptions, look_alikes
 from unpaired.data.doctor.findings import FAULTS
-from unpaired.data.doctor.headers import has_more_frames, orientation_in
-from unpaired.data.doctor.kinds import kind_of
 from unpaired.data.doctor.layout import find_places
 from unpaired.data.doctor.looking import look_at, thumbnail
 from unpaired.data.doctor.sheet import MOST_THUMBNAILS, write_sheet
@@ -35,6 +33,8 @@ from unpaired.data.domains import open_domains
 from unpaired.data.scenes import draw_scene, scene_seeds
 from unpaired.errors import DataError
 from unpaired.images import Image
+from unpaired.images.headers import has_more_frames, orientation_in
+from unpaired.images.kinds import kind_of
 from unpaired.recipes import Config
 from unpaired.runs import info, train
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import shutil
+import unicodedata
 from pathlib import Path
 
 import pytest
@@ -109,7 +110,27 @@ def test_side_by_side_pairs_are_truth(model: Path, tmp_path: Path) -> None:
     draw_pairs(tmp_path / "pairs", a="summer", b="winter", count=2, size=32, num_test=3)
     tests = open_test_set(tmp_path / "pairs")
     assert (tests.truth, len(tests.a), len(tests.b)) == (True, 3, 3)
-    assert "ssim" in evaluate(model, tmp_path / "pairs").directions["AtoB"].rows
+    said: list[str] = []
+    assert "ssim" in evaluate(model, tmp_path / "pairs", say=said.append).directions["AtoB"].rows
+    assert said[0] == (
+        "Images of A and B are pairs side by side, and taken as each other's truth; --no-truth if they are not."
+    )
+
+
+def test_names_of_composed_and_of_decomposed_letters_are_truth(model: Path, tmp_path: Path) -> None:
+    draw_dataset(tmp_path, a="summer", b="winter", count=1, size=32, num_test=2)
+    for domain, form in (("A", "NFC"), ("B", "NFD")):
+        (tmp_path / f"test{domain}" / "scene-000000.png").rename(
+            tmp_path / f"test{domain}" / f"{unicodedata.normalize(form, 'año')}.png"
+        )
+    tests = open_test_set(tmp_path)
+    assert tests.truth
+    assert [unicodedata.normalize("NFC", tests.b.name(index)) for index in range(2)] == [
+        unicodedata.normalize("NFC", tests.a.name(index)) for index in range(2)
+    ]
+    said: list[str] = []
+    evaluate(model, tmp_path, say=said.append)
+    assert said[0].startswith("Images of A and B are matched by name, and taken as each other's truth")
 
 
 def test_other_names_are_no_truth_and_asking_for_it_is_an_error(scenes: Path, tmp_path: Path) -> None:

@@ -78,6 +78,7 @@ def test_recomputing_takes_the_same_steps_bit_for_bit(name: str, precision: Prec
     [
         ResNetGenerator(base_channels=4, num_blocks=2, norm="batch", dropout=True),
         ResNetGenerator(base_channels=4, num_blocks=2, upsampling="resize"),
+        ResNetGenerator(base_channels=4, num_blocks=2, antialias=True, norm="batch"),
         UNetGenerator(base_channels=4, num_downs=5, dropout=True, upsampling="resize"),
         UNetGenerator(base_channels=4, num_downs=5, norm="instance"),
     ],

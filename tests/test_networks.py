@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -9,7 +11,7 @@ from torch import Tensor, nn
 
 from unpaired.errors import ConfigError
 from unpaired.networks import PatchGAN, PixelGAN, ResNetGenerator
-from unpaired.networks.layers import InstanceNorm, initialise
+from unpaired.networks.layers import BlurDown, BlurUp, InstanceNorm, initialise, resize_convolution
 from unpaired.objectives.base import initialised
 
 SMALL = ResNetGenerator(base_channels=4, num_blocks=2)
@@ -115,22 +117,24 @@ def test_the_pixel_discriminator_sees_one_pixel() -> None:
 # --- sizes and values ------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("upsampling", ["transposed", "resize"])
+@pytest.mark.parametrize("upsampling", ["transposed", "resize", "resize_zeros", "antialias"])
 @pytest.mark.parametrize("size", [(8, 8), (32, 20), (36, 64)])
 @pytest.mark.parametrize("channels", [(3, 3), (1, 3), (3, 1)])
 def test_the_output_is_as_large_as_the_input_and_between_minus_one_and_one(
     upsampling: str, size: tuple[int, int], channels: tuple[int, int]
 ) -> None:
-    config = ResNetGenerator(base_channels=4, num_blocks=2, upsampling=upsampling)  # type: ignore[arg-type]
+    way: dict[str, Any] = {"antialias": True} if upsampling == "antialias" else {"upsampling": upsampling}
+    config = ResNetGenerator(base_channels=4, num_blocks=2, **way)
     made = config.build(*channels)(seeded(2, channels[0], *size))
     assert made.shape == (2, channels[1], *size)
     assert made.abs().max() < 1
     assert made.std() > 0
 
 
+@pytest.mark.parametrize("antialias", [False, True])
 @pytest.mark.parametrize("num_downs", [0, 1, 2, 3])
-def test_the_smallest_size_and_the_multiple_are_the_ones_the_network_can_take(num_downs: int) -> None:
-    config = ResNetGenerator(base_channels=2, num_blocks=1, num_downs=num_downs)
+def test_the_smallest_size_and_the_multiple_are_the_ones_the_network_can_take(num_downs: int, antialias: bool) -> None:
+    config = ResNetGenerator(base_channels=2, num_blocks=1, num_downs=num_downs, antialias=antialias)
     network, size = config.build(3, 3), config.min_size
     assert network(seeded(1, 3, size, size)).shape[-2:] == (size, size)
     larger = size + config.multiple
@@ -151,6 +155,52 @@ def test_resize_upsampling_has_no_transposed_convolution_and_the_same_widths() -
     ups = modules(network.ups, nn.Conv2d)
     assert [(conv.in_channels, conv.out_channels) for conv in ups] == [(16, 8), (8, 4)]
     assert [module.scale_factor for module in modules(network, nn.Upsample)] == [2.0, 2.0]
+
+
+def taps(filter_: list[float], scale: float) -> Tensor:
+    """A filter over both axes for one channel, its sum `scale`."""
+    row = torch.tensor(filter_, dtype=torch.float64)
+    return (torch.outer(row, row) / row.sum() ** 2 * scale)[None, None]
+
+
+@pytest.mark.parametrize("size", [(8, 6), (7, 5), (2, 3)])
+def test_blurs_are_convolutions_with_the_filters_of_cut(size: tuple[int, int]) -> None:
+    image = seeded(2, 3, *size, dtype=torch.float64)
+    each = image.flatten(0, 1)[:, None]  # a blur treats channels alike
+    padded = F.pad(each, (1, 1, 1, 1), mode="reflect")
+    down = F.conv2d(padded, taps([1, 2, 1], 1), stride=2)
+    assert BlurDown()(image).flatten(0, 1).allclose(down[:, 0], rtol=0, atol=1e-14)
+    padded = F.pad(each, (1, 1, 1, 1), mode="replicate")
+    up = F.conv_transpose2d(padded, taps([1, 3, 3, 1], 4), stride=2, padding=2)[..., 1:-1, 1:-1]
+    assert BlurUp()(image).shape == (2, 3, 2 * size[0], 2 * size[1])
+    assert BlurUp()(image).flatten(0, 1).allclose(up[:, 0], rtol=0, atol=1e-14)
+
+
+def test_blurs_are_not_learnt_and_need_no_memory_of_their_own() -> None:
+    network = ResNetGenerator(base_channels=4, num_blocks=1, antialias=True).build(3, 3)
+    assert not list(network.buffers())
+    assert not modules(network, nn.ConvTranspose2d)
+    assert all(conv.stride == (1, 1) for conv in modules(network, nn.Conv2d))
+    assert len(modules(network.downs, BlurDown)) == len(modules(network.ups, BlurUp)) == 2
+    with torch.device("meta"):
+        made = ResNetGenerator(base_channels=4, num_blocks=1, antialias=True).build(3, 3)(torch.zeros(1, 3, 16, 16))
+    assert made.shape == (1, 3, 16, 16)
+
+
+def test_a_resize_with_zeros_differs_from_one_by_reflection_at_the_border_alone() -> None:
+    by_zeros, by_reflection = (
+        nn.Sequential(*resize_convolution(2, 1, bias=False, zeros=zeros)).double() for zeros in (True, False)
+    )
+    by_zeros.load_state_dict(by_reflection.state_dict())
+    image = seeded(1, 2, 5, 5, dtype=torch.float64)
+    one, other = by_zeros(image), by_reflection(image)
+    assert one[..., 1:-1, 1:-1].equal(other[..., 1:-1, 1:-1])
+    assert not one[..., 0, :].equal(other[..., 0, :])
+
+
+def test_two_ways_of_doubling_are_refused() -> None:
+    with pytest.raises(ConfigError, match=r"generator\.antialias .*leave generator\.upsampling resize out"):
+        ResNetGenerator(antialias=True, upsampling="resize")
 
 
 def test_a_residual_block_adds_to_its_input() -> None:

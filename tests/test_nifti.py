@@ -13,8 +13,14 @@ from typing import Any
 import numpy as np
 import pytest
 
+from unpaired.data.datasets import DataConfig
+from unpaired.data.doctor.checkup import check_data
+from unpaired.data.domains import open_domains
+from unpaired.data.held_out import digests
+from unpaired.data.pairs import matched
 from unpaired.data.sources import FolderSource
-from unpaired.errors import ImageError
+from unpaired.errors import DataError, ImageError
+from unpaired.evaluate.test_set import TestSet, open_test_set
 from unpaired.images import read_header, read_image, write_stack
 from unpaired.images.nifti import MAX_SLICES, _kept
 
@@ -189,8 +195,15 @@ def test_files_that_are_not_what_their_name_says_are_told_apart(tmp_path: Path) 
         assert "\n" not in str(caught.value)
 
 
-def test_a_flipped_bit_in_a_gzipped_volume_is_noticed(tmp_path: Path) -> None:
-    whole = bytearray(gzip.compress(volume(numbers("uint8", (40, 40, 3))), compresslevel=0))
+@pytest.mark.parametrize("behind", [8, 4])
+def test_a_flipped_bit_in_a_gzipped_volume_is_noticed(tmp_path: Path, behind: int) -> None:
+    """Wherever the blocks end in which the file is read: `behind` bytes of its sum stand in another one."""
+
+    def packed(rows: int) -> bytes:
+        return gzip.compress(volume(numbers("uint8", (rows, 1, 1))), compresslevel=0)
+
+    whole = bytearray(packed(15_000 + 2**14 - len(packed(15_000)) + behind))
+    assert len(whole) % 2**14 == behind
     path = tmp_path / "x.nii.gz"
     path.write_bytes(whole)
     read_image(path)
@@ -297,7 +310,7 @@ def test_a_million_members_are_refused_at_once(tmp_path: Path) -> None:
 def test_no_more_is_unpacked_than_the_volume_says(tmp_path: Path) -> None:
     packer = zlib.compressobj(9, wbits=31)
     data = packer.compress(volume(numbers("uint8")))
-    data += b"".join(packer.compress(bytes(2**20)) for _ in range(200)) + packer.flush()
+    data += b"".join(packer.compress(bytes(2**20)) for _ in range(64)) + packer.flush()
     (tmp_path / "x.nii.gz").write_bytes(data)
     start = time.process_time()
     read_image(tmp_path / "x.nii.gz")
@@ -345,10 +358,89 @@ def test_the_sform_is_taken_where_both_are_there(tmp_path: Path) -> None:
         {"srow_x": np.nan},
         {"srow_x": 0, "srow_y": 0, "srow_z": 0},
         {"sform_code": 0, "qform_code": 1, "quatern_b": 5},
-        {"sform_code": 0, "qform_code": 1, "pixdim": [1, -1, 1, 1, 1, 1, 1, 1]},
     ],
 )
 def test_axes_that_are_not_known_are_empty(tmp_path: Path, fields: dict[str, Any]) -> None:
     (tmp_path / "x.nii").write_bytes(volume(numbers("uint8"), **fields))
     assert read_header(tmp_path / "x.nii").axes == ""
     read_image(tmp_path / "x.nii")
+
+
+LAS, ASR = np.diag([-1, 1, 1, 1]), np.eye(4)[[2, 0, 1, 3]]
+
+
+def write(path: Path, affine: np.ndarray = AFFINE, seed: int = 0) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    array = np.random.default_rng(seed).integers(0, 256, (16, 16, 2), dtype=np.uint8)
+    path.write_bytes(volume(array, affine))
+
+
+def test_pairs_of_volumes_with_other_axes_stop_before_step_one(tmp_path: Path) -> None:
+    for number, other in enumerate((AFFINE, LAS, ASR)):
+        write(tmp_path / "A" / f"{number}.nii")
+        write(tmp_path / "B" / f"{number}.nii", other, seed=1)
+    data = DataConfig(a=str(tmp_path / "A"), b=str(tmp_path / "B"), pairing="paired", load_size=16, crop_size=16)
+    with pytest.raises(DataError) as caught:
+        open_domains(data)
+    assert str(caught.value) == (
+        f"2 of 3 pairs of volumes differ in their axes, {tmp_path}/A/1.nii with RAS (axial slices) and "
+        f"{tmp_path}/B/1.nii with LAS (axial slices) first, so that their slices do not show the same; bring them to "
+        "the same axes (nibabel.as_closest_canonical)."
+    )
+    (finding,) = (one for one in check_data(data, pairing="paired").findings if one.fault.code == "pairs")
+    assert "differ in their axes" in finding.items[0].detail
+
+
+def test_a_test_set_with_truth_of_other_axes_stops(tmp_path: Path) -> None:
+    write(tmp_path / "testA" / "x.nii")
+    write(tmp_path / "testB" / "x.nii", LAS)
+    with pytest.raises(DataError, match="1 of 1 pairs of volumes differ in their axes"):
+        open_test_set(tmp_path)
+    assert len(open_test_set(tmp_path, truth=False).a) == 2
+
+
+def test_pairs_of_equal_or_unknown_axes_are_taken(tmp_path: Path) -> None:
+    write(tmp_path / "A" / "x.nii", LAS)
+    write(tmp_path / "B" / "x.nii", LAS, seed=1)
+    write(tmp_path / "A" / "y.nii")
+    (tmp_path / "B" / "y.nii").write_bytes(volume(np.zeros((16, 16, 2), np.uint8), sform_code=0, qform_code=0))
+    assert len(matched(tmp_path / "A", tmp_path / "B")[0]) == 4
+
+
+def test_volumes_of_other_axes_are_counted_and_named_where_nothing_is_paired(tmp_path: Path) -> None:
+    for domain, affines in (("A", (AFFINE, LAS, AFFINE)), ("B", (AFFINE, AFFINE, ASR))):
+        for number, affine in enumerate(affines):
+            write(tmp_path / f"train{domain}" / f"{number}.nii", affine, seed=number + 10 * (domain == "B"))
+    data = DataConfig(root=str(tmp_path), load_size=16, crop_size=16)
+    notes = [note for note in open_domains(data).check(data) if "axes" in note]
+    assert notes == [
+        f"2 of 6 volumes have other axes than most, {tmp_path}/trainA/1.nii first: LAS (axial slices), where most "
+        "are RAS (axial slices); slices are taken as they are stored, so bring them to the same axes "
+        "(nibabel.as_closest_canonical) unless that is meant."
+    ]
+    findings = [one for one in check_data(data).findings if one.fault.code == "axes"]
+    assert [(one.place, [(item.paths[0].name, item.detail) for item in one.items]) for one in findings] == [
+        ("trainA", [("1.nii", "LAS (axial slices), where most are RAS (axial slices)")]),
+        ("trainB", [("2.nii", "ASR (sagittal slices), where most are RAS (axial slices)")]),
+    ]
+
+
+def test_volumes_of_the_same_axes_are_not_mentioned(tmp_path: Path) -> None:
+    for domain in "AB":
+        write(tmp_path / f"train{domain}" / "x.nii", LAS, seed=ord(domain))
+    data = DataConfig(root=str(tmp_path), load_size=16, crop_size=16)
+    assert not any("axes" in note for note in open_domains(data).check(data))
+    assert "axes" not in {one.fault.code for one in check_data(data).findings}
+
+
+def test_the_file_of_a_stack_is_hashed_once_for_all_its_slices(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import hashlib
+
+    (tmp_path / "x.nii.gz").write_bytes(gzip.compress(volume(np.zeros((2, 2, 50), np.uint8))))
+    source = FolderSource(tmp_path)
+    calls, real = [], hashlib.file_digest
+    monkeypatch.setattr(hashlib, "file_digest", lambda *given: calls.append(given) or real(*given))
+    found = digests(source)
+    assert found[:2] == [found[0], f"{found[0]}[1]"]
+    TestSet(source, source, truth=False).fingerprint()
+    assert len(calls) == 3

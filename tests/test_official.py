@@ -632,7 +632,8 @@ def shared() -> dict[str, Tensor]:
 
 WRONG: dict[str, tuple[Callable[[], Any], str]] = {
     "empty": (lambda: b"", "0 bytes"),
-    "text": (lambda: b"<html>404</html>" * 10, "damaged, or no file of torch.save"),
+    "a page": (lambda: b"<html>404</html>" * 10, "is a web page, not the weights"),
+    "text": (lambda: b"weights of the horse" * 10, "damaged, or no file of torch.save"),
     "truncated": (lambda: saved(good())[:-2000], "damaged"),
     "changed": (changed, "the checksum of"),
     "truncated legacy": (lambda: saved(good(), zipped=False)[:-300], "damaged"),
@@ -640,7 +641,10 @@ WRONG: dict[str, tuple[Callable[[], Any], str]] = {
     "a list": (lambda: [torch.ones(3)], "holds a list"),
     "a tensor": (lambda: torch.ones(3), "holds a Tensor"),
     "nothing": (dict, "0 tensors"),
-    "a training state": (lambda: {"epoch": 3, "state_dict": good()}, "its entry epoch is a int"),
+    "numbers by name": (
+        lambda: {"epoch": 3, "loss": 0.5},
+        "is no state dict of one network, nor does it hold one: its ",
+    ),
     "whole numbers": (
         lambda: good(model__26__bias=torch.ones(3, dtype=torch.int32)),
         "no plain weights in model.26.bias",

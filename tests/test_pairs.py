@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import unicodedata
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
@@ -15,6 +16,7 @@ import torch
 from unpaired.config import override
 from unpaired.data.check import check_pairs
 from unpaired.data.datasets import DataConfig, PairedDataset
+from unpaired.data.doctor.checkup import check_data
 from unpaired.data.domains import open_domains
 from unpaired.data.draw import draw_pairs
 from unpaired.data.loading import batches
@@ -182,6 +184,30 @@ def test_the_marks_of_the_published_facades_and_maps_are_left_out(tmp_path: Path
         save(tmp_path / "trainB" / f"{number}_B.png", picture(number, blue=5))
     a, b = paired_sources(str(tmp_path), "", "")
     assert [(a.name(i), b.name(i)) for i in range(3)] == [(f"{i}_A.png", f"{i}_B.png") for i in range(3)]
+
+
+@pytest.mark.parametrize(("form_a", "form_b"), [("NFC", "NFD"), ("NFD", "NFC"), ("NFD", "NFD")])
+def test_names_match_whether_their_letters_are_composed_or_not(tmp_path: Path, form_a: str, form_b: str) -> None:
+    names = ("Straße Müller", "año-2", "plain", "ü/å")  # in a folder of such a name, too
+    for number, name in enumerate(names):
+        save(tmp_path / "trainA" / f"{unicodedata.normalize(form_a, name)}.png", picture(number))
+        save(tmp_path / "trainB" / f"{unicodedata.normalize(form_b, name)}.jpg", picture(number))
+    a, b = paired_sources(str(tmp_path), "", "")
+    found = [[unicodedata.normalize("NFC", source.stem(index)) for index in range(4)] for source in (a, b)]
+    assert found[0] == found[1]
+    assert set(found[0]) == set(names)
+    config = replace(CROP, root=str(tmp_path))
+    open_domains(config).check(config)
+    assert "pairs" not in {finding.fault.code for finding in check_data(config, pairing="paired").findings}
+
+
+def test_two_files_of_one_name_but_for_the_composition_of_letters_are_refused_in_a_sentence(tmp_path: Path) -> None:
+    two(tmp_path)
+    for form in ("NFC", "NFD"):
+        save(tmp_path / "trainA" / f"{unicodedata.normalize(form, 'ü')}.png", picture(1))
+    save(tmp_path / "trainB" / "ü.png", picture(1))
+    with pytest.raises(DataError, match="share a name, one with composed and one with decomposed letters"):
+        paired_sources(str(tmp_path), "", "")
 
 
 def test_names_without_a_partner_are_listed(tmp_path: Path) -> None:

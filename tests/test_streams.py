@@ -17,7 +17,7 @@ from unpaired.images.streams import StreamSize, stream_size
 
 imagecodecs = pytest.importorskip("imagecodecs")
 
-_SIDES = ((1, 1), (7, 13), (101, 33), (1, 300), (640, 480))
+_SIDES = ((1, 1), (7, 13), (101, 33), (1, 300), (640, 480), (30, 40), (90, 160), (50, 100), (40, 50))
 _Encoder = tuple[Callable[..., bytes], dict[str, Any]]
 _ENCODERS: dict[str, _Encoder] = {
     "jpeg": (imagecodecs.jpeg8_encode, {}),

@@ -286,6 +286,8 @@ def test_small_images_share_a_batch_by_default_where_that_changes_nothing(
 KINDS = {
     "resnet": ResNetGenerator(base_channels=32, num_blocks=1),
     "resize": ResNetGenerator(base_channels=8, num_blocks=1, upsampling="resize"),
+    "antialias": ResNetGenerator(base_channels=8, num_blocks=1, antialias=True),
+    "zeros": ResNetGenerator(base_channels=8, num_blocks=1, upsampling="resize_zeros"),
     "batch norm": ResNetGenerator(base_channels=8, num_blocks=1, norm="batch"),
     "dropout": ResNetGenerator(base_channels=8, num_blocks=1, dropout=True),
     "unet": UNetGenerator(base_channels=8, num_downs=5),

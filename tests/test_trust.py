@@ -6,6 +6,7 @@ import csv
 import hashlib
 import json
 import shutil
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -27,7 +28,7 @@ from unpaired.translate import Job, Translator
 from unpaired.translate.scored import best, load_scorer, parse_share
 from unpaired.translate.trust import COMPONENTS, Trust, shares
 from unpaired.translate.trust_file import read_reference
-from unpaired.translate.typicality import Typicality, squares
+from unpaired.translate.typicality import Spread, Typicality, squares
 from unpaired.trusting import publish_trust
 from unpaired.verify import verify
 
@@ -127,10 +128,15 @@ def test_scores_of_training_images_are_spread_evenly(run: Path) -> None:
     assert min(scores) < 0.35 < 0.65 < max(scores)
 
 
-def test_noise_among_scenes_is_called_foreign_only_by_typicality_and_has_the_lowest(run: Path, tmp_path: Path) -> None:
+def test_noise_among_scenes_is_called_foreign_though_a_share_of_24_images_cannot_say_so(
+    run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     folder, out = _mixed(tmp_path / "in"), tmp_path / "out"
     assert _code("translate", run, folder, "--out", out, "--scores", "--device", "cpu") == 0
+    assert f"1 of 5 do not look like the images of A: {folder / 'zz-noise.png'}" in capsys.readouterr().out
     rows = _rows(out / "scores.csv")
+    assert [row["foreign"] for row in rows] == ["no"] * 4 + ["yes"]
+    assert float(rows[-1]["typicality_spreads"]) > 5 > 2.6 > max(float(row["typicality_spreads"]) for row in rows[:-1])
     assert [Path(row["output"]).name for row in rows] == sorted(path.name for path in out.glob("*.png"))
     parts = [float(row["typicality"]) for row in rows]
     assert min(parts) == parts[-1] == pytest.approx(1 / 25, rel=1e-3)
@@ -205,18 +211,12 @@ def test_of_equal_scores_the_one_with_fewer_symptoms_is_kept() -> None:
         (lambda tensors: tensors.update(extra=torch.zeros(1)), "extra is unknown"),
         (lambda tensors: tensors.update({"symptoms.AtoB.cycle": torch.full((24,), float("nan"))}), "NaN"),
         (lambda tensors: tensors.update({"symptoms.AtoB.cycle": torch.zeros(3)}), "symptoms of AtoB"),
+        (lambda tensors: tensors.update({"typical.A.features": torch.zeros(24, 641)}), "features of A"),
         (lambda tensors: tensors.update({"judge.B.layers.0.weight": torch.zeros(1)}), "size mismatch"),
     ],
 )
 def test_a_file_that_does_not_fit_is_refused_in_a_sentence(run: Path, tmp_path: Path, change, reason: str) -> None:
-    model = shutil.copytree(run / "model", tmp_path / "model")
-    tensors = safetensors.torch.load_file(model / "trust.safetensors")
-    change(tensors)
-    data = safetensors.torch.save(tensors)
-    (model / "trust.safetensors").write_bytes(data)
-    described = json.loads((model / "model.json").read_text())
-    described["trust"]["sha256"] = hashlib.sha256(data).hexdigest()
-    (model / "model.json").write_text(json.dumps(described))
+    model = _changed(run, tmp_path, change)
     with pytest.raises(ModelError, match=reason):
         read_reference(model, Translator.load(model).info)
 
@@ -254,6 +254,125 @@ def _tensor(images: list[Image]) -> Tensor:
     from unpaired.images import to_tensor
 
     return torch.stack([to_tensor(image, 3) for image in images])
+
+
+# --- out of distribution ---------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def summers() -> Tensor:
+    """456 summer scenes, n 3 32 32."""
+    return _scenes("summer", "trainA", 456)
+
+
+def _scenes(style: str, split: str, count: int) -> Tensor:
+    drawn = [draw_scene(seed, style, 32) for seed in scene_seeds(split, count, seed=2)]
+    return torch.stack([torch.from_numpy(pixels).permute(2, 0, 1) for pixels in drawn]) / 127.5 - 1
+
+
+def _rate(images: Tensor, typical: Typicality, spread: Spread) -> float:
+    """Return the share of images that are called out of distribution."""
+    return sum(bool(spread.outside(typical.distance(image))) for image in images) / len(images)
+
+
+@pytest.mark.parametrize("count", [20, 50, 99, 256])
+def test_one_in_a_hundred_of_the_same_kind_is_foreign_and_every_image_of_another_kind(
+    summers: Tensor, count: int
+) -> None:
+    own, near = [], []
+    for start in range(0, 200, 50):  # of new images, each quarter beside other training images
+        new, rest = summers[start : start + 50], torch.cat([summers[:start], summers[start + 50 :]])
+        typical = Typicality.of(rest[start : start + count])
+        distances = typical.among_themselves()
+        own.append(_rate(new, typical, Spread(distances)))
+        found = torch.tensor([typical.distance(image) for image in new])
+        near.append(float((shares(found, distances) <= 0.1).float().mean()))
+    assert sum(own) / 4 <= 0.02
+    assert 0.03 <= sum(near) / 4 <= 0.17  # a share is as often small as it says
+    noise = torch.rand((10, 3, 32, 32), generator=torch.Generator().manual_seed(0)) * 2 - 1
+    strangers = {
+        "winter": _scenes("winter", "test", 10),
+        "night": _scenes("night", "test", 10),
+        "inverted": -summers[:10],
+        "upside down": summers[:10].flip(2),
+        "noise": noise,
+        "one colour": torch.linspace(-1, 1, 10)[:, None, None, None].expand(10, 3, 32, 32),
+    }
+    assert {name: _rate(some, typical, Spread(distances)) for name, some in strangers.items()} == dict.fromkeys(
+        strangers, 1.0
+    )
+
+
+def test_a_training_image_is_as_far_from_the_others_as_if_it_had_never_been_among_them(summers: Tensor) -> None:
+    among = Typicality.of(summers[:25]).among_themselves()
+    for index in (0, 7, 24):
+        others = torch.cat([summers[:index], summers[index + 1 : 25]])
+        assert float(among[index]) == pytest.approx(Typicality.of(others).distance(summers[index]), rel=1e-4)
+
+
+def test_the_limit_is_the_upper_end_of_a_prediction_interval() -> None:
+    # Student's t at .99 with 19, 49, 98 and 255 degrees of freedom, times the root of 1 + 1 / n.
+    for count, quantile in ((20, 2.53948), (50, 2.40489), (99, 2.36500), (256, 2.34106)):
+        spread = Spread(torch.linspace(1, 2, count))
+        assert spread.limit == pytest.approx(quantile * (1 + 1 / count) ** 0.5, abs=2e-4)
+
+
+def test_an_outlier_among_the_training_images_hides_no_stranger(summers: Tensor) -> None:
+    mixed = torch.cat([summers[:49], _scenes("labels", "test", 1)])
+    typical = Typicality.of(mixed)
+    assert _rate(-summers[:20], typical, Spread(typical.among_themselves())) == 1.0
+
+
+def test_it_cannot_be_told_from_fewer_than_twenty_images_or_from_one_image_many_times(summers: Tensor) -> None:
+    assert Spread(torch.linspace(1, 2, 19)).outside(100.0) is None
+    assert Spread(torch.linspace(1, 2, 20)).outside(100.0) is True
+    assert Spread(torch.linspace(1, 2, 20)).outside(1.5) is False
+    assert Spread(torch.ones(40)).outside(100.0) is None
+    same = Typicality.of(summers[:1].repeat(40, 1, 1, 1))
+    assert Spread(same.among_themselves()).outside(same.distance(-summers[1])) is None
+    # Six copies of one image are at no distance from one another; those of the others remain.
+    typical = Typicality.of(torch.cat([summers[:30], summers[:1].repeat(6, 1, 1, 1)]))
+    spread = Spread(typical.among_themselves())
+    assert spread.count == 29
+    assert _rate(-summers[:20], typical, spread) == 1.0
+
+
+def test_a_model_that_does_not_describe_its_images_says_that_it_cannot_be_told(
+    run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model = _changed(
+        run,
+        tmp_path,
+        lambda tensors: [tensors.pop(key) for key in list(tensors) if "typical" in key],
+    )
+    out = tmp_path / "out"
+    assert _code("translate", model, _mixed(tmp_path / "in"), "--out", out, "--scores", "--device", "cpu") == 0
+    assert {row["foreign"] for row in _rows(out / "scores.csv")} == {"unknown"}
+    assert "cannot be told" in capsys.readouterr().out
+
+
+def test_a_file_of_an_earlier_version_has_its_distances_measured_again(run: Path, tmp_path: Path) -> None:
+    model = _changed(run, tmp_path, lambda tensors: tensors["symptoms.AtoB.typicality"].mul_(0.5))
+    described = json.loads((model / "model.json").read_text())
+    info = Translator.load(model).info
+    now = read_reference(run, info).symptoms["AtoB"]["typicality"]
+    assert torch.equal(read_reference(model, info).symptoms["AtoB"]["typicality"], now / 2)
+    assert described["trust"].pop("distances") == "left out"
+    (model / "model.json").write_text(json.dumps(described))
+    assert torch.allclose(read_reference(model, info).symptoms["AtoB"]["typicality"], now)
+
+
+def _changed(run: Path, tmp_path: Path, change: Callable[[dict[str, Tensor]], object]) -> Path:
+    """Return a copy of a model folder whose trust.safetensors was changed and fits model.json."""
+    model = shutil.copytree(run / "model", tmp_path / "model")
+    tensors = safetensors.torch.load_file(model / "trust.safetensors")
+    change(tensors)
+    data = safetensors.torch.save(tensors)
+    (model / "trust.safetensors").write_bytes(data)
+    described = json.loads((model / "model.json").read_text())
+    described["trust"]["sha256"] = hashlib.sha256(data).hexdigest()
+    (model / "model.json").write_text(json.dumps(described))
+    return model
 
 
 def test_too_few_training_images_say_nothing(toy_config: Config, two_folders: Path, tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_
 import yaml
 
 from unpaired.errors import ConfigError
+from unpaired.storage import shown
 
 T = TypeVar("T")
 
@@ -175,10 +176,10 @@ def read_yaml(cls: type[T], path: Path, base: T | None = None) -> T:
     if data is None:
         data = {}
     if not isinstance(data, dict):
-        raise ConfigError(f"The configuration {path} must be a mapping of settings, not {type(data).__name__}.")
+        raise ConfigError(f"The configuration {shown(path)} must be a mapping of settings, not {type(data).__name__}.")
     schema = data.pop("schema", SCHEMA)
     if schema != SCHEMA:
-        raise ConfigError(f"The configuration {path} has schema {schema!r}; this version reads schema {SCHEMA}.")
+        raise ConfigError(f"The configuration {shown(path)} has schema {schema!r}; this version reads schema {SCHEMA}.")
     result: T = from_dict(cls, _merged(to_dict(base), data) if base is not None else data)
     return result
 
@@ -189,15 +190,19 @@ def load_yaml(path: Path) -> Any:
         with path.open("rb") as file:
             content = file.read(_MAX_BYTES + 1)
         if len(content) > _MAX_BYTES:
-            raise ConfigError(f"The configuration {path} has more than {_MAX_BYTES:,} bytes; that is no configuration.")
+            raise ConfigError(
+                f"The configuration {shown(path)} has more than {_MAX_BYTES:,} bytes; that is no configuration."
+            )
         if content.count(b"[") + content.count(b"{") > _MAX_BRACKETS:
-            raise ConfigError(f"The configuration {path} has more than {_MAX_BRACKETS:,} brackets; write it plainly.")
+            raise ConfigError(
+                f"The configuration {shown(path)} has more than {_MAX_BRACKETS:,} brackets; write it plainly."
+            )
         return _Loader(content.decode()).get_single_data()
     except OSError as error:
-        raise ConfigError(f"Cannot read the configuration {path}: {error.strerror}; check --config.") from None
+        raise ConfigError(f"Cannot read the configuration {shown(path)}: {error.strerror}; check --config.") from None
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         reason = " ".join(str(error).split())[:400]
-        raise ConfigError(f"The configuration {path} is not valid YAML: {reason}.") from None
+        raise ConfigError(f"The configuration {shown(path)} is not valid YAML: {reason}.") from None
 
 
 class _Loader(yaml.SafeLoader):
@@ -218,7 +223,7 @@ def unknown(name: str, known: Iterable[str], noun: str) -> str:
         leaf = name.rsplit(".", 1)[-1].replace("-", "_")
         near = [path for path in names if path.rsplit(".", 1)[-1] == leaf][:1]
     hint = f"did you mean {near[0]}?" if near else f"choose from: {', '.join(names)}."
-    return f"Unknown {noun} {name}; {hint}"
+    return f"Unknown {noun} {shown(name)}; {hint}"
 
 
 def require(condition: bool, sentence: str) -> None:

@@ -283,7 +283,7 @@ def require_same(
     "from the last checkpoint",
 ) -> None:
     """Raise RankError on every rank where `text` is not the same on all."""
-    texts = told_by_all(text.encode())
+    texts = told_by_all(text.encode(errors="backslashreplace"))
     other = [number for number, each in enumerate(texts) if each != texts[0]]
     if other:
         raise RankError(f"{what} differs between rank 0 and {_ranks(other)}, which must never be; {advice}.")

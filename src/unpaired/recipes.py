@@ -276,7 +276,7 @@ def at_size(config: Config, size: int) -> Config:
     proportion = config.data.load_size / config.data.crop_size
     data = replace(config.data, crop_size=size, load_size=max(size, round(size * proportion)))
     generator, discriminator = config.generator, config.discriminator
-    if generator == ResNetGenerator():
+    if isinstance(generator, ResNetGenerator) and replace(generator, antialias=False) == ResNetGenerator():
         generator = replace(generator, num_blocks=9 if size >= 256 else 6)
     if isinstance(generator, UNetGenerator) and generator.num_downs == 8:
         generator = replace(generator, num_downs=min(8, (size & -size).bit_length() - 1))

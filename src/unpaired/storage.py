@@ -10,7 +10,7 @@ import errno
 import os
 import secrets
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NoReturn
 
@@ -41,6 +41,23 @@ _REFUSED = (
     errno.EEXIST,
     errno.ENAMETOOLONG,
 )
+
+_JUNK_FOLDERS = frozenset(
+    {
+        "@eadir",  # thumbnails of Synology
+        "@recycle",
+        "#recycle",
+        "#snapshot",
+        "__macosx",
+        "$recycle.bin",
+        "recycler",
+        "system volume information",
+        "lost+found",
+        "network trash folder",
+        "temporary items",
+    }
+)
+_NAMED = 5  # folders that a sentence names
 
 
 def write_bytes(path: Path, data: bytes, *, sync: bool = False) -> None:
@@ -141,6 +158,26 @@ def leads_out(path: Path, folder: Path) -> bool:
     return not Path(os.path.realpath(path)).is_relative_to(os.path.realpath(folder))
 
 
+def is_junk_folder(name: str) -> bool:
+    """Return whether a folder of this name is a desktop's, a server's or a disk's own: hidden, thumbnails, trash."""
+    return name.startswith(".") or name.casefold() in _JUNK_FOLDERS
+
+
+def without_junk(place: str | os.PathLike[str], folders: list[str]) -> list[Path]:
+    """Take junk folders out of the list of those below `place` that os.walk goes on with, and return their paths."""
+    junk = sorted(name for name in folders if is_junk_folder(name))
+    folders[:] = [name for name in folders if name not in junk]
+    return [Path(place) / name for name in junk]
+
+
+def left_out(folders: Sequence[Path]) -> list[str]:
+    """Return the sentence about junk folders that were not looked into; none without any."""
+    if not folders:
+        return []
+    names = ", ".join(map(shown, folders[:_NAMED])) + (f" and {len(folders) - _NAMED} more" * (len(folders) > _NAMED))
+    return [f"Left out {len(folders)} hidden or system folder{'s' * (len(folders) > 1)}: {names}."]
+
+
 def refuse_folder(error: OSError) -> NoReturn:
     """Raise DataError for what cannot be looked into; for os.walk, which passes over such folders in silence."""
     raise DataError(f"Cannot look into {shown(error.filename)}: {error.strerror}; check its permissions.") from None
@@ -149,6 +186,24 @@ def refuse_folder(error: OSError) -> NoReturn:
 def printable(text: str) -> str:
     """Return lines fit for a terminal, whatever names of files stand in them."""
     return "\n".join(map(shown, text.split("\n")))
+
+
+@contextlib.contextmanager
+def utf8_path(path: Path) -> Iterator[Path]:
+    """Give a path to an existing file that libraries can open which take valid text only: `path`, or one that means it.
+
+    Raises OSError where the file cannot be opened.
+    """
+    if writable(path) == str(path):
+        yield path
+        return
+    with path.open("rb") as file:  # only Linux has such names
+        yield Path(f"/proc/self/fd/{file.fileno()}")
+
+
+def writable(text: object) -> str:
+    """Return text that UTF-8 can hold: bytes of a file's name that are no valid text are spelled out, as \\udcff."""
+    return str(text).encode(errors="backslashreplace").decode()
 
 
 def shown(text: object) -> str:

@@ -12,6 +12,7 @@ import warnings
 import zipfile
 from collections import OrderedDict
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -21,6 +22,7 @@ from torch import Tensor
 from unpaired.data.archives import directory_length
 from unpaired.errors import ModelError
 from unpaired.storage import shown
+from unpaired.weight_formats import other_archive, other_format
 
 MAX_BYTES = 4 << 30
 """Largest file that is opened; the official networks take 10 to 220 MB."""
@@ -34,14 +36,51 @@ a hundred of memory."""
 _MAX_DIMS = 8
 _MAX_DIRECTORY = 2**20  # bytes of a zip's list of entries, two for each tensor
 _FLOATS = (torch.float32, torch.float16, torch.bfloat16, torch.float64)
+_CODE = (
+    (r"(torch_utils|dnnlib|training\.networks)\b", "a network of StyleGAN with its code"),
+    (r"torch\.nn\.", "a whole network with its code, not its weights"),
+    (
+        r"argparse|omegaconf|yacs|easydict|addict|ml_collections|pathlib|mmengine|mmcv|(pytorch_)?lightning\b",
+        "settings of its training beside the weights, which are code",
+    ),
+    (r"numpy", "numbers of NumPy beside the weights, which are code"),
+)
+"""What a file is by the first function it calls."""
+
 _COUNTER = "num_batches_tracked"
 _STATISTICS = ("running_mean", "running_var", _COUNTER)
 
 
-def read_state(path: Path) -> dict[str, Tensor]:
-    """Return the tensors of a file by name, float32 on the CPU, `module.` prefixes removed.
+@dataclass(frozen=True)
+class Loaded:
+    """What a file holds, not yet checked: `content` may be anything of containers, tensors, numbers and strings."""
 
-    Raises ModelError, naming the file and the first thing in it that is not plain weights.
+    name: str
+    size: int
+    content: Any
+
+    def plain(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Return some of the file's tensors as float32 on the CPU, contiguous; counters stay whole numbers.
+
+        Raises ModelError, naming the first that is no plain weight: of another type or layout, NaN or infinite, in
+        memory that another one shares, or larger than the file.
+        """
+        if not 0 < len(tensors) <= MAX_TENSORS:
+            raise ModelError(f"{self.name} holds {len(tensors)} tensors, which no official network has.")
+        for key, tensor in tensors.items():
+            _check_plain(self.name, key, tensor)
+        _check_memory(self.name, tensors, self.size)
+        state = {key: tensor if _is_counter(key) else tensor.float().contiguous() for key, tensor in tensors.items()}
+        broken = next((key for key, tensor in state.items() if not tensor.isfinite().all()), None)
+        if broken is not None:
+            raise ModelError(f"{self.name} holds NaN or infinite weights in {broken}; use a file of an earlier epoch.")
+        return state
+
+
+def load(path: Path) -> Loaded:
+    """Return what torch.save wrote into a file, without running anything of it.
+
+    Raises ModelError, naming the file and what it is instead.
     """
     name = shown(path)
     size = _check_container(path, name)
@@ -53,15 +92,16 @@ def read_state(path: Path) -> dict[str, Tensor]:
             loaded = torch.load(plain, map_location="cpu", weights_only=True)
     except Exception as error:  # the bytes are a stranger's, and the reader fails with whatever they provoke
         raise ModelError(_reason(name, error)) from None
-    tensors = _tensors(loaded, name)
-    for key, tensor in tensors.items():
-        _check_plain(name, key, tensor)
-    _check_memory(name, tensors, size)
-    state = {key: tensor if _is_counter(key) else tensor.float().contiguous() for key, tensor in tensors.items()}
-    broken = next((key for key, tensor in state.items() if not tensor.isfinite().all()), None)
-    if broken is not None:
-        raise ModelError(f"{name} holds NaN or infinite weights in {broken}; use a file of an earlier epoch.")
-    return _without_prefix(state)
+    return Loaded(name, size, loaded)
+
+
+def read_state(path: Path) -> dict[str, Tensor]:
+    """Return the tensors of a file by name, float32 on the CPU, `module.` prefixes removed.
+
+    Raises ModelError, naming the file and the first thing in it that is not plain weights.
+    """
+    loaded = load(path)
+    return _without_prefix(loaded.plain(_tensors(loaded.content, loaded.name)))
 
 
 def modernised(state: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], list[str]]:
@@ -95,19 +135,8 @@ def _check_container(path: Path, name: str) -> int:
             raise ModelError(f"{name} has {size} bytes, and no official network has; check the download.")
         with path.open("rb") as file:
             is_zip = _is_zip(file)
-            is_tar = file.read(512)[257:262] == b"ustar"
-            file.seek(8)
-            is_safe = file.read(2) == b'{"'
-        if is_safe:
-            raise ModelError(
-                f"{name} is a file of safetensors, which the official code never writes; give its .pth file, or to "
-                "`unpaired translate` the model folder that holds this one."
-            )
-        if is_tar:
-            raise ModelError(
-                f"{name} is a tar file of a torch before 0.2, which cannot be read without running code; it was not "
-                "run. Load and save it with a torch of its time, weights alone."
-            )
+        if other := other_format(path):
+            raise ModelError(f"{name} {other}.")
         if is_zip:
             _check_zip(path, name, size)
     except OSError as error:
@@ -127,6 +156,10 @@ def _check_zip(path: Path, name: str, size: int) -> None:
         entries = archive.infolist()
         if any(entry.filename.endswith("/constants.pkl") for entry in entries):
             raise ModelError(f"{name} is a TorchScript program, not weights, and was not run; ask for its state dict.")
+        if not any(entry.filename.endswith("data.pkl") for entry in entries) and (
+            other := other_archive(entry.filename for entry in entries)
+        ):
+            raise ModelError(f"{name} {other}.")
         packed = any(entry.compress_type != zipfile.ZIP_STORED for entry in entries)
         if packed or sum(entry.file_size for entry in entries) > size:
             raise ModelError(f"{name} would unpack to more than its size, as torch.save never does; it was not read.")
@@ -179,9 +212,11 @@ def _reason(name: str, error: Exception) -> str:
     """Return the sentence for a file that torch would not read."""
     text = " ".join(str(error).split())
     if wanted := re.search(r"\bGLOBAL ([\w.]+)", text):
+        called = wanted[1][:80]
+        what = next((words for pattern, words in _CODE if re.match(pattern, called)), "code beside weights")
         return (
-            f"{name} holds code beside weights (it calls {wanted[1][:80]}), so it is refused and "
-            "nothing of it was run; ask its author for a file of torch.save(network.state_dict(), ...)."
+            f"{name} holds {what} (it calls {called}), so it is refused and nothing of it was run; load it in the "
+            "program that made it, or ask its author, for a file of torch.save(network.state_dict(), ...)."
         )
     cause = re.split(r"\. | Check the doc| Please ", text.rpartition("WeightsUnpickler error: ")[2])[0].rstrip(".")
     return f"{name} is damaged, or no file of torch.save ({shown(cause)[:160]}); nothing in it was run, copy it again."
@@ -204,8 +239,6 @@ def _tensors(loaded: Any, name: str) -> dict[str, Tensor]:
                 "not a tensor."
             )
         tensors[key] = value.detach()
-    if not 0 < len(tensors) <= MAX_TENSORS:
-        raise ModelError(f"{name} holds {len(tensors)} tensors, which no official network has.")
     return tensors
 
 

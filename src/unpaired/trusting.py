@@ -6,7 +6,6 @@ are no longer there is finished all the same.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -14,9 +13,10 @@ import torch
 from torch import Tensor
 
 from unpaired.config import read_yaml, to_dict
-from unpaired.data.datasets import DataConfig, Domain, prepare, range_of
+from unpaired.data.datasets import DataConfig, Domain, prepare
 from unpaired.data.domains import Domains, open_domains
 from unpaired.data.sources import ImageSource
+from unpaired.data.taking import taken
 from unpaired.errors import UnpairedError
 from unpaired.images import to_tensor
 from unpaired.networks import Discriminator
@@ -24,11 +24,12 @@ from unpaired.recipes import Config, build_objective
 from unpaired.training.checkpoint import load_newest
 from unpaired.training.choice import put_back
 from unpaired.training.run_folder import RunFolder
+from unpaired.training.run_records import read_data
 from unpaired.translate.model_folder import read_description, read_model, write_model
 from unpaired.translate.translator import Translator
-from unpaired.translate.trust import LEAST, measure
+from unpaired.translate.trust import measure
 from unpaired.translate.trust_file import JudgeInfo, pack
-from unpaired.translate.typicality import squares
+from unpaired.translate.typicality import LEAST, squares
 
 
 def publish_trust(folder: RunFolder, most: int, say: Callable[[str], None] = lambda sentence: None) -> None:
@@ -49,7 +50,7 @@ def _measure(folder: RunFolder, most: int, say: Callable[[str], None]) -> None:
     config = read_yaml(Config, folder.config)
     if config.data.pairing == "noise":
         return
-    domains = open_domains(config.data).without(json.loads(folder.data.read_bytes()), config.data)
+    domains = open_domains(config.data).without(read_data(folder), config.data)
     images = _images(domains, config.data, most)
     newest, _ = load_newest(folder.checkpoints, strict=True)
     info, networks = read_model(folder.model)
@@ -77,26 +78,23 @@ def _measure(folder: RunFolder, most: int, say: Callable[[str], None]) -> None:
 def _images(domains: Domains, data: DataConfig, most: int) -> dict[str, Tensor]:
     """Return images by domain as a model is tried on them, n c size size; of a domain with too few, none."""
     sources: dict[Domain, ImageSource | None] = {"A": domains.train_a, "B": domains.train_b}
-    channels = {"A": data.channels_a, "B": data.channels_b}
     found = {}
     for domain, source in sources.items():
         if source is not None and len(source) >= LEAST:
             count = min(most, len(source))
             chosen = [number * len(source) // count for number in range(count)]
-            found[str(domain)] = torch.stack(
-                [_as_tried(source, index, data, domain, channels[domain]) for index in chosen]
-            )
+            found[str(domain)] = torch.stack([_as_tried(source, index, data, domain) for index in chosen])
     return found
 
 
-def _as_tried(source: ImageSource, index: int, data: DataConfig, domain: Domain, channels: int) -> Tensor:
+def _as_tried(source: ImageSource, index: int, data: DataConfig, domain: Domain) -> Tensor:
     """Return an image at the size of the training crops: resized to it, or its middle where nothing is resized.
 
     Not a crop of an image made larger, as in training: its blur would make every sharp image look odd.
     """
-    values = range_of(data, domain)
-    image = prepare(source[index], replace(data, load_size=data.crop_size), values)
-    parts = squares(to_tensor(image, channels, values), data.crop_size)
+    how = taken(data, domain)
+    image = prepare(source[index], replace(data, load_size=data.crop_size), how)
+    parts = squares(to_tensor(image, how.channels, how.values), data.crop_size)
     return parts[len(parts) // 2]
 
 

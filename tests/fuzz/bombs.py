@@ -31,6 +31,7 @@ def images() -> dict[str, Callable[[], bytes]]:
         "gif frame 13k": lambda: _gif(1, 1, LARGE, LARGE),
         "gif 300,000 blocks": lambda: _gif(9, 9, 9, 9, b"!\xfe\1a\0" * 3 * MANY),
         "gif a million times nothing": lambda: _gif(9, 9, 9, 9, bytes(10 * MANY)),
+        "png 16 bits, notes of 3 GB behind its pixels": _deep_png_with_notes,
         "tiff 60k": lambda: _tiff(HUGE, HUGE),
         "tiff 13k": lambda: _tiff(LARGE, LARGE),
         "tiff 1,000,000 strips": lambda: _tiff(9, 9, strips=10 * MANY),
@@ -39,7 +40,14 @@ def images() -> dict[str, Callable[[], bytes]]:
         "ppm 60k": lambda: b"P6 60000 60000 255\n",
         "ppm 13k": lambda: b"P6 13000 13000 255\n",
         "ppm comment of 3 MB": lambda: b"P6 #" + b"x" * 30 * MANY + b"\n1 1 255\n123",
+        "ppm of text, a million comments": lambda: b"P2\n9 9\n255\n" + b"#\n" * 10 * MANY + b"1 " * 81,
         "webp 16k": _webp,
+        "webp frame of 16k on a canvas of 9": lambda: _webp_frame(animated=False),
+        "webp moving frame of 16k on a canvas of 9": lambda: _webp_frame(animated=True),
+        "webp 300,000 chunks": lambda: _riff(_vp8x(9) + b"NOTE\0\0\0\0" * 3 * MANY),
+        "jpeg of two sizes": lambda: _jpeg(
+            9, b"\xff\xc0\0\x0b\x08" + struct.pack(">HH", 11_000, 11_000) + b"\1\1\x11\0"
+        ),
         "jpeg 60k": lambda: _jpeg(HUGE),
         "jpeg 13k": lambda: _jpeg(LARGE),
         "jpeg 11k in 200 passes": lambda: _jpeg(11_000, passes=200),
@@ -97,6 +105,28 @@ def _tiff(width: int, height: int, strips: int = 1) -> bytes:
 def _bmp(width: int, height: int) -> bytes:
     head = struct.pack("<I2HI", 54, 0, 0, 54)
     return b"BM" + head + struct.pack("<Iii2H6I", 40, width, height, 1, 24, 0, 0, 0, 0, 0, 0)
+
+
+def _deep_png_with_notes() -> bytes:
+    note = _chunk(b"zTXt", b"k\0\0" + zlib.compress(bytes(7_900_000), 9))
+    whole = _png(9, 9, pixels=zlib.compress(bytes(9 * 55)), depth=16)
+    return whole.removesuffix(_chunk(b"IEND", b"")) + note * 400 + _chunk(b"IEND", b"")
+
+
+def _riff(chunks: bytes) -> bytes:
+    return b"RIFF" + struct.pack("<I", len(chunks) + 4) + b"WEBP" + chunks
+
+
+def _vp8x(side: int) -> bytes:
+    return b"VP8X" + struct.pack("<II", 10, 2) + struct.pack("<I", side - 1)[:3] * 2
+
+
+def _webp_frame(*, animated: bool) -> bytes:
+    stream = b"VP8L" + struct.pack("<IBI", 5, 0x2F, 16_382 | 16_382 << 14) + b"\0"
+    if not animated:
+        return _riff(_vp8x(9) + stream)
+    frame = bytes(6) + struct.pack("<I", 8)[:3] * 2 + bytes(4) + stream
+    return _riff(_vp8x(9) + b"ANIM" + struct.pack("<IIH", 6, 0, 0) + b"ANMF" + struct.pack("<I", len(frame)) + frame)
 
 
 def _webp() -> bytes:

@@ -797,9 +797,9 @@ FILES = (
     Mutant(
         "halves-swapped",
         "The left half of a published pair is taken for B, so pix2pix learns the other direction.",
-        "data/pairs.py",
-        "if self._left else slice(",
-        "if not self._left else slice(",
+        "images/halves.py",
+        "if left else slice(",
+        "if not left else slice(",
         ("test_pairs.py::test_side_by_side_images_and_matched_names_give_the_same_batches",),
     ),
     Mutant(
@@ -836,4 +836,91 @@ FILES = (
     ),
 )
 
-MUTANTS = (*LOSSES, *CYCLEGAN, *POOL, *STEPS, *RANDOMNESS, *RESUMING, *OTHER_METHODS, *NETWORKS, *PRODUCTS, *FILES)
+VALUES = (
+    Mutant(
+        "first-file-decides-the-type",
+        "One 8-bit file among floats makes bytes 0 and 1 of a whole domain's results.",
+        "data/ranges.py",
+        "dtype = values.smallest_type(map(np.dtype, kinds))",
+        "dtype = np.dtype(next(iter(kinds)))",
+        ("test_mixed.py::test_the_first_file_does_not_decide_for_its_domain",),
+    ),
+    Mutant(
+        "one-wide-file-widens-every-result",
+        "A domain with one file of 32 bits writes no 12-bit CT any more.",
+        "translate/translator.py",
+        "return image.dtype if same else recorded",
+        "return recorded",
+        ("test_mixed.py::test_a_domain_recorded_wide_because_of_one_file_still_writes_narrow_results",),
+    ),
+    Mutant(
+        "floats-as-bytes",
+        "Floats of 0 to 1 are written as bytes 0 and 1 if the input is an 8-bit image.",
+        "translate/translator.py",
+        'if source.dtype == target.dtype and recorded.kind != "f":',
+        "if source.dtype == target.dtype:",
+        ("test_mixed.py::test_floats_between_0_and_1_are_never_written_as_bytes_0_and_1",),
+    ),
+    Mutant(
+        "no-data-measured",
+        "-9999 is a height, and percentiles stretch the range over it.",
+        "images/values.py",
+        "values = image.measured",
+        "values = image.pixels.ravel()",
+        ("test_nodata.py::test_percentiles_leave_no_data_out",),
+    ),
+    Mutant(
+        "no-data-not-restored",
+        "What a network makes of a gap is taken for a measurement.",
+        "translate/translator.py",
+        "result = restore(result, image)",
+        "result = replace(result, nodata=image.nodata)",
+        ("test_nodata.py::test_no_data_is_restored_where_it_was",),
+    ),
+    Mutant(
+        "no-data-by-accident",
+        "A value that a network makes is dropped as no data by the next program.",
+        "images/nodata.py",
+        "if accidents is not None:",
+        "if accidents is not None and given.missing is not None:",
+        ("test_nodata.py::test_a_result_that_meets_the_no_data_value_by_accident_is_moved_off_it",),
+    ),
+    Mutant(
+        "black-is-no-data-in-one-channel",
+        "Every pure colour of a picture whose no-data value is 0 loses pixels.",
+        "images/image.py",
+        "found.all(axis=2, keepdims=True)",
+        "found.any(axis=2, keepdims=True)",
+        ("test_nodata.py::test_a_pixel_of_a_colour_picture_is_missing_if_all_three_of_its_values_are",),
+    ),
+    Mutant(
+        "nan-found-at-step-9000",
+        "One NaN in one image ends a run in the middle, without a name.",
+        "images/files.py",
+        "        _refuse_non_finite(image)\n        return image",
+        "        return image",
+        ("test_nodata.py::test_training_names_the_image_before_step_one_and_can_leave_it_out",),
+    ),
+    Mutant(
+        "near-infrared-as-alpha",
+        "A domain of four declared channels refuses files whose fourth band is tagged as alpha.",
+        "images/nodata.py",
+        "return replace(image, pixels=image.interleaved, alpha=None)",
+        "return image",
+        ("test_mixed.py::test_four_declared_channels_take_alpha_as_the_fourth_band",),
+    ),
+)
+
+MUTANTS = (
+    *LOSSES,
+    *CYCLEGAN,
+    *POOL,
+    *STEPS,
+    *RANDOMNESS,
+    *RESUMING,
+    *OTHER_METHODS,
+    *NETWORKS,
+    *PRODUCTS,
+    *FILES,
+    *VALUES,
+)

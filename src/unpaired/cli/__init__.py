@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 from collections.abc import Sequence
@@ -29,6 +30,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
     A second Ctrl-C ends the process, whatever it is doing.
     """
+    if isinstance(sys.stdout, io.TextIOWrapper):  # a letter that the terminal does not know is spelled out
+        sys.stdout.reconfigure(errors="backslashreplace")
     with second_signal_ends(say_below):
         run(dotted_settings(sys.argv[1:] if arguments is None else arguments))
 

@@ -20,7 +20,7 @@ from unpaired.cli.quick import importing, without_shapes
 from unpaired.cli.settings import resolve
 from unpaired.errors import DataError
 from unpaired.launch import launched
-from unpaired.storage import shown
+from unpaired.storage import left_out, shown
 
 
 @app.command
@@ -149,8 +149,10 @@ def translate(
     format: str | None = None,
     batch: int | None = None,
     overwrite: Annotated[bool, Parameter(negative=(), show_default=False)] = False,
+    resume: Annotated[bool, Parameter(negative=(), show_default=False)] = False,
     keep_icc: Annotated[bool, Parameter(negative=(), show_default=False)] = False,
     follow_symlinks: Annotated[bool, Parameter(negative=(), show_default=False)] = False,
+    pairs: Literal["auto", "side-by-side", "no"] = "auto",
     scores: Annotated[bool, Parameter(negative=(), show_default=False)] = False,
     keep_best: str | None = None,
     max_pixels: int | None = None,
@@ -177,12 +179,16 @@ def translate(
         Images of one size that are translated together (default: as many as gain by it).
     overwrite
         Replace results that exist already.
+    resume
+        Keep the results that are finished, and make the others: after an interruption, or for what is new or changed.
     keep_icc
         Take colours with an ICC profile as they are, and give the profile to the result.
     follow_symlinks
         Read files of a folder that are links to places outside of it.
+    pairs
+        side-by-side: translate the input half of images that hold A and B; auto: if all look like those of training.
     scores
-        Write scores.csv beside the results: how far to trust each, and which inputs look foreign.
+        Write scores.csv beside the results: how far to trust each, and which inputs are out of distribution.
     keep_best
         Write only the most trusted share of the results, e.g. 20%; implies --scores.
     max_pixels
@@ -194,15 +200,21 @@ def translate(
     """
     without_shapes()
     with importing():
-        from unpaired import ranks
-        from unpaired.cli.precision import settle
-        from unpaired.cli.scores import kept_jobs
-        from unpaired.translate.files import Job, plan_outputs
+        from unpaired.cli.translation import Wishes, translate_all
+        from unpaired.images.foreign import passed_over
+        from unpaired.translate.files import plan_outputs
         from unpaired.translate.scored import check_table, load_scorer, parse_share
-        from unpaired.translate.translating import Failure, translate_files
+        from unpaired.translate.sheets import take_halves
         from unpaired.translate.translator import Translator
 
-    best = 1.0 if keep_best is None else parse_share(keep_best)
+    wishes = Wishes(
+        direction=direction,
+        batch=batch,
+        keep_icc=keep_icc,
+        overwrite=overwrite,
+        resume=resume,
+        share=1.0 if keep_best is None else parse_share(keep_best),
+    )
     translator = Translator.load(model, device=device, precision=precision, max_pixels=max_pixels)
     folder = out if out is not None else model / "translated" / direction
     plan = plan_outputs(
@@ -210,27 +222,19 @@ def translate(
         folder,
         format=format,
         overwrite=overwrite,
+        resume=resume,
         direction=direction,
         follow_symlinks=follow_symlinks,
     )
     scorer = load_scorer(translator, model, direction) if scores or keep_best is not None else None
     if scorer is not None:
-        check_table(folder, overwrite)
-    if plan.num_ignored:
-        say(f"Passed over {plan.num_ignored} files that are no images.")
-
-    def done(job: Job, failure: Failure | None) -> None:
-        made = f"{shown(job.source)} -> {shown(job.target)}"
-        print(made if failure is None else f"failed: {failure.error}", flush=True)
-
-    with ranks.joined(translator.device):  # from here on all have seen which results were there before
-        jobs = plan.jobs if scorer is None else kept_jobs(scorer, plan.jobs, folder, best, keep_icc)
-        precise = settle(translator, jobs, direction, keep_icc)
-        share = jobs[ranks.rank() :: ranks.count()]
-        failures = translate_files(translator, share, direction=direction, batch=batch, keep_icc=keep_icc, on_done=done)
-        num_failed = sum(int(number) for number in ranks.told_by_all(str(len(failures)).encode()))
-    say(f"Translated {len(jobs) - num_failed} of {len(plan.jobs)} images into {folder} in {precise}")
-    return DataError.exit_code if num_failed else 0
+        check_table(folder, overwrite or resume)
+    for sentence in [*passed_over(plan.passed_over), *left_out(plan.left_out)]:
+        say(sentence)
+    jobs, note = take_halves(plan.jobs, translator.info, direction=direction, pairs=pairs)
+    if note:
+        say(note)
+    return DataError.exit_code if translate_all(translator, scorer, jobs, folder, wishes) else 0
 
 
 @app.command

@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 from rich.table import Table
+from rich.text import Text
 
 from unpaired.cli.app import app
 from unpaired.cli.output import console, say
 from unpaired.launch import launched
+from unpaired.storage import shown
 
 if TYPE_CHECKING:
     from unpaired.evaluate.evaluation import Evaluation
@@ -95,7 +97,7 @@ def evaluate(
     page = to_html(found, str(model), str(data), device=device, command=command)
     write_bytes(folder / "evaluation.html", page.encode())
     print_evaluation(found)
-    say(f"Figures of each image: {folder / 'evaluation.json'}   Page: {folder / 'evaluation.html'}")
+    say(f"Figures of each image: {shown(folder / 'evaluation.json')}   Page: {shown(folder / 'evaluation.html')}")
 
 
 def print_evaluation(found: Evaluation) -> None:
@@ -105,9 +107,11 @@ def print_evaluation(found: Evaluation) -> None:
 
     names = found.facts["domains"]
     for result in found.directions.values():
-        title = f"{names[result.direction[0]]} → {names[result.direction[-1]]}"
+        title = shown(f"{names[result.direction[0]]} → {names[result.direction[-1]]}")
         size = found.facts["size"]
-        table = Table(title=f"{title}, {len(result.names)} images at {size} x {size}", box=None, title_justify="left")
+        # A Text, as a name may look like markup.
+        heading = Text(f"{title}, {len(result.names)} images at {size} x {size}", style="table.title")
+        table = Table(title=heading, box=None, title_justify="left")
         for column in ("", "translations", "floor: real images", "untranslated"):
             table.add_column(column, justify="left" if not column else "right", no_wrap=True)
         for name, row in result.rows.items():

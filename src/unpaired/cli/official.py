@@ -18,8 +18,9 @@ def import_(
     /,
     *,
     out: Path,
+    network: str | None = None,
 ) -> None:
-    """Make a model folder of files of the official CycleGAN and pix2pix code; no flag says what network they hold.
+    """Make a model folder of files of the official CycleGAN, pix2pix or CUT code; no flag says what network they hold.
 
     Parameters
     ----------
@@ -27,10 +28,12 @@ def import_(
         A .pth file, or a folder of them such as checkpoints/NAME; its latest generators are taken.
     out
         The model folder to make.
+    network
+        Which generator to take of a file that holds several, such as netG_A.
     """
     from unpaired.official import import_official
 
-    made = import_official(path, out)
+    made = import_official(path, out, network)
     for note in made.notes:
         say(note)
     directions = list(made.info.directions)

@@ -23,6 +23,7 @@ def kept_jobs(scorer: Scorer, jobs: tuple[Job, ...], folder: Path, share: float,
     """
     from unpaired import ranks
     from unpaired.translate.scored import best, from_messages, score_files, to_message, write_table
+    from unpaired.translate.typicality import LEAST
 
     mine = score_files(scorer, jobs[ranks.rank() :: ranks.count()], keep_icc=keep_icc)
     trusts = from_messages(ranks.told_by_all(to_message(mine, jobs)), jobs, scorer)
@@ -31,11 +32,16 @@ def kept_jobs(scorer: Scorer, jobs: tuple[Job, ...], folder: Path, share: float,
     kept = best(trusts, share)
     with ranks.by_first() as first:
         if first:
-            say(f"Scores: {write_table(folder, trusts, kept)}")
+            say(f"Scores: {shown(write_table(folder, trusts, kept))}")
     foreign = [job for job, trust in trusts.items() if trust.foreign]
     domain = scorer.translator.info.domains[scorer.direction[0]]
     if foreign:
         say(f"{len(foreign)} of {len(trusts)} do not look like the images of {shown(domain)}: {_names(foreign)}")
+    if all(trust.foreign is None for trust in trusts.values()):
+        say(
+            f"Whether these are like the images of {shown(domain)} cannot be told: the model describes fewer than "
+            f"{LEAST} of them that differ, or they are too small."
+        )
     chosen = set(kept)
     left = sorted((job for job in trusts if job not in chosen), key=lambda job: trusts[job].score)
     if left:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from unpaired.data.datasets import WHOLE_IMAGES, DataConfig, check_size
 from unpaired.data.doctor.looking import file_digest, is_flat, is_grey, over_background
+from unpaired.data.minority import alpha_is_a_band, band_note
 from unpaired.data.sources import FolderSource
 from unpaired.errors import DataError
 from unpaired.images import read_header
@@ -20,12 +21,14 @@ _MOST_BAD_NAMED = 1000
 
 @dataclass(frozen=True)
 class Found:
-    """What was found of one image: why it cannot be trained on ("" where it can), its shorter side, its colours."""
+    """What was found of one image: why it cannot be trained on ("" if it can), its shorter side, its colours."""
 
     problem: str
     side: int = 0
     flat: bool = False
     grey: bool = False
+    alpha_is_a_band: bool = False
+    channels: int = 0
 
 
 @dataclass(frozen=True)
@@ -57,6 +60,13 @@ class SourceLook:
         count = f"{len(self.problems)} of {len(self.found)} images in {self.source.folder}"
         return f"{count} cannot be trained on and are left out; data.json and the report list them."
 
+    def bands(self, channels: int, letter: str) -> list[str]:
+        """Return a sentence about images whose alpha looks like a band that `channels` leave out; letter: a or b."""
+        found = [index for index, one in enumerate(self.found) if one.alpha_is_a_band and one.channels + 1 != channels]
+        names = [self.source.name(index) for index in found]
+        colours = self.found[found[0]].channels if found else 0
+        return band_note(self.source.folder, names, len(self.found), colours, letter)
+
     def enlarged(self, config: DataConfig) -> list[str]:
         """Return a sentence about images that are enlarged for training, where there are any."""
         sides = [one.side for one in self.found if not one.problem]
@@ -79,11 +89,19 @@ def check_images(source: FolderSource, config: DataConfig, min_side: int = 1) ->
     return look.enlarged(config)
 
 
-def look_through(source: FolderSource, config: DataConfig, min_side: int = 1) -> SourceLook:
-    """Decode every image of a source, on a few threads, as the decoder releases the interpreter."""
+def look_through(
+    source: FolderSource, config: DataConfig, min_side: int = 1, *, channels: int | None = None
+) -> SourceLook:
+    """Decode every image of a source, on a few threads, as the decoder releases the interpreter.
+
+    channels: what every image is taken as; None for any.
+    """
+
+    def look(index: int) -> Found:
+        return _look_at(source, index, config, min_side, channels)
+
     with ThreadPoolExecutor(max_workers=4) as threads:
-        found = list(threads.map(lambda index: _look_at(source, index, config, min_side), range(len(source))))
-    return SourceLook(source, found)
+        return SourceLook(source, list(threads.map(look, range(len(source)))))
 
 
 def summary(training: Sequence[SourceLook], test: Sequence[SourceLook], command: str) -> list[str]:
@@ -126,17 +144,28 @@ def listed(problems: list[str], most: int = _MOST_NAMED) -> str:
     return "".join(f"\n  {problem}" for problem in problems[:most]) + rest
 
 
-def _look_at(source: FolderSource, index: int, config: DataConfig, min_side: int) -> Found:
-    """Decode one image, and tell what it is."""
+def _look_at(source: FolderSource, index: int, config: DataConfig, min_side: int, channels: int | None) -> Found:
+    """Decode one image and describe it."""
+    name = shown(source.paths[index])
     try:
         image = source[index]
-        check_size(shown(source.paths[index]), image.height, image.width, config, min_side)
+        check_size(name, image.height, image.width, config, min_side)
     except DataError as error:
         return Found(str(error))
+    colours = image.channels + (image.alpha is not None)
+    if channels is not None and channels not in (image.channels, colours) and not {image.channels, channels} <= {1, 3}:
+        return Found(f"{name} has {image.channels} channels, and {channels} are trained on; convert or remove it.")
     red, green, blue = config.background
     opaque = over_background(image, (red, green, blue))
     flat = is_flat(opaque)
-    return Found("", min(image.height, image.width), flat, not flat and is_grey(opaque))
+    return Found(
+        problem="",
+        side=min(image.height, image.width),
+        flat=flat,
+        grey=not flat and is_grey(opaque),
+        alpha_is_a_band=alpha_is_a_band(source.paths[index], image),
+        channels=image.channels,
+    )
 
 
 def _few_grey(found: Sequence[Found]) -> int:

@@ -19,8 +19,19 @@ from torch.utils.data import Dataset
 
 from unpaired.config import free, require
 from unpaired.data.sources import ImageSource
-from unpaired.errors import ConfigError, DataError
-from unpaired.images import DTYPE, Image, ValueRange, parse_range, resize, to_srgb, to_tensor
+from unpaired.data.taking import RGB, Taken, taken
+from unpaired.errors import DataError
+from unpaired.images import (
+    Image,
+    Resampling,
+    flatten,
+    parse_fill,
+    parse_range,
+    resize,
+    to_srgb,
+    to_tensor,
+)
+from unpaired.images.nodata import LOW
 from unpaired.randomness import rng
 from unpaired.ranks import dealt
 
@@ -50,12 +61,15 @@ class DataConfig:
     multiples of 4, and batch_size is 1 then. Transparent images are laid over
     `background` (R, G, B in 0..255). range: the values that become -1 and 1, beyond which they are clamped: dtype, the
     whole range of each image's type; LOW..HIGH as in 0..4095; or pLOW..pHIGH, percentiles that are measured once over
-    the training images and kept as numbers. range_a and range_b stand for one domain; dtype_a and dtype_b, the types
-    of the images, are looked up. icc: ignore takes the colours of a file as they are, as the official code does;
-    convert makes sRGB of those that come with an ICC profile. bad_images: error stops before step one and names every
-    image that cannot be trained on; skip leaves these out, and data.json lists them. cache_mb bounds the memory for
-    decoded images, in every loader process. follow_symlinks: read files that are links to places outside of their
-    folder; links to folders are not followed below a folder of images.
+    the training images and kept as numbers. range_a and range_b stand for one domain. nodata_fill: the value that
+    stands in for no data (GDAL's no-data value, DICOM's pixel padding): low, the low end of the range, or a number;
+    nodata_fill_a and nodata_fill_b stand for one domain. dtype_a and dtype_b, the smallest types that hold all images
+    of a domain and its range, are looked up. resize_a and resize_b: how the images of a domain are resized; nearest
+    picks pixels and mixes none, for maps of classes. icc: ignore takes the colours of a file as they are, as the
+    official code does; convert makes sRGB of those that come with an ICC profile. bad_images: error stops before step
+    one and names every image that cannot be trained on; skip leaves these out, and data.json lists them. cache_mb
+    bounds the memory for decoded images, in every loader process. follow_symlinks: read files that are links to places
+    outside of their folder; links to folders are not followed below a folder of images.
     """
 
     root: str = free("")
@@ -77,6 +91,11 @@ class DataConfig:
     range: str = "dtype"
     range_a: str = ""
     range_b: str = ""
+    nodata_fill: str = "low"
+    nodata_fill_a: str = ""
+    nodata_fill_b: str = ""
+    resize_a: Resampling = "bicubic"
+    resize_b: Resampling = "bicubic"
     icc: Literal["ignore", "convert"] = "ignore"
     dtype_a: str = free("")
     dtype_b: str = free("")
@@ -105,17 +124,10 @@ class DataConfig:
         )
         for name in ("range", "range_a", "range_b"):
             parse_range(getattr(self, name) or "dtype", f"data.{name}")
+        for name in ("nodata_fill", "nodata_fill_a", "nodata_fill_b"):
+            parse_fill(getattr(self, name) or LOW, f"data.{name}")
         ok = len(self.background) == 3 and all(0 <= level <= 255 for level in self.background)
         require(ok, f"data.background takes three levels 0..255, e.g. 255,255,255, not {list(self.background)}.")
-
-
-def range_of(config: DataConfig, domain: Domain) -> ValueRange:
-    """Return the values that become -1 and 1 in a domain; raises ConfigError for percentiles not yet measured."""
-    text = (config.range_a if domain == "A" else config.range_b) or config.range
-    found = parse_range(text)
-    if not isinstance(found, ValueRange):
-        raise ConfigError(f"data.range {text} is measured when a run starts; give numbers, e.g. 0..4095, elsewhere.")
-    return found
 
 
 @dataclass(frozen=True)
@@ -191,9 +203,9 @@ class TwoDomainDataset(StepDataset):
         self._a, self._b = a, b
         budget = config.cache_mb * 2**20
         share = budget * len(a) // (len(a) + len(b))
-        self._range_a, self._range_b = range_of(config, "A"), range_of(config, "B")
-        self._cache_a = ImageCache(a, config, share, self._range_a)
-        self._cache_b = ImageCache(b, config, budget - share, self._range_b)
+        self._taken_a, self._taken_b = taken(config, "A"), taken(config, "B")
+        self._cache_a = ImageCache(a, config, share, self._taken_a)
+        self._cache_b = ImageCache(b, config, budget - share, self._taken_b)
 
     @abstractmethod
     def images_of(self, sample: int) -> tuple[int, int]:
@@ -207,8 +219,8 @@ class TwoDomainDataset(StepDataset):
         size = min(min(image.height, image.width) for image in a + b)
         if c.preprocess in WHOLE_IMAGES:  # whose sizes may differ
             a, b = [_centre(image, size, size) for image in a], [_centre(image, size, size) for image in b]
-        tensors_a = [to_tensor(image, c.channels_a, self._range_a) for image in a]
-        tensors_b = [to_tensor(image, c.channels_b, self._range_b) for image in b]
+        tensors_a = [to_tensor(image, c.channels_a, self._taken_a.values) for image in a]
+        tensors_b = [to_tensor(image, c.channels_b, self._taken_b.values) for image in b]
         return Batch(a=torch.stack(tensors_a), b=torch.stack(tensors_b))
 
     def _prepared(self, sample: int) -> tuple[Image, Image]:
@@ -220,7 +232,10 @@ class TwoDomainDataset(StepDataset):
         a, b = self._prepared(sample)
         draw_a, draw_b = (rng(self._seed, purpose, sample) for purpose in self.purposes)
         c, image_a, image_b = self._config, crop(a, self._config, draw_a), crop(b, self._config, draw_b)
-        return to_tensor(image_a, c.channels_a, self._range_a), to_tensor(image_b, c.channels_b, self._range_b)
+        return (
+            to_tensor(image_a, c.channels_a, self._taken_a.values),
+            to_tensor(image_b, c.channels_b, self._taken_b.values),
+        )
 
     def _name(self, sample: int) -> str:
         a, b = self.images_of(sample)
@@ -274,8 +289,8 @@ class PairedDataset(TwoDomainDataset):
 class ImageCache:
     """Decoded and resized images of a source, kept until a budget of bytes is full; crops and flips come later."""
 
-    def __init__(self, source: ImageSource, config: DataConfig, budget: int, values: ValueRange = DTYPE) -> None:
-        self._source, self._config, self._values = source, config, values
+    def __init__(self, source: ImageSource, config: DataConfig, budget: int, taken: Taken) -> None:
+        self._source, self._config, self._taken = source, config, taken
         self._budget = budget
         self._held: dict[int, Image] = {}
 
@@ -283,23 +298,20 @@ class ImageCache:
         """Return image `index`, opaque and resized, in its own type."""
         if index in self._held:
             return self._held[index]
-        image = prepare(self._source[index], self._config, self._values)
+        image = prepare(self._source[index], self._config, self._taken)
         if image.pixels.nbytes <= self._budget:
             self._budget -= image.pixels.nbytes
             self._held[index] = image
         return image
 
 
-def prepare(image: Image, config: DataConfig, values: ValueRange = DTYPE) -> Image:
-    """Return the image over the background and resized as `config.preprocess` says; nothing random happens here.
-
-    values: the range in which black and white of the background stand.
-    """
+def prepare(image: Image, config: DataConfig, taken: Taken = RGB) -> Image:
+    """Return the image without alpha or no data, resized as `config.preprocess` says; nothing random happens here."""
     red, green, blue = config.background
     image = to_srgb(image) if config.icc == "convert" else image
-    opaque = image.over((red, green, blue), values.bounds) if image.alpha is not None else image
+    opaque = flatten(image, taken.channels, (red, green, blue), taken.values, taken.fill)
     if config.preprocess == "resize_and_crop":
-        return resize(opaque, (config.load_size, config.load_size))
+        return resize(opaque, (config.load_size, config.load_size), taken.resize)
     if config.preprocess == "crop":
         return opaque
     height, width = opaque.height, opaque.width
@@ -309,7 +321,7 @@ def prepare(image: Image, config: DataConfig, values: ValueRange = DTYPE) -> Ima
         height = max(height, config.crop_size)
     else:  # no crop makes the sides fit the generator, so they are rounded, as in the official code
         height, width = (max(round(side / WHOLE_IMAGE_MULTIPLE), 1) * WHOLE_IMAGE_MULTIPLE for side in (height, width))
-    return opaque if (height, width) == (opaque.height, opaque.width) else resize(opaque, (height, width))
+    return opaque if (height, width) == (opaque.height, opaque.width) else resize(opaque, (height, width), taken.resize)
 
 
 def crop(image: Image, config: DataConfig, draw: np.random.Generator | None) -> Image:

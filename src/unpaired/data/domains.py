@@ -9,11 +9,14 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from unpaired.data import beside
+from unpaired.data.axes import axes_note
 from unpaired.data.check import SourceLook, check_pairs, look_through, summary
 from unpaired.data.datasets import DataConfig, PairedDataset, StepDataset, UnpairedDataset
+from unpaired.data.minority import types_note
 from unpaired.data.noise import NoiseDataset, class_names, noise_source
 from unpaired.data.pairs import HalfSource, paired_sources, preview_pairs
-from unpaired.data.ranges import settled_values
+from unpaired.data.ranges import headers_of, settled_values
 from unpaired.data.sources import FolderSource, fingerprint, preview_folders, refuse_links_out, train_folders
 from unpaired.errors import DataError
 from unpaired.storage import shown
@@ -83,17 +86,27 @@ class Domains:
         Raises DataError that names all that cannot, unless `data.bad_images` is skip. min_side: as for `check`.
         """
         splits = dict.fromkeys([(self.train_a, self.train_b), (self.preview_a, self.preview_b)])
-        looks = [[look_through(source, data, min_side) for source in _whole(*pair)] for pair in splits]
+        looks = [
+            [look_through(source, data, min_side, channels=count) for source, count in _whole(*pair, data)]
+            for pair in splits
+        ]
         everything = [look for split in looks for look in split]
         refusals = [look.refusal() for look in everything if look.problems]
         if refusals and data.bad_images == "error":
             raise DataError("\n".join(refusals))
         domains = self.without(_skipped(looks), data) if refusals else self
         notes = [look.omission() for look in everything if look.problems]
+        notes += beside.remarks((domains.train_a, domains.train_b, domains.preview_a, domains.preview_b))
+        notes += beside.mixed_classes(domains.train_a, domains.train_b, data)
         for a, b in dict.fromkeys([(domains.train_a, domains.train_b), (domains.preview_a, domains.preview_b)]):
             if a is not None and data.pairing == "paired" and data.preprocess != "resize_and_crop":
                 check_pairs(a, b)
         notes += [note for look in everything for note in look.enlarged(data)]
+        letters = "ab" if len(looks[0]) == 2 else "b" if self.train_a is None else "a"
+        for look, letter in zip(looks[0], letters, strict=True):
+            notes += look.bands(data.channels_a if letter == "a" else data.channels_b, letter)
+            notes += types_note(look.source.folder, headers_of(look.source))
+        notes += axes_note(look.source for look in looks[0])
         where = shlex.join(["--a", data.a, "--b", data.b]) if data.a else shlex.quote(data.root or data.b)
         return domains, notes + summary(looks[0], looks[1] if len(looks) > 1 else [], f"unpaired data check {where}")
 
@@ -179,9 +192,13 @@ def domain_names(data: DataConfig) -> dict[str, str]:
     return {"A": shown(data.name_a or guess[0]), "B": shown(data.name_b or guess[1])}
 
 
-def _whole(a: FolderSource | None, b: FolderSource) -> list[FolderSource]:
-    """Return the sources to look at: of files that hold both halves the left one, as the right has nothing new."""
-    return [source for source in ((a,) if isinstance(b, HalfSource) else (a, b)) if source is not None]
+def _whole(a: FolderSource | None, b: FolderSource, data: DataConfig) -> list[tuple[FolderSource, int]]:
+    """Return the sources to look at, each with the channels that it is taken as.
+
+    Of files that hold both halves it is the left one, as the right has nothing new.
+    """
+    both = [(a, data.channels_a)] if isinstance(b, HalfSource) else [(a, data.channels_a), (b, data.channels_b)]
+    return [(source, channels) for source, channels in both if source is not None]
 
 
 def _skipped(looks: list[list[SourceLook]]) -> dict[str, Any]:

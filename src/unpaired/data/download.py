@@ -22,6 +22,7 @@ from urllib.parse import urlsplit
 
 from unpaired.config import require, unknown
 from unpaired.data.archives import unpack
+from unpaired.data.web import is_http, web
 from unpaired.errors import DataError, DownloadError, OutputError, StorageError
 from unpaired.storage import alone, shown, storage_error, write_bytes
 from unpaired.version import __version__
@@ -49,6 +50,9 @@ PAIRED_SETS = ("facades", "maps", "edges2shoes", "edges2handbags", "night2day")
 
 TIMEOUT = 30.0
 """Seconds without a byte after which a connection counts as cut."""
+
+MOST = 2**40
+"""Bytes of an archive at most; the largest published one has 8 GB."""
 
 _CHUNK = 2**20
 _RECORD = "download.json"
@@ -111,7 +115,7 @@ def _arrive(source: str, folder: Path, listener: Callable[[int, int], None], say
 
 def address(name: str, paired: bool, base: str = PUBLISHED_AT) -> str:
     """Return the address of a set; raises ConfigError for a name that is not published, with the nearest one."""
-    require(urlsplit(base).scheme in ("http", "https"), f"--url takes an http or https address, not {base}.")
+    require(is_http(base), f"--url takes an http or https address, not {shown(base)}.")
     known = list(dict.fromkeys(UNPAIRED_SETS + PAIRED_SETS))
     require(name in known, unknown(name, known, "data set"))
     require(not paired or name in PAIRED_SETS, f"{name} has no pairs; those that have are {', '.join(PAIRED_SETS)}.")
@@ -151,19 +155,29 @@ class Part:
         """Return whether there is something of `url` to go on from; anything else is thrown away."""
         try:
             self.facts = json.loads(self._note.read_text(encoding="utf-8"))
-        except (OSError, ValueError):
+        except (OSError, ValueError, RecursionError):
             self.facts = {}
-        if not isinstance(self.facts, dict) or self.facts.get("url") != url or self.received > self.total > 0:
+        if not self._is_of(url) or self.received > self.total > 0:
             self.remove()
         return self.received > 0
 
     def note(self, url: str, headers: Mapping[str, str]) -> None:
         """Remember what is arriving: its address, its size, and by what the server knows this version of it."""
-        length, validator = headers.get("Content-Length", ""), headers.get("ETag", "")
+        validator = headers.get("ETag", "")
         if not validator or validator.startswith("W/"):  # weak tags do not promise equal bytes
             validator = headers.get("Last-Modified", "")
-        self.facts = {"url": url, "total": int(length) if length.isdecimal() else 0, "validator": validator}
+        sendable = validator.isascii() and validator.isprintable()
+        self.facts = {"url": url, "total": _length(url, headers), "validator": validator if sendable else ""}
         write_bytes(self._note, json.dumps(self.facts).encode())
+
+    def _is_of(self, url: str) -> bool:
+        facts = self.facts
+        return (
+            isinstance(facts, dict)
+            and facts.get("url") == url
+            and type(facts.get("total")) is int
+            and isinstance(facts.get("validator"), str)
+        )
 
     def append(self, chunk: bytes) -> None:
         """Keep some more bytes; raises StorageError or OutputError where the disk refuses."""
@@ -185,6 +199,21 @@ class Part:
             return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def _length(url: str, headers: Mapping[str, str]) -> int:
+    """Return the size that a server gives, 0 where it gives none; DownloadError for one that no archive has."""
+    length = headers.get("Content-Length", "")
+    if not (length.isascii() and length.isdecimal()):
+        return 0
+    if len(length) > len(str(MOST)) or int(length) > MOST:
+        size = f"{int(length):,}" if len(length) <= 20 else f"a number of {len(length)} digits of"
+        raise DownloadError(f"{_host(url)} gives {url} {size} bytes, which no data set has; try --url with a copy.")
+    return int(length)
+
+
+def _host(url: str) -> str:
+    return urlsplit(url).netloc.rpartition("@")[2]
+
+
 def fetch(url: str, part: Part, listener: Callable[[int, int], None]) -> None:
     """Fetch what is missing of `url`, from the start where the server cannot do otherwise.
 
@@ -200,50 +229,70 @@ def fetch(url: str, part: Part, listener: Callable[[int, int], None]) -> None:
         received = part.received
         listener(received, part.total)
         while chunk := response.read(_CHUNK):
-            part.append(chunk)
             received += len(chunk)
+            if received > (part.total or MOST):
+                part.remove()
+                raise DownloadError(f"{_host(url)} sends more of {url} than it announced; try --url with a copy.")
+            part.append(chunk)
             listener(received, part.total)
     if part.total and not part.whole:
         raise _cut(url, part)
 
 
 def _request(url: str, part: Part) -> Any:
-    """Send the request for what is missing, and once more for all of it where the server's copy is another by now."""
+    """Send the request for what is missing, and once more for all of it where the server's copy is another by now.
+
+    Returns a reply of status 206 that begins where the part ends, or of 200. Raises DownloadError for any other.
+    """
+    asked = part.received
+    try:
+        response = web().open(_request_for(url, part), timeout=TIMEOUT)
+    except urllib.error.HTTPError as error:
+        if error.code != 416 or not asked:
+            raise
+        error.close()
+        part.remove()
+        return _request(url, part)
+    expected = f"bytes {asked}-{part.total - 1}/{part.total}"
+    status = response.status
+    if status == 200 or (status == 206 and asked and response.headers.get("Content-Range", "") == expected):
+        return response
+    response.close()
+    if status == 206 and asked:
+        part.remove()
+        return _request(url, part)
+    raise DownloadError(f"{_host(url)} answers {status} to a request for all of {url}; try --url with a copy.")
+
+
+def _request_for(url: str, part: Part) -> urllib.request.Request:
     headers = {"User-Agent": f"unpaired/{__version__}", "Accept-Encoding": "identity"}
     if part.received:
         headers["Range"] = f"bytes={part.received}-"
         if part.facts.get("validator"):
             headers["If-Range"] = part.facts["validator"]
-    request = urllib.request.Request(url, headers=headers)  # noqa: S310 - http(s) only, see `address`
-    try:
-        response = urllib.request.urlopen(request, timeout=TIMEOUT)  # noqa: S310
-    except urllib.error.HTTPError as error:
-        if error.code != 416 or not part.received:
-            raise
-        error.close()
-        part.remove()
-        return _request(url, part)
-    expected = f"bytes {part.received}-{part.total - 1}/{part.total}"
-    if response.status == 206 and response.headers.get("Content-Range", "") != expected:
-        response.close()
-        part.remove()
-        return _request(url, part)
-    return response
+    return urllib.request.Request(url, headers=headers)  # noqa: S310 - http(s) only, see `address`
 
 
 @contextmanager
 def _failures(url: str, part: Part) -> Iterator[None]:
     """Turn what goes wrong between two machines into sentences."""
-    host = urlsplit(url).netloc
+    host = _host(url)
     try:
         yield
     except urllib.error.HTTPError as error:
         error.close()
-        raise DownloadError(f"{host} answers {error.code} ({error.reason}) for {url}; try --url with a copy.") from None
+        if 300 <= error.code < 400:
+            raise DownloadError(
+                f"{host} sends {url} on in a circle or to what is not http or https; try --url with a copy."
+            ) from None
+        reason = shown(" ".join(str(error.reason).split()))[:200]
+        raise DownloadError(f"{host} answers {error.code} ({reason}) for {url}; try --url with a copy.") from None
     except urllib.error.URLError as error:
-        reason = error.reason.strerror if isinstance(error.reason, OSError) else None
-        reason = reason or shown(error.reason)
+        reason = shown((isinstance(error.reason, OSError) and error.reason.strerror) or error.reason)
         raise DownloadError(f"Cannot reach {host} ({reason}); check the network and run the same again.") from None
+    except (http.client.InvalidURL, ValueError) as error:
+        reason = shown(" ".join(str(error).split()))[:200]
+        raise DownloadError(f"{host} cannot be understood ({reason}); try --url with a copy.") from None
     except (http.client.HTTPException, OSError):
         raise _cut(url, part) from None
 
@@ -251,7 +300,7 @@ def _failures(url: str, part: Part) -> Iterator[None]:
 def _cut(url: str, part: Part) -> DownloadError:
     of = f" of {part.total:,}" if part.total else ""
     return DownloadError(
-        f"The connection to {urlsplit(url).netloc} was cut after {part.received:,}{of} bytes, which are kept; run the "
+        f"The connection to {_host(url)} was cut after {part.received:,}{of} bytes, which are kept; run the "
         "same again to continue."
     )
 

@@ -24,17 +24,21 @@ def draw_dataset(
 ) -> None:
     """Write `count` scenes a domain to root/trainA and root/trainB, drawn from disjoint seeds so that no pair exists.
 
-    The `num_test` scenes (default: a tenth, at least one) of testA and testB are the same ones in both styles: the
-    truth to score against, under the same names. Files that are there already are kept. Raises ConfigError for an
-    unknown style or size, OutputError or StorageError where the disk refuses.
+    Their names end in -A and -B, since files of the same name are pairs to a recipe that takes pairs. The `num_test`
+    scenes (default: a tenth, at least one) of testA and testB are the same ones in both styles: the truth to score
+    against, under the same names. Files that are there already are kept, also under the names of earlier versions,
+    which had no -A and -B. Raises ConfigError for an unknown style or size, OutputError or StorageError if the disk
+    refuses.
     """
     _check(a, b, count, num_test)
     for split, style in (("trainA", a), ("trainB", b), ("testA", a), ("testB", b)):
-        wanted = count if split.startswith("train") else _num_test(count, num_test)
+        training = split.startswith("train")
+        # Not _A and _B: `pairs.matched` leaves these out, as published pairs end in them.
+        end = f"-{split[-1]}" if training else ""
         _make(root / split)
-        for index, scene in enumerate(scene_seeds(split, wanted, seed)):
-            path = root / split / f"scene-{index:06d}.png"
-            if not path.exists():
+        for index, scene in enumerate(scene_seeds(split, count if training else _num_test(count, num_test), seed)):
+            path, formerly = (root / split / f"scene-{index:06d}{mark}.png" for mark in (end, ""))
+            if not path.exists() and not formerly.exists():
                 write_image(path, Image(pixels=draw_scene(scene, style, size)))
 
 

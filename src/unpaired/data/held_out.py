@@ -64,12 +64,15 @@ def held_out_images(domains: Domains, data: DataConfig, most: int) -> HeldOutIma
 
 def digests(source: FolderSource) -> list[str]:
     """Return the beginning of the SHA-256 of each image's file; of a volume, with the number of the slice behind it."""
-    found = []
-    for index, path in enumerate(source.paths):
-        with path.open("rb") as file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest()[:SHORT]
-        found.append(digest + (f"[{source.frames[index]}]" if source.frames[index] else ""))
-    return found
+    by_path = {path: _digest(path) for path in dict.fromkeys(source.paths)}  # a stack is read once for all its slices
+    return [
+        by_path[path] + (f"[{frame}]" if frame else "") for path, frame in zip(source.paths, source.frames, strict=True)
+    ]
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()[:SHORT]
 
 
 def _validation(data: DataConfig) -> tuple[FolderSource, FolderSource] | None:

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import copy
+import unicodedata
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 
+from unpaired.data.axes import refuse_other_axes
 from unpaired.data.check import listed
 from unpaired.data.sources import FolderSource, holds_images
 from unpaired.errors import DataError
-from unpaired.images import Image
+from unpaired.images import Image, half_of
 from unpaired.storage import shown
 
 Pair = tuple[FolderSource, FolderSource]
@@ -33,8 +34,7 @@ class HalfSource(FolderSource):
                 f"{shown(self.paths[index])} is {whole.width} pixels wide, which is odd, so it cannot be A and B side "
                 "by side; mend or remove it."
             )
-        half = slice(None, whole.width // 2) if self._left else slice(whole.width // 2, None)
-        return replace(whole, pixels=whole.pixels[:, half], alpha=None if whole.alpha is None else whole.alpha[:, half])
+        return half_of(whole, left=self._left)
 
     def chosen(self, indices: list[int]) -> Pair:
         """Return both halves of these images alone."""
@@ -67,19 +67,24 @@ def side_by_side(folder: Path) -> Pair:
 def matched(folder_a: Path, folder_b: Path) -> Pair:
     """Return the images of two folders, matched by their paths below them without the suffix.
 
-    Where every name of A ends in _A and every one of B in _B, as in the published facades and maps, that is left out.
-    Raises DataError for a missing or empty folder, for two files of one name, and for names without a partner.
+    Names match if a person reads them as equal, with letters composed (ü) or decomposed (u and a diaeresis, as an
+    archive of a Mac has them). If every name of A ends in _A and every one of B in _B, as in the published facades and
+    maps, that is left out.
+    Raises DataError for a missing or empty folder, for two files of one name, for names without a partner, and for
+    volumes whose axes differ from those of their partner.
     """
     a, b = FolderSource(folder_a), FolderSource(folder_b)
     marked = all(path.stem.endswith("_A") for path in a.paths) and all(path.stem.endswith("_B") for path in b.paths)
-    by_name_a, by_name_b = (_by_name(source, cut=2 if marked else 0) for source in (a, b))
+    cut = 2 if marked else 0
+    by_name_a, by_name_b = (_by_name(source, cut) for source in (a, b))
     alone = [f"{shown(name)} is in {folder_a} only" for name in sorted(by_name_a.keys() - by_name_b.keys())]
     alone += [f"{shown(name)} is in {folder_b} only" for name in sorted(by_name_b.keys() - by_name_a.keys())]
     if alone:
         raise DataError(f"{len(alone)} images have no partner of the same name; add or remove them:{listed(alone)}")
-    names = sorted(by_name_a)
+    names = sorted(by_name_a, key=lambda name: a.stem(by_name_a[name], cut))
     a.choose([by_name_a[name] for name in names])
     b.choose([by_name_b[name] for name in names])
+    refuse_other_axes(a, b)
     return a, b
 
 
@@ -123,12 +128,25 @@ def split_pairs(root: Path, split: str) -> Pair | None:
 
 
 def _by_name(source: FolderSource, cut: int) -> Mapping[str, int]:
-    """Return the images by their path below the folder, without the suffix and the last `cut` letters of the stem."""
+    """Return the images by `pair_name`. Raises DataError for two files of one name."""
     found: dict[str, int] = {}
     for index, path in enumerate(source.paths):
-        name = source.stem(index, cut)
+        name = pair_name(source, index, cut)
         if name in found:
             other = source.paths[found[name]]
-            raise DataError(f"{shown(other)} and {shown(path)} share a name; a pair has one file on each side.")
+            letters = ", one with composed and one with decomposed letters"
+            same = source.stem(index, cut) == source.stem(found[name], cut)
+            raise DataError(
+                f"{shown(other)} and {shown(path)} share a name{'' if same else letters}; a pair has one file on each "
+                "side."
+            )
         found[name] = index
     return found
+
+
+def pair_name(source: FolderSource, index: int, cut: int = 0) -> str:
+    """Return what an image and its partner are both called: the path below the folder, in composed letters (NFC).
+
+    Without the suffix and the last `cut` letters of the stem.
+    """
+    return unicodedata.normalize("NFC", source.stem(index, cut))

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from unpaired.data.datasets import DataConfig, Domain, range_of
+from unpaired.data.datasets import DataConfig, Domain
 from unpaired.data.sources import FolderSource
+from unpaired.data.taking import range_of
 from unpaired.errors import ConfigError, ImageError
 from unpaired.images import Image, ImageHeader, Percentiles, ValueRange, parse_range, read_header
 from unpaired.storage import shown
@@ -18,11 +21,12 @@ from unpaired.storage import shown
 def settled_values(
     config: DataConfig, a: FolderSource | None, b: FolderSource | None, saved: DataConfig | None = None
 ) -> DataConfig:
-    """Return the settings with the types of both domains looked up and percentiles replaced by what they measure.
+    """Return the settings with the types of both domains resolved and percentiles replaced by what they measure.
 
-    The type of a domain is that of its first image. Where `saved`, the settings that the run was started with, holds
-    the numbers of the same percentiles, these are taken. None stands for a domain without images. Raises ConfigError
-    where the type needs a range and none is given, or its channels are not those of the settings.
+    The type of a domain is the smallest one that holds all of its files and its range. Where `saved`, the settings that
+    the run was started with, holds the numbers of the same percentiles, these are taken. None stands for a domain
+    without images. Raises ConfigError if a type needs a range and none is given, or if channels are not those of the
+    settings.
     """
     for domain, source in (("A", a), ("B", b)):
         if source is not None:
@@ -30,9 +34,31 @@ def settled_values(
     return config
 
 
+def headers_of(source: FolderSource) -> list[tuple[Path, ImageHeader]]:
+    """Return the files of a source, each once, with their headers; without those that cannot be read."""
+
+    def header(path: Path) -> ImageHeader | None:
+        try:
+            return read_header(path)
+        except ImageError:  # which the look at every image says better
+            return None
+
+    files = list(dict.fromkeys(source.paths))
+    with ThreadPoolExecutor(max_workers=4) as threads:
+        found = zip(files, threads.map(header, files), strict=True)
+        return [(path, known) for path, known in found if known is not None]
+
+
+def channels_fit(header: ImageHeader, channels: int) -> bool:
+    """Return whether images with this header can be taken as `channels`: as they are, with alpha as one more, or
+    grey as colour and back.
+    """
+    return channels in (header.channels, header.channels + header.has_alpha) or {header.channels, channels} <= {1, 3}
+
+
 def _settled(config: DataConfig, domain: Domain, source: FolderSource, saved: DataConfig | None) -> DataConfig:
     letter = domain.lower()
-    own, dtype = f"range_{letter}", f"dtype_{letter}"
+    own = f"range_{letter}"
     text = getattr(config, own) or config.range
     found = parse_range(text, "data.range")
     if not isinstance(found, ValueRange):
@@ -40,35 +66,40 @@ def _settled(config: DataConfig, domain: Domain, source: FolderSource, saved: Da
         same = isinstance(known, ValueRange) and known.bounds is not None and not getattr(config, own)
         measured = known if same else _measured(found, source)
         config = _with(config, own, str(measured))
-    first = _first(source)
-    if first is None:  # no image can be read, which the look at every image says better
+    headers = headers_of(source)
+    if not headers:
         return config
-    name, header = first
-    channels = config.channels_a if domain == "A" else config.channels_b
-    if header.channels != channels and not {header.channels, channels} <= {1, 3}:
-        raise ConfigError(
-            f"{name} has {header.channels} channels and data.channels_{letter} is {channels}; set it to "
-            f"{header.channels} with --data.channels-{letter}."
-        )
+    _check_channels(headers, config, domain)
+    values, kinds = range_of(config, domain), dict[str, Path]()
+    for path, header in headers:
+        kinds.setdefault(header.dtype, path)
+    for kind, path in kinds.items():
+        try:
+            values.of(np.dtype(kind))
+        except ConfigError as error:
+            raise ConfigError(f"{shown(path)}: {error}") from None
     try:
-        range_of(config, domain).of(np.dtype(header.dtype))
+        dtype = values.smallest_type(map(np.dtype, kinds))
     except ConfigError as error:
-        raise ConfigError(f"{name}: {error}") from None
-    return _with(config, dtype, header.dtype)
+        raise ConfigError(f"{shown(source.folder)}: {error}") from None
+    return _with(config, f"dtype_{letter}", str(dtype))
+
+
+def _check_channels(headers: list[tuple[Path, ImageHeader]], config: DataConfig, domain: Domain) -> None:
+    """Raise ConfigError if no file has the channels of the settings; single ones are named as bad images later."""
+    letter, channels = domain.lower(), config.channels_a if domain == "A" else config.channels_b
+    if any(channels_fit(header, channels) for _, header in headers):
+        return
+    path, header = headers[0]
+    bands = f" and alpha ({header.channels + 1} with it as a band)" if header.has_alpha else ""
+    raise ConfigError(
+        f"{shown(path)} has {header.channels} channels{bands} and data.channels_{letter} is {channels}; set it to "
+        f"{header.channels} with --data.channels-{letter}."
+    )
 
 
 def _with(config: DataConfig, name: str, value: Any) -> DataConfig:
     return replace(config, **{name: value})
-
-
-def _first(source: FolderSource) -> tuple[str, ImageHeader] | None:
-    """Return name and header of the first image that has one."""
-    for path in source.paths:
-        try:
-            return shown(path), read_header(path)
-        except ImageError:
-            continue
-    return None
 
 
 def _measured(percentiles: Percentiles, source: FolderSource) -> ValueRange:

@@ -11,7 +11,8 @@ from typing import Protocol, TypedDict
 
 from unpaired.errors import DataError, ImageError
 from unpaired.images import IMAGE_SUFFIXES, VOLUMES, Image, count_slices, is_image_name, read_image, suffix_of
-from unpaired.storage import leads_out, refuse_folder, shown
+from unpaired.images.foreign import instead
+from unpaired.storage import leads_out, refuse_folder, shown, without_junk
 
 
 class ImageSource(Protocol):
@@ -33,6 +34,7 @@ class ImageSource(Protocol):
 class FolderSource:
     """The image files of a folder and its subfolders, sorted by their path; other files are passed over.
 
+    So are hidden folders and those of a desktop or a disk, and the notes ("._x.jpg") that macOS writes beside files.
     Each slice of a volume or a stack is an image: its file stands in `paths` once for each, beside the slice's number
     in `frames`.
     """
@@ -44,7 +46,9 @@ class FolderSource:
             raise DataError(f"{folder} is not a folder; give a folder of images.")
         self.paths = sorted(_image_files(folder), key=lambda path: path.relative_to(folder).as_posix())
         if not self.paths:
-            raise DataError(f"{folder} holds no images ({', '.join(sorted(IMAGE_SUFFIXES))}); put some there.")
+            others = instead(sorted(_files(folder)))
+            known = "" if others else f" ({', '.join(sorted(IMAGE_SUFFIXES))})"
+            raise DataError(f"{folder} holds no images{known}; {others or 'put some there'}.")
         counts = [_num_frames(path) for path in self.paths]
         self.frames = [frame for count in counts for frame in range(count)]
         numbered = zip(self.paths, counts, strict=True)
@@ -84,8 +88,18 @@ def _image_files(folder: Path) -> Iterator[Path]:
 
     Raises DataError for a folder that cannot be looked into, as a set of images should not shrink unnoticed.
     """
-    for place, _, names in os.walk(folder, onerror=refuse_folder):
-        yield from (path for path in map(Path(place).joinpath, names) if is_image_name(path) and _is_file(path))
+    yield from (path for path in _files(folder) if is_training_image(path) and _is_file(path))
+
+
+def _files(folder: Path) -> Iterator[Path]:
+    for place, folders, names in os.walk(folder, onerror=refuse_folder):
+        without_junk(place, folders)
+        yield from map(Path(place).joinpath, names)
+
+
+def is_training_image(path: Path) -> bool:
+    """Return whether a file of a folder is taken for an image by its name; notes of macOS (._x.jpg) are not."""
+    return is_image_name(path) and not path.name.startswith("._")
 
 
 def _is_file(path: Path) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -27,6 +27,8 @@ from unpaired.evaluate.kernel import kernel_distance
 from unpaired.evaluate.lpips import LPIPS
 from unpaired.evaluate.test_set import TestSet, batch_of, dealt, open_test_set
 from unpaired.evaluate.truth import against_truth
+from unpaired.storage import writable
+from unpaired.translate.checked import MAX_CROP
 from unpaired.translate.translator import Translator
 from unpaired.version import __version__
 
@@ -68,18 +70,42 @@ class Evaluation:
     facts: dict[str, Any]
 
     def to_json(self) -> str:
-        """Return the figures with their intervals, and those of each image by its name."""
-        found: dict[str, Any] = {**self.facts, "directions": {}}
+        """Return the figures with their intervals, and those of each image by its name.
+
+        Names are as they are, but that bytes which are no valid text are spelled out.
+        """
+        found: dict[str, Any] = {**_valid(self.facts), "directions": {}}
         for name, result in self.directions.items():
             found["directions"][name] = {
                 "figures": {key: _plain(asdict(row)) for key, row in result.rows.items()},
-                "two_sample_p": result.two_sample_p,
+                **_plain({"two_sample_p": result.two_sample_p}),
                 "images": {
                     image: _plain({key: float(values[index]) for key, values in result.images.items()})
-                    for index, image in enumerate(result.names)
+                    for index, image in enumerate(_distinct(result.names))
                 },
             }
-        return json.dumps(found, indent=1, ensure_ascii=False) + "\n"
+        return json.dumps(found, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def _valid(value: Any) -> Any:
+    """Return facts as strict JSON has them: all text valid, no number infinite."""
+    if isinstance(value, dict):
+        return {writable(key): _valid(each) for key, each in value.items()}
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return writable(value) if isinstance(value, str) else value
+
+
+def _distinct(names: Sequence[str]) -> list[str]:
+    """Return names as valid text, numbered where two have become the same one."""
+    found: dict[str, None] = {}
+    for name in names:
+        text, number = writable(name), 1
+        while text in found:
+            number += 1
+            text = f"{writable(name)} ({number})"
+        found[text] = None
+    return list(found)
 
 
 def _plain(figures: dict[str, Any]) -> dict[str, Any]:
@@ -111,7 +137,8 @@ class Settings:
     def __post_init__(self) -> None:
         require(1 <= self.count <= MAX_IMAGES, f"--count must be 1 to {MAX_IMAGES}, not {self.count}.")
         require(self.batch >= 1, f"--batch must be at least 1, not {self.batch}.")
-        require(self.size is None or self.size >= MIN_SIZE, f"--size must be at least {MIN_SIZE}, not {self.size}.")
+        fits = self.size is None or MIN_SIZE <= self.size <= MAX_CROP
+        require(fits, f"--size must be {MIN_SIZE} to {MAX_CROP}, not {self.size}.")
 
 
 def evaluate(
@@ -141,7 +168,8 @@ def evaluate(
         f"The model was trained at {size} x {size} pixels, and figures need at least {MIN_SIZE}; give a larger --size.",
     )
     if tests.truth:
-        say("Images of A and B are matched by name, and taken as each other's truth; --no-truth if they are not.")
+        how = "pairs side by side" if tests.side_by_side else "matched by name"
+        say(f"Images of A and B are {how}, and taken as each other's truth; --no-truth if they are not.")
     tests, chose = _by_the_choice(tests, translator, settings, say)
     looked = {domain: min(settings.count, len(tests.side(domain))) for domain in "AB"}
     results, fingerprint = {}, tests.fingerprint()

@@ -17,6 +17,7 @@ from unpaired.evaluate.figures import FIGURES
 from unpaired.evaluate.intervals import Interval
 from unpaired.evaluate.test_set import as_seen, open_test_set
 from unpaired.images import from_tensor
+from unpaired.storage import shown
 from unpaired.translate.translator import Translator
 
 SHOWN = 4
@@ -39,18 +40,16 @@ def to_html(evaluation: Evaluation, model: str, data: str, *, device: str = "aut
     translator = Translator.load(model, device=device, precision="fp32")
     sections = [_section(result, evaluation, translator, data) for result in evaluation.directions.values()]
     facts = {key: value for key, value in evaluation.facts.items() if not isinstance(value, dict)}
-    rows = "".join(f"<dt>{html.escape(key)}</dt><dd>{html.escape(str(value))}</dd>" for key, value in facts.items())
+    rows = "".join(f"<dt>{html.escape(key)}</dt><dd>{_text(value)}</dd>" for key, value in facts.items())
     names = evaluation.facts["domains"]
     title = f"{names['A']} and {names['B']}: evaluation"
-    return template.substitute(
-        title=html.escape(title), command=html.escape(command), facts=rows, sections="\n".join(sections)
-    )
+    return template.substitute(title=_text(title), command=_text(command), facts=rows, sections="\n".join(sections))
 
 
 def _section(result: DirectionResult, evaluation: Evaluation, translator: Translator, data: str) -> str:
     names = evaluation.facts["domains"]
     a, b = result.direction[0], result.direction[-1]
-    head = html.escape(f"{names[a]} to {names[b]}")
+    head = _text(f"{names[a]} to {names[b]}")
     lines = "".join(_line(name, row) for name, row in result.rows.items())
     note = "" if result.two_sample_p is None else f"<p>Two-sample test: p = {result.two_sample_p:.3f}.</p>"
     return (
@@ -66,7 +65,7 @@ def _line(name: str, row: Row) -> str:
     arrow = {"less": "↓", "more": "↑"}[known.better] if known else "↓"
     cells = [f"{label} {arrow}", *(told(interval, digits) for interval in (row.made, row.floor, row.untranslated))]
     cells.append(known.sees if known else "")
-    return "<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in cells) + "</tr>"
+    return "<tr>" + "".join(f"<td>{_text(cell)}</td>" for cell in cells) + "</tr>"
 
 
 def told(interval: Interval | None, digits: int) -> str:
@@ -92,15 +91,20 @@ def _pictures(result: DirectionResult, evaluation: Evaluation, translator: Trans
         for index in chosen:
             channels = info.directions[direction].in_channels
             real = as_seen(source[index], info, direction[0], channels, size)
-            shown = [real, translator(real, direction=direction)]
+            pictures = [real, translator(real, direction=direction)]
             if tests.truth:
                 out = info.directions[direction].out_channels
-                shown.append(as_seen(target[index], info, direction[-1], out, size))
+                pictures.append(as_seen(target[index], info, direction[-1], out, size))
             value = f"{float(result.images[figure][index]):.3f}"
-            caption = html.escape(f"{source.name(index)} · {value}")
-            rows.append(f'<figure><img alt="" src="{_png(shown)}"><figcaption>{caption}</figcaption></figure>')
+            caption = _text(f"{source.name(index)} · {value}")
+            rows.append(f'<figure><img alt="" src="{_png(pictures)}"><figcaption>{caption}</figcaption></figure>')
         parts.append(f"<h3>{name}</h3><div class=row>{''.join(rows)}</div>")
     return "".join(parts)
+
+
+def _text(value: object) -> str:
+    """Return a name or a figure as HTML that shows it and does nothing else."""
+    return html.escape(shown(value))
 
 
 def _png(images: Sequence[Tensor]) -> str:

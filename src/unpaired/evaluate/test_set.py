@@ -11,12 +11,14 @@ from torch import Tensor
 
 from unpaired.data.domains import chosen_pair
 from unpaired.data.held_out import digests
-from unpaired.data.pairs import matched, preview_pairs
+from unpaired.data.pairs import HalfSource, matched, pair_name, preview_pairs
 from unpaired.data.sources import FolderSource, ImageSource, preview_folders
-from unpaired.errors import DataError
-from unpaired.images import Image, resize, to_srgb, to_tensor
+from unpaired.errors import DataError, ImageError
+from unpaired.images import Image, flatten, resize, to_srgb, to_tensor
+from unpaired.storage import shown, writable
 from unpaired.translate.choice import ChoiceInfo
 from unpaired.translate.model_folder import ModelInfo
+from unpaired.translate.translator import require_range
 
 
 @dataclass(frozen=True)
@@ -28,6 +30,11 @@ class TestSet:
     a: ImageSource
     b: ImageSource
     truth: bool
+
+    @property
+    def side_by_side(self) -> bool:
+        """Whether each file holds an image of A and, beside it, one of B."""
+        return isinstance(self.a, HalfSource)
 
     def side(self, domain: str) -> ImageSource:
         """Return the images of domain "A" or "B"."""
@@ -59,11 +66,17 @@ class TestSet:
         for source in (self.a, self.b):
             digest.update(f"{len(source)}\n".encode())
             for index in range(len(source)):
-                digest.update(f"{source.name(index)}\n".encode())
-            for path in getattr(source, "paths", ()):
-                with path.open("rb") as file:
-                    digest.update(hashlib.file_digest(file, "sha256").digest())
+                digest.update(f"{writable(source.name(index))}\n".encode())
+            paths = getattr(source, "paths", ())
+            by_path = {path: _digest(path) for path in dict.fromkeys(paths)}  # a stack is read once for all its slices
+            for path in paths:
+                digest.update(by_path[path])
         return digest.hexdigest()
+
+
+def _digest(path: Path) -> bytes:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").digest()
 
 
 def open_test_set(root: str | Path, *, truth: bool | None = None) -> TestSet:
@@ -79,11 +92,11 @@ def open_test_set(root: str | Path, *, truth: bool | None = None) -> TestSet:
         pair = preview_pairs(str(folder))
         if pair is None:
             raise DataError(
-                f"{folder} has no test half: it needs testA and testB, or test (or val) of side-by-side pairs."
+                f"{shown(folder)} has no test half: it needs testA and testB, or test (or val) of side-by-side pairs."
             )
         return TestSet(*pair, truth=truth is not False)
     a, b = map(FolderSource, folders)
-    names = [{Path(source.name(index)).with_suffix("") for index in range(len(source))} for source in (a, b)]
+    names = [{pair_name(source, index) for index in range(len(source))} for source in (a, b)]
     if truth or (truth is None and names[0] == names[1]):
         return TestSet(*matched(*folders), truth=True)
     return TestSet(a, b, truth=False)
@@ -92,17 +105,28 @@ def open_test_set(root: str | Path, *, truth: bool | None = None) -> TestSet:
 def as_seen(image: Image, info: ModelInfo, domain: str, channels: int, size: int) -> Tensor:
     """Return an image as the model is tested with it: opaque, size x size, c h w in [-1, 1].
 
-    Resized to a square without keeping the aspect ratio, as the official test does with its defaults.
+    Resized to a square without keeping the aspect ratio, as the official test does with its defaults; bicubic, or by
+    nearest pixels where training did so.
     """
-    values = info.values[domain].range
+    values = info.values[domain]
+    require_range(values.range, image.dtype)
     taken = to_srgb(image) if info.icc == "convert" else image
-    flat = taken.over(info.background, values.bounds)
-    return to_tensor(resize(flat, (size, size)), channels, values)
+    flat = flatten(taken, channels, info.background, values.range, values.nodata_fill)
+    return to_tensor(resize(flat, (size, size), values.resize), channels, values.range)
 
 
 def batch_of(source: ImageSource, indices: range, info: ModelInfo, domain: str, channels: int, size: int) -> Tensor:
     """Return the images of a source with these numbers, n c h w in [-1, 1]."""
-    return torch.stack([as_seen(source[index], info, domain, channels, size) for index in indices])
+    return torch.stack([seen_at(source, index, info, domain, channels, size) for index in indices])
+
+
+def seen_at(source: ImageSource, index: int, info: ModelInfo, domain: str, channels: int, size: int) -> Tensor:
+    """Return one image of a source as `as_seen` does; an error of the image names it."""
+    image = source[index]
+    try:
+        return as_seen(image, info, domain, channels, size)
+    except ImageError as error:
+        raise ImageError(f"{shown(source.name(index))}: {error}") from None
 
 
 def dealt(count: int, batch: int) -> list[range]:

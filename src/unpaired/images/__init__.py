@@ -31,7 +31,9 @@ from unpaired.images.formats import (
     lost,
     suffix_of,
 )
-from unpaired.images.image import HELD, Color, Image, resize
+from unpaired.images.halves import half_of
+from unpaired.images.image import HELD, Color, Image, Resampling, resize
+from unpaired.images.nodata import bands, flatten, parse_fill, restore
 from unpaired.images.values import (
     DTYPE,
     Percentiles,
@@ -58,20 +60,26 @@ __all__ = [
     "Image",
     "ImageHeader",
     "Percentiles",
+    "Resampling",
     "ValueRange",
     "as_dtype",
+    "bands",
     "count_slices",
     "encode_image",
+    "flatten",
     "from_tensor",
+    "half_of",
     "is_image_name",
     "is_stack",
     "keeps_alpha",
     "kept_where",
     "lost",
+    "parse_fill",
     "parse_range",
     "read_header",
     "read_image",
     "resize",
+    "restore",
     "suffix_of",
     "to_srgb",
     "to_tensor",

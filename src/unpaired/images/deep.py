@@ -15,13 +15,14 @@ from unpaired.images.image import Image
 Array = np.ndarray[Any, np.dtype[Any]]
 
 _CHUNK = 2**20
+_PIXELS = (b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND")
 
 
 def decode_png(data: bytes, icc: bytes | None) -> Image:
     """Return a PNG of 16 bits with more than one channel; raises MissingExtraError without its optional library."""
     decoder = extra("imagecodecs", "Reading PNG with 16 bits a channel in colour")
     refuse_surplus(data)
-    array = decoder.png_decode(data)
+    array = decoder.png_decode(_pixels_alone(data))
     if array.shape[2] in (2, 4):
         return Image(np.ascontiguousarray(array[:, :, :-1]), np.ascontiguousarray(array[:, :, -1]), icc)
     return Image(array, icc=icc)
@@ -41,6 +42,17 @@ def refuse_surplus(data: bytes) -> None:
         place += length + 12
     if left < 0:
         raise ImageError("It holds more pixels than its size says; replace or remove it.")
+
+
+def _pixels_alone(data: bytes) -> bytes:
+    """Return a PNG without its notes and profile, each of which the decoder would unpack to up to 8 MB and keep."""
+    kept, place = [data[:8]], 8
+    while place + 8 <= len(data):
+        length, name = struct.unpack(">I4s", data[place : place + 8])
+        if name in _PIXELS:
+            kept.append(data[place : place + length + 12])
+        place += length + 12
+    return b"".join(kept)
 
 
 def encode_png(image: Image, icc: bytes | None) -> bytes:
@@ -64,8 +76,10 @@ def decode_ppm(data: bytes, offset: int, size: tuple[int, int], most: int) -> Im
     """Return a binary PPM of more than 8 bits, whose pixels (w, h) start at `offset` and whose white is `most`."""
     width, height = size
     values = np.frombuffer(data, ">u2", count=width * height * 3, offset=offset).reshape(height, width, 3)
-    whole = values if most == 65535 else np.round(values.clip(max=most) * (65535 / most))
-    return Image(whole.astype(np.uint16))
+    if most == 65535:
+        return Image(values.astype(np.uint16))
+    spread = np.round(np.arange(65536).clip(max=most) * (65535 / most)).astype(np.uint16)  # of each value
+    return Image(spread[values])
 
 
 def encode_ppm(image: Image) -> bytes:

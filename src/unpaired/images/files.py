@@ -6,8 +6,6 @@ import contextlib
 import io
 import os
 import stat
-import threading
-import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -29,6 +27,7 @@ from PIL import (
 
 from unpaired.errors import ImageError, OutputError, UnpairedError
 from unpaired.images import deep, dicom, nifti, tiff
+from unpaired.images.foreign import foreign_by_content, foreign_by_name, refusal
 from unpaired.images.formats import (
     DICOM,
     FORMATS,
@@ -36,13 +35,16 @@ from unpaired.images.formats import (
     STACKS,
     VOLUMES,
     WRITABLE,
+    Carried,
     ImageHeader,
     keeps_alpha,
     suffix_of,
 )
 from unpaired.images.guards import refuse_overlong
+from unpaired.images.headers import has_more_frames
 from unpaired.images.image import Image, is_deep, orientation_of, turned
 from unpaired.images.profiles import space_of
+from unpaired.images.quiet import quiet
 from unpaired.storage import shown, write_bytes
 
 _ICC_SPACES = {1: "GRAY", 3: "RGB"}
@@ -87,18 +89,43 @@ def read_image(path: str | os.PathLike[str], *, max_pixels: int = MAX_PIXELS, fr
 
     frame: the slice of a volume or a stack; of an animation the first frame is read. Raises ImageError,
     one sentence with the name, the fault and the remedy: no image, truncated, more than `max_pixels` (said by the
-    header, before any pixel is decoded; Pillow's own limit of 179 megapixels holds too), or of values that cannot be
-    held; MissingExtraError for what an optional library reads. Nothing is reduced to 8 bits.
+    header, before any pixel is decoded; Pillow's own limit of 179 megapixels holds too), of values that cannot be
+    held, or NaN or infinite without being declared no data; MissingExtraError for what an optional library reads.
+    Nothing is reduced to 8 bits.
     """
     path = Path(path)
     with _guarded(path) as (file, head):
         header = _foreign_header(path, file, head)
         if header is None:
-            return _read_pillow(path, file, head, max_pixels)
-        _refuse_large(path, header.width, header.height, header.channels + header.has_alpha, max_pixels)
-        if header.format == "NIFTI":
-            return nifti.read(path, frame)
-        return dicom.read(file, frame) if header.format == "DICOM" else tiff.read(file, frame)
+            image = _read_pillow(path, file, head, max_pixels)
+        else:
+            _refuse_large(path, header.width, header.height, header.channels + header.has_alpha, max_pixels)
+            image = _read_foreign(path, file, header.format, frame)
+        _refuse_non_finite(image)
+        return image
+
+
+def _read_foreign(path: Path, file: BinaryIO, format: str, frame: int) -> Image:
+    if format == "NIFTI":
+        return nifti.read(path, frame)
+    return dicom.read(file, frame) if format == "DICOM" else tiff.read(file, frame)
+
+
+def _refuse_non_finite(image: Image) -> None:
+    """Raise ImageError if a value is NaN or infinite and not declared to be no data."""
+    if image.dtype.kind != "f":
+        return
+    bad = ~np.isfinite(image.interleaved)
+    missing = image.missing
+    if missing is not None:
+        bad[:, :, : image.channels] &= ~missing
+    if bad.any():
+        row, column, _ = np.argwhere(bad)[0]
+        count = int(bad.any(axis=2).sum())
+        raise ImageError(
+            f"It holds NaN or infinite values in {count:,} of {image.height * image.width:,} pixels (the first in row "
+            f"{row}, column {column}); replace them by numbers, or declare them as no data where its format can."
+        )
 
 
 def write_image(
@@ -237,7 +264,16 @@ def _pillow_header(file: BinaryIO, head: bytes) -> ImageHeader:
             depth=depth,
             format=picture.format or "",
             dtype="float32" if picture.mode == "F" else "uint16" if depth > 8 else "uint8",
+            carries=_carried(picture, file),
         )
+
+
+def _carried(picture: PIL.Image.Image, file: BinaryIO) -> frozenset[Carried]:
+    """Return what a file holds beside the picture that Pillow reads of it."""
+    if picture.format == "MPO":
+        return frozenset({"pages"})
+    moving = picture.format in ("GIF", "PNG", "WEBP") and has_more_frames(file, picture.format)
+    return frozenset({"frames"} if moving else ())
 
 
 def _read_pillow(path: Path, file: BinaryIO, head: bytes, max_pixels: int) -> Image:
@@ -262,14 +298,19 @@ def _read_pillow(path: Path, file: BinaryIO, head: bytes, max_pixels: int) -> Im
 def _refuse_large(path: Path, width: int, height: int, channels: int, max_pixels: int) -> None:
     if width * height > max_pixels:
         raise ImageError(
-            f"{shown(path)} has {width} x {height} pixels, more than the limit of {max_pixels:,}; scale it down or "
-            "raise max_pixels (--max-pixels)."
+            f"{shown(path)} has {width} x {height} pixels, more than the limit of {max_pixels:,}; scale it down"
+            f"{_raise_it(max_pixels)}."
         )
     if width * height * channels > max_pixels * _MOST_VALUES:
         raise ImageError(
             f"{shown(path)} has {width} x {height} pixels of {channels} channels, more than the limit of "
-            f"{max_pixels * _MOST_VALUES:,} numbers; cut it up or raise max_pixels (--max-pixels)."
+            f"{max_pixels * _MOST_VALUES:,} numbers; cut it up{_raise_it(max_pixels)}."
         )
+
+
+def _raise_it(max_pixels: int) -> str:
+    """Return the advice to raise a limit, where it is one that somebody chose and that can be raised."""
+    return " or raise max_pixels (--max-pixels)" if max_pixels < MAX_PIXELS else ""
 
 
 @contextlib.contextmanager
@@ -278,9 +319,9 @@ def _guarded(path: Path) -> Iterator[tuple[BinaryIO, bytes]]:
     name = shown(path)
     try:
         _refuse_special(path)
-        with path.open("rb") as file, _quiet():
+        with path.open("rb") as file, quiet():
             head = file.read(132)
-            _refuse_impostors(name, head)
+            _refuse_impostors(path, head)
             refuse_overlong(name, head, file)
             yield file, head
     except ImageError as error:
@@ -288,13 +329,18 @@ def _guarded(path: Path) -> Iterator[tuple[BinaryIO, bytes]]:
     except UnpairedError:
         raise
     except PIL.UnidentifiedImageError:
-        known = ", ".join(FORMATS)
-        raise ImageError(f"{name} is no image of a known format ({known}), or damaged; remove it.") from None
+        raise _unknown(path) from None
     except PIL.Image.DecompressionBombError:
         raise ImageError(f"{name} claims more pixels than pictures have and was not decoded; remove it.") from None
     except Exception as error:  # damaged files make parsers fail in every way Python knows
         if isinstance(error, OSError) and error.errno is not None:
             raise ImageError(f"Cannot open {name}: {error.strerror}; check its name and permissions.") from None
+        if "MAX_TEXT" in str(error):  # which Pillow unpacks, unlike pixels, no further than a megabyte
+            raise ImageError(
+                f"{name} holds notes or a profile of more than 1 MB unpacked; save it without them."
+            ) from None
+        if (kind := foreign_by_content(path)) is not None:
+            raise ImageError(refusal(path, kind)) from None
         reason = " ".join(shown(error).split()).rstrip(".") or type(error).__name__
         raise ImageError(f"{name} is damaged or cut short ({reason}); replace or remove it.") from None
 
@@ -305,11 +351,26 @@ def _refuse_special(path: Path) -> None:
         raise ImageError(f"{shown(path)} is not a regular file; give an image file.")
 
 
-def _refuse_impostors(name: str, head: bytes) -> None:
+def _refuse_impostors(path: Path, head: bytes) -> None:
     if not head:
-        raise ImageError(f"{name} is empty (0 bytes); fetch it again or remove it.")
+        raise ImageError(f"{shown(path)} is empty (0 bytes); fetch it again or remove it.")
     if head.startswith(b"version https://git-lfs"):
-        raise ImageError(f"{name} is a Git LFS pointer, not the image; run `git lfs pull` where it came from.")
+        raise ImageError(f"{shown(path)} is a Git LFS pointer, not the image; run `git lfs pull` where it came from.")
+    kind = foreign_by_name(path)
+    if kind is not None and kind.stand_in:
+        raise ImageError(refusal(path, kind))
+
+
+def _unknown(path: Path) -> ImageError:
+    """Return the error about a file that none of the readers knows: what it is, if its content or else its name says.
+
+    Only if neither does it may be damaged.
+    """
+    kind = foreign_by_content(path) or foreign_by_name(path)
+    if kind is not None:
+        return ImageError(refusal(path, kind))
+    known = ", ".join(FORMATS)
+    return ImageError(f"{shown(path)} is no image of a known format ({known}), or damaged; convert or remove it.")
 
 
 def _depth(picture: PIL.Image.Image, head: bytes) -> int:
@@ -334,29 +395,3 @@ def _find_late_exif(picture: PIL.Image.Image, file: BinaryIO) -> None:
             picture.info["exif"] = b"Exif\0\0" + file.read(length)
             return
         file.seek(length + 4, os.SEEK_CUR)
-
-
-_quiet_lock = threading.Lock()
-_quiet_filters = contextlib.ExitStack()
-_quiet_count = 0
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep Pillow's warnings about odd files from the user: what matters is raised.
-
-    Filters belong to the whole process, so that of several threads the first sets them, the last restores.
-    """
-    global _quiet_count
-    with _quiet_lock:
-        if _quiet_count == 0:
-            _quiet_filters.enter_context(warnings.catch_warnings())
-            warnings.filterwarnings("ignore", module=r"PIL\.")
-        _quiet_count += 1
-    try:
-        yield
-    finally:
-        with _quiet_lock:
-            _quiet_count -= 1
-            if _quiet_count == 0:
-                _quiet_filters.close()

@@ -13,12 +13,16 @@ from collections.abc import Callable
 from typing import BinaryIO
 
 from unpaired.errors import ImageError
+from unpaired.images.streams import StreamSize, stream_size
 
 MAX_NOTES = 2**15
 """Chunks of a PNG beside the pixels of its first frame."""
 
 MAX_CHUNKS = 2**17
 """Chunks of a PNG: 1 GB in the usual pieces of 8 KiB."""
+
+MAX_FRAME_CHUNKS = 2**15
+"""Chunks of a WebP: an animation of ten minutes."""
 
 MAX_SEGMENTS = 4096
 """Segments of a JPEG before its pixels, and between its passes; large notes take some 64 KiB each."""
@@ -35,6 +39,9 @@ MAX_GAP = 2**16
 MAX_NUMBERS = 2**17
 """Numbers in one tag of a TIFF, such as the places of its strips."""
 
+MAX_COMMENTS = 4096
+"""Comments of a PPM whose pixels are text, each of which costs its reader a copy of a megabyte."""
+
 _MAX_TAGS = 4096
 _MARKER = re.compile(rb"\xff[^\x00\xff\xd0-\xd7]")
 _COMMENT = re.compile(rb"#[^\r\n]*")
@@ -44,6 +51,7 @@ _BARE = (0x01, 0xD8)  # markers that nothing belongs to
 _SEQUENTIAL = (0xC0, 0xC1)
 _FRAMES = (0xC0, 0xC1, 0xC2, 0xC3, 0xC5, 0xC6, 0xC7, 0xC9, 0xCA, 0xCB, 0xCD, 0xCE, 0xCF)
 _TIFFS = {b"II*\0": ("<", False), b"MM\0*": (">", False), b"II+\0": ("<", True), b"MM\0+": (">", True)}
+_TEXT_PPM, _TEXT_BLOCK = (b"P1", b"P2", b"P3"), 2**20
 _CHEAP_TYPES = (1, 2, 6, 7)  # bytes and text, which are taken as they are
 
 
@@ -58,6 +66,8 @@ def refuse_overlong(name: str, head: bytes, file: BinaryIO) -> None:
         guard = _tiff
     elif head.startswith(b"GIF8"):
         guard = _gif
+    elif head.startswith(b"RIFF") and head[8:12] == b"WEBP":
+        guard = _webp
     elif head.startswith(b"P"):
         guard = _ppm
     reason = guard(file) if guard else ""
@@ -82,7 +92,7 @@ def _png(file: BinaryIO) -> str:
 def _jpeg(file: BinaryIO) -> str:
     """Count the passes over the picture, up to its end; what follows it, such as a film, is none of ours."""
     file.seek(2)
-    segments, segment, scans, components, sequential = 0, 2, 0, b"", False
+    segments, segment, scans, components, sequential, sides = 0, 2, 0, b"", False, b""
     while (marker := _next_marker(file)) not in (None, _END):
         segments += 1
         if segments > MAX_SEGMENTS:
@@ -92,7 +102,9 @@ def _jpeg(file: BinaryIO) -> str:
             return f"holds more than {MAX_GAP:,} bytes of nothing"
         body = file.read(8)
         if marker in _FRAMES:
-            sequential, components = marker in _SEQUENTIAL, body[7:8]
+            if sides and body[3:7] != sides:
+                return "claims two sizes"
+            sequential, components, sides = marker in _SEQUENTIAL, body[7:8], body[3:7]
         if marker == _SCAN:
             scans += 1
             if scans > MAX_SCANS:
@@ -154,9 +166,40 @@ def _gif(file: BinaryIO) -> str:
     return ""
 
 
+def _webp(file: BinaryIO) -> str:
+    """Compare the size of each frame's own stream with the canvas."""
+    chunks, canvas, place = 0, None, 12
+    while True:
+        file.seek(place)
+        head = file.read(18)
+        if len(head) < 8:
+            return ""
+        chunks += 1
+        if chunks > MAX_FRAME_CHUNKS:
+            return f"holds more than {MAX_FRAME_CHUNKS:,} chunks"
+        size = stream_size(b"RIFF\0\0\0\0WEBP" + head)
+        canvas = canvas or size
+        if size and canvas and (size.width > canvas.width or size.height > canvas.height):
+            return f"holds a frame of {_sides(size)} pixels on a canvas of {_sides(canvas)}"
+        length = int.from_bytes(head[4:8], "little")
+        place += 24 if head[:4] == b"ANMF" else 8 + length + length % 2  # a frame's chunks follow its place
+
+
+def _sides(size: StreamSize) -> str:
+    return f"{size.width} x {size.height}"
+
+
 def _ppm(file: BinaryIO) -> str:
-    """Look for the end of the header: its name and up to three numbers."""
+    """Look for the end of the header: its name and up to three numbers. Count comments where the pixels are text."""
     file.seek(0)
     block = file.read(MAX_GAP)
     words = _COMMENT.sub(b"", block).split(None, 4)
-    return f"has a header of more than {MAX_GAP:,} bytes" if len(block) == MAX_GAP and len(words) < 4 else ""
+    if len(block) == MAX_GAP and len(words) < 4:
+        return f"has a header of more than {MAX_GAP:,} bytes"
+    comments = 0
+    while block and words[0] in _TEXT_PPM:
+        comments += block.count(b"#")
+        if comments > MAX_COMMENTS:
+            return f"holds more than {MAX_COMMENTS:,} comments"
+        block = file.read(_TEXT_BLOCK)
+    return ""

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import PIL.Image
+import PIL.ImageFile
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -20,6 +21,9 @@ Array = np.ndarray[Any, np.dtype[Any]]
 Color = tuple[int, int, int]
 """Red, green, blue, each 0 to 255."""
 
+Resampling = Literal["bicubic", "nearest"]
+"""How images are resized: bicubic for pictures, nearest for maps of classes, whose numbers cannot be mixed."""
+
 HELD = tuple(np.dtype(name) for name in ("uint8", "uint16", "int16", "int32", "float32"))
 """The types of values that a picture can have: what files are read in, and written in again."""
 
@@ -31,6 +35,8 @@ _PILLOW_MODES = {
 }
 _GREY_MODES = ("1", "L", "LA", "La")
 _COLOR_MODES = ("P", "PA", "RGB", "RGBA", "RGBa", "RGBX", "CMYK", "YCbCr", "HSV")
+_LARGEST = float(np.finfo(np.float32).max)
+_HUGE = _LARGEST / 16  # bicubic overshoots by less than that
 _ORIENTATION_TAG = 0x0112
 # EXIF orientation: (swap rows and columns first, then reverse rows, then reverse columns).
 _TURNS = {
@@ -113,6 +119,17 @@ class Image:
             found = np.broadcast_to(found.all(axis=2, keepdims=True), self.pixels.shape)
         return found if found.any() else None
 
+    @property
+    def measured(self) -> Array:
+        """Return the values that count, n: without those under full transparency and without no data."""
+        missing = self.missing
+        if missing is None and self.alpha is None:
+            return self.pixels.ravel()
+        counts = np.ones(self.pixels.shape, bool) if missing is None else ~missing
+        if self.alpha is not None:
+            counts &= self.alpha[:, :, None] > 0
+        return self.pixels[counts]
+
     def filled(self, value: float) -> Image:
         """Return the picture with `value`, rounded and clamped to the type, in place of no data."""
         missing = self.missing
@@ -128,8 +145,9 @@ class Image:
         Palettes, CMYK and YCbCr become RGB, 1-bit becomes grey, every kind of transparency becomes alpha, I becomes
         uint16 where that holds it and int32 else, F float32. Raises ImageError for Lab and other modes.
         """
+        level = _transparent_level(picture)
         picture.load()  # formats that hold the orientation behind the pixels know it from here on
-        image = _from_deep_grey(picture) if is_deep(picture) else _from_8bit(picture)
+        image = _from_deep_grey(picture) if is_deep(picture) else _from_8bit(picture, level)
         return turned(image, orientation_of(picture))
 
     def to_pil(self) -> PIL.Image.Image:
@@ -180,18 +198,24 @@ def span_of(dtype: np.dtype[Any]) -> tuple[float, float]:
     return (0.0, 1.0) if dtype.kind == "f" else (float(np.iinfo(dtype).min), float(np.iinfo(dtype).max))
 
 
-def resize(image: Image, size: tuple[int, int]) -> Image:
+def resize(image: Image, size: tuple[int, int], how: Resampling = "bicubic") -> Image:
     """Return `image` at `size` (h, w), bicubic with antialiasing; the aspect ratio is the caller's affair.
 
+    how: nearest takes the value below the centre of each new pixel, as Pillow does and torch's nearest-exact (but
+    for their rounding), so that no new values arise: for maps of classes.
     8 bits differ from Pillow's bicubic by 1 at most. Alpha weighs the colours, so that what is hidden under
     transparent pixels does not bleed into visible ones.
     """
     if size == (image.height, image.width):
         return image
+    if how == "nearest":
+        return _nearest(image, size)
     if image.alpha is None and image.dtype == np.uint8:
         pixels = _bicubic(torch.from_numpy(np.array(image.pixels, order="C")), size).numpy()
         return replace(image, pixels=pixels)
-    wide = np.float64 if image.dtype == np.int32 else np.float32  # which holds every value of the other types
+    # float32 holds every value of the other types, but not the overshoot beside its own largest ones.
+    huge = image.dtype.kind == "f" and bool(np.abs(image.pixels).max() > _HUGE)
+    wide = np.float64 if huge or image.dtype == np.int32 else np.float32
     if image.alpha is None:
         values = _bicubic(torch.from_numpy(image.pixels.astype(wide)), size)
         return replace(image, pixels=_rounded(values.numpy(), image.dtype))
@@ -225,6 +249,18 @@ def orientation_of(picture: PIL.Image.Image) -> int:
     return value if value in _TURNS else 1
 
 
+def _nearest(image: Image, size: tuple[int, int]) -> Image:
+    # In whole numbers: a centre that falls on the edge of two pixels takes the later one, whatever the size.
+    rows, columns = (
+        (2 * np.arange(new) + 1) * old // (2 * new) for new, old in zip(size, (image.height, image.width), strict=True)
+    )
+
+    def picked(array: Array) -> Array:
+        return np.ascontiguousarray(array[rows][:, columns])
+
+    return replace(image, pixels=picked(image.pixels), alpha=None if image.alpha is None else picked(image.alpha))
+
+
 def _bicubic(values: Tensor, size: tuple[int, int]) -> Tensor:
     nchw = values.permute(2, 0, 1)[None]
     resized = F.interpolate(nchw, size, mode="bicubic", antialias=True, align_corners=False)
@@ -236,18 +272,40 @@ def is_deep(picture: PIL.Image.Image) -> bool:
     return picture.mode in ("I", "F") or picture.mode.startswith("I;16")
 
 
-def _from_8bit(picture: PIL.Image.Image) -> Image:
+def _transparent_level(picture: PIL.Image.Image) -> Array | None:
+    """Return the grey level or colour, of 8 bits a channel, that a picture declares transparent; None if it has none.
+
+    Before the pixels are loaded: of a PNG of 2 or 4 bits Pillow spreads the levels to 0..255, but not this one. Bits of
+    it beyond those of a level do not count, as the PNG specification says.
+    """
+    level = picture.info.get("transparency")
+    if picture.mode not in ("1", "L", "RGB") or not isinstance(level, int | tuple):
+        return None
+    tiles = picture.tile if isinstance(picture, PIL.ImageFile.ImageFile) and picture.format == "PNG" else []
+    raw = tiles[0].args if tiles else None
+    most = {"L;2": 3, "L;4": 15}.get(raw if isinstance(raw, str) else "", 255)
+    return (np.atleast_1d(np.array(level)) & most) * (255 // most)
+
+
+def _from_8bit(picture: PIL.Image.Image, level: Array | None) -> Image:
     grey = picture.mode in _GREY_MODES
     if not grey and picture.mode not in _COLOR_MODES:
         raise ImageError(f"Images of mode {picture.mode} are not understood; convert it to RGB.")
     icc = picture.info.get("icc_profile")
     if picture.mode == "CMYK":  # amounts of ink are no colours without the profile that says of which
         return Image(cmyk_to_rgb(picture, icc))
-    if not picture.has_transparency_data:
-        array = np.array(picture.convert("L" if grey else "RGB"))
-        return Image(array[:, :, None] if grey else array, icc=icc)
-    array = np.array(picture.convert("LA" if grey else "RGBA"))
+    if level is not None or not picture.has_transparency_data:
+        array = np.array(_in_mode(picture, "L" if grey else "RGB"))
+        pixels = array[:, :, None] if grey else array
+        alpha = None if level is None else np.where((pixels == level).all(axis=2), 0, 255).astype(np.uint8)
+        return Image(pixels, alpha, icc)
+    array = np.array(_in_mode(picture, "LA" if grey else "RGBA"))
     return Image(np.ascontiguousarray(array[:, :, :-1]), np.ascontiguousarray(array[:, :, -1]), icc)
+
+
+def _in_mode(picture: PIL.Image.Image, mode: str) -> PIL.Image.Image:
+    """Return the picture in a mode, without the copy that Pillow makes of one that has it."""
+    return picture if picture.mode == mode else picture.convert(mode)
 
 
 def _from_deep_grey(picture: PIL.Image.Image) -> Image:
@@ -263,4 +321,6 @@ def _from_deep_grey(picture: PIL.Image.Image) -> Image:
 
 def _rounded(values: Array, dtype: np.dtype[Any]) -> Array:
     """Return real numbers as `dtype`: rounded and clamped where it holds whole numbers."""
-    return values.astype(dtype) if dtype.kind == "f" else np.clip(np.round(values), *span_of(dtype)).astype(dtype)
+    if dtype.kind == "f":
+        return values.clip(-_LARGEST, _LARGEST).astype(dtype) if values.dtype == np.float64 else values.astype(dtype)
+    return np.clip(np.round(values), *span_of(dtype)).astype(dtype)

@@ -75,37 +75,24 @@ _Key = tuple[Path, int, int, int, int]
 class _Volume:
     """A volume of which the header is parsed and no value is read.
 
-    shape: rows, columns, slices. stored: the type of its numbers, with their order of bytes. start: the byte, of the
-    unpacked file, at which they begin.
+    shape: rows, columns, slices. stored: the type of its numbers, with their order of bytes. held: the type that its
+    slices have as images. start: the byte, of the unpacked file, at which the numbers begin.
     """
 
     header: Any
     shape: tuple[int, int, int]
     stored: np.dtype[Any]
+    held: np.dtype[Any]
     slope: float
     intercept: float
     start: int
+    axes: str
 
     @property
     def num_bytes(self) -> int:
         """Bytes of all stored numbers."""
         height, width, slices = self.shape
         return height * width * slices * self.stored.itemsize
-
-    @property
-    def plain(self) -> np.dtype[Any]:
-        """The type of its numbers in this machine's order of bytes."""
-        return self.stored.newbyteorder("=")
-
-    @property
-    def scaled(self) -> bool:
-        """Whether slope and intercept change anything."""
-        return (self.slope, self.intercept) != (1, 0)
-
-    @property
-    def held(self) -> np.dtype[Any]:
-        """The type that its slices have as images."""
-        return np.dtype("float32" if self.scaled else _HELD_AS.get(self.plain.name, self.plain.name))
 
 
 def read_header(path: Path) -> ImageHeader:
@@ -123,10 +110,10 @@ def read_header(path: Path) -> ImageHeader:
         has_alpha=False,
         depth=8 * volume.stored.itemsize,
         format="NIFTI",
-        dtype=str(volume.held),
+        dtype=volume.held.name,
         frames=frames,
         carries=frozenset(carries),
-        axes=_axes(volume.header),
+        axes=volume.axes,
     )
 
 
@@ -178,14 +165,16 @@ def encode(images: Sequence[Image], like: Path, *, packed: bool) -> bytes:
 def _values(numbers: Array, volume: _Volume) -> Array:
     """Return stored numbers as the values of an image. Raises ImageError if the image's type cannot hold them."""
     with np.errstate(over="ignore", invalid="ignore"):
-        if volume.scaled:
+        if (volume.slope, volume.intercept) != (1, 0):
             return (numbers.astype(np.float64) * volume.slope + volume.intercept).astype(np.float32)
         values = numbers.astype(volume.held)
+        if volume.stored.newbyteorder("=") == volume.held:
+            return values
         wrong = (values != numbers) & (numbers == numbers)
     if wrong.any():
         value = numbers[np.unravel_index(wrong.argmax(), wrong.shape)]
         raise ImageError(
-            f"It holds {value} in {volume.plain.name}, which {volume.held} cannot hold exactly; convert it to one of "
+            f"It holds {value} in {volume.stored.name}, which {volume.held} cannot hold exactly; convert it to one of "
             f"{_KNOWN}."
         )
     return values
@@ -195,7 +184,8 @@ def _stored(values: Array, source: _Volume) -> tuple[Array, float, float]:
     """Return the numbers to store, with their slope and intercept: the source's where its type holds the values."""
     if values.dtype != source.held:  # of another domain
         return values, 1.0, 0.0
-    slope, intercept, dtype = source.slope, source.intercept, source.plain
+    slope, intercept = source.slope, source.intercept
+    dtype = source.stored.newbyteorder("=")
     exact = (values.astype(np.float64) - intercept) / slope
     if dtype.kind == "f":
         return exact.astype(dtype), slope, intercept
@@ -220,15 +210,11 @@ def _parsed(path: Path, device: int, inode: int, mtime: int, size: int) -> _Volu
     packed = suffix_of(path) == ".nii.gz"
     head = _head(path, packed)
     header = (nibabel.Nifti2Header if len(head) == 540 else nibabel.Nifti1Header)(head)
-    slope, intercept = header.get_slope_inter()
-    volume = _Volume(
-        header,
-        _shape(header),
-        header.get_data_dtype(),
-        1.0 if slope is None else float(slope),
-        0.0 if slope is None or intercept is None else float(intercept),
-        header.get_data_offset(),
-    )
+    stored, scaling = header.get_data_dtype(), header.get_slope_inter()
+    slope, intercept = (1.0, 0.0) if None in scaling else map(float, scaling)
+    held = np.dtype(_HELD_AS.get(stored.name, stored.name) if (slope, intercept) == (1, 0) else "float32")
+    start = header.get_data_offset()
+    volume = _Volume(header, _shape(header), stored, held, slope, intercept, start, _axes(header))
     claimed = volume.num_bytes
     if volume.start + claimed > size * (_MOST_DEFLATE if packed else 1):
         raise ImageError(f"It claims {claimed:,} bytes of values, more than the file can hold; fetch it again.")

@@ -13,6 +13,7 @@ from unpaired.errors import ImageError
 from unpaired.images.deep import refuse_surplus
 from unpaired.images.extras import extra
 from unpaired.images.guards import refuse_overlong
+from unpaired.images.jpeg2000 import greedy
 from unpaired.images.streams import stream_size
 from unpaired.images.tiff_page import COMPRESSIONS, Page
 
@@ -49,6 +50,8 @@ def refuse_claims(data: bytes, page: Page) -> None:
             f"A strip or tile in it claims {size.width} x {size.height} pixels of {size.channels} x {size.bits} bits, "
             "more than its page, and was not decoded; remove it."
         )
+    if size.kind == "jpeg2000" and (reason := greedy(bytes(data))):
+        raise ImageError(f"A strip or tile in it {reason}, as no picture is, and was not decoded; save it anew.")
     if page.compression in _JPEG or page.compression == 34933:
         refuse_overlong("A strip or tile in it", data[:132], io.BytesIO(data))
     if page.compression == 34933:

@@ -24,6 +24,7 @@ _LUMA = (0.299, 0.587, 0.114)  # Rec. ITU-R BT.601
 _NUMBER = r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?"
 _RANGE = re.compile(rf"\s*(?P<percent>p?)(?P<low>{_NUMBER})\s*\.\.\s*(?P=percent)(?P<high>{_NUMBER})\s*")
 _MOST_SAMPLES = 2**24
+_EXACT = 2**24  # up to which float32 holds every whole number
 
 
 @dataclass(frozen=True)
@@ -54,6 +55,21 @@ class ValueRange:
         low, high = span_of(dtype)
         return dtype.kind == "f" or (low <= self.bounds[0] and self.bounds[1] <= high)
 
+    def smallest_type(self, kinds: Iterable[np.dtype[Any]]) -> np.dtype[Any]:
+        """Return the smallest type of `HELD` that holds every value of the types `kinds` and of the range.
+
+        Raises ConfigError if there is none: whole numbers of 32 bits beside floats, or beyond them.
+        """
+        found = set(kinds)
+        for dtype in HELD:
+            if all(np.can_cast(kind, dtype) for kind in found) and (self.bounds is None or self.fits(dtype)):
+                return dtype
+        small = self.bounds is not None and max(map(abs, self.bounds)) <= _EXACT
+        if small and all(kind in HELD for kind in found):  # float32 holds every value that the range keeps
+            return np.dtype(np.float32)
+        names = " and ".join(sorted(map(str, found)))
+        raise ConfigError(f"No type holds images of {names} and the range {self}; convert them to one type.")
+
     def __str__(self) -> str:
         return "dtype" if self.bounds is None else "..".join(f"{bound:.17g}" for bound in self.bounds)
 
@@ -72,12 +88,12 @@ class Percentiles:
     def measure(self, images: Iterable[Image], count: int) -> ValueRange:
         """Return the range of `count` images: of evenly spaced values of each, about 16 million in all.
 
-        Transparent pixels do not count. Raises DataError where the values do not differ.
+        Transparent pixels and no data do not count. Raises DataError where the values do not differ.
         """
         share = max(_MOST_SAMPLES // max(count, 1), 256)
-        chosen = []
+        chosen = [np.empty(0)]
         for image in images:
-            values = (image.pixels if image.alpha is None else image.pixels[image.alpha > 0]).ravel()
+            values = image.measured
             places = np.linspace(0, max(len(values) - 1, 0), min(len(values), share)).astype(np.int64)
             chosen.append(values[places].astype(np.float64))
         values = np.concatenate(chosen)

@@ -1,22 +1,25 @@
 """Layers that every network of the family is made of: norm, padding, initialisation.
 
-`instance_norm` is spelled as a group norm with one channel a group. The mathematics is the same, and the
-gradient is right in every memory layout; the dedicated operator's backward is not for a batch of one image
-whose gradient arrives in channels_last order.
+Instance norm is spelled as a group norm with one channel a group. The mathematics is the same, and the gradient is
+right in every memory layout; the dedicated operator's backward is not for a batch of one image whose gradient arrives
+in channels_last order. Statistics in that order are those of `unpaired.networks.channels_last`, where torch's are not
+right.
 """
 
 from __future__ import annotations
 
 from typing import Literal
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from unpaired import ranks
 from unpaired.config import require
+from unpaired.networks.channels_last import is_channels_last, moments, normalise
 
 NormKind = Literal["instance", "batch", "none"]
-Upsampling = Literal["transposed", "resize"]
+Upsampling = Literal["transposed", "resize", "resize_zeros"]
 
 MAX_BASE_CHANNELS = 1024
 """Widest first layer: 16 times the published ones."""
@@ -44,7 +47,36 @@ class InstanceNorm(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the normalised images; x and the result are n c h w."""
+        if is_channels_last(x):
+            return normalise(x, *moments(x), self.eps)
         return F.group_norm(x, self.num_channels, eps=self.eps)
+
+
+class BatchNorm(nn.BatchNorm2d):
+    """torch's batch norm, with statistics of the batch that are right at any size and in any layout."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the normalised images; x and the result are n c h w."""
+        if not self.training or not is_channels_last(x):
+            return super().forward(x)
+        means, variances = moments(x)
+        mean, variance = means.mean(0), variances.mean(0) + means.var(0, correction=0)
+        self._track(mean, variance, count=x.numel() // x.shape[1])
+        if not torch.is_grad_enabled():
+            return F.batch_norm(x, mean.float(), variance.float(), self.weight, self.bias, eps=self.eps)
+        y = normalise(x, mean[None], variance[None], self.eps)
+        return torch.addcmul(self.bias[:, None, None], y, self.weight[:, None, None]).to(x.dtype)
+
+    @torch.no_grad()
+    def _track(self, mean: Tensor, variance: Tensor, count: int) -> None:
+        """Move the running statistics as torch does, towards the variance over count - 1."""
+        assert self.running_mean is not None
+        assert self.running_var is not None
+        assert self.momentum is not None
+        if self.num_batches_tracked is not None:
+            self.num_batches_tracked.add_(1)
+        self.running_mean.lerp_(mean.float(), self.momentum)
+        self.running_var.lerp_((variance * count / (count - 1)).float(), self.momentum)
 
 
 class Dropout(nn.Dropout):
@@ -64,7 +96,7 @@ def make_norm(kind: NormKind, num_channels: int) -> nn.Module:
         case "instance":
             return InstanceNorm(num_channels)
         case "batch":
-            return nn.BatchNorm2d(num_channels)
+            return BatchNorm(num_channels)
         case "none":
             return nn.Identity()
 
@@ -77,13 +109,43 @@ def needs_bias(kind: NormKind) -> bool:
     return kind != "batch"
 
 
-def resize_convolution(in_channels: int, out_channels: int, *, bias: bool) -> list[nn.Module]:
+def resize_convolution(in_channels: int, out_channels: int, *, bias: bool, zeros: bool = False) -> list[nn.Module]:
     """Return the layers that double n c h w without checkerboards: nearest neighbour, then a 3 x 3 convolution.
 
-    Source: Odena et al. 2016, "Deconvolution and Checkerboard Artifacts". Sides of at least one pixel.
+    Source: Odena et al. 2016, "Deconvolution and Checkerboard Artifacts". Sides of at least one pixel. Images are
+    padded by reflection, or with `zeros`.
     """
     convolution = nn.Conv2d(in_channels, out_channels, 3, bias=bias)
-    return [nn.Upsample(scale_factor=2, mode="nearest"), nn.ReflectionPad2d(1), convolution]
+    padding: nn.Module = nn.ZeroPad2d(1) if zeros else nn.ReflectionPad2d(1)
+    return [nn.Upsample(scale_factor=2, mode="nearest"), padding, convolution]
+
+
+class BlurDown(nn.Module):
+    """Halve n c h w: a blur by the filter (1, 2, 1) / 4 along both axes, then every second pixel.
+
+    Source: Zhang 2019, "Making Convolutional Networks Shift-Invariant Again", as CUT's generator has it (filter size
+    3, reflected borders). Sides of at least two pixels; odd ones are rounded up. Nothing is learnt.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the halved images, n c h/2 w/2."""
+        channels = x.shape[1]
+        # Filled where the images are: a buffer would be lost on the meta device, and a copy cannot be captured.
+        kernel = x.new_full((channels, 1, 3, 3), 1 / 16)
+        kernel[:, :, 1].mul_(2)
+        kernel[..., 1].mul_(2)
+        return F.conv2d(F.pad(x, (1, 1, 1, 1), mode="reflect"), kernel, stride=2, groups=channels)
+
+
+class BlurUp(nn.Module):
+    """Double n c h w by the filter (1, 3, 3, 1) / 4 along both axes with repeated borders; nothing is learnt.
+
+    These weights, 3/4 of a pixel and 1/4 of its neighbour, are those of bilinear interpolation.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the doubled images, n c 2h 2w."""
+        return F.interpolate(x, scale_factor=2, mode="bilinear", align_corners=False)
 
 
 def initialise(network: nn.Module, std: float = 0.02) -> None:

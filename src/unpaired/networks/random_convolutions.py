@@ -29,6 +29,12 @@ _KEY = 0x756E7061
 _GRID = 2
 
 
+def num_features(size: int) -> int:
+    """Return how many features an image of size x size has, whatever its channels."""
+    layers, numbers = 2, _GRID**2 + 1
+    return layers * numbers * _FILTERS * sum(size // scale >= MIN_SIZE for scale in _SCALES)
+
+
 class RandomConvolutions(nn.Module):
     """Two layers of fixed random convolutions, at full, half and quarter size.
 

@@ -13,6 +13,8 @@ from torch import Tensor, nn
 from unpaired.config import require
 from unpaired.networks.layers import (
     MAX_BASE_CHANNELS,
+    BlurDown,
+    BlurUp,
     Dropout,
     NormKind,
     Upsampling,
@@ -31,7 +33,10 @@ class ResNetGenerator:
 
     base_channels: width of the first layer (the papers' ngf). num_blocks: residual blocks; published are 9 for
     256 x 256 and larger, 6 for 128 x 128. num_downs: halvings of the resolution before the blocks.
-    upsampling: "transposed" is published; "resize" (nearest, then a 3 x 3 convolution) leaves no checkerboards.
+    upsampling: "transposed" is published; "resize" (nearest, then a 3 x 3 convolution) leaves no checkerboards;
+    "resize_zeros" is the same with zeros as padding, as PyTorch-GAN has it.
+    antialias: halve by a convolution and a blur, double by a blur and a convolution, as CUT's authors do; it takes the
+    place of transposed convolutions.
     dropout: 0.5 between the two convolutions of a block.
     """
 
@@ -42,11 +47,16 @@ class ResNetGenerator:
     norm: NormKind = "instance"
     dropout: bool = False
     upsampling: Upsampling = "transposed"
+    antialias: bool = False
 
     def __post_init__(self) -> None:
         require_count("generator.base_channels", self.base_channels, MAX_BASE_CHANNELS)
         require_count("generator.num_blocks", self.num_blocks, 64)
         require(0 <= self.num_downs <= 5, f"generator.num_downs must be 0 to 5, not {self.num_downs}.")
+        require(
+            not self.antialias or self.upsampling == "transposed",
+            f"generator.antialias has its own way of doubling; leave generator.upsampling {self.upsampling} out.",
+        )
 
     @property
     def multiple(self) -> int:
@@ -74,8 +84,7 @@ class ResNetModule(Recomputing):
         )
         downs: list[nn.Module] = []
         for _ in range(config.num_downs):
-            conv = nn.Conv2d(width, 2 * width, 3, stride=2, padding=1, bias=bias)
-            downs.append(nn.Sequential(conv, make_norm(norm, 2 * width), nn.ReLU(True)))
+            downs.append(_down(config, width, 2 * width))
             width *= 2
         self.downs = nn.Sequential(*downs)
         self.blocks = nn.Sequential(*(ResidualBlock(width, norm, config.dropout) for _ in range(config.num_blocks)))
@@ -97,7 +106,8 @@ class ResNetModule(Recomputing):
         """Return the encoder's activations, n c' h' w' each, that CUT contrasts (Park et al. 2020, section 4).
 
         They are the padded image, the first convolution of each halving before its norm, and the first and the middle
-        residual block: for 9 blocks and 2 halvings the published layers 0, 4, 8, 12 and 16.
+        residual block: for 9 blocks and 2 halvings the published layers 0, 4, 8, 12 and 16. With antialias these
+        convolutions do not halve yet.
         """
         found = [self.stem[0](image)]
         x = self.run(self.stem, image)
@@ -136,10 +146,20 @@ class ResidualBlock(nn.Module):
         return y
 
 
+def _down(config: ResNetGenerator, width: int, out: int) -> nn.Module:
+    stride = 1 if config.antialias else 2
+    conv = nn.Conv2d(width, out, 3, stride=stride, padding=1, bias=needs_bias(config.norm))
+    blur = [BlurDown()] if config.antialias else []
+    return nn.Sequential(conv, make_norm(config.norm, out), nn.ReLU(True), *blur)
+
+
 def _up(config: ResNetGenerator, width: int, out: int) -> nn.Module:
     bias = needs_bias(config.norm)
     norm, relu = make_norm(config.norm, out), nn.ReLU(True)
+    if config.antialias:
+        return nn.Sequential(BlurUp(), nn.Conv2d(width, out, 3, padding=1, bias=bias), norm, relu)
     if config.upsampling == "transposed":
         conv = nn.ConvTranspose2d(width, out, 3, stride=2, padding=1, output_padding=1, bias=bias)
         return nn.Sequential(conv, norm, relu)
-    return nn.Sequential(*resize_convolution(width, out, bias=bias), norm, relu)
+    zeros = config.upsampling == "resize_zeros"
+    return nn.Sequential(*resize_convolution(width, out, bias=bias, zeros=zeros), norm, relu)

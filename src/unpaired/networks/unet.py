@@ -35,7 +35,7 @@ class UNetGenerator:
     base_channels: width of the outermost level (the papers' ngf); it doubles a level, up to 8 times. norm: batch
     is published. dropout: 0.5 on the way up of the published levels, those from the fifth down to the one above
     the innermost; pix2pix has it on. upsampling: "transposed" is published; "resize" (nearest, then a 3 x 3
-    convolution) leaves no checkerboards.
+    convolution) leaves no checkerboards; "resize_zeros" is the same with zeros as padding.
     """
 
     kind: ClassVar[str] = "unet"
@@ -128,7 +128,7 @@ class UNetDown(nn.Module):
 class UNetUp(nn.Module):
     """The way up of one level: ReLU, an upsampling by 2, norm (but on the outermost level), dropout where published.
 
-    `conv` is the transposed convolution, or with upsampling "resize" the layers of `resize_convolution`.
+    `conv` is the transposed convolution, or otherwise the layers of `resize_convolution`.
     """
 
     def __init__(
@@ -141,7 +141,8 @@ class UNetUp(nn.Module):
         if config.upsampling == "transposed":
             self.conv = nn.ConvTranspose2d(in_channels, out_channels, 4, stride=2, padding=1, bias=bias)
         else:
-            self.conv = nn.Sequential(*resize_convolution(in_channels, out_channels, bias=bias))
+            zeros = config.upsampling == "resize_zeros"
+            self.conv = nn.Sequential(*resize_convolution(in_channels, out_channels, bias=bias, zeros=zeros))
         self.norm = make_norm("none" if outermost else config.norm, out_channels)
         self.dropout = Dropout(0.5) if dropout and config.dropout else nn.Identity()
 

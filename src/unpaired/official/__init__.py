@@ -1,10 +1,11 @@
-"""Files of the official CycleGAN and pix2pix code, read and written (junyanz/pytorch-CycleGAN-and-pix2pix)."""
+"""Files of the official CycleGAN, pix2pix and CUT code, read and written; other programs' with equal networks, read."""
 
 from __future__ import annotations
 
 from unpaired.official.exporting import Exported, export_official
 from unpaired.official.importing import Imported, import_official
-from unpaired.official.layout import Network, from_official, recognise, to_official
+from unpaired.official.layout import Network, from_official, to_official
+from unpaired.official.recognising import recognise
 from unpaired.torch_files import read_state
 
 __all__ = [

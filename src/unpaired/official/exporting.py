@@ -1,4 +1,7 @@
-"""`unpaired export`: a model, or a run with its discriminators, as files that the official test script loads."""
+"""`unpaired export`: a model, or a run with its discriminators, as files that the official test script loads.
+
+Generators with blurs become files of CUT's code, whose script and options are others.
+"""
 
 from __future__ import annotations
 
@@ -60,8 +63,12 @@ def export_official(path: Path, out: Path) -> Exported:
             options |= _judge_options(config)
         except ModelError as error:  # a test does without it
             notes.append(f"The discriminator of domain {domain} was left out: {error}")
+    if any(getattr(entry.generator, "antialias", False) for entry in info.directions.values()) and len(states) > len(
+        networks
+    ):
+        notes.append("CUT's code blurs in its discriminators too, so it can test with these files, and not train on.")
     contents = {f"latest_net_{name}.pth": _saved(state) for name, state in states.items()}
-    contents["train_opt.txt"] = options_text(options).encode()
+    contents["train_opt.txt"] = options_text(options).encode(errors="backslashreplace")
     return Exported(_write_all(out, contents), _command(info, options, out), tuple(notes))
 
 
@@ -128,6 +135,10 @@ def _options(info: ModelInfo, out: Path) -> dict[str, object]:
         "output_nc": entry.out_channels,
         "preprocess": "resize_and_crop" if unet else "none",
     }
+    if getattr(config, "antialias", False):
+        del options["norm"]
+        options |= {"normG": config.norm, "no_antialias": False, "no_antialias_up": False}
+        options["model"] = "cycle_gan" if pair else "cut"
     sizes = {"load_size": info.training.load_size, "crop_size": info.training.crop_size}
     return options | {key: value for key, value in sizes.items() if value is not None}
 
@@ -140,6 +151,8 @@ def _judge_options(config: Any) -> dict[str, object]:
 
 def _command(info: ModelInfo, options: Mapping[str, object], out: Path) -> str:
     """Return the line that runs the official test script on the exported files."""
+    if "no_antialias" in options:
+        return _cut_command(info, options, out)
     # --model cycle_gan loads both generators, and always builds them without dropout.
     both = options["model"] == "cycle_gan" and options["no_dropout"]
     folder = out.absolute()
@@ -158,6 +171,19 @@ def _command(info: ModelInfo, options: Mapping[str, object], out: Path) -> str:
         options["norm"] == "batch" or not options["no_dropout"]
     ):
         words.append("--eval")
+    return " ".join(words)
+
+
+def _cut_command(info: ModelInfo, options: Mapping[str, object], out: Path) -> str:
+    """Return the line that runs the test script of CUT's code, which wants a folder with testA and testB."""
+    folder = out.absolute()
+    words = ["python test.py --dataroot DATA", f"--checkpoints_dir {shlex.quote(str(folder.parent))}"]
+    words += [f"--name {shlex.quote(folder.name)} --model {options['model']}"]
+    words += [f"--{key} {options[key]}" for key in ("netG", "ngf", "normG", "input_nc", "output_nc", "preprocess")]
+    words += [] if options["no_dropout"] else ["--no_dropout False"]
+    words += ["--direction BtoA"] if options["direction"] == "BtoA" else []
+    evaluated = any(entry.mode == "evaluation" for entry in info.directions.values())
+    words += ["--eval"] if evaluated and (options["normG"] == "batch" or not options["no_dropout"]) else []
     return " ".join(words)
 
 

@@ -1,29 +1,36 @@
-"""Where every weight of a network stands in the official files: names both ways, and networks told from their names.
+"""Where every weight of a network stands in the files of others: names both ways.
 
 The official code counts layers from 0: `model.10.conv_block.5` is entry 5 of entry 10. The table of a network lists
 its layers with weights in the order of the official file, so that a file written from it has the same keys in the same
-order as one the official code wrote.
+order as one the official code wrote. CUT's code counts the same way and has a blur on each level, whose filter is in
+its files. PyTorch-GAN and mmagic have tables of their own, which are only read.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
-from unpaired.errors import ConfigError, ModelError
+from unpaired.errors import ModelError
 from unpaired.networks import PatchGAN, PixelGAN, ResNetGenerator, UNetGenerator
-from unpaired.networks.layers import MAX_CHANNELS, NormKind
+from unpaired.networks.layers import NormKind
 from unpaired.storage import shown
 
 State = Mapping[str, Tensor]
 """Tensors by name, as `state_dict()` returns them."""
 
 _BATCH = ("weight", "bias", "running_mean", "running_var", "num_batches_tracked")
+
+
+Layout = Literal["official", "pytorch-gan", "mmagic"]
+"""Whose names a file has; CUT's are the official ones."""
+
+FILTERS = {3: (1.0, 2.0, 1.0), 4: (1.0, 3.0, 3.0, 1.0)}
+"""CUT's blurs by their size: in front of a halving, and behind a doubling."""
 
 
 @dataclass(frozen=True)
@@ -36,12 +43,27 @@ class Layer:
 
 
 @dataclass(frozen=True)
+class Blur(Layer):
+    """A blur, which has a filter in CUT's files and nothing here."""
+
+    channels: int
+    size: int
+
+    def filter(self) -> Tensor:
+        """Return what CUT's code keeps for it, channels 1 size size: sums of 1 on the way down, of 4 on the way up."""
+        row = torch.tensor(FILTERS[self.size])
+        scale = 4 if self.size == 4 else 1
+        return (torch.outer(row, row) / row.sum() ** 2 * scale).repeat(self.channels, 1, 1, 1)
+
+
+@dataclass(frozen=True)
 class Network:
     """A network recognised in a file: its configuration and its channels (out_channels is 1 for a discriminator)."""
 
     config: Any
     in_channels: int
     out_channels: int
+    layout: Layout = "official"
 
 
 def to_official(config: Any, state: State) -> dict[str, Tensor]:
@@ -51,7 +73,7 @@ def to_official(config: Any, state: State) -> dict[str, Tensor]:
     """
     table = names(config)
     extra = _extra_biases(config, state)
-    if reason := _difference(state, [*table.values(), *extra]):
+    if reason := difference(state, [*table.values(), *extra]):
         raise ModelError(f"The weights are not those of a {config.kind} with these settings: {reason}.")
     for name in extra:
         if bool(state[name].any()):
@@ -59,62 +81,53 @@ def to_official(config: Any, state: State) -> dict[str, Tensor]:
                 f"{name} is not zero, and the official network without norm has no bias there; train with instance or "
                 "batch norm to export."
             )
-    return {official: state[ours] for official, ours in table.items()}
+    fixed = filters(config)
+    order = [f"{layer.official}.{leaf}" for layer in layers(config) for leaf in layer.leaves]
+    return {official: fixed[official] if official in fixed else state[table[official]] for official in order}
 
 
-def from_official(config: Any, state: State) -> dict[str, Tensor]:
-    """Return weights with official names under ours; biases that the official network lacks become zero.
+def from_official(config: Any, state: State, layout: Layout = "official") -> dict[str, Tensor]:
+    """Return weights with the names of a layout under ours; biases that its network lacks become zero.
 
-    Raises ModelError where `state` is not of the network that `config` describes.
+    Raises ModelError where `state` is not of the network that `config` describes, or has other filters than CUT's.
     """
-    table = names(config)
-    if reason := _difference(state, list(table)):
+    table, fixed = names(config, layout), filters(config)
+    if reason := difference(state, [*table, *fixed]):
         raise ModelError(f"The weights are not those of an official {config.kind} with these settings: {reason}.")
+    for key, wanted in fixed.items():
+        if not state[key].equal(wanted):
+            raise ModelError(f"{key} is another filter than {FILTERS[wanted.shape[-1]]}, CUT's own; it cannot be read.")
     ours = {name: state[official] for official, name in table.items()}
-    for layer in layers(config) if config.norm == "none" else ():
+    for layer in layers(config, layout) if config.norm == "none" else ():
         if layer.leaves == ("weight",):
             weight = ours[f"{layer.ours}.weight"]
             # A transposed convolution has its output channels second, and only those go "up".
-            outputs = weight.shape[1] if layer.ours.startswith("up") else weight.shape[0]
+            transposed = layer.ours.startswith("up") and not getattr(config, "antialias", False)
+            outputs = weight.shape[1] if transposed else weight.shape[0]
             ours[f"{layer.ours}.bias"] = weight.new_zeros(outputs)
     return ours
 
 
-def names(config: Any) -> dict[str, str]:
-    """Return the name here of every tensor in the official file, in that file's order."""
-    return {f"{layer.official}.{leaf}": f"{layer.ours}.{leaf}" for layer in layers(config) for leaf in layer.leaves}
+def names(config: Any, layout: Layout = "official") -> dict[str, str]:
+    """Return the name here of every tensor that is learnt in a file, in that file's order."""
+    learnt = [layer for layer in layers(config, layout) if not isinstance(layer, Blur)]
+    return {f"{layer.official}.{leaf}": f"{layer.ours}.{leaf}" for layer in learnt for leaf in layer.leaves}
 
 
-def layers(config: Any) -> list[Layer]:
-    """Return the layers with weights of a network, in the official order. Raises ModelError for other networks."""
-    for kind, table in _TABLES.items():
+def filters(config: Any) -> dict[str, Tensor]:
+    """Return the tensors in CUT's file that are not learnt, by name; none for other networks."""
+    if not getattr(config, "antialias", False):
+        return {}
+    return {f"{layer.official}.filt": layer.filter() for layer in layers(config) if isinstance(layer, Blur)}
+
+
+def layers(config: Any, layout: Layout = "official") -> list[Layer]:
+    """Return the layers with tensors of a network, in the order of its file. Raises ModelError for other networks."""
+    for kind, table in _TABLES[layout].items():
         if type(config) is kind:
             return [layer for layer in table(config) if layer.leaves]
     kind_name = getattr(config, "kind", type(config).__name__)
     raise ModelError(f"The official code has no network like {kind_name}; its files cannot hold this one.")
-
-
-def recognise(state: State, name: str = "The state dict") -> Network:
-    """Tell from keys and shapes which network of the official code `state` belongs to; every one is checked.
-
-    Raises ModelError that begins with `name` and gives the first key or shape that does not fit.
-    """
-    shapes = {key: tuple(value.shape) for key, value in state.items()}
-    read = next((read for key, read in _READERS.items() if any(re.match(key, name) for name in shapes)), None)
-    if read is None:
-        first = next(iter(shapes), "")
-        raise ModelError(
-            f"{name} is in no layout of the official code: its first tensor is {shown(first)[:80]} "
-            f"{list(shapes.get(first, ()))}, and no layer is called model.N, model.model.0 or net.0."
-        )
-    try:
-        found = read(shapes)
-    except KeyError as error:
-        raise ModelError(f"{name} looks like a network of the official code but lacks {error.args[0]}.") from None
-    except (ConfigError, ValueError) as error:
-        raise ModelError(f"{name} holds a network that cannot be ({str(error).rstrip('.')}).") from None
-    _check_shapes(shapes, found, name)
-    return found
 
 
 def describe(network: Network) -> str:
@@ -133,24 +146,65 @@ def _leaves(norm: NormKind) -> tuple[tuple[str, ...], tuple[str, ...]]:
 
 def _resnet(config: ResNetGenerator) -> Iterator[Layer]:
     _require_transposed(config)
+    return _counted(config, "conv_block")
+
+
+def _resnet_of_pytorch_gan(config: ResNetGenerator) -> Iterator[Layer]:
+    return _counted(config, "block")
+
+
+def _counted(config: ResNetGenerator, block_name: str) -> Iterator[Layer]:
+    """Yield the layers of a ResNet whose entries are counted: each convolution is followed by its norm and ReLU.
+
+    Blurs, and the enlarging in front of a convolution, are entries too.
+    """
     conv, norm = _leaves(config.norm)
+    width, blurs = config.base_channels, config.antialias
     yield Layer("model.1", "stem.1", conv)
     yield Layer("model.2", "stem.2", norm)
     at = 4
     for down in range(config.num_downs):
+        width *= 2
         yield Layer(f"model.{at}", f"downs.{down}.0", conv)
         yield Layer(f"model.{at + 1}", f"downs.{down}.1", norm)
-        at += 3
+        if blurs:
+            yield Blur(f"model.{at + 3}", "", ("filt",), width, 3)
+        at += 4 if blurs else 3
     second = 6 if config.dropout else 5  # dropout stands between, and is counted
     for block in range(config.num_blocks):
         for official, ours, leaves in ((1, 1, conv), (2, 2, norm), (second, 6, conv), (second + 1, 7, norm)):
-            yield Layer(f"model.{at}.conv_block.{official}", f"blocks.{block}.body.{ours}", leaves)
+            yield Layer(f"model.{at}.{block_name}.{official}", f"blocks.{block}.body.{ours}", leaves)
         at += 1
+    before, ours = (1, 1) if blurs else (1, 2) if config.upsampling == "resize_zeros" else (0, 0)
     for up in range(config.num_downs):
-        yield Layer(f"model.{at}", f"ups.{up}.0", conv)
-        yield Layer(f"model.{at + 1}", f"ups.{up}.1", norm)
-        at += 3
+        if blurs:
+            yield Blur(f"model.{at}", "", ("filt",), width, 4)
+        yield Layer(f"model.{at + before}", f"ups.{up}.{ours}", conv)
+        yield Layer(f"model.{at + before + 1}", f"ups.{up}.{ours + 1}", norm)
+        at, width = at + before + 3, width // 2
     yield Layer(f"model.{at + 1}", "head.1", ("weight", "bias"))
+
+
+def _resnet_of_mmagic(config: ResNetGenerator) -> Iterator[Layer]:
+    """Yield the layers of mmagic's ResNet, where a convolution, its norm and ReLU are one entry."""
+    conv, norm = _leaves(config.norm)
+
+    def entry(at: str, ours: str, index: int) -> Iterator[Layer]:
+        yield Layer(f"{at}.conv", f"{ours}.{index}", conv)
+        yield Layer(f"{at}.bn", f"{ours}.{index + 1}", norm)
+
+    yield from entry("model.0", "stem", 1)
+    at = 1
+    for down in range(config.num_downs):
+        yield from entry(f"model.{at + down}", f"downs.{down}", 0)
+    at += config.num_downs
+    for block in range(config.num_blocks):
+        yield from entry(f"model.{at + block}.block.0", f"blocks.{block}.body", 1)
+        yield from entry(f"model.{at + block}.block.{2 if config.dropout else 1}", f"blocks.{block}.body", 6)
+    at += config.num_blocks
+    for up in range(config.num_downs):
+        yield from entry(f"model.{at + up}", f"ups.{up}", 0)
+    yield Layer(f"model.{at + config.num_downs}.conv", "head.1", ("weight", "bias"))
 
 
 def _unet(config: UNetGenerator) -> Iterator[Layer]:
@@ -168,6 +222,26 @@ def _unet(config: UNetGenerator) -> Iterator[Layer]:
         yield Layer(f"{at}.{up}", f"ups.{level}.conv", conv if level else ("weight", "bias"))
         if level:
             yield Layer(f"{at}.{up + 1}", f"ups.{level}.norm", norm)
+
+
+def _unet_of_mmagic(config: UNetGenerator) -> Iterator[Layer]:
+    """Yield the levels of mmagic's U-Net: the way down is entry 0 of a level, the next level 1, the way up 2."""
+    conv, norm = _leaves(config.norm)
+    innermost = config.num_downs - 1
+    for level in range(config.num_downs):
+        at = _level_of_mmagic(level)
+        yield Layer(f"{at}.0.conv", f"downs.{level}.conv", conv)
+        if 0 < level < innermost:
+            yield Layer(f"{at}.0.bn", f"downs.{level}.norm", norm)
+    for level in reversed(range(config.num_downs)):
+        up = f"{_level_of_mmagic(level)}.{1 if level == innermost else 2}"
+        yield Layer(f"{up}.conv", f"ups.{level}.conv", conv if level else ("weight", "bias"))
+        if level:
+            yield Layer(f"{up}.bn", f"ups.{level}.norm", norm)
+
+
+def _level_of_mmagic(level: int) -> str:
+    return "model.model" + ".1.model" * level
 
 
 def _level(level: int) -> str:
@@ -201,101 +275,19 @@ def _pixelgan(config: PixelGAN) -> Iterator[Layer]:
         yield Layer(f"net.{at}", f"layers.{at}", leaves)
 
 
-_TABLES: dict[type, Callable[[Any], Iterator[Layer]]] = {
-    ResNetGenerator: _resnet,
-    UNetGenerator: _unet,
-    PatchGAN: _patchgan,
-    PixelGAN: _pixelgan,
+_TABLES: dict[Layout, dict[type, Callable[[Any], Iterator[Layer]]]] = {
+    "official": {
+        ResNetGenerator: _resnet,
+        UNetGenerator: _unet,
+        PatchGAN: _patchgan,
+        PixelGAN: _pixelgan,
+    },
+    "pytorch-gan": {ResNetGenerator: _resnet_of_pytorch_gan},
+    "mmagic": {ResNetGenerator: _resnet_of_mmagic, UNetGenerator: _unet_of_mmagic},
 }
 
 
-# --- recognising -----------------------------------------------------------------------------------
-
-Shapes = Mapping[str, tuple[int, ...]]
-
-
-def _norm(shapes: Shapes, conv: str, norm: str) -> NormKind:
-    if f"{norm}.weight" in shapes or f"{norm}.running_mean" in shapes:
-        return "batch"
-    return "instance" if f"{conv}.bias" in shapes else "none"
-
-
-def _size(shapes: Shapes, key: str, axis: int) -> int:
-    """Return one extent of a convolution's weight. Raises KeyError or ValueError."""
-    shape = shapes[key]
-    if len(shape) != 4 or not 1 <= shape[axis] <= MAX_CHANNELS:
-        raise ValueError(f"{key} is {list(shape)}")
-    return shape[axis]
-
-
-def _read_resnet(shapes: Shapes) -> Network:
-    entries = [match for key in shapes if (match := re.match(r"model\.(\d{1,4})\.conv_block\.(\d)\.weight$", key))]
-    blocks = sorted({int(match[1]) for match in entries})
-    first, last = (blocks[0], blocks[-1]) if blocks else (0, 0)
-    config = ResNetGenerator(
-        base_channels=_size(shapes, "model.1.weight", 0),
-        num_blocks=len(blocks),
-        num_downs=max(0, first - 4) // 3,
-        norm=_norm(shapes, "model.1", "model.2"),
-        dropout=f"model.{first}.conv_block.6.weight" in shapes and f"model.{first}.conv_block.5.weight" not in shapes,
-    )
-    head = f"model.{last + 3 * config.num_downs + 2}.weight"
-    return Network(config, _size(shapes, "model.1.weight", 1), _size(shapes, head, 0))
-
-
-def _read_unet(shapes: Shapes) -> Network:
-    """Read a U-Net, but for its dropout, which leaves no trace in a file."""
-    depth = 1
-    while f"{_level(depth)}.1.weight" in shapes:
-        depth += 1
-    config = UNetGenerator(
-        num_downs=depth,
-        base_channels=_size(shapes, "model.model.0.weight", 0),
-        norm=_norm(shapes, "model.model.0", f"{_level(1)}.2"),
-    )
-    return Network(config, _size(shapes, "model.model.0.weight", 1), _size(shapes, "model.model.3.weight", 1))
-
-
-def _read_patchgan(shapes: Shapes) -> Network:
-    convs = [int(match[1]) for key in shapes if (match := re.match(r"model\.(\d{1,4})\.weight$", key))]
-    config = PatchGAN(
-        base_channels=_size(shapes, "model.0.weight", 0),
-        num_layers=(max(convs) - 2) // 3,
-        norm=_norm(shapes, "model.2", "model.3"),
-    )
-    return Network(config, _size(shapes, "model.0.weight", 1), 1)
-
-
-def _read_pixelgan(shapes: Shapes) -> Network:
-    config = PixelGAN(base_channels=_size(shapes, "net.0.weight", 0), norm=_norm(shapes, "net.2", "net.3"))
-    return Network(config, _size(shapes, "net.0.weight", 1), 1)
-
-
-_READERS: dict[str, Callable[[Shapes], Network]] = {
-    r"model\.\d+\.conv_block\.\d": _read_resnet,
-    r"model\.model\.0\.weight$": _read_unet,
-    r"model\.0\.weight$": _read_patchgan,
-    r"net\.0\.weight$": _read_pixelgan,
-}
-"""By a key that only this network has."""
-
-
-def _check_shapes(shapes: Shapes, found: Network, name: str) -> None:
-    """Compare every key and shape with the network that was recognised, built without memory."""
-    judges = isinstance(found.config, (PatchGAN, PixelGAN))
-    with torch.device("meta"):
-        network = found.config.build(*[found.in_channels] if judges else [found.in_channels, found.out_channels])
-    built = network.state_dict()
-    wanted = {official: tuple(built[ours].shape) for official, ours in names(found.config).items()}
-    reason = _difference(shapes, list(wanted))
-    if not reason:
-        wrong = [key for key, shape in wanted.items() if shapes[key] != shape]
-        reason = f"{wrong[0]} is {list(shapes[wrong[0]])} instead of {list(wanted[wrong[0]])}" if wrong else ""
-    if reason:
-        raise ModelError(f"{name} does not fit: {reason} in an official {describe(found)}.")
-
-
-def _difference(given: Mapping[str, Any], wanted: list[str]) -> str:
+def difference(given: Mapping[str, Any], wanted: list[str]) -> str:
     """Return which name is the first to be missing or too many, "" where there is none."""
     known = set(wanted)
     unknown = next((f"{shown(key)[:80]} is unknown" for key in given if key not in known), "")

@@ -18,7 +18,7 @@ from unpaired.data.pairs import side_by_side
 from unpaired.data.scenes import LABEL_COLOURS
 from unpaired.errors import DataError
 from unpaired.images import Image, read_image, resize, write_image
-from unpaired.storage import make_folder, shown
+from unpaired.storage import is_junk_folder, make_folder, shown
 
 Palette = dict[str, tuple[int, int, int]]
 
@@ -76,8 +76,7 @@ def cityscapes(data: Path, out: Path, *, size: int = 128) -> Labelled:
 
     Without a val half (a sample of the set) every frame is trained on and tested on, which is told in the table.
     """
-    photos = {path.name.removesuffix("_leftImg8bit.png"): path for path in sorted(data.rglob("*_leftImg8bit.png"))}
-    ids = {path.name.removesuffix("_gtFine_labelIds.png"): path for path in sorted(data.rglob("*_gtFine_labelIds.png"))}
+    photos, ids = _by_name(data, "_leftImg8bit.png"), _by_name(data, "_gtFine_labelIds.png")
     both = sorted(photos.keys() & ids.keys())
     if not both:
         raise DataError(
@@ -92,6 +91,13 @@ def cityscapes(data: Path, out: Path, *, size: int = 128) -> Labelled:
 
     void = list(CITYSCAPES).index("void")
     return _prepared(out, scenes(train), scenes(held or both), CITYSCAPES, size, void)
+
+
+def _by_name(data: Path, ending: str) -> dict[str, Path]:
+    """Return the files below a folder whose names end so, by the rest of their names."""
+    found = (path for path in sorted(data.rglob(f"*{ending}")) if path.is_file())
+    sound = (path for path in found if not any(map(is_junk_folder, path.relative_to(data).parts[:-1])))
+    return {path.name.removesuffix(ending): path for path in sound if not path.name.startswith("._")}
 
 
 def _coloured(ids: Image) -> Image:

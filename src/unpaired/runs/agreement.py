@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import json
-
 from unpaired.config import differences, read_yaml
 from unpaired.data.domains import Domains
 from unpaired.data.sources import ImageList, image_list
 from unpaired.recipes import Config
+from unpaired.storage import shown
 from unpaired.training.changes import Change, fingerprints_change, images_change, settings_change
 from unpaired.training.history import History
 from unpaired.training.rewind import remedied
 from unpaired.training.run_folder import RunFolder
+from unpaired.training.run_records import read_data, read_images
 
 
 def image_lists(domains: Domains) -> dict[str, ImageList]:
@@ -39,11 +39,11 @@ def agree(
     """
     if not folder.config.exists():
         return []
-    run = str(folder.path)
+    run = shown(folder.path)
     before = remedied(read_yaml(Config, folder.config), History(folder.path).entries())
     changes = settings_change(run, differences(before, config), allowed=settings)
     if folder.images.exists():
-        return changes + images_change(run, json.loads(folder.images.read_bytes()), images, allowed=data)
+        return changes + images_change(run, read_images(folder), images, allowed=data)
     if not folder.data.exists():
         return changes
-    return changes + fingerprints_change(run, json.loads(folder.data.read_bytes()), domains.facts(), allowed=data)
+    return changes + fingerprints_change(run, read_data(folder), domains.facts(), allowed=data)

@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 
 from torch import nn
 
 from unpaired.config import to_dict
-from unpaired.data.datasets import range_of
 from unpaired.data.domains import Domains
+from unpaired.data.pairs import HalfSource
+from unpaired.data.taking import Taken, taken
+from unpaired.errors import UnpairedError
+from unpaired.images import read_header
 from unpaired.objectives.base import Direction
 from unpaired.recipes import Config
-from unpaired.translate.choice import ChoiceInfo
-from unpaired.translate.model_folder import (
-    DirectionInfo,
-    DomainValues,
-    GeneratorMode,
-    ModelInfo,
-    TrainingInfo,
-    write_model,
-)
+from unpaired.translate.choice import ChoiceInfo, SheetInfo
+from unpaired.translate.domain_values import DomainValues
+from unpaired.translate.model_folder import DirectionInfo, GeneratorMode, ModelInfo, TrainingInfo, write_model
+
+_MOST_HEADERS = 64  # of training images, that are read to know their shape
 
 
 def publish_model(
@@ -58,11 +58,29 @@ def publish_model(
         training=training,
         background=(red, green, blue),
         values={
-            "A": DomainValues(range=range_of(config.data, "A"), dtype=config.data.dtype_a),
-            "B": DomainValues(range=range_of(config.data, "B"), dtype=config.data.dtype_b),
+            "A": _values(taken(config.data, "A"), config.data.dtype_a),
+            "B": _values(taken(config.data, "B"), config.data.dtype_b),
         },
         icc=config.data.icc,
         classes=domains.classes,
         choice=choice,
+        sheets=_sheets(domains),
     )
     write_model(folder, info, {str(name): network for name, network in generators.items()})
+
+
+def _values(how: Taken, dtype: str) -> DomainValues:
+    return DomainValues(range=how.values, dtype=dtype, nodata_fill=how.fill, resize=how.resize)
+
+
+def _sheets(domains: Domains) -> SheetInfo | None:
+    """Return what side-by-side training images look like, from headers evenly spread; None for other images."""
+    source = domains.train_a
+    if not isinstance(source, HalfSource):
+        return None
+    ratios = []
+    for index in range(0, len(source), -(-len(source) // _MOST_HEADERS)):
+        with contextlib.suppress(UnpairedError):  # a finished run is published again though its images are gone
+            header = read_header(source.paths[index])
+            ratios.append(header.width / header.height)
+    return SheetInfo(narrowest=min(ratios), widest=max(ratios)) if ratios else None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,10 +9,12 @@ from typing import Any
 from unpaired.config import read_yaml, to_dict
 from unpaired.errors import DataError
 from unpaired.recipes import Config
+from unpaired.storage import shown
 from unpaired.training.checkpoint import list_checkpoints, read_manifest
 from unpaired.training.flat import ended_early, shortened
 from unpaired.training.history import OF_STEPS, History
 from unpaired.training.run_folder import RunFolder
+from unpaired.training.run_records import read_data
 from unpaired.training.schedule import Schedule
 
 
@@ -48,9 +49,11 @@ def info(path: str | Path) -> RunInfo:
     """Return where the run in a folder stands; raises DataError when the folder holds no run."""
     folder = RunFolder(Path(path))
     if not folder.config.exists() or not folder.data.exists():
-        raise DataError(f"{folder.path} holds no run (no config.yaml); give the folder that `unpaired train` wrote.")
+        raise DataError(
+            f"{shown(folder.path)} holds no run (no config.yaml); give the folder that `unpaired train` wrote."
+        )
     config = read_yaml(Config, folder.config)
-    data = json.loads(folder.data.read_text(encoding="utf-8"))
+    data = read_data(folder)
     length = max(facts["images"] for facts in data.values())
     checkpoints = list_checkpoints(folder.checkpoints)
     manifest: dict[str, Any] = read_manifest(checkpoints[0]) if checkpoints else {"step": 0, "state_sha256": ""}

@@ -37,6 +37,7 @@ from unpaired.training.rank_recorder import share_state
 from unpaired.training.recorder import RunRecorder
 from unpaired.training.rewind import remedied
 from unpaired.training.run_folder import RunFolder
+from unpaired.training.run_records import read_data
 from unpaired.training.schedule import Schedule
 from unpaired.training.state import TrainingState
 from unpaired.translate.model_folder import GeneratorMode
@@ -87,7 +88,7 @@ def first_start(
     if saved is None:
         domains = _looked_through(config, domains, say)
     elif folder.data.exists():
-        domains = domains.without(json.loads(folder.data.read_bytes()), config.data)
+        domains = domains.without(read_data(folder), config.data)
     config = replace(config, data=domains.settled(config.data, saved))
     config = replace(config, run=settled(config.run, started.run if started is not None else None, device, say))
     config = planned(config, domains, started, device, say)

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from unpaired.errors import OutputError, StorageError
-from unpaired.storage import claim, make_folder, storage_error, sweep_partial
+from unpaired.storage import claim, make_folder, shown, storage_error, sweep_partial
 
 _IN_USE = (errno.EAGAIN, errno.EACCES, errno.EDEADLK)
 _held: set[TextIO] = set()
@@ -84,7 +84,7 @@ class RunFolder:
 
     def _claim(self, file: TextIO, path: Path) -> None:
         """Lock the open file at `path`."""
-        in_use = OutputError(f"{self.path} is in use by another training; wait for it or choose --out.")
+        in_use = OutputError(f"{shown(self.path)} is in use by another training; wait for it or choose --out.")
         try:
             claim(file.fileno())
             same = os.path.samestat(os.fstat(file.fileno()), path.stat())
@@ -94,7 +94,7 @@ class RunFolder:
             if error.errno in _IN_USE:
                 raise in_use from None
             raise StorageError(
-                f"{path} cannot be locked: {error.strerror}; choose an --out on a disk that can lock files."
+                f"{shown(path)} cannot be locked: {error.strerror}; choose an --out on a disk that can lock files."
             ) from None
         if not same:  # its holder, which has just failed to start, has removed it
             raise in_use
@@ -117,7 +117,7 @@ class RunFolder:
                 file.write(json.dumps(record) + "\n")
         except OSError as error:
             raise StorageError(
-                f"Cannot write {self.log}: {error.strerror}; make room and run the same again."
+                f"Cannot write {shown(self.log)}: {error.strerror}; make room and run the same again."
             ) from None
 
     def records(self) -> list[dict[str, Any]]:
@@ -163,7 +163,7 @@ class RunFolder:
 
 
 def _unreadable(path: Path, error: OSError) -> StorageError:
-    return StorageError(f"Cannot read {path}: {error.strerror}; check the disk and run the same again.")
+    return StorageError(f"Cannot read {shown(path)}: {error.strerror}; check the disk and run the same again.")
 
 
 def _record(line: str) -> dict[str, Any] | None:

@@ -2,17 +2,11 @@
 
 from __future__ import annotations
 
+from unpaired.translate.domain_values import DomainValues
 from unpaired.translate.files import Job, Plan, plan_outputs
-from unpaired.translate.model_folder import (
-    DirectionInfo,
-    DomainValues,
-    ModelInfo,
-    TrainingInfo,
-    find_model,
-    read_model,
-    write_model,
-)
+from unpaired.translate.model_folder import DirectionInfo, ModelInfo, TrainingInfo, find_model, read_model, write_model
 from unpaired.translate.precision import Choice
+from unpaired.translate.sheets import take_halves
 from unpaired.translate.translating import Failure, choose_precision, translate_files
 from unpaired.translate.translator import Translator
 
@@ -30,6 +24,7 @@ __all__ = [
     "find_model",
     "plan_outputs",
     "read_model",
+    "take_halves",
     "translate_files",
     "write_model",
 ]

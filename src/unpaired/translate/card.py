@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
+
+from unpaired.storage import shown
+
+_SPECIAL = re.compile(r"[\\`*_{}\[\]<>#|~&:@!$^=]|(?<=www)\.")
+"""What Markdown and HTML give a meaning to: emphasis, links, headings, tables, tags, addresses, mentions, formulas."""
 
 _CARD = """# {a} to {b}
 
@@ -35,11 +41,15 @@ What the model makes is invented: it looks like its training images and is no ev
 
 def model_card(model: Mapping[str, Any]) -> str:
     """Return the Markdown text of the card for the content of a model.json."""
-    training, names = model["training"], model["domains"]
+    training, names = model["training"], {domain: _text(name) for domain, name in model["domains"].items()}
     directions = {"AtoB": f"{names['A']} to {names['B']}", "BtoA": f"{names['B']} to {names['A']}"}
     known = {key: "not recorded" if value is None else value for key, value in training.items()}
     choice = model.get("choice")
-    chosen = f", chosen by {choice['looks']} looks up to step {choice['run_step']}: {choice['rule']}" if choice else ""
+    chosen = (
+        f", chosen by {choice['looks']} looks up to step {choice['run_step']}: {_text(choice['rule'])}"
+        if choice
+        else ""
+    )
     rows = {
         "training steps": f"{known['step']}{chosen}",
         "size in training": f"{known['load_size']} pixels, cropped to {known['crop_size']}",
@@ -48,8 +58,12 @@ def model_card(model: Mapping[str, Any]) -> str:
         "values of A and B": ", ".join(_range(model["value_range"], name) for name in ("A", "B")),
         "colours with an ICC profile": "converted to sRGB" if model["icc"] == "convert" else "taken as they are",
         "transparent images": f"laid over the colour {tuple(model['background'])}",
-        "made by": model["package"],
+        "made by": _text(model["package"]),
     }
+    if "side_by_side" in model:
+        rows["training images"] = (
+            "A and B side by side in each; `--pairs side-by-side` translates one half of such images"
+        )
     for name, entry in model["directions"].items():
         settings = ", ".join(f"{key} {value}" for key, value in entry["generator"].items())
         rows[f"{name} generator"] = f"{settings}; {entry['in_channels']} to {entry['out_channels']} channels"
@@ -57,11 +71,20 @@ def model_card(model: Mapping[str, Any]) -> str:
     return _CARD.format(
         a=names["A"],
         b=names["B"],
-        objective=training["objective"],
+        objective=_text(training["objective"]),
         directions=" and ".join(f"{directions[name]} (`{name}`)" for name in model["directions"]),
         first=next(iter(model["directions"])),
-        facts="\n".join(f"| {key} | {value} |" for key, value in rows.items()),
+        facts="\n".join(f"| {key} | {_cell(value)} |" for key, value in rows.items()),
     )
+
+
+def _text(value: object) -> str:
+    """Return text, as a stranger may have written it, as Markdown that shows it and does nothing else."""
+    return _SPECIAL.sub(r"\\\g<0>", shown(value))
+
+
+def _cell(value: object) -> str:
+    return " ".join(str(value).split())
 
 
 def _range(values: Mapping[str, Any], domain: str) -> str:

@@ -1,9 +1,12 @@
-"""What a model folder says about its step: which held-out images it was chosen by, so that nobody reports on these."""
+"""What model.json says of how the step of its weights was chosen, and of training images that hold a pair each."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass
+
+from unpaired.config import require
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,3 +28,15 @@ class ChoiceInfo:
         """Return for each of these images of a domain whether it took part in the choice."""
         took_part = set(self.images_a if domain == "A" else self.images_b)
         return [digest in took_part for digest in digests]
+
+
+@dataclass(frozen=True, kw_only=True)
+class SheetInfo:
+    """Training images that hold A and B side by side: the smallest and the largest ratio of their width to height."""
+
+    narrowest: float
+    widest: float
+
+    def __post_init__(self) -> None:
+        ok = 0 < self.narrowest <= self.widest < math.inf
+        require(ok, f"side_by_side {self.narrowest} to {self.widest} are no ratios of width to height.")

@@ -3,34 +3,53 @@
 from __future__ import annotations
 
 import glob
+import itertools
 import os
 import unicodedata
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from unpaired.config import unknown
 from unpaired.errors import ConfigError, DataError, OutputError
 from unpaired.images import IMAGE_SUFFIXES, WRITABLE, is_image_name, is_stack, suffix_of
-from unpaired.storage import leads_out, refuse_folder, shown
+from unpaired.images.foreign import instead
+from unpaired.storage import is_junk_folder, leads_out, refuse_folder, shown, without_junk
+
+RECORD = ".unpaired-translated.jsonl"
+"""The name of the file beside the results that says what each was made from."""
 
 _OF_THEIR_KIND = (".dcm", ".nii", ".nii.gz")  # which are written only where the input is one
+
+Half = Literal["", "left", "right"]
 
 
 @dataclass(frozen=True)
 class Job:
-    """One image file to translate, and the file that it becomes."""
+    """One image file to translate, and the file that it becomes. half: the part of the image that is taken, "" all."""
 
     source: Path
     target: Path
+    half: Half = ""
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What will be translated, in order; num_ignored counts the files in folders that are no images."""
+    """What will be translated, in order.
+
+    passed_over: files in folders, or of globs, that are no images by their names, or hidden. left_out: hidden folders
+    and those of a desktop or a disk, which are not searched.
+    """
 
     jobs: tuple[Job, ...]
-    num_ignored: int
+    passed_over: tuple[Path, ...] = ()
+    left_out: tuple[Path, ...] = ()
+
+    @property
+    def num_ignored(self) -> int:
+        """How many files were passed over."""
+        return len(self.passed_over)
 
 
 def plan_outputs(
@@ -39,27 +58,30 @@ def plan_outputs(
     *,
     format: str | None = None,
     overwrite: bool = False,
+    resume: bool = False,
     direction: str = "AtoB",
     follow_symlinks: bool = False,
 ) -> Plan:
     """Return what to translate into what; nothing is written.
 
-    inputs: files, folders (searched through and through by suffix, in order, hidden files left out) and globs
-    that the shell left alone. out: the folder of the results, by default translated/<direction> here; the
-    structure below an input folder is kept in it. format: the suffix of all results, by default that of each
-    input where it can be written, else .png. follow_symlinks: read files of a folder that are links to places
-    outside of it. Raises DataError for an input that does not exist, that matches nothing or holds no image, and for
-    such a link; ConfigError for an unknown format; OutputError where two inputs claim one name,
-    a result would replace an input, or results exist and `overwrite` is not set.
+    inputs: files, folders (searched through and through by suffix, in order, hidden files and folders left out, and
+    folders of a desktop or a disk) and globs that the shell left alone. out: the folder of the results, by default
+    translated/<direction> here; the structure below an input folder is kept in it. format: the suffix of all results,
+    by default that of each input where it can be written, else .png. resume: results may exist, as the record in `out`
+    says which are finished. follow_symlinks: read files of a folder that are links to places outside of it. Raises
+    DataError for an input that does not exist, that matches nothing or holds no image, and for such a link;
+    ConfigError for an unknown format; OutputError where two inputs claim one name, a result would replace an input, or
+    results exist and `overwrite` is not set.
     """
     out = Path("translated") / direction if out is None else out
     suffix = None if format is None else _suffix(format)
     jobs: dict[Job, None] = {}  # an ordered set: a file given twice is translated once
-    num_ignored = 0
+    passed_over: dict[Path, None] = {}
+    left_out: list[Path] = []
     for given in inputs:
-        for root, source in _expand(os.fspath(given), out):
+        for root, source in _expand(os.fspath(given), out, left_out):
             if root is not None and not _looks_like_image(source):
-                num_ignored += 1
+                passed_over[source] = None
                 continue
             if root is not None and not follow_symlinks and leads_out(source, root):
                 raise DataError(
@@ -70,10 +92,12 @@ def plan_outputs(
             jobs[Job(source, out / _named(relative, suffix, source))] = None
     if not jobs:
         named = ", ".join(shown(os.fspath(given)) for given in inputs) or "no input"
-        suffixes = ", ".join(sorted(IMAGE_SUFFIXES))
-        raise DataError(f"There is no image to translate in {named}; images end in {suffixes}.")
-    _check_targets(list(jobs), overwrite)
-    return Plan(tuple(jobs), num_ignored)
+        others = instead(list(passed_over)) or f"images end in {', '.join(sorted(IMAGE_SUFFIXES))}"
+        raise DataError(f"There is no image to translate in {named}; {others}.")
+    plan = Plan(tuple(jobs), tuple(passed_over), tuple(dict.fromkeys(left_out)))
+    _check_targets(plan.jobs)
+    check_existing(plan.jobs, out, overwrite=overwrite, resume=resume)
+    return plan
 
 
 def _suffix(format: str) -> str:
@@ -98,33 +122,44 @@ def _named(source: Path, suffix: str | None, file: Path) -> Path:
     return source.with_suffix(suffix or ".png")
 
 
-def _expand(given: str, out: Path) -> Iterator[tuple[Path | None, Path]]:
-    """Yield (the folder searched or None, file) of an input: a name that exists is that name, not a glob."""
+def _expand(given: str, out: Path, left_out: list[Path]) -> Iterator[tuple[Path | None, Path]]:
+    """Yield (the folder searched or None, file) of an input: a name that exists is that name, not a glob.
+
+    Junk folders that are not searched are added to `left_out`; a match of a glob that is no image comes as one found
+    in a folder.
+    """
     path = Path(given)
     if path.is_dir():
-        yield from ((path, file) for file in _files_below(path, out))
+        yield from ((path, file) for file in _files_below(path, out, left_out))
     elif os.path.lexists(path):
         yield None, path
     else:
         matches = sorted(glob.glob(given, recursive=True))  # noqa: PTH207 - may be absolute
         if not matches:
             raise DataError(f"There is no file, folder or match for {shown(given)}; check the name.")
+        named = sum(1 for _ in itertools.takewhile(lambda part: not glob.has_magic(part), path.parts))
         for match in map(Path, matches):
-            if match.is_dir():
-                yield from ((match, file) for file in _files_below(match, out))
-            elif _looks_like_image(match):
-                yield None, match
+            junk = next((n for n in range(named, len(match.parts) - 1) if is_junk_folder(match.parts[n])), None)
+            if junk is not None:
+                left_out.append(Path(*match.parts[: junk + 1]))
+            elif match.is_dir():
+                yield from ((match, file) for file in _files_below(match, out, left_out))
+            else:
+                yield None if _looks_like_image(match) else match.parent, match
 
 
-def _files_below(folder: Path, out: Path) -> Iterator[Path]:
-    """Yield every file below `folder`, sorted, without following links to folders and without `out`.
+def _files_below(folder: Path, out: Path, left_out: list[Path]) -> Iterator[Path]:
+    """Yield every file below `folder`, sorted, without `out` and junk folders; links to folders are not followed and
+    come as files.
 
     Raises DataError for a folder that cannot be looked into.
     """
     results = os.path.realpath(out)
     for root, folders, files in os.walk(folder, onerror=refuse_folder):
         folders[:] = sorted(name for name in folders if os.path.realpath(Path(root) / name) != results)
-        yield from (Path(root) / name for name in sorted(files))
+        left_out += without_junk(root, folders)
+        yield from (path for path in map(Path(root).joinpath, folders) if path.is_symlink())
+        yield from (Path(root) / name for name in sorted(files) if not name.startswith(".unpaired-"))
 
 
 def _looks_like_image(path: Path) -> bool:
@@ -132,8 +167,8 @@ def _looks_like_image(path: Path) -> bool:
     return is_image_name(path) and not path.name.startswith(".")
 
 
-def _check_targets(jobs: Sequence[Job], overwrite: bool) -> None:
-    """Raise OutputError where targets clash with one another, with an input, or with what exists."""
+def _check_targets(jobs: Sequence[Job]) -> None:
+    """Raise OutputError where targets clash with one another or with an input."""
     # Not Path.resolve, which fails for links that lead in a circle.
     sources = {os.path.realpath(job.source) for job in jobs}
     claims: dict[str, Job] = {}
@@ -148,9 +183,24 @@ def _check_targets(jobs: Sequence[Job], overwrite: bool) -> None:
             )
         if os.path.realpath(job.target) in sources:
             raise OutputError(f"{shown(job.target)} is an input and would be replaced; choose another --out.")
-    existing = [job.target for job in jobs if os.path.lexists(job.target)]
-    if existing and not overwrite:
-        named = ", ".join(shown(path) for path in existing[:3]) + (", ..." if len(existing) > 3 else "")
-        raise OutputError(
-            f"{len(existing)} of {len(jobs)} outputs exist already ({named}); add --overwrite or choose another --out."
+
+
+def check_existing(jobs: Sequence[Job], out: Path, *, overwrite: bool, resume: bool) -> None:
+    """Raise OutputError where results exist that may not be replaced, and ConfigError for both permissions at once."""
+    if overwrite and resume:
+        raise ConfigError(
+            "--resume keeps the results that are finished, and --overwrite makes all again; give one of them."
         )
+    recorded = os.path.lexists(out / RECORD)
+    existing = [job.target for job in jobs if os.path.lexists(job.target)]
+    if not existing or overwrite or (resume and recorded):
+        return
+    named = ", ".join(shown(path) for path in existing[:3]) + (", ..." if len(existing) > 3 else "")
+    found = f"{len(existing)} of {len(jobs)} outputs exist already ({named})"
+    if resume:
+        raise OutputError(
+            f"{found}, and {shown(out)} has no record of what they were made from; add --overwrite instead of --resume "
+            "or choose another --out."
+        )
+    advice = "add --resume to go on from there, --overwrite to make all again," if recorded else "add --overwrite"
+    raise OutputError(f"{found}; {advice} or choose another --out.")

@@ -16,7 +16,8 @@ _MEMINFO, _CGROUP = Path("/proc/meminfo"), Path("/sys/fs/cgroup")
 def bytes_per_pixel(generator: Generator) -> int:
     """Return about how much memory a generator takes for each pixel in fp32, as measured on a processor."""
     if isinstance(generator, ResNetGenerator):
-        return 400 + 13 * generator.base_channels
+        # With blurs the first halving is a convolution at full resolution, of twice as many channels.
+        return 400 + (30 if generator.antialias else 13) * generator.base_channels
     if isinstance(generator, UNetGenerator):
         return 100 + 8 * generator.base_channels
     return 1200

@@ -28,12 +28,14 @@ from torch import nn
 
 from unpaired.config import from_dict, require, to_dict
 from unpaired.errors import ConfigError, ModelError, UnpairedError
-from unpaired.images import DTYPE, HELD, Color, ValueRange, parse_range
+from unpaired.images import Color
 from unpaired.networks import Generator
 from unpaired.networks.layers import MAX_CHANNELS, require_count
-from unpaired.storage import shown, storage_error, sync_folder, write_bytes
+from unpaired.storage import shown, storage_error, sync_folder, utf8_path, writable, write_bytes
+from unpaired.translate import checked
 from unpaired.translate.card import model_card
-from unpaired.translate.choice import ChoiceInfo
+from unpaired.translate.choice import ChoiceInfo, SheetInfo
+from unpaired.translate.domain_values import DomainValues, values_from_json, values_to_json
 from unpaired.version import __version__
 
 SCHEMA = 1
@@ -83,17 +85,6 @@ class TrainingInfo:
 
 
 @dataclass(frozen=True, kw_only=True)
-class DomainValues:
-    """What the numbers of a domain's images are: `range`, which becomes [-1, 1], and the type they are held in.
-
-    dtype is "" where nobody recorded it: then results have the type of the image that is translated.
-    """
-
-    range: ValueRange = DTYPE
-    dtype: str = ""
-
-
-@dataclass(frozen=True, kw_only=True)
 class ModelInfo:
     """What model.json says.
 
@@ -101,7 +92,7 @@ class ModelInfo:
     background: the colour that transparent images were laid over. values: what the numbers of A and B are. icc:
     whether colours with an ICC profile were taken as they are, or converted to sRGB. classes: what a model that
     makes images from noise can be asked for, in the order of its one-hot channels. choice: how the step was chosen,
-    None where no image chose it. version: the package's.
+    None where no image chose it. sheets: of training on A and B side by side. version: the package's.
     """
 
     directions: Mapping[str, DirectionInfo]
@@ -112,6 +103,7 @@ class ModelInfo:
     icc: Literal["ignore", "convert"] = "ignore"
     classes: tuple[str, ...] = ()
     choice: ChoiceInfo | None = None
+    sheets: SheetInfo | None = None
     version: str = __version__
 
 
@@ -244,13 +236,14 @@ def _to_json(info: ModelInfo, digests: Mapping[str, str]) -> dict[str, Any]:
         "schema": SCHEMA,
         "package": f"unpaired {info.version}",
         "directions": directions,
-        "domains": dict(info.domains),
+        "domains": {key: writable(name) for key, name in info.domains.items()},
         "training": to_dict(info.training),
-        "value_range": {name: {"range": str(own.range), "dtype": own.dtype} for name, own in info.values.items()},
+        "value_range": {name: values_to_json(own) for name, own in info.values.items()},
         "icc": info.icc,
         "background": list(info.background),
-        **({"classes": list(info.classes)} if info.classes else {}),
+        **({"classes": [writable(name) for name in info.classes]} if info.classes else {}),
         **({"choice": to_dict(info.choice)} if info.choice else {}),
+        **({"side_by_side": to_dict(info.sheets)} if info.sheets else {}),
     }
 
 
@@ -287,44 +280,24 @@ def _from_json(data: dict[str, Any], folder: Path) -> ModelInfo:
             for key in ("in_channels", "out_channels"):
                 require_count(f"directions.{name}.{key}", known[key], MAX_CHANNELS)
             directions[name] = from_dict(DirectionInfo, known, f"directions.{name}")
-        red, green, blue = (int(value) for value in data["background"])
         return ModelInfo(
             directions=directions,
-            domains={key: str(data["domains"][key]) for key in ("A", "B")},
-            training=from_dict(TrainingInfo, data["training"], "training"),
-            background=(red, green, blue),
-            values=_values(data["value_range"]),
-            icc=_icc(data.get("icc", "ignore")),
-            classes=tuple(str(name) for name in data.get("classes", ())),
+            domains={key: checked.text(data["domains"][key], f"domains.{key}") for key in ("A", "B")},
+            training=checked.sides(from_dict(TrainingInfo, data["training"], "training")),
+            background=checked.colour(data["background"]),
+            values=values_from_json(data["value_range"]),
+            icc=checked.icc(data.get("icc", "ignore")),
+            classes=checked.texts(data.get("classes", []), "classes"),
             choice=from_dict(ChoiceInfo, data["choice"], "choice") if "choice" in data else None,
-            version=str(data["package"]).removeprefix("unpaired "),
+            sheets=from_dict(SheetInfo, data["side_by_side"], "side_by_side") if "side_by_side" in data else None,
+            version=checked.text(data["package"], "package").removeprefix("unpaired "),
         )
     except ConfigError as error:
         reason = str(error).rstrip(".")
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
         reason = f"it lacks or garbles {error}"
     reason = shown(reason) if len(reason) <= _MAX_REASON else f"{shown(reason[:_MAX_REASON])}..."
     raise ModelError(f"{shown(folder / 'model.json')} does not describe a model: {reason}; publish it again.")
-
-
-def _values(data: Any) -> dict[str, DomainValues]:
-    """Return the values of both domains; "dtype", which older models say, stands for the whole range of any type."""
-    if data == "dtype":
-        return {"A": DomainValues(), "B": DomainValues()}
-    require(isinstance(data, dict) and set(data) == {"A", "B"}, f"value_range {data!r} is unknown")
-    values = {}
-    for name, entry in data.items():
-        found = parse_range(str(entry["range"]), "value_range")
-        known = ("", *map(str, HELD))
-        require(isinstance(found, ValueRange) and entry["dtype"] in known, f"value_range {entry!r} is unknown")
-        assert isinstance(found, ValueRange)
-        values[name] = DomainValues(range=found, dtype=entry["dtype"])
-    return values
-
-
-def _icc(name: Any) -> Literal["ignore", "convert"]:
-    require(name in ("ignore", "convert"), f"icc {name!r} is unknown")
-    return "convert" if name == "convert" else "ignore"
 
 
 def _load_weights(path: Path, info: DirectionInfo, sha256: str) -> nn.Module:
@@ -338,7 +311,8 @@ def _load_weights(path: Path, info: DirectionInfo, sha256: str) -> nn.Module:
             raise ModelError(f"{name} is damaged: its SHA-256 is not the one in model.json; copy it again.")
         network = _without_memory(path, info)
         _check_fit(path, network)
-        tensors = safetensors.torch.load_file(path)
+        with utf8_path(path) as named:
+            tensors = safetensors.torch.load_file(named)
     except OSError as error:
         raise ModelError(f"Cannot read {name}: {error.strerror or error}; copy it again.") from None
     except (safetensors.SafetensorError, RuntimeError) as error:  # the latter where the disk fails as it is opened
@@ -375,7 +349,7 @@ def _check_fit(path: Path, network: nn.Module) -> None:
         length = int.from_bytes(head.read(8), "little")
     if length > _MAX_HEADER:
         raise ModelError(f"{shown(path)} has a header of {length:,} bytes, and no network has; copy it again.")
-    with safetensors.safe_open(path, framework="pt") as file:
+    with utf8_path(path) as named, safetensors.safe_open(named, framework="pt") as file:
         slices = {key: file.get_slice(key) for key in file.keys()}  # noqa: SIM118 - not a mapping
         found = {key: piece.get_shape() for key, piece in slices.items()}
         types = {key: piece.get_dtype() for key, piece in slices.items()}

@@ -14,12 +14,27 @@ from unpaired.errors import ModelError, OutputError, UnpairedError
 from unpaired.images import MAX_PIXELS, count_slices, read_image
 from unpaired.storage import shown, storage_error, write_bytes
 from unpaired.translate.files import Job
+from unpaired.translate.sheets import input_half
 from unpaired.translate.translator import Translator
 from unpaired.translate.trust import COMPONENTS, Scorer, Trust
 from unpaired.translate.trust_file import read_reference
 
+_FORMULA = (
+    "=",
+    "+",
+    "-",
+    "@",
+    "'",
+    "\uff1d",
+    "\uff0b",
+    "\uff0d",
+    "\uff20",
+)  # the latter are the wide ones of East Asia
+
 TABLE = "scores.csv"
 """The name of the table beside the results."""
+
+_FOREIGN = {True: "yes", False: "no", None: "unknown"}
 
 
 def load_scorer(translator: Translator, model: str | Path, direction: str) -> Scorer:
@@ -43,15 +58,16 @@ def score_files(scorer: Scorer, jobs: Iterable[Job], *, keep_icc: bool = False) 
     for job in jobs:
         with contextlib.suppress(UnpairedError):  # translating it for good will say what is wrong
             frames = range(count_slices(job.source))
-            found = [_symptoms(scorer, job.source, frame, keep_icc) for frame in frames]
+            found = [_symptoms(scorer, job, frame, keep_icc) for frame in frames]
             means = {name: sum(one[name] for one in found) / len(found) for name in found[0]}
             trusts[job] = scorer.of_symptoms(means)
     return trusts
 
 
-def _symptoms(scorer: Scorer, source: Path, frame: int, keep_icc: bool) -> dict[str, float]:
+def _symptoms(scorer: Scorer, job: Job, frame: int, keep_icc: bool) -> dict[str, float]:
     limit = scorer.translator.max_pixels
-    given = read_image(source, max_pixels=MAX_PIXELS if limit is None else min(MAX_PIXELS, limit), frame=frame)
+    most = MAX_PIXELS if limit is None else min(MAX_PIXELS, limit)
+    given = input_half(read_image(job.source, max_pixels=most, frame=frame), job)
     (made,) = scorer.translator.translate_images([given], direction=scorer.direction, keep_icc=keep_icc)
     return scorer.symptoms(given, made, keep_icc=keep_icc)
 
@@ -89,18 +105,20 @@ def check_table(folder: Path, overwrite: bool) -> None:
 def write_table(folder: Path, trusts: Mapping[Job, Trust], kept: Sequence[Job]) -> Path:
     """Write scores.csv into `folder`, whole or not at all, a line an image; return its path.
 
-    Columns: input, output (empty where it is not kept), score, foreign, each component's part and what was measured.
-    Raises OutputError or StorageError.
+    Columns: input, output (empty where it is not kept), score, foreign (yes, no or unknown), each component's part and
+    what was measured, and typicality in spreads of the training images. A name that begins with = + - @ or ' has a '
+    before it, as a spreadsheet would take it for a formula. Raises OutputError or StorageError.
     """
     text, chosen = io.StringIO(), set(kept)
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["input", "output", "score", "foreign", *COMPONENTS, *(f"{name}_measured" for name in COMPONENTS)])
+    names = [*COMPONENTS, *(f"{name}_measured" for name in COMPONENTS), "typicality_spreads"]
+    writer.writerow(["input", "output", "score", "foreign", *names])
     for job, trust in trusts.items():
-        output = shown(job.target.relative_to(folder)) if job in chosen else ""
+        output = _cell(job.target.relative_to(folder)) if job in chosen else ""
         parts = [_number(trust.parts.get(name)) for name in COMPONENTS]
         measured = [_number(trust.symptoms.get(name)) for name in COMPONENTS]
-        foreign = "yes" if trust.foreign else "no"
-        writer.writerow([shown(job.source), output, _number(trust.score), foreign, *parts, *measured])
+        numbers = [*parts, *measured, _number(trust.spreads)]
+        writer.writerow([_cell(job.source), output, _number(trust.score), _FOREIGN[trust.foreign], *numbers])
     path = folder / TABLE
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -108,6 +126,12 @@ def write_table(folder: Path, trusts: Mapping[Job, Trust], kept: Sequence[Job]) 
         raise storage_error(error, folder) from None
     write_bytes(path, text.getvalue().encode())
     return path
+
+
+def _cell(name: Path) -> str:
+    """Return a name as a cell that every spreadsheet shows and none computes."""
+    text = shown(name)
+    return f"'{text}" if text.startswith(_FORMULA) else text
 
 
 def _number(value: float | None) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import os
+import logging
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -23,11 +23,17 @@ from unpaired.images import (
     read_image,
     write_stack,
 )
-from unpaired.storage import shown, storage_error, write_bytes
+from unpaired.storage import shown, write_bytes
 from unpaired.translate.files import Job
+from unpaired.translate.losses import Losses
+from unpaired.translate.outputs import OutputFolders
 from unpaired.translate.overlap import Behind, num_workers, read_ahead
 from unpaired.translate.precision import ASKED_FOR, Choice
+from unpaired.translate.sheets import input_half
 from unpaired.translate.translator import Translator
+
+QUALITY = 95
+"""That of JPEG and WebP unless asked for otherwise."""
 
 _PIXELS_AT_ONCE = {"cpu": 2**14, "cuda": 2**21}  # what a batch makes faster: small images, and a GPU
 _MOST_AT_ONCE = 32
@@ -42,6 +48,10 @@ class Failure:
     source: Path
     error: UnpairedError
 
+    def __str__(self) -> str:
+        name, reason = shown(self.source), shown(self.error)
+        return reason if name in reason else f"{name}: {reason}"
+
 
 def translate_files(
     translator: Translator,
@@ -49,9 +59,10 @@ def translate_files(
     *,
     direction: str = "AtoB",
     batch: int | None = None,
-    quality: int = 95,
+    quality: int = QUALITY,
     keep_icc: bool = False,
     on_done: Callable[[Job, Failure | None], None] | None = None,
+    losses: Losses | None = None,
 ) -> list[Failure]:
     """Translate every job and return those that failed; one bad image never stops the others.
 
@@ -59,41 +70,52 @@ def translate_files(
     read and encoded in threads meanwhile, a bounded number of them. Transparency is laid over the background of
     the model where the format of the target has none. A stack is translated slice by slice, after the images.
     keep_icc: take colours with an ICC profile as they are and give the profile to the result. `on_done` is called once
-    a job, in order, when its file is there or has failed.
+    a job, in order, when its file is there or has failed. losses: where to count what results cannot carry of their
+    inputs (pages, a georeference, ...); without it the logger "unpaired" warns of that, once a kind.
     Raises ConfigError for an unknown direction, OutputError or StorageError where the folders cannot be made
     or the disk fails: then no later image could succeed either.
     """
     require(direction in translator.directions, unknown(repr(direction), translator.directions, "direction"))
     require(batch is None or batch >= 1, f"batch must be at least 1, not {batch}.")
-    for folder in dict.fromkeys(job.target.parent for job in jobs):
-        _make_folder(folder)
-    outcomes = _Outcomes(on_done)
+    counted = Losses() if losses is None else losses
+    outcomes = _Outcomes(OutputFolders(job.target.parent for job in jobs), on_done, counted)
     options: dict[str, Any] = {"direction": direction, "keep_icc": keep_icc}
     stacks = {job for job in jobs if is_stack(job.source)}
     _translate_images(translator, [job for job in jobs if job not in stacks], options, batch, quality, outcomes)
     for job in jobs:
         if job in stacks:
-            outcomes.of(job, partial(_translate_stack, translator, job, options, batch or 1))
+            counted.look(job)
+            outcomes.of(job, partial(_translate_stack, translator, job, options, batch or 1, counted))
+    if losses is None:
+        for sentence in counted.sentences():
+            logging.getLogger("unpaired").warning(sentence)
     return outcomes.failures
 
 
 class _Outcomes:
     """What became of each job, told as it is known."""
 
-    def __init__(self, on_done: Callable[[Job, Failure | None], None] | None) -> None:
+    def __init__(
+        self, folders: OutputFolders, on_done: Callable[[Job, Failure | None], None] | None, losses: Losses
+    ) -> None:
         self.failures: list[Failure] = []
-        self._on_done = on_done
+        self.losses = losses
+        self._folders, self._on_done = folders, on_done
 
     def of(self, job: Job, writing: Callable[[], None]) -> None:
         """Write a result; StorageError ends everything, and any other error of ours is that of the job."""
-        failure = None
+        failure, folder = None, job.target.parent
+        self._folders.require(folder)
         try:
             writing()
-        except StorageError:
-            raise
         except UnpairedError as error:
-            failure = Failure(job.source, error)
+            told = self._folders.explain(folder, error) if isinstance(error, OutputError) else error
+            if isinstance(told, StorageError):
+                raise told from None
+            failure = Failure(job.source, told)
             self.failures.append(failure)
+        else:
+            self.losses.count(job)
         if self._on_done is not None:
             self._on_done(job, failure)
 
@@ -111,7 +133,18 @@ def _translate_images(
 
     def encoded(job: Job, made: Image) -> bytes:
         flat = made if keeps_alpha(job.target.suffix) else made.over(background, span)
-        return encode_image(job.target, flat, quality=quality, like=job.source)
+        # What else a file holds, such as where on the map it lies, is that of the whole, not of its half.
+        like = job.source if not job.half or job.target.suffix == ".webp" else None
+        return encode_image(job.target, flat, quality=quality, like=like)
+
+    gaps: set[Job] = set()  # whose inputs declare no data
+
+    def read(job: Job) -> Image:
+        image = _read(translator, job)
+        outcomes.losses.look(job)
+        if image.nodata is not None:
+            gaps.add(job)
+        return image
 
     # Written here and not in the threads: in order, so that what is told of a job is so, and nothing comes after.
     def finish(job: Job, bytes_of: Callable[[], bytes]) -> None:
@@ -120,27 +153,32 @@ def _translate_images(
     pool = ThreadPoolExecutor(num_workers(), thread_name_prefix="unpaired-files")
     behind: Behind[Job] = Behind(pool, finish)
     try:
-        read = read_ahead(pool, partial(_read, translator), jobs, _bytes)
-        for group in _groups(read, lambda image: batch or _batch(translator, image, options["direction"])):
+        images = read_ahead(pool, read, jobs, _bytes)
+        for group in _groups(images, lambda image: batch or _batch(translator, image, options["direction"])):
             for job, made in _translated(translator, group, options):
                 if isinstance(made, UnpairedError):
                     behind.add_failure(job, made)
                 else:
+                    if job in gaps and made.nodata is None:
+                        outcomes.losses.lacks(job, "no-data")
                     behind.add(job, partial(encoded, job, made), _bytes(made))
         behind.drain()
     finally:
         pool.shutdown(cancel_futures=True)
 
 
-def _translate_stack(translator: Translator, job: Job, options: dict[str, Any], batch: int) -> None:
+def _translate_stack(translator: Translator, job: Job, options: dict[str, Any], batch: int, losses: Losses) -> None:
     """Translate all slices of a stack and write them as one."""
     frames = range(count_slices(job.source))
     slices = [read_image(job.source, max_pixels=_limit(translator), frame=frame) for frame in frames]
-    write_stack(job.target, translator.translate_images(slices, batch=batch, **options), like=job.source)
+    made = translator.translate_images(slices, batch=batch, **options)
+    if slices[0].nodata is not None and made[0].nodata is None:
+        losses.lacks(job, "no-data")
+    write_stack(job.target, made, like=job.source)
 
 
 def _read(translator: Translator, job: Job) -> Image:
-    return read_image(job.source, max_pixels=_limit(translator))
+    return input_half(read_image(job.source, max_pixels=_limit(translator)), job)
 
 
 def _limit(translator: Translator) -> int:
@@ -236,12 +274,3 @@ def choose_precision(
     exact = Choice("fp32", reason)
     translator.settle(direction, exact)
     return exact
-
-
-def _make_folder(folder: Path) -> None:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise storage_error(error, folder) from None
-    if not os.access(folder, os.W_OK):
-        raise OutputError(f"Cannot write into {shown(folder)}; change its permissions or choose another --out.")

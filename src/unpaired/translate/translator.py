@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import copy
+import hashlib
 import itertools
+import json
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -15,16 +17,18 @@ import torch
 from torch import Tensor, nn
 
 from unpaired import ranks
-from unpaired.config import require, unknown
+from unpaired.config import require, to_dict, unknown
 from unpaired.devices import has_bf16, resolve_device
 from unpaired.errors import ConfigError, ImageError
-from unpaired.images import Image, as_dtype, from_tensor, kept_where, to_srgb, to_tensor
+from unpaired.images import Image, ValueRange, as_dtype, bands, from_tensor, kept_where, restore, to_srgb
 from unpaired.networks import DCGANGenerator
 from unpaired.randomness import torch_seeded
+from unpaired.translate.domain_values import DomainValues
 from unpaired.translate.fast import fast_form, fast_type
 from unpaired.translate.memory import bytes_per_pixel, pixels_that_fit
-from unpaired.translate.model_folder import DirectionInfo, DomainValues, ModelInfo, read_model
+from unpaired.translate.model_folder import DirectionInfo, ModelInfo, read_model
 from unpaired.translate.precision import AGREEMENT, ASKED_FOR, Choice, Precision, agreement
+from unpaired.translate.taken import as_taken
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -77,6 +81,18 @@ class Translator:
         ModelError, DeviceError.
         """
         return cls(*read_model(path), device=device, precision=precision, max_pixels=max_pixels)
+
+    def fingerprint(self, direction: str) -> str:
+        """Return a SHA-256 over all that makes an image of a direction: network, weights, values and background."""
+        about = (
+            to_dict(self._info(direction)),
+            [to_dict(own) | {"range": str(own.range)} for own in self._values(direction)],
+        )
+        digest = hashlib.sha256(json.dumps([about, self.info.background, self.info.icc]).encode())
+        for name, tensor in self._networks[direction].state_dict().items():
+            digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
+            digest.update(tensor.cpu().contiguous().view(torch.uint8).numpy())
+        return digest.hexdigest()
 
     def in_fp32(self) -> Translator:
         """Return a translator that shares the networks of this one and is exact."""
@@ -170,13 +186,22 @@ class Translator:
     def output_dtype(self, image: Image, direction: str) -> np.dtype[Any]:
         """Return the type of the result: the image's, or the recorded one of the domain that it is translated to.
 
-        The latter where the two domains were trained on different types, or the image's type cannot hold the values
-        of that domain.
+        The image's if both domains were trained on one type, or if it is a narrower type of whole numbers, and if it
+        holds the range of that domain. Floats recorded for that domain stay floats, whatever the image is.
         """
         source, target = self._values(direction)
-        if target.dtype and (source.dtype != target.dtype or not target.range.fits(image.dtype)):
-            return np.dtype(target.dtype)
-        return image.dtype
+        if not target.dtype:
+            return image.dtype
+        recorded = np.dtype(target.dtype)
+        if source.dtype == target.dtype and recorded.kind == image.dtype.kind == "f":
+            return image.dtype
+        if not target.range.fits(image.dtype):
+            return recorded
+        if source.dtype == target.dtype and recorded.kind != "f":
+            return image.dtype
+        # Within a range of its own a narrower type holds the same values: one wide file decides nothing for others.
+        same = target.range.bounds is not None and recorded.kind != "f" and np.can_cast(image.dtype, recorded)
+        return image.dtype if same else recorded
 
     def _measured(self, image: Image, direction: str, keep_icc: bool) -> Choice:
         """Translate an image both ways and return the precision that follows from it."""
@@ -195,9 +220,12 @@ class Translator:
 
     def _given(self, images: Sequence[Image], direction: str) -> Tensor:
         """Return images of one size as the generator sees them, n c h w in [-1, 1]."""
-        span, channels = self._values(direction)[0].range, self._info(direction).in_channels
-        flat = [image.over(self.info.background, span.bounds) for image in images]
-        return torch.stack([to_tensor(image, channels, span) for image in flat])
+        channels = self._info(direction).in_channels
+        source, target = self._values(direction)
+        for image in images:
+            require_range(source.range, image.dtype)
+            require_range(target.range, self.output_dtype(image, direction))
+        return torch.stack([as_taken(image, self.info, direction[0], channels) for image in images])
 
     def _translate_alike(
         self, images: list[Image], direction: str, keep_icc: bool, fast: torch.dtype | None
@@ -205,7 +233,7 @@ class Translator:
         """Translate images of one size at once."""
         source, target = self._values(direction)
         channels = self._info(direction).in_channels
-        taken = [self._taken(image, keep_icc) for image in images]
+        taken = [bands(self._taken(image, keep_icc), channels) for image in images]
         given = self._given(taken, direction)
         made = self._run(given, direction, fast).cpu()
         results = []
@@ -215,6 +243,7 @@ class Translator:
             alike = before.shape == after.shape and image.channels == channels and source.range == target.range
             if alike and dtype == image.dtype:
                 result = kept_where(before == after, image, result, source.range)
+            result = restore(result, image)
             alpha = None if image.alpha is None else as_dtype(image.alpha, dtype)
             results.append(replace(result, alpha=alpha, icc=image.icc if keep_icc else None))
         return results
@@ -254,7 +283,7 @@ class Translator:
             if not isinstance(error, (MemoryError, torch.OutOfMemoryError)) and "memory" not in str(error):
                 raise
             raise ImageError(
-                f"{len(images)} x {width} x {height} pixels do not fit the memory; lower the batch or size."
+                f"{len(images)} x {width} x {height} pixels do not fit the memory; {_smaller(len(images))}."
             ) from None
         # Cloned out of inference mode, so that callers may go on computing with it.
         return made[..., :height, :width].float().clone(memory_format=torch.contiguous_format)
@@ -273,7 +302,8 @@ class Translator:
             need = pixels * bytes_per_pixel(generator) / 1e9
             raise ImageError(
                 f"{count} x {width} x {height} pixels are more than the {limit:,} that are translated at once (they "
-                f"take about {need:.1f} GB); lower the batch, scale them down or raise max_pixels (--max-pixels)."
+                f"take about {need:.1f} GB); {_smaller(count)} or "
+                f"{'free some memory' if self.max_pixels is None else 'raise max_pixels (--max-pixels)'}."
             )
 
     def _forward(self, images: Tensor, network: nn.Module) -> Tensor:
@@ -291,6 +321,19 @@ class Translator:
         if direction not in self.info.directions:
             raise ConfigError(unknown(repr(direction), self.directions, "direction"))
         return self.info.directions[direction]
+
+
+def require_range(values: ValueRange, dtype: np.dtype[Any]) -> None:
+    """Raise ImageError for images of a type without a range of its own, where a model was trained on whole ranges."""
+    if values.bounds is None and not values.fits(dtype):
+        raise ImageError(
+            f"Images of {dtype} have no range of their own, and the model was trained on the whole range of a type; "
+            "convert it to 8 or 16 bits."
+        )
+
+
+def _smaller(count: int) -> str:
+    return "lower the batch, scale them down" if count > 1 else "scale it down"
 
 
 def _pad(images: Tensor, multiple: int, min_size: int) -> Tensor:

@@ -20,19 +20,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from unpaired.images import Image, to_srgb, to_tensor
+from unpaired.images import Image, to_srgb
 from unpaired.images.batches import as_files
+from unpaired.translate.taken import as_taken
 from unpaired.translate.translator import Translator
-from unpaired.translate.typicality import Typicality, can_look
+from unpaired.translate.typicality import LEAST, Spread, Typicality, can_look
 
 COMPONENTS = ("typicality", "cycle", "discriminator", "agreement")
 """Every symptom by name."""
-
-FOREIGN = 0.01
-"""An input is called foreign where no larger share of the training images is as untypical."""
-
-LEAST = 20
-"""Training images below which a share of them says nothing."""
 
 _PIXELS = 2**18  # what a translator takes at once, however little memory is free
 
@@ -41,17 +36,16 @@ _PIXELS = 2**18  # what a translator takes at once, however little memory is fre
 class Trust:
     """How far to trust one translation. score: in (0, 1], more is better. parts: by component, likewise.
 
-    symptoms: what was measured, by component; more is worse.
+    symptoms: what was measured, by component; more is worse. spreads: how far the input is from the training images of
+    its domain, in standard deviations of how far these are from one another. foreign: whether that is out of
+    distribution. Both are None if it cannot be told.
     """
 
     score: float
     parts: Mapping[str, float]
     symptoms: Mapping[str, float]
-
-    @property
-    def foreign(self) -> bool:
-        """Whether the input does not look like the training images of its domain."""
-        return self.parts.get("typicality", 1.0) <= FOREIGN
+    spreads: float | None = None
+    foreign: bool | None = None
 
 
 @dataclass(frozen=True)
@@ -76,6 +70,7 @@ class Scorer:
         self.translator, self.direction = translator, direction
         self.known = reference.symptoms[direction]
         self._typical = reference.typical.get(direction[0])
+        self._spread = Spread(self.known.get("typicality", torch.zeros(0)))
         self._instruments = Instruments(translator, direction, reference.judges, reference.trained)
         self._ranked = _put_together({name: shares(values, values, own=True) for name, values in self.known.items()})
 
@@ -86,11 +81,10 @@ class Scorer:
     def symptoms(self, given: Image, made: Image, *, keep_icc: bool = False) -> dict[str, float]:
         """Measure what was made of an image, as a file holds it."""
         info = self.translator.info
-        source, target = info.values[self.direction[0]].range, info.values[self.direction[-1]].range
         channels = info.directions[self.direction]
         taken = given if keep_icc or info.icc == "ignore" else to_srgb(given)
-        before = to_tensor(taken.over(info.background, source.bounds), channels.in_channels, source)[None]
-        after = to_tensor(made.over(info.background, target.bounds), channels.out_channels, target)[None]
+        before = as_taken(taken, info, self.direction[0], channels.in_channels)[None]
+        after = as_taken(made, info, self.direction[-1], channels.out_channels)[None]
         found = {name: float(value) for name, value in self._instruments(before, after).items()}
         if self._typical is not None:
             found["typicality"] = self._typical.distance(before[0])
@@ -100,7 +94,9 @@ class Scorer:
         """Rank what was measured among the training images."""
         parts = {name: shares(torch.tensor([value]), self.known[name]) for name, value in symptoms.items()}
         score = shares(-_put_together(parts), -self._ranked)
-        return Trust(float(score), {name: float(part) for name, part in parts.items()}, dict(symptoms))
+        distance = symptoms.get("typicality")
+        known = (None, None) if distance is None else (self._spread.spreads(distance), self._spread.outside(distance))
+        return Trust(float(score), {name: float(part) for name, part in parts.items()}, dict(symptoms), *known)
 
 
 class Instruments:

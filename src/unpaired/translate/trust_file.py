@@ -5,7 +5,8 @@
     judge.B.*               the discriminator of B
     trained.AtoB.*          the generator with the weights as trained, where averaged ones are published
 
-model.json names the file, its SHA-256, the side of the training images and the settings of the discriminators.
+model.json names the file, its SHA-256, the side of the training images, the settings of the discriminators and the way
+that distances were measured.
 """
 
 from __future__ import annotations
@@ -27,12 +28,14 @@ from unpaired.config import from_dict, to_dict
 from unpaired.errors import ConfigError, ModelError
 from unpaired.networks import Discriminator
 from unpaired.networks.layers import MAX_CHANNELS, require_count
-from unpaired.storage import shown
+from unpaired.networks.random_convolutions import num_features
+from unpaired.storage import shown, utf8_path
 from unpaired.translate.model_folder import MAX_WEIGHTS, ModelInfo, TrustFile, find_model, read_description
-from unpaired.translate.trust import COMPONENTS, LEAST, Reference
-from unpaired.translate.typicality import Typicality, can_look
+from unpaired.translate.trust import COMPONENTS, Reference
+from unpaired.translate.typicality import LEAST, Typicality, can_look
 
 _NAME = "trust.safetensors"
+_LEFT_OUT = "left out"  # each training image was measured as if it had not been among the others
 _MOST = 4096  # training images that are kept, and features of each
 _KNOWN = re.compile(
     rf"typical\.[AB]\.features|symptoms\.(AtoB|BtoA)\.({'|'.join(COMPONENTS)})|(judge\.[AB]|trained\.(AtoB|BtoA))\..+"
@@ -61,6 +64,7 @@ def pack(reference: Reference, judges: Mapping[str, JudgeInfo]) -> TrustFile:
         "weights": _NAME,
         "sha256": hashlib.sha256(data).hexdigest(),
         "size": sizes.pop() if sizes else 0,
+        "distances": _LEFT_OUT,
         "judges": {
             name: {"discriminator": to_dict(judge.discriminator), "in_channels": judge.in_channels}
             for name, judge in judges.items()
@@ -90,10 +94,10 @@ def read_reference(path: str | os.PathLike[str], info: ModelInfo) -> Reference:
             for name, judge in entry["judges"].items()
             if name in ("A", "B")
         }
-        return _built(tensors, info, size, judges)
+        return _built(tensors, info, size, judges, known_distances=entry.get("distances") == _LEFT_OUT)
     except OSError as error:
         raise ModelError(f"Cannot read {shown(file)}: {error.strerror or error}; copy it again.") from None
-    except (ConfigError, KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:
+    except (ConfigError, KeyError, TypeError, ValueError, AttributeError, OverflowError, RuntimeError) as error:
         reason = shown(" ".join(str(error).split())[:400]).rstrip(".")
         raise ModelError(f"{shown(file)} does not fit model.json ({reason}); copy it again.") from None
     except safetensors.SafetensorError as error:
@@ -109,19 +113,29 @@ def _tensors(file: Path, sha256: str) -> dict[str, Tensor]:
         digest = hashlib.file_digest(opened, "sha256").hexdigest()
     if digest != sha256:
         raise ModelError(f"{shown(file)} is damaged: its SHA-256 is not the one in model.json; copy it again.")
-    with safetensors.safe_open(file, framework="pt") as header:
+    with utf8_path(file) as named, safetensors.safe_open(named, framework="pt") as header:
         unknown = [key for key in header.keys() if not _KNOWN.fullmatch(key)]  # noqa: SIM118 - not a mapping
     if unknown:
         raise ValueError(f"{unknown[0][:80]} is unknown")
-    tensors = safetensors.torch.load_file(file)
+    with utf8_path(file) as named:
+        tensors = safetensors.torch.load_file(named)
     for name, tensor in tensors.items():
         if tensor.is_floating_point() and not bool(tensor.isfinite().all()):
             raise ValueError(f"{name} holds NaN or infinite numbers")
     return tensors
 
 
-def _built(tensors: dict[str, Tensor], info: ModelInfo, size: int, judges: Mapping[str, JudgeInfo]) -> Reference:
-    """Make the reference of its tensors; ValueError, RuntimeError or ConfigError where they do not belong together."""
+def _built(
+    tensors: dict[str, Tensor],
+    info: ModelInfo,
+    size: int,
+    judges: Mapping[str, JudgeInfo],
+    known_distances: bool,
+) -> Reference:
+    """Make the reference of its tensors; ValueError, RuntimeError or ConfigError where they do not belong together.
+
+    known_distances: take the distances of the training images from the file; older files measured them in another way.
+    """
     typical, symptoms, judging, trained = {}, {}, {}, {}
     for direction, described in info.directions.items():
         source, target = direction[0], direction[-1]
@@ -136,9 +150,11 @@ def _built(tensors: dict[str, Tensor], info: ModelInfo, size: int, judges: Mappi
         symptoms[direction] = known
         if "typicality" in known:
             features = tensors[f"typical.{source}.features"].float()
-            if features.ndim != 2 or len(features) != shape[0] or not can_look(size) or size > _MOST:
+            if not can_look(size) or size > _MOST or features.shape != (shape[0], num_features(size)):
                 raise ValueError(f"the features of {source} are not those of {shape[0]} images of {size} pixels")
             typical[source] = Typicality(features, size, described.in_channels)
+            if not known_distances:
+                known["typicality"] = typical[source].among_themselves().double()
         if target in judges:
             judge = judges[target]
             require_count(f"trust.judges.{target}.in_channels", judge.in_channels, 2 * MAX_CHANNELS)

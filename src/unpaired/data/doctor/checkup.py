@@ -11,14 +11,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from unpaired.data.axes import minority, most_common
 from unpaired.data.datasets import WHOLE_IMAGES, DataConfig, check_size
 from unpaired.data.doctor.comparing import Group, How, same_pictures
 from unpaired.data.doctor.findings import FAULTS, SEVERITIES, Finding, Item, Severity
+from unpaired.data.doctor.labels import Part
 from unpaired.data.doctor.layout import Place, find_places, walk
 from unpaired.data.doctor.looking import Seen, is_junk, look_at
+from unpaired.data.minority import other_types
 from unpaired.data.pairs import paired_sources
 from unpaired.errors import DataError
-from unpaired.images import is_image_name, suffix_of
+from unpaired.images import Carried, is_image_name, suffix_of
+from unpaired.images.carried import in_order
 
 FEW_IMAGES = 100
 COUNT_RATIO = 4.0
@@ -36,6 +40,16 @@ _KINDS = {
     ".png": "PNG",
     ".webp": "WEBP",
     ".gif": "GIF",
+}
+_CARRIED: dict[Carried, str] = {
+    "pages": "pages",
+    "frames": "frames",
+    "planes": "planes",
+    "georeference": "georeference",
+    "pyramid": "pyramid",
+    "physical size": "physical_size",
+    "no-data": "no_data",
+    "band descriptions": "band_descriptions",
 }
 _LOSSY = ("JPEG", "WEBP")
 _MEDICAL = ("DICOM", "NIFTI")
@@ -117,7 +131,9 @@ def check_data(
     for look in looks:
         _judge_files(look, config, pairing, found)
         _judge_place(look, found)
+        _judge_labels(look, config, pairing, found)
     _judge_domains(looks, found)
+    _judge_axes(looks, found)
     _judge_groups(looks, found)
     if pairing == "paired":
         _judge_pairs(looks, config, found)
@@ -152,6 +168,8 @@ def _look_everywhere(places: Sequence[Place], config: DataConfig, num_threads: i
         _, path, trouble = entry
         if trouble == "linked_folder":
             return Seen(path=path, fault="not_a_file", reason="a link to a folder, which is not followed")
+        if trouble == "junk_folder":
+            return Seen(path=path, fault=trouble)
         if trouble:
             return Seen(path=path, fault=trouble, reason="a folder that may not be listed")
         return look_at(path, (red, green, blue))
@@ -202,8 +220,7 @@ def _remarks(seen: Seen, config: DataConfig, sheet: bool) -> Iterator[tuple[str,
         yield "mislabelled", f"its content is {seen.kind}"
     if seen.orientation > 1:
         yield "turned", f"orientation {seen.orientation}"
-    if seen.more_frames:
-        yield "frames", ""
+    yield from ((_CARRIED[kind], "") for kind in in_order(header.carries))
     yield from _colour_remarks(seen)
 
 
@@ -212,7 +229,9 @@ def _colour_remarks(seen: Seen) -> Iterator[tuple[str, str]]:
     assert header is not None
     if header.mode == "CMYK":
         yield "cmyk", ""
-    if header.has_alpha:
+    if seen.alpha_is_a_band:
+        yield "alpha_band", f"band {header.channels + 1}"
+    elif header.has_alpha:
         yield "transparent", header.mode
     if header.mode in ("P", "PA"):
         yield "palette", ""
@@ -243,11 +262,32 @@ def _judge_place(look: Look, found: _Findings) -> None:
         for seen in coloured:
             if not seen.grey:
                 found.add("grey", name, [seen.path], "in colour, where most are grey")
+    others, most = other_types([(seen.path, seen.header) for seen in look.images if seen.header])
+    for path, kind in others:
+        found.add("mixed_types", name, [path], f"{kind}, where most are {most}")
     medical = [seen for seen in look.images if seen.header is not None and seen.header.format in _MEDICAL]
     if len(medical) <= len(look.images) / 2:
         for seen in medical:
             found.add("medical", name, [seen.path], "" if seen.header is None else seen.header.format)
     _judge_names(look, found)
+
+
+def _judge_labels(look: Look, config: DataConfig, pairing: str, found: _Findings) -> None:
+    """Find domains of maps of classes, most of whose images look like one, where resizing would mix their values."""
+    if config.preprocess == "crop":  # which resizes nothing
+        return
+    place = look.place
+    parts: dict[Part, str] = {"whole": place.domain or "A"}
+    if pairing == "paired" and not place.domain:
+        parts = {"left": "A", "right": "B"}
+    pictures = [seen for seen in look.images if not seen.flat]
+    for part, domain in parts.items():
+        maps = [seen for seen in pictures if seen.labels & {part, "whole"}]
+        how = config.resize_a if domain == "A" else config.resize_b
+        if len(maps) > len(pictures) / 2 and how == "bicubic":
+            option = f"--data.resize-{domain.lower()} nearest"
+            for seen in maps:
+                found.add("label_map", place.name, [seen.path], option)
 
 
 def _judge_names(look: Look, found: _Findings) -> None:
@@ -281,6 +321,14 @@ def _judge_domains(looks: Sequence[Look], found: _Findings) -> None:
     grey = [statistics.fmean(seen.grey for seen in look.images) for look in pair]
     if abs(grey[0] - grey[1]) > LOSSY_SHARE:
         found.add("unequal_colour", where, detail=f"{grey[0]:.0%} and {grey[1]:.0%} in grey")
+
+
+def _judge_axes(looks: Sequence[Look], found: _Findings) -> None:
+    """Find volumes that lie otherwise than most of all places."""
+    headers = {seen.path: (look.place.name, seen.header) for look in looks for seen in look.images}
+    axes = {path: header.axes for path, (_, header) in headers.items() if header is not None and header.axes}
+    for path, text in minority(axes).items():
+        found.add("axes", headers[path][0], [path], f"{text}, where most are {most_common(axes)}")
 
 
 # ---- several files ----
@@ -346,4 +394,4 @@ def _judge_outside(root: Path, places: Sequence[Place], found: _Findings) -> Non
     for path, trouble in walk(root, tuple(place.folder for place in places)):
         is_image = is_image_name(path) and not trouble
         code = "junk" if is_junk(path) else "outside" if is_image else "other"
-        found.add(code, root.name, [path])
+        found.add("junk_folder" if trouble == "junk_folder" else code, root.name, [path])

@@ -44,7 +44,10 @@ class Finding:
 
 
 _STOPS = "It stops before step one and names the file; with --data.bad-images skip it leaves the file out."
-_PASSED = "The file is passed over, without a word."
+_PASSED = "The file is passed over and named."
+_UNHEARD = "The file is passed over, without a word."
+_UNUSED = "Nothing: the values are used, and this is not."
+_OWN_FORMAT = "Translate without --format: a result in the format of its input keeps it, any other does not."
 
 _ALL = (
     Fault(
@@ -85,18 +88,18 @@ _ALL = (
         "Convert them to 8-bit RGB, or to 16-bit grey; the reason beside each file names what it is.",
     ),
     Fault(
+        "non_finite",
+        "error",
+        "images with NaN or infinite values",
+        _STOPS,
+        "Replace them by numbers, or declare them as no data where the format can (GDAL's no-data value in a TIFF).",
+    ),
+    Fault(
         "unreadable",
         "error",
         "files or folders that the system will not open",
         "It stops before step one, and passes over a folder that it may not list.",
         "Give the user who trains the right to read them, and look at the disk.",
-    ),
-    Fault(
-        "junk_image",
-        "error",
-        "leftovers of a desktop that are named like images",
-        _STOPS,
-        "Remove them; macOS writes ._NAME beside NAME on foreign disks, and `dot_clean` removes them.",
     ),
     Fault(
         "too_small",
@@ -155,6 +158,20 @@ _ALL = (
         "Remove them, or train all in grey (--data.channels-a 1 --data.channels-b 1).",
     ),
     Fault(
+        "mixed_types",
+        "warning",
+        "images of another type of numbers than most of their domain",
+        "The domain has the smallest type that holds all; a --range other than dtype applies to all of them alike.",
+        "Convert them to the type and the units of the others, or remove them.",
+    ),
+    Fault(
+        "alpha_band",
+        "warning",
+        "bands tagged as alpha that look like measurements",
+        "They are taken for transparency: the image is laid over data.background by them.",
+        "Train on them as a band with --data.channels-a N (or -b), N counting it, or tag them as unspecified.",
+    ),
+    Fault(
         "medical",
         "warning",
         "medical images among pictures",
@@ -162,17 +179,24 @@ _ALL = (
         "Train on them apart, with --range LOW..HIGH, or remove them.",
     ),
     Fault(
+        "label_map",
+        "warning",
+        "maps of classes",
+        "Bicubic resizing mixes the numbers or colours of neighbouring classes into ones that mean others or none.",
+        "Pick pixels and mix none: --data.resize-a nearest for domain A, --data.resize-b nearest for domain B.",
+    ),
+    Fault(
         "passed_over",
         "warning",
-        "images in formats, or under names, that are not read",
+        "pictures in formats, or under names, that are not read",
         _PASSED,
-        "Convert them to PNG, or give them the suffix of their content.",
+        "Convert them as said beside each, or give them the suffix of their content.",
     ),
     Fault(
         "outside",
         "warning",
         "images outside the folders that are read",
-        _PASSED,
+        _UNHEARD,
         "Move them into the folder of their domain, or ignore this if they are meant to stay out.",
     ),
     Fault(
@@ -209,6 +233,13 @@ _ALL = (
         "domains whose images differ in resolution",
         "The discriminator tells the domains by sharpness, and the generator learns to blur or to sharpen.",
         "Bring both domains to one resolution before, by the same program.",
+    ),
+    Fault(
+        "axes",
+        "warning",
+        "volumes whose axes are not those of most",
+        "Slices are taken as they are stored, so that theirs show another plane, or the same one mirrored or turned.",
+        "Bring all volumes to the same axes (nibabel.as_closest_canonical), unless that is meant.",
     ),
     Fault(
         "unequal_formats",
@@ -253,11 +284,48 @@ _ALL = (
         "Nothing. A program that ignores EXIF sees them lying.",
     ),
     Fault(
+        "pages",
+        "note",
+        "files of several pages",
+        "The first page is used, the others are not; a result holds one page.",
+        "Take the pages apart into files of their own, if they should be used.",
+    ),
+    Fault(
         "frames",
         "note",
-        "animations and files of several pictures",
-        "The first picture is used, the others are not.",
+        "animations",
+        "The first frame is used, the others are not; a result holds one frame.",
         "Take the frames apart into files of their own, if they should be used.",
+    ),
+    Fault(
+        "planes",
+        "note",
+        "images with named z, c or t axes",
+        "The planes are used, their names are not.",
+        _OWN_FORMAT,
+    ),
+    Fault("georeference", "note", "images with a place on the map", _UNUSED, _OWN_FORMAT),
+    Fault(
+        "pyramid",
+        "note",
+        "images with smaller copies (a pyramid)",
+        "The full size is used; a result holds no smaller copies.",
+        "Make the copies anew from the result, e.g. with gdaladdo.",
+    ),
+    Fault("physical_size", "note", "images that say how large a pixel is", _UNUSED, _OWN_FORMAT),
+    Fault(
+        "no_data",
+        "note",
+        "images that declare a value for no data",
+        "The value is no measurement and is not learned from as one.",
+        _OWN_FORMAT,
+    ),
+    Fault(
+        "band_descriptions",
+        "note",
+        "images whose bands have descriptions",
+        "Nothing: the values are used, and a result has no descriptions.",
+        "Describe the bands of the result anew, if a program asks for it.",
     ),
     Fault(
         "transparent",
@@ -301,8 +369,22 @@ _ALL = (
         "Nothing. On other systems one file replaces the other, and translations to one format would share a name.",
         "Rename one of them.",
     ),
-    Fault("junk", "note", "leftovers of a desktop", "They are passed over.", "Remove them, or leave them."),
-    Fault("other", "note", "files that are no images", "They are passed over.", "Nothing."),
+    Fault(
+        "junk_folder",
+        "note",
+        "hidden folders, and those of a desktop or a disk",
+        "They are left out, with the images in them, and named.",
+        "Rename a folder to use its images.",
+    ),
+    Fault(
+        "junk_image",
+        "note",
+        "leftovers of a desktop that are named like images",
+        "They are passed over and named.",
+        "Remove them; macOS writes ._NAME beside NAME on foreign disks, and `dot_clean` removes them.",
+    ),
+    Fault("junk", "note", "leftovers of a desktop", "They are passed over and named.", "Remove them, or leave them."),
+    Fault("other", "note", "files that are no images", "They are passed over and named.", "Nothing."),
 )
 
 FAULTS = {fault.code: fault for fault in _ALL}

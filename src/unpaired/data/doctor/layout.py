@@ -10,6 +10,7 @@ from typing import Literal
 
 from unpaired.data.sources import holds_images
 from unpaired.errors import DataError
+from unpaired.storage import without_junk
 
 Domain = Literal["A", "B", ""]
 _SPLITS = ("train", "test", "val")
@@ -49,12 +50,14 @@ def walk(folder: Path, without: tuple[Path, ...] = ()) -> Iterator[tuple[Path, s
     """Yield every file below a folder, sorted, with why it cannot be looked at ("" mostly).
 
     Links to folders are not followed, as training does not, and come as "linked_folder"; folders that refuse to be
-    listed as "unreadable". Folders in `without` are left out.
+    listed as "unreadable"; hidden folders and those of a desktop or a disk as "junk_folder". Folders in `without` are
+    left out.
     """
     refused: list[Path] = []
     for place, folders, files in os.walk(folder, onerror=lambda error: refused.append(Path(error.filename))):
         here = Path(place)
         folders[:] = sorted(name for name in folders if here / name not in without)
+        yield from ((path, "junk_folder") for path in without_junk(here, folders))
         yield from ((here / name, "linked_folder") for name in folders if (here / name).is_symlink())
         yield from ((here / name, "") for name in sorted(files))
     yield from ((path, "unreadable") for path in refused)

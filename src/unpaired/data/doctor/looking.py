@@ -13,8 +13,8 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from unpaired.data.doctor.headers import has_more_frames, orientation_in
-from unpaired.data.doctor.kinds import HEAD_BYTES, image_by_name, kind_of
+from unpaired.data.doctor.labels import Part, label_parts
+from unpaired.data.minority import alpha_is_a_band
 from unpaired.errors import UnpairedError
 from unpaired.images import (
     FORMATS,
@@ -27,6 +27,9 @@ from unpaired.images import (
     resize,
     suffix_of,
 )
+from unpaired.images.foreign import JUNK_NAMES, what_is
+from unpaired.images.headers import orientation_in
+from unpaired.images.kinds import HEAD_BYTES, kind_of
 from unpaired.storage import shown
 
 THUMB = 32
@@ -34,7 +37,6 @@ THUMB = 32
 
 Pixels = NDArray[np.uint8]
 
-_JUNK_NAMES = {".ds_store", "thumbs.db", "ehthumbs.db", "desktop.ini", ".directory", "icon\r"}
 _FLAT = 2  # levels: the largest difference that counts as none
 _READ_BYTES = 1 << 20
 
@@ -44,9 +46,9 @@ class Seen:
     """What one look found. `fault` is the code of what keeps the file out of training, "" where it is sound.
 
     reason: why, for a person. kind: the kind of the content, "" where unknown. The rest is of sound images alone:
-    their header, whether they are one colour all over, or grey in content, the least and largest level where they have
-    more than 8 bits, EXIF orientation, SHA-256 of the file and of the decoded pixels, and a thumbnail
-    `THUMB` x `THUMB` x 3.
+    their header, whether they are one colour all over, or grey in content, the least and largest level of more than 8
+    bits without no data, whether their alpha looks like a measurement, which parts are maps of classes, EXIF
+    orientation, SHA-256 of the file and of the decoded pixels, and a thumbnail `THUMB` x `THUMB` x 3.
     """
 
     path: Path
@@ -57,7 +59,8 @@ class Seen:
     flat: bool = False
     grey: bool = False
     levels: tuple[float, float] = (0, 255)
-    more_frames: bool = False
+    alpha_is_a_band: bool = False
+    labels: frozenset[Part] = frozenset()
     orientation: int = 1
     file_sha256: str = ""
     pixel_sha256: str = ""
@@ -111,11 +114,14 @@ def _channels(pixels: NDArray[Any]) -> list[NDArray[Any]]:
 
 def is_junk(path: Path, kind: str = "") -> bool:
     """Return whether a file is what desktops leave behind in folders."""
-    return path.name.lower() in _JUNK_NAMES or path.name.startswith("._") or kind in ("AppleDouble", "folder settings")
+    return path.name.lower() in JUNK_NAMES or path.name.startswith("._") or kind in ("AppleDouble", "folder settings")
 
 
 def over_background(image: Image, background: tuple[int, int, int]) -> Image:
-    """Return the image as training sees it: opaque."""
+    """Return the image about as training sees it: opaque, no data as the least of its values."""
+    if image.nodata is not None:
+        values = image.measured
+        image = image.filled(float(values.min()) if values.size else 0.0)
     return image.over(background) if image.alpha is not None and image.channels in (1, 3) else image
 
 
@@ -137,10 +143,10 @@ def _fault_by_content(path: Path, kind: str, num_bytes: int) -> tuple[str, str]:
     if is_junk(path, kind):
         return ("junk_image" if read else "junk"), kind or path.name
     if not read:
-        promised = image_by_name(suffix_of(path))
-        if promised or kind in FORMATS or (kind and kind not in _NO_IMAGES):
-            return "passed_over", kind or promised
-        return "other", kind or path.suffix
+        foreign = what_is(path)
+        if foreign is None:
+            return ("passed_over" if kind in FORMATS else "other"), kind or path.suffix
+        return ("passed_over" if foreign.in_pictures else "other"), foreign.described
     if num_bytes == 0:
         return "empty", "0 bytes"
     if kind == "Git LFS pointer":
@@ -151,7 +157,6 @@ def _fault_by_content(path: Path, kind: str, num_bytes: int) -> tuple[str, str]:
 
 
 _SCIENCE = (".dcm", ".nii", ".nii.gz")  # which other libraries read and judge
-_NO_IMAGES = ("Git LFS pointer", "text", "XML", "web page", "PDF", "NumPy", "HDF5", "AppleDouble", "folder settings")
 
 
 def _decoded(path: Path, kind: str, file: BinaryIO, background: tuple[int, int, int]) -> Seen:
@@ -161,7 +166,8 @@ def _decoded(path: Path, kind: str, file: BinaryIO, background: tuple[int, int, 
         if header.width * header.height > MAX_PIXELS:
             reason = f"{header.width} x {header.height} pixels, more than the limit of {MAX_PIXELS:,}"
             return Seen(path=path, fault="too_large", reason=reason, kind=kind)
-        image = over_background(read_image(path), background)
+        given = read_image(path)
+        image = over_background(given, background)
     except UnpairedError as error:
         return Seen(path=path, fault=_fault_of(str(error)), reason=_reason(path, error), kind=kind)
     thumb = thumbnail(image)
@@ -172,13 +178,20 @@ def _decoded(path: Path, kind: str, file: BinaryIO, background: tuple[int, int, 
         header=header,
         flat=is_flat(image),
         grey=grey,
-        levels=(0, 255) if image.pixels.dtype == np.uint8 else (float(image.pixels.min()), float(image.pixels.max())),
-        more_frames=has_more_frames(file, kind),
+        levels=(0, 255) if image.pixels.dtype == np.uint8 else _levels(given),
+        alpha_is_a_band=alpha_is_a_band(path, given),
+        labels=label_parts(image),
         orientation=orientation_in(file, kind),
         file_sha256=file_digest(file),
         pixel_sha256=_pixel_digest(image, grey),
         thumb=thumb,
     )
+
+
+def _levels(image: Image) -> tuple[float, float]:
+    """Return the least and the largest value of an image that counts."""
+    values = image.measured
+    return (float(values.min()), float(values.max())) if values.size else (0, 0)
 
 
 def _fault_of(message: str) -> str:
@@ -187,6 +200,9 @@ def _fault_of(message: str) -> str:
         "more pixels": "too_large",
         "more than the limit": "too_large",
         "holds no picture": "not_an_image",
+        "NaN or infinite": "non_finite",
+        "no image of a known format": "not_an_image",
+        "by another name": "not_an_image",
         "damaged": "damaged",
         "not decoded": "damaged",
         "Cannot open": "unreadable",

@@ -1,6 +1,6 @@
-"""Which kind of file this is, by its first bytes, before any decoder sees it; and which images a suffix promises.
+"""Which kind of file this is, by its first bytes, before any decoder sees it.
 
-None of it decides how a picture is decoded: that is the affair of `unpaired.images`.
+None of it decides how a picture is decoded; it names what a file is that is not read.
 """
 
 from __future__ import annotations
@@ -40,45 +40,55 @@ _STARTS = {
     b"\x89HDF": "HDF5",
     b"\0\5\x16\7": "AppleDouble",
     b"\0\0\0\1Bud1": "folder settings",
+    b"#?RGBE": "Radiance HDR",
+    b"gimp xcf": "XCF",
+    b"FUJIFILMCCD-RAW": "camera raw",
+    b"MATLAB 5.0": "MATLAB",
+    b"CDF\1": "NetCDF",
+    b"CDF\2": "NetCDF",
+    b"NRRD00": "NRRD",
+    b"ObjectType =": "MetaImage",
+    b"\x1a\x45\xdf\xa3": "video",
+    b"\0\0\1\xba": "video",
+    b"\0\0\1\xb3": "video",
+    b"FLV\1": "video",
+    b"OggS": "video",
+    b"\x30\x26\xb2\x75\x8e\x66\xcf\x11": "video",
+    b"ID3": "sound",
+    b"fLaC": "sound",
+    b"PK\3\4": "archive",
+    b"PK\5\6": "archive",
+    b"\x1f\x8b": "archive",
+    b"BZh": "archive",
+    b"\xfd7zXZ\0": "archive",
+    b"7z\xbc\xaf\x27\x1c": "archive",
+    b"Rar!": "archive",
+    b"\x28\xb5\x2f\xfd": "archive",
+    b"\x7fELF": "program",
+    b"SQLite format 3\0": "database",
 }
-_BRANDS = {b"avif": "AVIF", b"avis": "AVIF"}  # what follows "ftyp"; any other brand of still pictures is HEIF
-_STILLS = (b"mif1", b"msf1", b"heic", b"heix", b"hevc", b"heim")
-_IMAGES_BY_NAME = {
-    **dict.fromkeys([".heic", ".heif"], "HEIF"),
-    **dict.fromkeys([".tga", ".icb", ".vda", ".vst"], "TGA"),
-    **dict.fromkeys([".sgi", ".rgb", ".bw"], "SGI"),
-    **dict.fromkeys([".dng", ".cr2", ".cr3", ".nef", ".arw", ".raf", ".orf", ".rw2"], "camera raw"),
-    **dict.fromkeys([".mha", ".nrrd"], "medical image"),
-    **dict.fromkeys([".jp2", ".j2k"], "JPEG 2000"),
-    **dict.fromkeys([".fli", ".flc"], "FLI"),
-    ".avif": "AVIF",
-    ".jxl": "JPEG XL",
-    ".psd": "Photoshop",
-    ".exr": "OpenEXR",
-    ".hdr": "Radiance HDR",
-    ".pfm": "PFM",
-    ".svg": "SVG",
-    ".eps": "PostScript",
-    ".pcx": "PCX",
-    ".ico": "ICO",
-    ".icns": "ICNS",
-    ".xcf": "XCF",
-    ".fits": "FITS",
-    ".npy": "NumPy",
-    ".bsdf": "BSDF",
-    ".dds": "DDS",
-    ".blp": "BLP",
-}
+_BRANDS = {b"avif": "AVIF", b"avis": "AVIF", b"crx ": "camera raw"}  # what follows "ftyp"
+_STILLS = (b"mif1", b"msf1", b"heic", b"heix", b"hevc", b"hevx", b"heim", b"heis", b"hevm", b"hevs")
+_ATOMS = (b"moov", b"mdat", b"wide", b"free", b"skip")  # how a QuickTime film without "ftyp" begins
 
 
 def kind_of(head: bytes) -> str:
     """Return the kind of file that begins with `head`, in Pillow's word where it has one; "" where none is known."""
     if head.startswith(b"version https://git-lfs"):
         return "Git LFS pointer"
-    if head.startswith(b"RIFF") and head[8:12] == b"WEBP":
-        return "WEBP"
+    if head.startswith(b"RIFF"):
+        return {b"WEBP": "WEBP", b"AVI ": "video", b"WAVE": "sound"}.get(head[8:12], "")
     if head[4:8] == b"ftyp":
-        return _BRANDS.get(head[8:12], "HEIF" if head[8:12] in _STILLS else "")
+        brand = b"avif" if b"avif" in head[16:64] and head[8:12] in _STILLS else head[8:12]
+        return "HEIF" if brand in _STILLS else _BRANDS.get(brand, "video")
+    if head[4:8] in _ATOMS and head[0] == 0:
+        return "video"
+    if head[257:262] == b"ustar":
+        return "archive"
+    if head[:1] == head[188:189] == head[376:377] == b"G" and head[1:2] != b"I":  # packets of a broadcast
+        return "video"
+    if head[344:348] in (b"ni1\0", b"n+1\0") or head[4:8] in (b"ni2\0", b"n+2\0"):
+        return "NIfTI"
     if head[:1] == b"P" and head[1:2] in b"123456" and head[2:3].isspace():
         return "PPM"
     if head[:1] == b"P" and head[1:2] in b"Ff7" and head[2:3] == b"\n":
@@ -91,11 +101,6 @@ def kind_of(head: bytes) -> str:
     return known or _text_kind(head)
 
 
-def image_by_name(suffix: str) -> str:
-    """Return the kind of image that a suffix, in lower case, promises among those that are not read; "" for none."""
-    return _IMAGES_BY_NAME.get(suffix, "")
-
-
 def _text_kind(head: bytes) -> str:
     start = head.lstrip(b"\xef\xbb\xbf \t\r\n").lower()
     if start.startswith((b"<!doctype html", b"<html")):
@@ -106,4 +111,8 @@ def _text_kind(head: bytes) -> str:
         text = head[:-3].decode() if len(head) == HEAD_BYTES else head.decode()
     except UnicodeDecodeError:
         return ""
-    return "text" if text and all(c.isprintable() or c.isspace() for c in text) else ""
+    if not text or not all(c.isprintable() or c.isspace() for c in text):
+        return ""
+    if start.startswith((b"{", b"[")):
+        return "LabelMe" if b'"shapes"' in start else "JSON"
+    return "text"

@@ -1,0 +1,57 @@
+"""Files whose numbers are other than those of most of their domain: another type, or alpha that is a measurement."""
+
+from __future__ import annotations
+
+import collections
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from unpaired.images import Image, ImageHeader, suffix_of
+from unpaired.images.image import opaque
+from unpaired.storage import shown
+
+_TIFFS = (".tif", ".tiff")  # of GDAL's, which tags four bytes a pixel as colour and alpha whatever they are
+
+
+def other_types(files: Sequence[tuple[Path, ImageHeader]]) -> tuple[list[tuple[Path, str]], str]:
+    """Return the files whose type is not that of most, each with its type, and the type of most."""
+    counts = collections.Counter(header.dtype for _, header in files)
+    most = counts.most_common(1)[0][0] if counts else ""
+    return [(path, header.dtype) for path, header in files if header.dtype != most], most
+
+
+def types_note(folder: Path, files: Sequence[tuple[Path, ImageHeader]]) -> list[str]:
+    """Return a sentence about files of another type than most, if there are any."""
+    others, most = other_types(files)
+    if not others:
+        return []
+    path, kind = others[0]
+    return [
+        f"{len(others)} of {len(files)} files in {shown(folder)} are not {most} as most are (first: "
+        f"{shown(path.name)}, {kind}); the domain has the smallest type that "
+        "holds all, and one --range for all of them unless it is dtype."
+    ]
+
+
+def alpha_is_a_band(path: Path, image: Image) -> bool:
+    """Return whether the alpha of a TIFF looks like a measurement: in most pixels neither transparent nor opaque."""
+    if image.alpha is None or suffix_of(path) not in _TIFFS:
+        return False
+    between = (image.alpha > 0) & (image.alpha < opaque(image.dtype))
+    return bool(np.count_nonzero(between) * 2 > between.size)
+
+
+def band_note(folder: Path, names: Sequence[str], count: int, channels: int, letter: str) -> list[str]:
+    """Return a sentence about images whose alpha looks like a measurement, if there are any.
+
+    names: theirs; count: of all images; channels: colours that they have without it; letter: of the domain, "a" or "b".
+    """
+    if not names:
+        return []
+    return [
+        f"{len(names)} of {count} images in {shown(folder)} tag their last band as alpha, though it is neither "
+        f"transparent nor opaque in most pixels, as near infrared is (first: {shown(names[0])}). They are laid over "
+        f"data.background by it; to train on it as a band, give --data.channels-{letter} {channels + 1}."
+    ]

@@ -1,0 +1,46 @@
+"""How the images of a domain are taken for training, as the settings say."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from unpaired.errors import ConfigError
+from unpaired.images import DTYPE, Resampling, ValueRange, parse_fill, parse_range
+
+if TYPE_CHECKING:
+    from unpaired.data.datasets import DataConfig, Domain
+
+
+def range_of(config: DataConfig, domain: Domain) -> ValueRange:
+    """Return the values that become -1 and 1 in a domain; raises ConfigError for percentiles not yet measured."""
+    text = (config.range_a if domain == "A" else config.range_b) or config.range
+    found = parse_range(text)
+    if not isinstance(found, ValueRange):
+        raise ConfigError(f"data.range {text} is measured when a run starts; give numbers, e.g. 0..4095, elsewhere.")
+    return found
+
+
+def fill_of(config: DataConfig, domain: Domain) -> float | None:
+    """Return the value that stands in for no data in a domain, None for the low end of its range."""
+    return parse_fill((config.nodata_fill_a if domain == "A" else config.nodata_fill_b) or config.nodata_fill)
+
+
+@dataclass(frozen=True)
+class Taken:
+    """How the images of a domain are taken: channels, the range, what stands in for no data, how they are resized."""
+
+    channels: int = 3
+    values: ValueRange = DTYPE
+    fill: float | None = None
+    resize: Resampling = "bicubic"
+
+
+RGB = Taken()
+
+
+def taken(config: DataConfig, domain: Domain) -> Taken:
+    """Return how the images of a domain are taken. Raises ConfigError for percentiles not yet measured."""
+    channels = config.channels_a if domain == "A" else config.channels_b
+    how = config.resize_a if domain == "A" else config.resize_b
+    return Taken(channels, range_of(config, domain), fill_of(config, domain), how)

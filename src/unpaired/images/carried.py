@@ -1,0 +1,52 @@
+"""What files hold beside a picture and a result cannot keep: looked up file by file, told once a kind."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from unpaired.errors import UnpairedError
+from unpaired.images.files import read_header
+from unpaired.images.formats import Carried, lost, suffix_of
+from unpaired.images.headers import has_more_frames
+from unpaired.images.kinds import HEAD_BYTES, kind_of
+
+WORDS: Mapping[Carried, str] = {
+    "pages": "the further pages",
+    "frames": "the further frames",
+    "planes": "the names of the z, c and t axes",
+    "georeference": "the georeference",
+    "pyramid": "the pyramid of smaller copies",
+    "physical size": "the physical size of a pixel",
+    "no-data": "the no-data value",
+    "band descriptions": "the descriptions of the bands",
+}
+"""What a file carries, in words for a person, in the order in which it is told."""
+
+_BARE = (".jpg", ".jpeg", ".jpe", ".jfif", ".bmp", ".dib", ".ppm", ".pnm", ".pbm", ".pgm")  # not worth opening
+_MOVING = {".png": "PNG", ".gif": "GIF", ".webp": "WEBP"}
+
+
+def lost_from(path: str | os.PathLike[str], suffix: str) -> frozenset[Carried]:
+    """Return what an image file carries that a result with this suffix cannot keep.
+
+    Files of kinds that carry nothing are not opened; a file that cannot be read carries nothing.
+    """
+    path, own = Path(path), suffix_of(path)
+    if own in _BARE:
+        return frozenset()
+    try:
+        if own in _MOVING and path.is_file():  # far quicker than the whole header
+            with path.open("rb") as file:
+                if kind_of(file.read(HEAD_BYTES)) == _MOVING[own]:
+                    return frozenset({"frames"} if has_more_frames(file, _MOVING[own]) else ())
+        return lost(read_header(path), suffix)
+    except (UnpairedError, OSError):
+        return frozenset()
+
+
+def in_order(kinds: Iterable[Carried]) -> list[Carried]:
+    """Return kinds in the order in which they are told."""
+    found = set(kinds)
+    return [kind for kind in WORDS if kind in found]

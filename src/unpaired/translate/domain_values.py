@@ -1,0 +1,59 @@
+"""What the numbers of a domain's images are, and how model.json says so."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from unpaired.config import require
+from unpaired.images import DTYPE, HELD, Resampling, ValueRange, parse_fill, parse_range
+from unpaired.images.nodata import LOW
+
+
+@dataclass(frozen=True, kw_only=True)
+class DomainValues:
+    """What the numbers of a domain's images are: `range`, which becomes [-1, 1], and the type they are held in.
+
+    dtype is "" if nobody recorded it: then results have the type of the image that is translated. nodata_fill: what
+    stands in for no data, None for the low end of the range. resize: how images were resized for training, and are for
+    a test; translating resizes none. Raises ConfigError for a type that cannot hold the range.
+    """
+
+    range: ValueRange = DTYPE
+    dtype: str = ""
+    nodata_fill: float | None = None
+    resize: Resampling = "bicubic"
+
+    def __post_init__(self) -> None:
+        require(
+            not self.dtype or self.range.fits(np.dtype(self.dtype)),
+            f"the recorded type {self.dtype} cannot hold the range {self.range}; write a type that does, such as "
+            f"{self.range.smallest_type([])}, into its place, and results will have that type",
+        )
+
+
+def values_from_json(data: Any) -> dict[str, DomainValues]:
+    """Return the values of both domains; "dtype", which older models say, stands for the whole range of any type."""
+    if data == "dtype":
+        return {"A": DomainValues(), "B": DomainValues()}
+    require(isinstance(data, dict) and set(data) == {"A", "B"}, f"value_range {data!r} is unknown")
+    values = {}
+    for name, entry in data.items():
+        found = parse_range(str(entry["range"]), "value_range")
+        known = ("", *map(str, HELD))
+        require(isinstance(found, ValueRange) and entry["dtype"] in known, f"value_range {entry!r} is unknown")
+        assert isinstance(found, ValueRange)
+        fill = parse_fill(str(entry.get("nodata_fill", LOW)), "value_range.nodata_fill")
+        how = entry.get("resize", "bicubic")
+        require(how in ("bicubic", "nearest"), f"value_range {entry!r} is unknown")
+        values[name] = DomainValues(range=found, dtype=entry["dtype"], nodata_fill=fill, resize=how)
+    return values
+
+
+def values_to_json(own: DomainValues) -> dict[str, Any]:
+    """Return the values of a domain as model.json holds them; what is usual is left out."""
+    unusual = {} if own.nodata_fill is None else {"nodata_fill": own.nodata_fill}
+    how = {} if own.resize == "bicubic" else {"resize": own.resize}
+    return {"range": str(own.range), "dtype": own.dtype, **unusual, **how}
