@@ -149,15 +149,17 @@ def test_a_palette_is_read_alike_by_both_readers(tmp_path: Path) -> None:
     np.testing.assert_array_equal(pictures[1], pictures[0])
 
 
-def test_values_that_lerc_marks_as_missing_are_nan(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("declared", "gap"), [(None, float("nan")), (b"-9999\0", -9999.0)])
+def test_values_that_lerc_marks_as_missing_are_no_data(tmp_path: Path, declared: bytes | None, gap: float) -> None:
     values = np.arange(12, dtype=np.float32).reshape(3, 4)
     mask = np.ones((3, 4), bool)
     mask[1, 2] = False
-    stream = bytes(imagecodecs.lerc_encode(values, masks=mask))
-    page = (files.plain_tags(4, 3, 32, compression=34887, kind=3), [stream])
-    (tmp_path / "x.tif").write_bytes(files.tiff([page]))
-    found = read_image(tmp_path / "x.tif").pixels[:, :, 0]
-    np.testing.assert_array_equal(found, np.where(mask, values, np.nan))
+    tags = files.plain_tags(4, 3, 32, compression=34887, kind=3) | ({42113: ("s", declared)} if declared else {})
+    (tmp_path / "x.tif").write_bytes(files.tiff([(tags, [bytes(imagecodecs.lerc_encode(values, masks=mask))])]))
+    image = read_image(tmp_path / "x.tif")
+    np.testing.assert_array_equal(image.pixels[:, :, 0], np.where(mask, values, gap))
+    assert image.missing is not None
+    np.testing.assert_array_equal(image.missing[:, :, 0], ~mask)
 
 
 @pytest.mark.parametrize("module", ["imagecodecs", "tifffile"])
