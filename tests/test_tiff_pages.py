@@ -21,6 +21,7 @@ from unpaired.images import (
     read_header,
     read_image,
     tiff_pages,
+    tiff_writing,
     write_image,
     write_stack,
 )
@@ -357,6 +358,26 @@ def test_a_stack_of_another_domain_is_written_as_that(tmp_path: Path) -> None:
             for number, image in enumerate(slices):
                 found = read_image(tmp_path / "y.tif", frame=number)
                 np.testing.assert_array_equal(found.pixels, image.pixels)
+
+
+def test_more_than_4_gb_is_bigtiff(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tiff_writing, "_BIG", 10)
+    for kind, options in STACKS.items():
+        stack = drawn(3, 6, 5)
+        tifffile.imwrite(tmp_path / f"{kind}.tif", stack, photometric="minisblack", **options)
+        made = again(tmp_path / f"{kind}.tif")
+        assert made.read_bytes()[:4] == b"II+\0"
+        np.testing.assert_array_equal(tifffile.imread(made), stack)
+        assert count_slices(made) == 3
+
+
+def test_microns_of_imagej_come_back(tmp_path: Path) -> None:
+    said = {"axes": "ZYX", "unit": "\\u00B5m", "spacing": 2.0}
+    tifffile.imwrite(tmp_path / "x.tif", drawn(3, 6, 5), imagej=True, metadata=said, resolution=(3.0, 3.0))
+    with tifffile.TiffFile(tmp_path / "x.tif") as before, tifffile.TiffFile(again(tmp_path / "x.tif")) as after:
+        assert before.imagej_metadata["unit"] == after.imagej_metadata["unit"]
+        assert before.pages[0].tags[282].value == after.pages[0].tags[282].value
+        assert before.pages[0].tags[296].value == after.pages[0].tags[296].value
 
 
 def test_plain_files_and_their_stacks_need_no_optional_part(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
