@@ -9,6 +9,7 @@ import json
 import lzma
 import subprocess
 import sys
+import time
 import zlib
 from collections.abc import Callable
 from functools import cache
@@ -22,11 +23,16 @@ import tifffile
 
 import tiff_files as files
 from tiff_files import BITS, MAKERS, NEARLY, SHAPES, Array, samples
-from unpaired.errors import ImageError, MissingExtraError
+from unpaired.errors import ImageError, MissingExtraError, UnpairedError
 from unpaired.images import read_header, read_image
 from unpaired.images.tiff_page import COMPRESSIONS, UNREAD
 
 DOCS = Path(__file__).parents[1] / "docs" / "values.md"
+INTRO = """\
+TIFF by compression and depth, as the tests read it: `core` by Pillow, `sci` with `pip install 'unpaired[sci]'`, `–`
+where a compression has no such samples. Fewer than 8 bits are spread over 0..255; 9 to 15 bits keep their numbers,
+in uint16; int8 becomes int16, float16 float32. Exact but for JPEG and YCbCr. Other compressions are named and refused.
+"""
 BEGIN, END = "<!-- tiff:begin -->", "<!-- tiff:end -->"
 
 
@@ -66,7 +72,8 @@ def made_table(folder: Path) -> dict[str, dict[str, str]]:
 
 def as_markdown(table: dict[str, dict[str, str]]) -> str:
     lines = ["| compression | " + " | ".join(SHAPES) + " |", "|---" * (len(SHAPES) + 1) + "|"]
-    return "\n".join([*lines, *(f"| {row} | " + " | ".join(cells.values()) + " |" for row, cells in table.items())])
+    lines += [f"| {row} | " + " | ".join(cells.values()) + " |" for row, cells in table.items()]
+    return "\n".join([INTRO, *lines])
 
 
 def test_the_table_of_the_manual_is_what_is_read(table: dict[str, dict[str, str]]) -> None:
@@ -142,15 +149,17 @@ def test_a_palette_is_read_alike_by_both_readers(tmp_path: Path) -> None:
     np.testing.assert_array_equal(pictures[1], pictures[0])
 
 
-def test_values_that_lerc_marks_as_missing_are_nan(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("declared", "gap"), [(None, float("nan")), (b"-9999\0", -9999.0)])
+def test_values_that_lerc_marks_as_missing_are_no_data(tmp_path: Path, declared: bytes | None, gap: float) -> None:
     values = np.arange(12, dtype=np.float32).reshape(3, 4)
     mask = np.ones((3, 4), bool)
     mask[1, 2] = False
-    stream = bytes(imagecodecs.lerc_encode(values, masks=mask))
-    page = (files.plain_tags(4, 3, 32, compression=34887, kind=3), [stream])
-    (tmp_path / "x.tif").write_bytes(files.tiff([page]))
-    found = read_image(tmp_path / "x.tif").pixels[:, :, 0]
-    np.testing.assert_array_equal(found, np.where(mask, values, np.nan))
+    tags = files.plain_tags(4, 3, 32, compression=34887, kind=3) | ({42113: ("s", declared)} if declared else {})
+    (tmp_path / "x.tif").write_bytes(files.tiff([(tags, [bytes(imagecodecs.lerc_encode(values, masks=mask))])]))
+    image = read_image(tmp_path / "x.tif")
+    np.testing.assert_array_equal(image.pixels[:, :, 0], np.where(mask, values, gap))
+    assert image.missing is not None
+    np.testing.assert_array_equal(image.missing[:, :, 0], ~mask)
 
 
 @pytest.mark.parametrize("module", ["imagecodecs", "tifffile"])
@@ -297,6 +306,55 @@ def test_rows_beyond_the_last_one_are_cut_off(tmp_path: Path) -> None:
         strips = [bytes(pack(part.astype("<u2").tobytes())) for part in (whole[:4], whole[4:])]
         (tmp_path / "x.tif").write_bytes(files.tiff([(tags, strips)]))
         np.testing.assert_array_equal(read_image(tmp_path / "x.tif").pixels[:, :, 0], array)
+
+
+@pytest.mark.parametrize("number", [1, 5, 8, 50000])
+def test_ycbcr_without_jpeg_is_turned_into_rgb_or_refused(tmp_path: Path, number: int) -> None:
+    x = np.mgrid[:16, :32][1]
+    luma, blue, red = (40 + 4 * x).astype(np.uint8), 90, 170
+    wanted = np.stack([luma + 1.402 * 42, luma + 0.344136 * 38 - 0.714136 * 42, luma - 1.772 * 38], 2).clip(0, 255)
+    pack = {1: bytes, 5: imagecodecs.lzw_encode, 8: zlib.compress, 50000: imagecodecs.zstd_encode}[number]
+    full = np.stack([luma, np.full_like(luma, blue), np.full_like(luma, red)], 2).tobytes()
+    units = luma.reshape(8, 2, 16, 2).transpose(0, 2, 1, 3).reshape(-1, 4)
+    half = b"".join(bytes([*unit, blue, red]) for unit in units.tolist())
+    for body, parts in ((full, [1, 1]), (half, [2, 2])):
+        page = (files.plain_tags(32, 16, 8, 3, number, 6) | {530: ("H", parts)}, [bytes(pack(body))])
+        (tmp_path / "x.tif").write_bytes(files.tiff([page]))
+        if parts == [2, 2] and number in (1, 50000):
+            with pytest.raises(ImageError, match="save it as RGB"):
+                read_image(tmp_path / "x.tif")
+        else:
+            assert np.abs(read_image(tmp_path / "x.tif").pixels - wanted).max() <= 1
+
+
+def test_broken_tags_are_an_image_or_one_sentence_at_once(tmp_path: Path) -> None:
+    sources = []
+    for row in ("none", "LZW", "ZSTD (50000, 34926)", "JPEG 2000 (34712, 33004, Aperio 33005)"):
+        MAKERS[row][0](tmp_path / "x.tif", samples("16 grey", 16), 16)
+        sources.append((tmp_path / "x.tif").read_bytes())
+    for options in ({"ome": True}, {"imagej": True}, {"tile": (16, 16), "compression": "zlib"}):
+        tifffile.imwrite(
+            tmp_path / "x.tif", samples("8 colour").transpose(2, 0, 1).copy(), photometric="minisblack", **options
+        )
+        sources.append((tmp_path / "x.tif").read_bytes())
+    rng, outcomes = np.random.default_rng(0), set()
+    for number in range(500):
+        data = bytearray(sources[number % len(sources)])
+        first = int.from_bytes(data[4:8], "little")
+        for _ in range(rng.integers(1, 5)):
+            data[min(first + int(rng.integers(300)), len(data) - 1)] = rng.integers(256)
+        (tmp_path / "x.tif").write_bytes(data)
+        started = time.process_time()
+        for read in (read_header, lambda path: read_image(path, max_pixels=2**20)):
+            try:
+                read(tmp_path / "x.tif")
+                outcomes.add("")
+            except UnpairedError as error:
+                outcomes.add(str(error))
+        assert time.process_time() - started < 1
+    assert "" in outcomes
+    assert len(outcomes) > 20
+    assert all(said.isprintable() and (not said or "x.tif" in said) for said in outcomes)
 
 
 def test_jpeg_by_pillow_takes_one_picture_too(tmp_path: Path) -> None:

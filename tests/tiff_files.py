@@ -15,6 +15,8 @@ import numpy as np
 import PIL.Image
 import tifffile
 
+from unpaired.images import count_slices, read_image, write_image, write_stack
+
 Array = np.ndarray[Any, np.dtype[Any]]
 
 SHAPES: dict[str, tuple[str, int]] = {
@@ -293,3 +295,22 @@ MAKERS: dict[str, tuple[Maker, ...]] = {
 
 NEARLY = {"JPEG (7, 33007, 34892)": 4, "JPEG 2000 (Aperio 33003, YCbCr)": 3}
 """Compressions that are not exact, with the largest difference allowed."""
+
+
+def drawn(*shape: int, dtype: str = "uint16", most: int | None = None, seed: int = 0) -> Array:
+    rng = np.random.default_rng(seed)
+    if dtype[0] == "f":
+        return rng.normal(size=shape).astype(dtype)
+    info = np.iinfo(dtype)
+    return rng.integers(info.min, (info.max if most is None else most) + 1, shape, dtype=dtype)
+
+
+def again(path: Path) -> Path:
+    """Return what an identity makes of a file: each slice read and all written back."""
+    slices = [read_image(path, frame=frame) for frame in range(count_slices(path))]
+    target = path.with_name(f"again-{path.name}")
+    if len(slices) == 1:
+        write_image(target, slices[0], like=path)
+    else:
+        write_stack(target, slices, like=path)
+    return target

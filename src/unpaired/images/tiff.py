@@ -8,6 +8,7 @@ give the values back. Where 0 is white, whole numbers are turned around on readi
 from __future__ import annotations
 
 import io
+import math
 from dataclasses import dataclass, replace
 from typing import BinaryIO
 
@@ -38,7 +39,7 @@ __all__ = ["MAGIC", "encode", "has_more_to_keep", "read", "read_header"]
 _PILLOW = (1, 2, 3, 4, 5, 7, 8, 32773, 32946)  # compressions
 _BYTES = (1, 5, 8, 32773, 32946)  # of those, what holds numbers of 16 bits
 _BIG_ENDIAN_BIG = b"MM\0+"
-_FAX = (2, 3, 4)
+_FAX, _LERC = (2, 3, 4), 34887
 
 
 @dataclass(frozen=True)
@@ -93,7 +94,17 @@ def read(file: BinaryIO, frame: int = 0) -> Image:
         image = images[0]
     else:
         image = replace(images[0], pixels=np.concatenate([one.pixels for one in images], axis=2))
-    return replace(image, nodata=opened.nodata)
+    return _with_gaps(image, opened)
+
+
+def _with_gaps(image: Image, opened: _Opened) -> Image:
+    """Return a picture with its no-data value; what LERC marks as missing in floats, NaN here, has it too."""
+    nodata = opened.nodata
+    if opened.page.compression == _LERC and image.dtype.kind == "f" and np.isnan(image.pixels).any():
+        nodata = math.nan if nodata is None else nodata
+        pixels = np.where(np.isnan(image.pixels), image.dtype.type(nodata), image.pixels)
+        return replace(image, pixels=pixels, nodata=nodata)
+    return replace(image, nodata=nodata)
 
 
 def _opened(file: BinaryIO) -> _Opened:
@@ -144,7 +155,11 @@ def _pillow(file: BinaryIO, page: Page) -> PIL.Image.Image:
     structure = page.directory.structure
     file.seek(0)
     source = file if page.directory.offset == structure.first else _StartingAt(file, page)
-    return PIL.Image.open(source, formats=("TIFF",))  # type: ignore[arg-type]
+    try:
+        return PIL.Image.open(source, formats=("TIFF",))  # type: ignore[arg-type]
+    except PIL.UnidentifiedImageError:
+        kind = f"{page.samples} x {page.depth} bits in colours of number {page.photometric}"
+        raise ImageError(f"It holds {kind}, which are not read together; save grey or RGB.") from None
 
 
 class _StartingAt(io.RawIOBase):

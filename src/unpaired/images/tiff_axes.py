@@ -17,6 +17,7 @@ from pathlib import Path
 MAX_PLANES = 2**20
 """Planes that a description may speak of."""
 
+_UNIT = re.compile(r"[\w .]{1,16}")  # a longer text is something else, perhaps about somebody
 _UNITS = {"", "pixel", "pixels"}
 _MICRONS = {"µm": 1.0, "μm": 1.0, "um": 1.0, "nm": 1e-3, "mm": 1e3, "cm": 1e4, "m": 1e6, "pm": 1e-6, "Å": 1e-4}
 
@@ -65,6 +66,7 @@ def _imagej(text: str) -> Axes:
     if not 0 < count <= MAX_PLANES:
         raise ValueError
     unit = lines.get("unit", "").replace("\\u00B5", "µ").strip()
+    unit = unit if _UNIT.fullmatch(unit) else ""
     spacing = {"z": float(lines["spacing"])} if "spacing" in lines else {}
     planes = tuple(tuple(range(first, first + c)) for first in range(0, count, c))
     return Axes("imagej", planes, (t, z, c), spacing, "" if unit in _UNITS else unit)
@@ -114,6 +116,8 @@ def _ome(text: str, name: str) -> Axes | None:
         if None not in pages:
             planes.append(tuple(page for page in pages if page is not None))
     unit = largest.attrib.get("PhysicalSizeXUnit", "µm")
+    if not _UNIT.fullmatch(unit):
+        raise ValueError
     spacing = {
         axis.lower(): float(largest.attrib[f"PhysicalSize{axis}"]) * _ratio(largest, axis, unit)
         for axis in "XYZ"

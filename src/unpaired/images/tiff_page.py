@@ -86,6 +86,7 @@ _PHOTOMETRICS = {
 }
 WHITE_IS_ZERO, BLACK_IS_ZERO, RGB, PALETTE, MASK, CMYK, YCBCR = range(7)
 _FAX = (2, 3, 4)
+_NOT_SUBSAMPLED = (1, 34887, 34925, 34926, 50000, 50013)  # by those who decode them here
 _UNSIGNED, _SIGNED, _FLOAT, _UNDEFINED = 1, 2, 3, 4
 _STRAIGHT, _PREMULTIPLIED = 2, 1
 MASK_OR_REDUCED = 1 | 4
@@ -259,13 +260,19 @@ def refuse_unread(page: Page) -> None:
     if page.photometric in _PHOTOMETRICS or page.photometric > YCBCR:
         name = _PHOTOMETRICS.get(page.photometric, f"colours of number {page.photometric}")
         raise ImageError(f"It holds {name}; save grey, RGB or bands.")
+    if page.photometric == YCBCR and page.compression in _NOT_SUBSAMPLED and _is_subsampled(page):
+        raise ImageError("Its colours are YCbCr of fewer samples in a compression that has none; save it as RGB.")
     if page.dtype is None:
         known, many = ", ".join(map(str, HELD)), len(set(page.bits)) > 1 or len(set(page.formats)) > 1
         names = {_UNSIGNED: "uint", _UNDEFINED: "uint", _SIGNED: "int", _FLOAT: "float", 5: "complex int", 6: "complex"}
-        kind = f"{names.get(page.formats[0], 'values of ')}{page.depth}"
+        kind = f"{names.get(page.formats[0], 'values of an unknown kind in bits: ')}{page.depth}"
         raise ImageError(f"It holds {'values of mixed sizes' if many else kind}; convert it to one of {known}.")
     if page.tile and page.segment_bytes > max(4 * page.grid[0] * plane_bytes(page), _LARGE_TILE):
         raise ImageError("It claims tiles far larger than the picture and was not decoded; save it anew.")
+
+
+def _is_subsampled(page: Page) -> bool:
+    return page.directory.numbers(tags.SUBSAMPLING) != (1, 1)  # 2, 2 if the tag is absent
 
 
 def refuse_premultiplied(page: Page) -> None:

@@ -24,6 +24,7 @@ _JPEG = (7, 33007, 34892)
 _FAX = (2, 3, 4)
 _APERIO_YCBCR, _LERC, _PNG = 33003, 34887, 34933
 _JPEG2000 = (33003, 33004, 33005, 34712)
+_SAMPLES_AS_THEY_ARE = (1, 5, 8, 32773, 32946, 34887, 34925, 34926, 50000, 50013)
 _COD = b"\xff\x52"
 _PASSED_ON = (
     *(tags.WIDTH, tags.HEIGHT, tags.SAMPLES, tags.ROWS, tags.PLANAR, tags.FILL_ORDER, tags.PREDICTOR),
@@ -202,13 +203,18 @@ def _rgb_of_jpeg2000(page: Page, data: bytes, array: Array) -> Array:
     if (place := data.find(_COD)) >= 0:
         turned_by_stream = data[place + 8 : place + 9] == b"\1"
     ycbcr = page.compression == _APERIO_YCBCR or page.photometric == YCBCR
-    if turned_by_stream or not ycbcr or array.ndim != 3 or array.shape[2] != 3 or array.dtype != np.uint8:
+    return array if turned_by_stream or not ycbcr else _rgb_of_ycbcr(array)
+
+
+def _rgb_of_ycbcr(array: Array) -> Array:
+    """Return colours by ITU-R BT.601 in full range, as JFIF defines it; other samples than 3 of 8 bits as they are."""
+    if array.ndim != 3 or array.shape[2] != 3 or array.dtype != np.uint8:
         return array
-    # ITU-R BT.601 in full range, as JFIF defines it.
     y, b, r = (array[:, :, number].astype(np.float32) for number in range(3))
     b, r = b - 128, r - 128
     rgb = np.stack([y + 1.402 * r, y - 0.344136 * b - 0.714136 * r, y + 1.772 * b], axis=2)
-    return np.clip(np.round(rgb), 0, 255).astype(np.uint8)
+    rounded: Array = np.clip(np.round(rgb), 0, 255).astype(np.uint8)
+    return rounded
 
 
 def _lerc(page: Page, array: Array, mask: Array | None) -> Array:
@@ -234,6 +240,8 @@ def colours_of(page: Page, stored: Array) -> Array:
         colours = np.array(table, np.uint16).reshape(3, -1).T
         shift = 8 if colours.max() > 255 else 0  # some programs write 8 bits
         return (colours >> shift).astype(np.uint8)[stored[:, :, 0]]
+    if page.photometric == YCBCR and page.compression in _SAMPLES_AS_THEY_ARE:
+        return _rgb_of_ycbcr(stored)
     if page.photometric == CMYK:
         raise ImageError("It holds inks (CMYK) in a compression that is read for grey and RGB only; save it as RGB.")
     return stored

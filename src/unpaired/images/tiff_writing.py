@@ -81,6 +81,7 @@ def encode(images: Sequence[Image], icc: bytes | None, like: Path | None = None)
     arrays = [_stored(one, source) for one in images]
     size = sum(array.nbytes for array in arrays)
     form = _form(images, source)
+    form = "ome" if form == "imagej" and size > _BIG else form  # which ImageJ has no pages for
     kind = {"ome": form == "ome", "imagej": form == "imagej", "shaped": False}
     with module.TiffWriter(encoded, bigtiff=size > _BIG, **kind) as out:
         if form:
@@ -212,7 +213,7 @@ def _write_stack(
             metadata["Channel"] = {"Name": list(axes.names)}
     else:
         metadata |= {"spacing": spacing["z"]} if "z" in spacing else {}
-        metadata |= {"unit": axes.unit} if axes.unit else {}
+        metadata |= {"unit": _in_ascii(axes.unit)} if axes.unit else {}
         metadata |= {"mode": "composite"} if channels > 1 else {}
     out.write(
         stack,
@@ -224,6 +225,11 @@ def _write_stack(
         iccprofile=icc,
         **options,
     )
+
+
+def _in_ascii(text: str) -> str:
+    """Return text as ImageJ writes it: other letters by their number."""
+    return "".join(letter if letter.isascii() else f"\\u{ord(letter):04X}" for letter in text)
 
 
 def _options(image: Image, source: _Source | None, icc: bytes | None) -> dict[str, Any]:
