@@ -237,6 +237,9 @@ def _foreign_header(path: Path, file: BinaryIO, head: bytes) -> ImageHeader | No
     suffix = suffix_of(path)
     if suffix in VOLUMES:
         return nifti.read_header(path)
+    named_alone = suffix == DICOM and head[128:132] != b"DICM"
+    if named_alone and (kind := foreign_by_content(path)) is not None:
+        raise ImageError(refusal(path, kind))
     if suffix == DICOM or head[128:132] == b"DICM":
         return dicom.read_header(file)
     if head[:4] in tiff.MAGIC:
