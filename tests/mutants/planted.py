@@ -1201,6 +1201,57 @@ WEIGHTS = (
     ),
 )
 
+TIFF = (
+    Mutant(
+        "white-is-zero-forgotten",
+        "Pictures where 0 is white are translated as negatives.",
+        "images/tiff.py",
+        "    return _turned_around(values, page) if page.inverted else values\n",
+        "    return values\n",
+        ("test_tiff.py::test_where_0_is_white_numbers_are_turned_around_and_come_back",),
+    ),
+    Mutant(
+        "gaps-are-zero",
+        "Tiles that were never written are measurements of 0.",
+        "images/tiff_reading.py",
+        "            part[:] = np.array(fill).astype(array.dtype)\n",
+        "            part[:] = 0\n",
+        ("test_tiff.py::test_what_was_never_written_is_no_data_or_0",),
+    ),
+    Mutant(
+        "first-page-is-the-picture",
+        "A thumbnail in front of a picture is translated instead of it.",
+        "images/tiff_pages.py",
+        "key=lambda page: (page.is_picture, page.width * page.height))",
+        "key=lambda page: 0)",
+        ("test_tiff_pages.py::test_a_thumbnail_before_the_picture_is_not_the_picture",),
+    ),
+    Mutant(
+        "tile-stream-believed",
+        "A strip that claims to be larger than its page is decoded.",
+        "images/tiff_guards.py",
+        "    if not fits or size.bits",
+        "    if size.bits",
+        ("test_tiff_codecs.py::test_no_stream_unpacks_to_more_than_its_page",),
+    ),
+    Mutant(
+        "axes-of-ome-backwards",
+        "Channels of an OME file are taken for moments in time.",
+        "images/tiff_axes.py",
+        "    return number % sizes[0], number // sizes[0] % sizes[1], number // sizes[0] // sizes[1]\n",
+        "    return number // sizes[1] // sizes[2], number // sizes[2] % sizes[1], number % sizes[2]\n",
+        ("test_tiff_pages.py::test_an_axis_of_channels_is_channels_and_t_is_outside_of_z",),
+    ),
+    Mutant(
+        "georeference-dropped",
+        "A translated map lies nowhere.",
+        "images/tiff_writing.py",
+        '        found["extratags"] += source.georeference\n',
+        "        pass\n",
+        ("test_tiff_pages.py::test_a_place_on_the_map_and_the_size_of_a_pixel_are_kept",),
+    ),
+)
+
 MUTANTS = (
     *LOSSES,
     *CYCLEGAN,
@@ -1218,4 +1269,5 @@ MUTANTS = (
     *FOLDERS,
     *TRANSLATING,
     *WEIGHTS,
+    *TIFF,
 )
