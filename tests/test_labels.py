@@ -24,6 +24,7 @@ from unpaired.data.noise import NoiseDataset
 from unpaired.data.pairs import side_by_side
 from unpaired.data.scenes import draw_scene, scene_seeds
 from unpaired.data.sources import FolderSource
+from unpaired.data.taking import Taken
 from unpaired.errors import ModelError
 from unpaired.evaluate.test_set import as_seen
 from unpaired.images import Image, resize
@@ -117,7 +118,7 @@ def test_images_made_from_noise_are_resized_as_domain_b(pairs: Path) -> None:
 
 def test_an_image_of_the_right_size_is_left_alone() -> None:
     image = Image(classes()[:, :, None])
-    assert prepare(image, replace(SMALL, load_size=70), how="nearest") is image
+    assert prepare(image, replace(SMALL, load_size=70), Taken(1, resize="nearest")) is image
 
 
 # ---- evaluation ----

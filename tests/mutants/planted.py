@@ -1252,6 +1252,46 @@ TIFF = (
     ),
 )
 
+NORMS = (
+    Mutant(
+        "norm-sums-in-float32",
+        "Large images come out with another contrast, and flat ones as noise.",
+        "networks/layers.py",
+        "        if is_channels_last(x):\n            return normalise(x, *moments(x), self.eps)\n",
+        "",
+        (
+            "test_channels_last.py::test_instance_norm_of_a_large_image_is_that_of_float64",
+            "test_channels_last.py::test_the_fast_form_of_a_generator_translates_a_large_image_as_float64_does",
+        ),
+    ),
+    Mutant(
+        "strips-of-one-mean",
+        "A norm takes the variance within strips of rows for that of the image.",
+        "networks/channels_last.py",
+        "+ between).sum(0)",
+        ").sum(0)",
+        (
+            "test_channels_last.py::test_a_channel_of_one_value_becomes_nearly_0_and_one_whose_rows_differ_most_is_right",
+        ),
+    ),
+    Mutant(
+        "norm-gradient-of-wrong-sign",
+        "In channels_last the gradient of a norm is pulled along the image instead of away from it.",
+        "networks/channels_last.py",
+        "mul_(-by * of_product)",
+        "mul_(by * of_product)",
+        ("test_channels_last.py::test_gradients_in_channels_last_are_those_of_float64",),
+    ),
+    Mutant(
+        "batch-norm-without-spread-of-images",
+        "Batch norm takes the mean variance of its images for that of the batch.",
+        "networks/layers.py",
+        "variances.mean(0) + means.var(0, correction=0)",
+        "variances.mean(0)",
+        ("test_channels_last.py::test_batch_norm_in_channels_last_does_what_torch_does_and_at_any_size",),
+    ),
+)
+
 MUTANTS = (
     *LOSSES,
     *CYCLEGAN,
@@ -1270,4 +1310,5 @@ MUTANTS = (
     *TRANSLATING,
     *WEIGHTS,
     *TIFF,
+    *NORMS,
 )

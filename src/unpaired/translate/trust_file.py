@@ -24,7 +24,7 @@ import safetensors.torch
 import torch
 from torch import Tensor, nn
 
-from unpaired.config import from_dict, to_dict
+from unpaired.config import from_dict, require, to_dict
 from unpaired.errors import ConfigError, ModelError
 from unpaired.networks import Discriminator
 from unpaired.networks.layers import MAX_CHANNELS, require_count
@@ -94,7 +94,7 @@ def read_reference(path: str | os.PathLike[str], info: ModelInfo) -> Reference:
             for name, judge in entry["judges"].items()
             if name in ("A", "B")
         }
-        return _built(tensors, info, size, judges, known_distances=entry.get("distances") == _LEFT_OUT)
+        return _built(tensors, info, size, judges, known_distances=_known_distances(entry))
     except OSError as error:
         raise ModelError(f"Cannot read {shown(file)}: {error.strerror or error}; copy it again.") from None
     except (ConfigError, KeyError, TypeError, ValueError, AttributeError, OverflowError, RuntimeError) as error:
@@ -123,6 +123,14 @@ def _tensors(file: Path, sha256: str) -> dict[str, Tensor]:
         if tensor.is_floating_point() and not bool(tensor.isfinite().all()):
             raise ValueError(f"{name} holds NaN or infinite numbers")
     return tensors
+
+
+def _known_distances(entry: Mapping[str, Any]) -> bool:
+    """Return whether the distances of the training images are those of today; files of earlier versions say nothing."""
+    if "distances" not in entry:
+        return False
+    require(entry["distances"] == _LEFT_OUT, f"the distances {entry['distances']!r} are unknown")
+    return True
 
 
 def _built(
