@@ -6,6 +6,7 @@ import contextlib
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from pathlib import Path
 
 from unpaired.data.datasets import WHOLE_IMAGES, DataConfig, check_size
 from unpaired.data.doctor.looking import file_digest, is_flat, is_grey, over_background
@@ -29,6 +30,7 @@ class Found:
     grey: bool = False
     alpha_is_a_band: bool = False
     channels: int = 0
+    dtype: str = ""
 
 
 @dataclass(frozen=True)
@@ -59,6 +61,11 @@ class SourceLook:
         """Return the sentence about the images that are left out."""
         count = f"{len(self.problems)} of {len(self.found)} images in {self.source.folder}"
         return f"{count} cannot be trained on and are left out; data.json and the report list them."
+
+    def types(self) -> dict[Path, str]:
+        """Return the type of each file that can be trained on."""
+        found = zip(self.source.paths, self.found, strict=True)
+        return {path: one.dtype for path, one in found if not one.problem}
 
     def bands(self, channels: int, letter: str) -> list[str]:
         """Return a sentence about images whose alpha looks like a band that `channels` leave out; letter: a or b."""
@@ -165,6 +172,7 @@ def _look_at(source: FolderSource, index: int, config: DataConfig, min_side: int
         grey=not flat and is_grey(opaque),
         alpha_is_a_band=alpha_is_a_band(source.paths[index], image),
         channels=image.channels,
+        dtype=str(image.dtype),
     )
 
 

@@ -16,7 +16,7 @@ from unpaired.data.datasets import DataConfig, PairedDataset, StepDataset, Unpai
 from unpaired.data.minority import types_note
 from unpaired.data.noise import NoiseDataset, class_names, noise_source
 from unpaired.data.pairs import HalfSource, paired_sources, preview_pairs
-from unpaired.data.ranges import headers_of, settled_values
+from unpaired.data.ranges import settled_values
 from unpaired.data.sources import FolderSource, fingerprint, preview_folders, refuse_links_out, train_folders
 from unpaired.errors import DataError
 from unpaired.storage import shown
@@ -105,7 +105,7 @@ class Domains:
         letters = "ab" if len(looks[0]) == 2 else "b" if self.train_a is None else "a"
         for look, letter in zip(looks[0], letters, strict=True):
             notes += look.bands(data.channels_a if letter == "a" else data.channels_b, letter)
-            notes += types_note(look.source.folder, headers_of(look.source))
+            notes += types_note(look.source.folder, look.types())
         notes += axes_note(look.source for look in looks[0])
         where = shlex.join(["--a", data.a, "--b", data.b]) if data.a else shlex.quote(data.root or data.b)
         return domains, notes + summary(looks[0], looks[1] if len(looks) > 1 else [], f"unpaired data check {where}")

@@ -3,27 +3,27 @@
 from __future__ import annotations
 
 import collections
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
-from unpaired.images import Image, ImageHeader, suffix_of
+from unpaired.images import Image, suffix_of
 from unpaired.images.image import opaque
 from unpaired.storage import shown
 
 _TIFFS = (".tif", ".tiff")  # of GDAL's, which tags four bytes a pixel as colour and alpha whatever they are
 
 
-def other_types(files: Sequence[tuple[Path, ImageHeader]]) -> tuple[list[tuple[Path, str]], str]:
-    """Return the files whose type is not that of most, each with its type, and the type of most."""
-    counts = collections.Counter(header.dtype for _, header in files)
+def other_types(types: Mapping[Path, str]) -> tuple[list[tuple[Path, str]], str]:
+    """Return the files whose type is not that of most, each with its type, and the type of most; types: by file."""
+    counts = collections.Counter(types.values())
     most = counts.most_common(1)[0][0] if counts else ""
-    return [(path, header.dtype) for path, header in files if header.dtype != most], most
+    return [(path, kind) for path, kind in types.items() if kind != most], most
 
 
-def types_note(folder: Path, files: Sequence[tuple[Path, ImageHeader]]) -> list[str]:
-    """Return a sentence about files of another type than most, if there are any."""
+def types_note(folder: Path, files: Mapping[Path, str]) -> list[str]:
+    """Return a sentence about files of another type than most, if there are any; files: the type of each."""
     others, most = other_types(files)
     if not others:
         return []

@@ -262,7 +262,7 @@ def _judge_place(look: Look, found: _Findings) -> None:
         for seen in coloured:
             if not seen.grey:
                 found.add("grey", name, [seen.path], "in colour, where most are grey")
-    others, most = other_types([(seen.path, seen.header) for seen in look.images if seen.header])
+    others, most = other_types({seen.path: seen.header.dtype for seen in look.images if seen.header})
     for path, kind in others:
         found.add("mixed_types", name, [path], f"{kind}, where most are {most}")
     medical = [seen for seen in look.images if seen.header is not None and seen.header.format in _MEDICAL]
