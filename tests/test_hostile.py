@@ -106,7 +106,7 @@ def test_every_bomb_is_refused_at_once_and_without_memory(tmp_path: Path) -> Non
     assert {name.removeprefix("PIL.").removesuffix("ImagePlugin") for name in found["parsers"]} <= parsers | {"Mpo"}
 
 
-def test_of_many_pages_only_the_first_is_looked_at(tmp_path: Path) -> None:
+def test_of_too_many_pages_the_picture_is_read(tmp_path: Path) -> None:
     page = struct.pack("<H", 6) + b"".join(
         struct.pack("<2H2I", tag, 4, 1, value)
         for tag, value in ((256, 1), (257, 1), (258, 8), (262, 1), (273, 8), (279, 1))

@@ -110,7 +110,7 @@ def test_every_kind_that_results_lack_is_told_once_with_its_count_and_the_first_
     translate_files(negative(), plan_outputs([str(folder)], tmp_path / "same").jobs, losses=losses)
     first = folder / "1.tif"
     assert losses.sentences() == [
-        f"1 of 4 results does not carry the further pages of its input ({first}); only the first page is translated."
+        f"1 of 4 results does not carry the further pages of its input ({first}); the picture alone is translated."
     ]
     losses = Losses()
     translate_files(negative(), plan_outputs([str(folder)], tmp_path / "png", format="png").jobs, losses=losses)
@@ -194,7 +194,8 @@ def test_training_names_what_it_does_not_use(tmp_path: Path, monkeypatch: pytest
     found = {"1.tif": header("TIFF", "georeference", "pages"), "2.tif": header("TIFF", "pages", "pyramid")}
     monkeypatch.setattr("unpaired.images.carried.read_header", lambda path: found.get(Path(path).name, header("TIFF")))
     assert remarks([FolderSource(folder), None]) == [
-        f"2 of 3 files hold further pages, of which the first is trained on (first: {folder / '1.tif'}).",
+        "2 of 3 files hold further pages, such as thumbnails and masks, beside the picture that is trained on "
+        f"(first: {folder / '1.tif'}).",
         f"1 of 3 files holds smaller copies of the image, of which the largest is trained on ({folder / '2.tif'}).",
     ]
 

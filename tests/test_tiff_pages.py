@@ -396,3 +396,13 @@ def test_plain_files_and_their_stacks_need_no_optional_part(tmp_path: Path, monk
     assert read_header(made).carries == {"georeference", "physical size"}
     np.testing.assert_array_equal(read_image(made).pixels[:, :, 0], stack[0])
     np.testing.assert_array_equal(read_image(tmp_path / "z.tif").pixels, odd)
+
+
+def test_the_time_between_frames_of_imagej_is_kept(tmp_path: Path) -> None:
+    said = {"axes": "TYX", "finterval": 0.25}
+    tifffile.imwrite(tmp_path / "x.tif", drawn(3, 6, 5), imagej=True, metadata=said)
+    slices = [read_image(tmp_path / "x.tif", frame=frame) for frame in range(3)]
+    write_stack(tmp_path / "y.tif", slices, like=tmp_path / "x.tif")
+    with tifffile.TiffFile(tmp_path / "y.tif") as made:
+        assert made.imagej_metadata is not None
+        assert (made.imagej_metadata["finterval"], made.imagej_metadata["frames"]) == (0.25, 3)

@@ -21,7 +21,7 @@ from unpaired.storage import left_out, shown, without_junk
 _TRIED = 5  # images of a domain that say whether it is one of maps
 
 _UNUSED: dict[Carried, str] = {
-    "pages": "hold further pages, of which the first is trained on",
+    "pages": "hold further pages, such as thumbnails and masks, beside the picture that is trained on",
     "frames": "hold further frames, of which the first is trained on",
     "pyramid": "hold smaller copies of the image, of which the largest is trained on",
 }

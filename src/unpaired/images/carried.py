@@ -20,7 +20,7 @@ WORDS: Mapping[Carried, str] = {
     "pyramid": "the pyramid of smaller copies",
     "physical size": "the physical size of a pixel",
     "no-data": "the no-data value",
-    "band descriptions": "the descriptions of the bands",
+    "band descriptions": "the descriptions, scales and units of the bands",
 }
 """What a file carries, in words for a person, in the order in which it is told."""
 

@@ -28,7 +28,7 @@ class Axes:
 
     kind is "ome", "imagej" or "json". planes holds for each slice the numbers of its pages, one a channel; slices are
     in order of time, and of depth within. sizes are those of t, z and c (channels of pages, without the samples of a
-    page). spacing maps x, y and z to the size of a pixel in `unit`. elsewhere is whether pages lie in other files, size
+    page). spacing maps x, y and z to the size of a pixel in `unit`, t to seconds between frames. elsewhere is whether pages lie in other files, size
     the width and height that it speaks of, None if it does not.
     """
 
@@ -67,7 +67,7 @@ def _imagej(text: str) -> Axes:
         raise ValueError
     unit = lines.get("unit", "").replace("\\u00B5", "µ").strip()
     unit = unit if _UNIT.fullmatch(unit) else ""
-    spacing = {"z": float(lines["spacing"])} if "spacing" in lines else {}
+    spacing = {axis: float(lines[key]) for axis, key in (("z", "spacing"), ("t", "finterval")) if key in lines}
     planes = tuple(tuple(range(first, first + c)) for first in range(0, count, c))
     return Axes("imagej", planes, (t, z, c), spacing, "" if unit in _UNITS else unit)
 

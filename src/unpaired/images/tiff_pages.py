@@ -44,7 +44,7 @@ _TELLING = frozenset(
     )
 )
 _RESOLUTION_OF_SCREENS = (0, 1, 72, 96)
-_BAND = re.compile(r'role="(description|colorinterp)"|<Item name="(?!.*role=)', re.IGNORECASE)
+_BAND = re.compile(r'role="(description|colorinterp|scale|offset|unittype)"', re.IGNORECASE)
 
 Plane = tuple[int, int]
 """The place of a page's directory, and its number among pictures that lie one behind the other under one directory."""

@@ -212,7 +212,7 @@ def _write_stack(
         if axes.names and len(axes.names) == channels:
             metadata["Channel"] = {"Name": list(axes.names)}
     else:
-        metadata |= {"spacing": spacing["z"]} if "z" in spacing else {}
+        metadata |= {key: spacing[axis] for axis, key in (("z", "spacing"), ("t", "finterval")) if axis in spacing}
         metadata |= {"unit": _in_ascii(axes.unit)} if axes.unit else {}
         metadata |= {"mode": "composite"} if channels > 1 else {}
     out.write(

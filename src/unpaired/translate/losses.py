@@ -12,7 +12,7 @@ from unpaired.storage import shown
 from unpaired.translate.files import Job
 
 _REASONS: dict[Carried, str] = {
-    "pages": "only the first page is translated",
+    "pages": "the picture alone is translated",
     "frames": "only the first frame is translated",
     "no-data": "their format or their type has no place for it",
 }

@@ -264,6 +264,8 @@ def choose_precision(
     if translator.precision != "auto":
         return Choice(translator.precision, ASKED_FOR)
     reason = f"comparing bf16 with it pays from {_WORTH_CHECKING} images on"
+    if jobs and not pictures:
+        reason = "as all slices of stacks"
     if len(pictures) >= _WORTH_CHECKING:
         reason = f"no result of 8 bits among the first {_LOOKED_AT} images"
         for job in pictures[:_LOOKED_AT]:

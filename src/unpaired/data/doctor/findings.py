@@ -85,7 +85,7 @@ _ALL = (
         "error",
         "images of a depth or colour model that would lose something",
         _STOPS,
-        "Convert them to 8-bit RGB, or to 16-bit grey; the reason beside each file names what it is.",
+        "Convert them as the reason beside each file says: to RGB or grey of 8 or 16 bits, or to float32.",
     ),
     Fault(
         "non_finite",
@@ -287,7 +287,7 @@ _ALL = (
         "pages",
         "note",
         "files of several pages",
-        "The first page is used, the others are not; a result holds one page.",
+        "The picture is used; thumbnails, masks and pages of other sizes are not, and a result has none of them.",
         "Take the pages apart into files of their own, if they should be used.",
     ),
     Fault(
@@ -323,8 +323,8 @@ _ALL = (
     Fault(
         "band_descriptions",
         "note",
-        "images whose bands have descriptions",
-        "Nothing: the values are used, and a result has no descriptions.",
+        "images whose bands have descriptions, scales or units",
+        "Nothing: the stored numbers are used, and a result has none of these.",
         "Describe the bands of the result anew, if a program asks for it.",
     ),
     Fault(
@@ -352,7 +352,7 @@ _ALL = (
         "deep",
         "note",
         "images of more than 8 bits a channel",
-        "All bits are used, 0 as black and the type's largest value as white.",
+        "All bits are used. Without --range the ends of the type are black and white; floats need a --range.",
         "Look at their brightness here: numbers that use a part of the range are dark; --range LOW..HIGH names it.",
     ),
     Fault(
