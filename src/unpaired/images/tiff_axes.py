@@ -28,8 +28,8 @@ class Axes:
 
     kind is "ome", "imagej" or "json". planes holds for each slice the numbers of its pages, one a channel; slices are
     in order of time, and of depth within. sizes are those of t, z and c (channels of pages, without the samples of a
-    page). spacing maps x, y and z to the size of a pixel in `unit`, t to seconds between frames. elsewhere is whether pages lie in other files, size
-    the width and height that it speaks of, None if it does not.
+    page). spacing maps x, y and z to the size of a pixel in `unit`, t to seconds between frames. elsewhere is whether
+    pages lie in other files, size the width and height that it speaks of, None if it does not.
     """
 
     kind: str
