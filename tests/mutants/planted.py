@@ -1057,7 +1057,7 @@ FOLDERS = (
     Mutant(
         "sound-file-called-damaged",
         "A HEIF photograph named .jpg is called damaged.",
-        "images/files.py",
+        "images/refusals.py",
         "kind = foreign_by_content(path) or foreign_by_name(path)",
         "kind = foreign_by_name(path)",
         ("test_lost.py::test_a_sound_file_of_another_kind_is_called_what_it_is_and_never_damaged",),

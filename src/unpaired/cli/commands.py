@@ -201,6 +201,7 @@ def translate(
     without_shapes()
     with importing():
         from unpaired.cli.translation import Wishes, translate_all
+        from unpaired.config import require, unknown
         from unpaired.images.foreign import passed_over
         from unpaired.translate.files import plan_outputs
         from unpaired.translate.scored import check_table, load_scorer, parse_share
@@ -216,6 +217,7 @@ def translate(
         share=1.0 if keep_best is None else parse_share(keep_best),
     )
     translator = Translator.load(model, device=device, precision=precision, max_pixels=max_pixels)
+    require(direction in translator.directions, unknown(repr(direction), translator.directions, "direction"))
     folder = out if out is not None else model / "translated" / direction
     plan = plan_outputs(
         inputs,

@@ -172,6 +172,7 @@ def evaluate(
         say(f"Images of A and B are {how}, and taken as each other's truth; --no-truth if they are not.")
     tests, chose = _by_the_choice(tests, translator, settings, say)
     looked = {domain: min(settings.count, len(tests.side(domain))) for domain in "AB"}
+    tests.check(looked)
     results, fingerprint = {}, tests.fingerprint()
     with ranks.joined(translator.device):
         same = f"{fingerprint} {translator.info}"

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
+from unpaired.data.check import listed
 from unpaired.data.domains import chosen_pair
 from unpaired.data.held_out import digests
 from unpaired.data.pairs import HalfSource, matched, pair_name, preview_pairs
@@ -59,6 +62,28 @@ class TestSet:
         if not (isinstance(self.a, FolderSource) and isinstance(self.b, FolderSource)):
             return self
         return TestSet(*chosen_pair(self.a, self.b, keep_a, keep_b), truth=self.truth)
+
+    def check(self, counts: Mapping[str, int]) -> None:
+        """Decode the first `counts[domain]` images of each domain; raises DataError that names all that cannot be read.
+
+        So that none is found after hours of translating the others.
+        """
+
+        def problem(chosen: tuple[ImageSource, int]) -> str:
+            source, index = chosen
+            try:
+                source[index]
+            except DataError as error:
+                return str(error)
+            return ""
+
+        chosen = [(self.side(domain), index) for domain, count in counts.items() for index in range(count)]
+        with ThreadPoolExecutor(max_workers=4) as threads:
+            problems = list(dict.fromkeys(filter(None, threads.map(problem, chosen))))
+        if len(problems) == 1:
+            raise DataError(problems[0])
+        if problems:
+            raise DataError(f"{len(problems)} test images cannot be read; mend or remove them:{listed(problems)}")
 
     def fingerprint(self) -> str:
         """Return a SHA-256 over the names and pixels' files of both domains, to stand beside each figure."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import io
 import os
-import stat
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -27,7 +26,7 @@ from PIL import (
 
 from unpaired.errors import ImageError, OutputError, UnpairedError
 from unpaired.images import deep, dicom, nifti, tiff
-from unpaired.images.foreign import foreign_by_content, foreign_by_name, refusal
+from unpaired.images.foreign import foreign_by_content, refusal
 from unpaired.images.formats import (
     DICOM,
     FORMATS,
@@ -45,6 +44,7 @@ from unpaired.images.headers import has_more_frames
 from unpaired.images.image import Image, is_deep, orientation_of, turned
 from unpaired.images.profiles import space_of
 from unpaired.images.quiet import quiet
+from unpaired.images.refusals import named, refusal_of, refuse_impostors, refuse_special
 from unpaired.storage import shown, write_bytes
 
 _ICC_SPACES = {1: "GRAY", 3: "RGB"}
@@ -321,59 +321,16 @@ def _guarded(path: Path) -> Iterator[tuple[BinaryIO, bytes]]:
     """Open a file and yield it with its first bytes; every failure inside becomes an ImageError with its name."""
     name = shown(path)
     try:
-        _refuse_special(path)
+        refuse_special(path)
         with path.open("rb") as file, quiet():
             head = file.read(132)
-            _refuse_impostors(path, head)
+            refuse_impostors(path, head)
             refuse_overlong(name, head, file)
             yield file, head
-    except ImageError as error:
-        raise error if str(error).startswith(name) else ImageError(f"{name}: {error}") from None
-    except UnpairedError:
-        raise
-    except PIL.UnidentifiedImageError:
-        raise _unknown(path) from None
-    except PIL.Image.DecompressionBombError:
-        raise ImageError(f"{name} claims more pixels than pictures have and was not decoded; remove it.") from None
+    except UnpairedError as error:
+        raise named(error, path) from None
     except Exception as error:  # damaged files make parsers fail in every way Python knows
-        if isinstance(error, OSError) and error.errno is not None:
-            raise ImageError(f"Cannot open {name}: {error.strerror}; check its name and permissions.") from None
-        if "MAX_TEXT" in str(error):  # which Pillow unpacks, unlike pixels, no further than a megabyte
-            raise ImageError(
-                f"{name} holds notes or a profile of more than 1 MB unpacked; save it without them."
-            ) from None
-        if (kind := foreign_by_content(path)) is not None:
-            raise ImageError(refusal(path, kind)) from None
-        reason = " ".join(shown(error).split()).rstrip(".") or type(error).__name__
-        raise ImageError(f"{name} is damaged or cut short ({reason}); replace or remove it.") from None
-
-
-def _refuse_special(path: Path) -> None:
-    # A pipe or a device would be waited for, perhaps for ever.
-    if not stat.S_ISREG(path.stat().st_mode):
-        raise ImageError(f"{shown(path)} is not a regular file; give an image file.")
-
-
-def _refuse_impostors(path: Path, head: bytes) -> None:
-    if not head:
-        raise ImageError(f"{shown(path)} is empty (0 bytes); fetch it again or remove it.")
-    if head.startswith(b"version https://git-lfs"):
-        raise ImageError(f"{shown(path)} is a Git LFS pointer, not the image; run `git lfs pull` where it came from.")
-    kind = foreign_by_name(path)
-    if kind is not None and kind.stand_in:
-        raise ImageError(refusal(path, kind))
-
-
-def _unknown(path: Path) -> ImageError:
-    """Return the error about a file that none of the readers knows: what it is, if its content or else its name says.
-
-    Only if neither does it may be damaged.
-    """
-    kind = foreign_by_content(path) or foreign_by_name(path)
-    if kind is not None:
-        return ImageError(refusal(path, kind))
-    known = ", ".join(FORMATS)
-    return ImageError(f"{shown(path)} is no image of a known format ({known}), or damaged; convert or remove it.")
+        raise refusal_of(error, path) from None
 
 
 def _depth(picture: PIL.Image.Image, head: bytes) -> int:

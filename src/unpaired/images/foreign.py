@@ -50,8 +50,9 @@ def _picture(name: str, remedy: str = "convert them to PNG") -> Foreign:
 
 _TO_TIFF = "convert them to TIFF of 32-bit floats"
 _VIDEO = Foreign("a video", "videos", "extract the frames as PNG first, e.g. with ffmpeg")
-_SLIDE = Foreign("a whole-slide image", "whole-slide images", "export the regions as TIFF first, e.g. with QuPath")
-_SLIDE_LABEL = Foreign(_SLIDE.name, _SLIDE.plural, _SLIDE.remedy, stand_in=True)
+_SLIDE = Foreign(
+    "a whole-slide image", "whole-slide images", "export the regions as TIFF first, e.g. with QuPath", stand_in=True
+)
 _MICROSCOPE = Foreign("a microscope file", "microscope files", "export them as OME-TIFF first, e.g. with Fiji")
 _MICROSCOPE_LABEL = Foreign(_MICROSCOPE.name, _MICROSCOPE.plural, _MICROSCOPE.remedy, stand_in=True)
 _RAW = Foreign("a camera raw file", "camera raw files", "develop them to 16-bit TIFF or PNG first", stand_in=True)
@@ -134,8 +135,7 @@ _BY_CONTENT = {
 
 _SUFFIXES: dict[Foreign, str] = {
     _VIDEO: "mp4 m4v mov avi mkv webm mpg mpeg wmv flv mts m2ts 3gp ogv",
-    _SLIDE: "svs ndpi svslide vms vmu tmap isyntax qptiff",
-    _SLIDE_LABEL: "mrxs scn bif",
+    _SLIDE: "svs ndpi svslide vms vmu tmap isyntax qptiff mrxs scn bif",
     _MICROSCOPE: "czi lif nd2 oib oif ims lsm stk dv",
     _MICROSCOPE_LABEL: "vsi",
     _RAW: "dng cr2 cr3 crw nef nrw arw sr2 raf orf rw2 pef srw 3fr iiq",

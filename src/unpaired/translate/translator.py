@@ -91,7 +91,8 @@ class Translator:
         digest = hashlib.sha256(json.dumps([about, self.info.background, self.info.icc]).encode())
         for name, tensor in self._networks[direction].state_dict().items():
             digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
-            digest.update(tensor.cpu().contiguous().view(torch.uint8).numpy())
+            flat = tensor.cpu().reshape(-1)  # as the counts of batch norms have no axis
+            digest.update(flat.view(torch.uint8).numpy())
         return digest.hexdigest()
 
     def in_fp32(self) -> Translator:

@@ -204,6 +204,8 @@ def _fault_of(message: str) -> str:
         "no image of a known format": "not_an_image",
         "by another name": "not_an_image",
         "damaged": "damaged",
+        "cut short": "damaged",
+        "are missing": "damaged",
         "not decoded": "damaged",
         "Cannot open": "unreadable",
     }

@@ -1,0 +1,73 @@
+"""What is said of a file that is not read: what it is, what is wrong with it, and what to do."""
+
+from __future__ import annotations
+
+import stat
+from pathlib import Path
+
+import PIL.Image
+
+from unpaired.errors import ImageError, UnpairedError
+from unpaired.images.foreign import foreign_by_content, foreign_by_name, refusal
+from unpaired.images.formats import FORMATS
+from unpaired.storage import shown
+
+_NOT_READ = ("unsupported", "not supported", "cannot handle", "unknown raw mode")  # how Pillow begins to say so
+
+
+def refuse_special(path: Path) -> None:
+    """Raise ImageError for a pipe or a device, which would be waited for, perhaps for ever."""
+    if not stat.S_ISREG(path.stat().st_mode):
+        raise ImageError(f"{shown(path)} is not a regular file; give an image file.")
+
+
+def refuse_impostors(path: Path, head: bytes) -> None:
+    """Raise ImageError for files whose first bytes or whose name say that they hold no picture to translate."""
+    if not head:
+        raise ImageError(f"{shown(path)} is empty (0 bytes); fetch it again or remove it.")
+    if head.startswith(b"version https://git-lfs"):
+        raise ImageError(f"{shown(path)} is a Git LFS pointer, not the image; run `git lfs pull` where it came from.")
+    kind = foreign_by_name(path)
+    if kind is not None and kind.stand_in:
+        raise ImageError(refusal(path, kind))
+
+
+def named(error: UnpairedError, path: Path) -> UnpairedError:
+    """Return an error of a reader with the name of the file in front, if it is about the image."""
+    if not isinstance(error, ImageError) or str(error).startswith(shown(path)):
+        return error
+    return ImageError(f"{shown(path)}: {error}")
+
+
+def refusal_of(error: Exception, path: Path) -> ImageError:
+    """Return what to say of a file in which a parser failed in any way that Python knows.
+
+    It is called damaged only if it is of a kind that is read, and the parser does not say that it lacks the means.
+    """
+    name = shown(path)
+    if isinstance(error, PIL.UnidentifiedImageError):
+        return _unknown(path)
+    if isinstance(error, PIL.Image.DecompressionBombError):
+        return ImageError(f"{name} claims more pixels than pictures have and was not decoded; remove it.")
+    if isinstance(error, OSError) and error.errno is not None:
+        return ImageError(f"Cannot open {name}: {error.strerror}; check its name and permissions.")
+    if "MAX_TEXT" in str(error):  # which Pillow unpacks, unlike pixels, no further than a megabyte
+        return ImageError(f"{name} holds notes or a profile of more than 1 MB unpacked; save it without them.")
+    if (kind := foreign_by_content(path)) is not None:
+        return ImageError(refusal(path, kind))
+    reason = " ".join(shown(error).split()).rstrip(".") or type(error).__name__
+    if isinstance(error, NotImplementedError) or reason.lower().startswith(_NOT_READ):
+        return ImageError(f"{name} is of a kind that is not read ({reason}); convert it to PNG.")
+    return ImageError(f"{name} is damaged or cut short ({reason}); replace or remove it.")
+
+
+def _unknown(path: Path) -> ImageError:
+    """Return the error about a file that none of the readers knows: what it is, if its content or else its name says.
+
+    Only if neither does it may be damaged.
+    """
+    kind = foreign_by_content(path) or foreign_by_name(path)
+    if kind is not None:
+        return ImageError(refusal(path, kind))
+    known = ", ".join(FORMATS)
+    return ImageError(f"{shown(path)} is no image of a known format ({known}), or damaged; convert or remove it.")
