@@ -125,3 +125,19 @@ def test_a_test_set_that_fails_names_its_folder_in_one_line(tmp_path: Path) -> N
     with pytest.raises(DataError) as caught:
         open_test_set(folder)
     assert str(caught.value).isprintable()
+
+
+def test_every_bad_test_image_is_named_before_any_is_translated(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    draw_dataset(tmp_path / "data", a="summer", b="winter", count=2, size=32, num_test=6)
+    bad = [sorted((tmp_path / "data" / "testB").iterdir())[-1], sorted((tmp_path / "data" / "testA").iterdir())[0]]
+    for path in bad:
+        path.write_bytes(path.read_bytes()[:300])
+    with pytest.raises(SystemExit) as ended:
+        main(["evaluate", str(odd_model(tmp_path / "model")), str(tmp_path / "data"), "--no-truth"])
+    assert ended.value.code == 65
+    told = capsys.readouterr()
+    assert "2 test images cannot be read" in told.err
+    assert all(path.name in told.err for path in bad)
+    assert "Translating" not in told.out + told.err

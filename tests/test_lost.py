@@ -409,3 +409,20 @@ def test_names_on_the_list_are_in_lower_case_and_no_suffix_that_is_read() -> Non
 
 def test_photographs_are_of_no_foreign_kind() -> None:
     assert kind_of(jpeg()[:512]) == "JPEG"
+
+
+def test_a_sound_kind_that_the_reader_lacks_is_not_called_damaged(tmp_path: Path) -> None:
+    picture = io.BytesIO()
+    PIL.Image.new("P", (8, 8)).save(picture, format="BMP")
+    two_bits = bytearray(picture.getvalue())
+    two_bits[28:30] = (2).to_bytes(2, "little")  # a depth that the format has and Pillow does not
+    (tmp_path / "x.bmp").write_bytes(two_bits)
+    with pytest.raises(ImageError, match=r"x\.bmp is of a kind that is not read \(Unsupported BMP.*convert it to PNG"):
+        read_image(tmp_path / "x.bmp")
+
+
+def test_a_slide_is_called_one_by_its_name_though_its_pages_could_be_decoded(tmp_path: Path) -> None:
+    PIL.Image.new("RGB", (9, 9)).save(tmp_path / "x.tif")
+    (tmp_path / "x.tif").rename(tmp_path / "x.svs")
+    with pytest.raises(ImageError, match=r"x\.svs is a whole-slide image.*export the regions"):
+        read_image(tmp_path / "x.svs")

@@ -17,7 +17,19 @@ from unpaired.data.doctor.checkup import check_data
 from unpaired.data.domains import open_domains
 from unpaired.data.taking import fill_of, taken
 from unpaired.errors import ConfigError, DataError, ImageError
-from unpaired.images import Image, Percentiles, ValueRange, flatten, parse_fill, read_image, resize, restore
+from unpaired.images import (
+    Image,
+    Percentiles,
+    ValueRange,
+    flatten,
+    half_of,
+    parse_fill,
+    read_header,
+    read_image,
+    resize,
+    restore,
+)
+from unpaired.images.image import turned
 from unpaired.networks import ResNetGenerator
 from unpaired.recipes import Config
 from unpaired.runs import train
@@ -296,3 +308,60 @@ def test_training_takes_the_fill_for_gaps_in_files_and_the_model_keeps_it(tmp_pa
     values = read_model(tmp_path / "run" / "model")[0].values
     assert (str(values["A"].range), values["A"].nodata_fill) == ("500..890", None)
     assert (str(values["B"].range), values["B"].nodata_fill) == ("500..890", 700)
+
+
+def masked(path: Path, kind: str = "float32") -> Path:
+    """A tile of which a mask inside the file hides the first ten columns, as GDAL writes it."""
+    with tifffile.TiffWriter(path) as writer:
+        writer.write(heights(kind, 700)[:, :, 0], metadata=None)
+        shown = np.mgrid[:40, :40][1] >= 10
+        writer.write(shown, photometric=4, subfiletype=4, compression="adobe_deflate", metadata=None)
+    return path
+
+
+@pytest.mark.parametrize("kind", ["float32", "uint16", "uint8"])
+def test_pixels_that_a_mask_hides_are_no_data_whatever_their_values(tmp_path: Path, kind: str) -> None:
+    image = read_image(masked(tmp_path / "x.tif", kind))
+    assert image.missing is not None
+    assert image.missing[:, :10].all()
+    assert not image.missing[:, 10:].any()
+    assert image.measured.size == 40 * 30
+    assert (image.filled(9).pixels[:, :10] == 9).all()
+    assert read_header(tmp_path / "x.tif").frames == 1
+
+
+def test_a_mask_comes_back_in_the_result_and_is_missed_where_the_format_has_none(tmp_path: Path) -> None:
+    own = DomainValues(range=METRES, dtype="uint16")
+    given = masked(tmp_path / "x.tif", "uint16")
+    network, losses = Constant(0.5), Losses()
+    jobs = plan_outputs([given], tmp_path / "out").jobs
+    assert translate_files(translator(network, own), jobs, losses=losses) == []
+    assert (network.given[..., :10] == -1).all()
+    with tifffile.TiffFile(tmp_path / "out" / "x.tif") as made:
+        picture, mask = made.pages
+        assert (picture.asarray()[:, 10:] == 800).all()
+        assert (int(mask.subfiletype), int(mask.photometric)) == (4, 4)
+        np.testing.assert_array_equal(mask.asarray() > 0, np.mgrid[:40, :40][1] >= 10)
+    assert losses.sentences() == []
+    translate_files(translator(network, own), plan_outputs([given], tmp_path / "png", format="png").jobs, losses=losses)
+    assert any("no-data" in sentence for sentence in losses.sentences())
+
+
+def test_a_mask_follows_its_picture_when_that_is_turned_halved_and_resized() -> None:
+    hidden = np.mgrid[:4, :6][1] < 2
+    image = Image(np.zeros((4, 6, 1), np.float32), mask=hidden)
+    upright = turned(image, 6).mask
+    assert upright is not None
+    assert upright[:2].all()
+    assert not upright[2:].any()
+    left, right = (half_of(image, left=side).mask for side in (True, False))
+    assert left is not None
+    assert left.sum() == 8
+    assert right is not None
+    assert not right.any()
+    for how in ("bicubic", "nearest"):
+        small = resize(image, (2, 3), how).mask
+        assert small is not None
+        assert small.tolist() == [[True, False, False]] * 2
+    with pytest.raises(ImageError, match="A mask must be"):
+        Image(np.zeros((4, 6, 1), np.float32), mask=hidden[:2])

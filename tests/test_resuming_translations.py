@@ -20,6 +20,7 @@ from unpaired.errors import ImageError, OutputError, StorageError
 from unpaired.images import Image, write_image
 from unpaired.networks import ResNetGenerator
 from unpaired.networks.layers import initialise
+from unpaired.objectives.base import initialised
 from unpaired.translate import (
     DirectionInfo,
     Failure,
@@ -477,3 +478,17 @@ def test_a_failure_is_named_once() -> None:
         assert told.count(r"in/a\x1b.png") == 1
         assert told.isprintable()
     assert "in/a.png: Cannot create out/b.png" in str(Failure(Path("in/a.png"), OutputError("Cannot create out/b.png")))
+
+
+def test_a_model_with_batch_norm_has_a_fingerprint_of_its_own(tmp_path: Path) -> None:
+    config = ResNetGenerator(base_channels=2, num_blocks=1, num_downs=1, norm="batch")
+    found = set()
+    for seed in (0, 1):
+        info = ModelInfo(
+            directions={"AtoB": DirectionInfo(generator=config)},
+            domains={"A": "a", "B": "b"},
+            training=TrainingInfo(step=0, seed=seed, load_size=32, crop_size=32, objective="pix2pix"),
+        )
+        write_model(tmp_path / str(seed), info, {"AtoB": initialised(config.build(3, 3), seed, "AtoB")})
+        found.add(Translator.load(tmp_path / str(seed), device="cpu").fingerprint("AtoB"))
+    assert len(found) == 2

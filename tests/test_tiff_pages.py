@@ -44,7 +44,7 @@ def test_a_thumbnail_before_the_picture_is_not_the_picture(tmp_path: Path) -> No
             np.testing.assert_array_equal(read_image(tmp_path / "x.tif").pixels, picture)
 
 
-def test_smaller_copies_are_a_pyramid_and_masks_are_pages(tmp_path: Path) -> None:
+def test_smaller_copies_are_a_pyramid_and_a_mask_is_no_data(tmp_path: Path) -> None:
     picture = drawn(64, 96, dtype="uint8")
     with tifffile.TiffWriter(tmp_path / "x.tif") as writer:
         writer.write(picture, photometric="minisblack", metadata=None)
@@ -54,7 +54,7 @@ def test_smaller_copies_are_a_pyramid_and_masks_are_pages(tmp_path: Path) -> Non
     with tifffile.TiffWriter(tmp_path / "x.tif") as writer:
         writer.write(picture, photometric="minisblack", metadata=None)
         writer.write(picture > 9, photometric="mask", subfiletype=4, metadata=None)
-    assert read_header(tmp_path / "x.tif").carries == {"pages"}
+    assert read_header(tmp_path / "x.tif").carries == {"no-data"}
     assert read_header(tmp_path / "x.tif").frames == 1
     np.testing.assert_array_equal(read_image(tmp_path / "x.tif").pixels[:, :, 0], picture)
 

@@ -11,4 +11,5 @@ def half_of(image: Image, *, left: bool) -> Image:
     """Return the left or the right half of an image of even width."""
     assert image.width % 2 == 0
     half = slice(None, image.width // 2) if left else slice(image.width // 2, None)
-    return replace(image, pixels=image.pixels[:, half], alpha=None if image.alpha is None else image.alpha[:, half])
+    alpha, mask = (None if plane is None else plane[:, half] for plane in (image.alpha, image.mask))
+    return replace(image, pixels=image.pixels[:, half], alpha=alpha, mask=mask)

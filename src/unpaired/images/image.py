@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -58,13 +59,15 @@ class Image:
     c is 1 (grey), 3 (red, green, blue) or any other number of channels without a colour. Alpha is straight, not
     premultiplied: 0 is transparent, the type's largest value (1.0 of a float) opaque. icc is the ICC profile that
     the colours are in, None if the file names none. nodata is the value that the file declares to be no measurement
-    (NaN included), None if it declares none. Raises ImageError if the arrays do not fit.
+    (NaN included), None if it declares none; mask, h w bool, says where a file hides pixels that are none, whatever
+    their values. Raises ImageError if the arrays do not fit.
     """
 
     pixels: Array
     alpha: Array | None = None
     icc: bytes | None = None
     nodata: float | None = None
+    mask: Array | None = None
 
     def __post_init__(self) -> None:
         shape = self.pixels.shape
@@ -73,6 +76,8 @@ class Image:
             raise ImageError(f"An image is an array h w c of {known}, not {shape} of {self.dtype}; convert it.")
         if self.alpha is not None and (self.alpha.shape, self.alpha.dtype) != (shape[:2], self.dtype):
             raise ImageError(f"Alpha must be {shape[:2]} of {self.dtype} here, not {self.alpha.shape}.")
+        if self.mask is not None and (self.mask.shape, self.mask.dtype.kind) != (shape[:2], "b"):
+            raise ImageError(f"A mask must be {shape[:2]} of bool here, not {self.mask.shape} of {self.mask.dtype}.")
 
     @property
     def height(self) -> int:
@@ -107,6 +112,15 @@ class Image:
 
         In red, green, blue a pixel is missing if all three of its values are: one of them may well be 0 or 255.
         """
+        hidden = None
+        if self.mask is not None and self.mask.any():
+            hidden = np.broadcast_to(self.mask[:, :, None], self.pixels.shape)
+        declared = self._declared()
+        if hidden is None or declared is None:
+            return declared if hidden is None else hidden
+        return hidden | declared
+
+    def _declared(self) -> Array | None:
         if self.nodata is None:
             return None
         if math.isnan(self.nodata):
@@ -134,9 +148,9 @@ class Image:
         """Return the picture with `value`, rounded and clamped to the type, in place of no data."""
         missing = self.missing
         if missing is None:
-            return self if self.nodata is None else replace(self, nodata=None)
+            return self if self.nodata is None and self.mask is None else replace(self, nodata=None, mask=None)
         fill = _rounded(np.array(value, np.float64), self.dtype)
-        return replace(self, pixels=np.where(missing, fill, self.pixels), nodata=None)
+        return replace(self, pixels=np.where(missing, fill, self.pixels), nodata=None, mask=None)
 
     @classmethod
     def from_pil(cls, picture: PIL.Image.Image) -> Image:
@@ -210,6 +224,9 @@ def resize(image: Image, size: tuple[int, int], how: Resampling = "bicubic") -> 
         return image
     if how == "nearest":
         return _nearest(image, size)
+    if image.mask is not None:
+        mask = _nearest(replace(image, pixels=image.mask[:, :, None].astype(np.uint8), alpha=None, mask=None), size)
+        return replace(resize(replace(image, mask=None), size), mask=mask.pixels[:, :, 0] > 0)
     if image.alpha is None and image.dtype == np.uint8:
         pixels = _bicubic(torch.from_numpy(np.array(image.pixels, order="C")), size).numpy()
         return replace(image, pixels=pixels)
@@ -236,7 +253,7 @@ def turned(image: Image, orientation: int) -> Image:
         array = array.swapaxes(0, 1) if swap else array
         return np.ascontiguousarray(array[:: -1 if rows else 1, :: -1 if columns else 1])
 
-    return replace(image, pixels=turn(image.pixels), alpha=None if image.alpha is None else turn(image.alpha))
+    return _each(image, turn)
 
 
 def orientation_of(picture: PIL.Image.Image) -> int:
@@ -258,7 +275,13 @@ def _nearest(image: Image, size: tuple[int, int]) -> Image:
     def picked(array: Array) -> Array:
         return np.ascontiguousarray(array[rows][:, columns])
 
-    return replace(image, pixels=picked(image.pixels), alpha=None if image.alpha is None else picked(image.alpha))
+    return _each(image, picked)
+
+
+def _each(image: Image, change: Callable[[Array], Array]) -> Image:
+    """Return an image of which pixels, alpha and mask are changed alike."""
+    alpha, mask = (None if plane is None else change(plane) for plane in (image.alpha, image.mask))
+    return replace(image, pixels=change(image.pixels), alpha=alpha, mask=mask)
 
 
 def _bicubic(values: Tensor, size: tuple[int, int]) -> Tensor:

@@ -49,18 +49,19 @@ def bands(image: Image, channels: int) -> Image:
 
 
 def restore(made: Image, given: Image) -> Image:
-    """Return a result with no data wherever all channels of `given` have none.
+    """Return a result with no data wherever all channels of `given` have none, and with its mask.
 
     A value of the result that equals the no-data value by accident moves to its neighbour. A type that cannot hold the
     value keeps none of it: the result then has no `nodata`, and those pixels hold what the network made of the fill.
     """
+    made = replace(made, mask=given.mask)
     if given.nodata is None or not _holds(made.dtype, given.nodata):
         return replace(made, nodata=None)
     marked = replace(made, nodata=given.nodata)
-    accidents = marked.missing
+    accidents = replace(marked, mask=None).missing
     if accidents is not None:
         marked = replace(marked, pixels=np.where(accidents, _neighbour(given.nodata, made.dtype), made.pixels))
-    missing = given.missing
+    missing = replace(given, mask=None).missing
     if missing is None:
         return marked
     gaps = missing.all(axis=2, keepdims=True)

@@ -98,13 +98,23 @@ def read(file: BinaryIO, frame: int = 0) -> Image:
 
 
 def _with_gaps(image: Image, opened: _Opened) -> Image:
-    """Return a picture with its no-data value; what LERC marks as missing in floats, NaN here, has it too."""
-    nodata = opened.nodata
+    """Return a picture with its mask and its no-data value, which LERC's missing floats, NaN here, have too."""
+    image, nodata = replace(image, mask=_mask(opened)), opened.nodata
     if opened.page.compression == _LERC and image.dtype.kind == "f" and np.isnan(image.pixels).any():
         nodata = math.nan if nodata is None else nodata
         pixels = np.where(np.isnan(image.pixels), image.dtype.type(nodata), image.pixels)
         return replace(image, pixels=pixels, nodata=nodata)
     return replace(image, nodata=nodata)
+
+
+def _mask(opened: _Opened) -> Array | None:
+    """Return which pixels the file hides, bool h w, upright; None if it hides none."""
+    if opened.survey.mask is None:
+        return None
+    page = page_of(opened.structure.directory(opened.survey.mask))
+    hidden = Image((samples_of(page, 0) == 0).astype(np.uint8))
+    found: Array = turned(hidden, opened.page.orientation).pixels[:, :, 0] > 0
+    return found if found.any() else None
 
 
 def _opened(file: BinaryIO) -> _Opened:

@@ -124,6 +124,11 @@ class Page:
         return not self.subfile & MASK_OR_REDUCED and self.photometric != MASK
 
     @property
+    def is_mask(self) -> bool:
+        """Whether it says which pixels of another page are none."""
+        return bool(self.subfile & 4) or self.photometric == MASK
+
+    @property
     def upright(self) -> tuple[int, int]:
         """Width and height after the orientation."""
         return (self.height, self.width) if _TURNS[self.orientation][0] else (self.width, self.height)

@@ -52,11 +52,15 @@ Plane = tuple[int, int]
 
 @dataclass(frozen=True)
 class Survey:
-    """What a file holds: for each slice the planes of its channels, and the rest by kind."""
+    """What a file holds: for each slice the planes of its channels, and the rest by kind.
+
+    mask: the place of the directory of a page that says which pixels of a single picture are none, as GDAL writes it.
+    """
 
     slices: tuple[tuple[Plane, ...], ...]
     carries: frozenset[Carried]
     axes: Axes | None
+    mask: int | None = None
 
     @property
     def picture(self) -> int:
@@ -105,7 +109,23 @@ def _survey(structure: Structure) -> Survey:
     used = {place for planes in slices for place, _ in planes}
     rest = {kind for place, kind in zip(places, kinds, strict=True) if place not in used}
     others = [pages[kind] for kind in rest if kind in pages] + [page for page in subs if page is not picture]
-    return Survey(slices, _beside(picture, axes, others, not rest <= pages.keys(), places), axes)
+    mask = _mask(picture, others) if len(slices) == len(slices[0]) == 1 else None
+    others = [page for page in others if page is not mask]
+    carries = _beside(picture, axes, others, not rest <= pages.keys(), places)
+    if mask is None:
+        return Survey(slices, carries, axes)
+    return Survey(slices, carries | {"no-data"}, axes, mask.directory.offset)
+
+
+def _mask(picture: Page, others: Sequence[Page]) -> Page | None:
+    """Return the page that hides pixels of a picture without alpha; None if there is none, or several."""
+    size = picture.width, picture.height
+    found = [
+        page
+        for page in others
+        if page.is_mask and not page.subfile & 1 and page.samples == 1 and (page.width, page.height) == size
+    ]
+    return found[0] if len(found) == 1 and not picture.has_alpha else None
 
 
 def _walked(structure: Structure) -> tuple[list[int], list[int], Literal["whole", "cut", "limit"]]:
@@ -254,7 +274,7 @@ def _beside(
 
 def _is_smaller_copy(page: Page, picture: Page) -> bool:
     """Return whether a page is a level of a pyramid: smaller by about the same in both directions."""
-    if page.photometric != picture.photometric and (page.is_picture or page.subfile & 4):
+    if page.photometric != picture.photometric and (page.is_picture or (page.is_mask and not page.subfile & 1)):
         return False
     across, down = picture.width / page.width, picture.height / page.height
     slack = max(1 / page.width, 1 / page.height, 0.01)

@@ -27,6 +27,7 @@ from unpaired.images.tiff_tags import MAGIC, Structure
 
 _STRAIGHT = 2
 _BIG = 2**32 - 2**25
+_MASK = {"photometric": 4, "subfiletype": 4, "compression": "adobe_deflate", "metadata": None, "software": False}
 _BACK = {6: 8, 8: 6}  # orientations that are not their own inverse
 _SWAPPED = (5, 6, 7, 8)
 _KINDS_OF_TAGS = {12: "d", 2: "s", 3: "H", 4: "I"}
@@ -53,7 +54,7 @@ class _Source:
 
 def has_more_to_keep(image: Image, like: Path | None) -> bool:
     """Return whether a result takes something along that only `encode` writes."""
-    if image.nodata is not None:
+    if image.nodata is not None or image.mask is not None:
         return True
     source = _source(like, image)
     return source is not None and source.has_something
@@ -72,7 +73,8 @@ def encode(images: Sequence[Image], icc: bytes | None, like: Path | None = None)
     source = _source(like, first)
     if source is not None:
         source = replace(source, packed=_packed_bits(images, source))
-    if len(images) == 1 and _is_plain(first) and not (source and (source.axes or source.inverted)):
+    plain = len(images) == 1 and _is_plain(first) and first.mask is None
+    if plain and not (source and (source.axes or source.inverted)):
         return _by_pillow(first, source, icc)
     module, encoded = extra("tifffile", "Writing TIFF of these values"), io.BytesIO()
     if source is not None and source.georeference and source.orientation != 1:
@@ -90,6 +92,8 @@ def encode(images: Sequence[Image], icc: bytes | None, like: Path | None = None)
         else:
             for array, image in zip(arrays, images, strict=True):
                 out.write(_squeezed(array), metadata=None, **_options(image, source, icc))
+                if image.mask is not None:
+                    out.write(~image.mask, **_MASK)
     return encoded.getvalue()
 
 
