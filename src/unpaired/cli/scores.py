@@ -39,7 +39,7 @@ def kept_jobs(scorer: Scorer, jobs: tuple[Job, ...], folder: Path, share: float,
         say(f"{len(foreign)} of {len(trusts)} do not look like the images of {shown(domain)}: {_names(foreign)}")
         trained = scorer.translator.info.training.load_size
         if trained is not None and 2 * len(foreign) > len(trusts):
-            say(f"Training resized images to {trained} pixels a side; what is much larger or smaller looks foreign too.")
+            say(f"Training resized images to {trained} pixels; what is much larger or smaller looks foreign too.")
     if all(trust.foreign is None for trust in trusts.values()):
         say(
             f"Whether these are like the images of {shown(domain)} cannot be told: the model describes fewer than "
