@@ -15,7 +15,7 @@ from unpaired.data.datasets import DataConfig
 from unpaired.data.doctor.checkup import check_data
 from unpaired.data.domains import open_domains
 from unpaired.data.minority import alpha_is_a_band
-from unpaired.errors import ConfigError
+from unpaired.errors import ConfigError, DataError
 from unpaired.images import DTYPE, Image, ValueRange, read_image
 from unpaired.translate.domain_values import DomainValues
 
@@ -147,3 +147,30 @@ def test_soft_edges_are_transparency(tmp_path: Path) -> None:
     assert not alpha_is_a_band(path, read_image(path))
     PIL.Image.fromarray(np.full((9, 9, 4), 99, np.uint8)).save(tmp_path / "half.png")
     assert not alpha_is_a_band(tmp_path / "half.png", read_image(tmp_path / "half.png"))
+
+
+# --- what the check of a folder says ---------------------------------------------------------------
+
+
+def test_the_check_finds_channels_and_types_that_training_would_refuse(tmp_path: Path) -> None:
+    for domain in "AB":
+        (tmp_path / f"train{domain}").mkdir()
+        for number in range(3):
+            array = np.full((36, 36, 5), number, np.float32)
+            path = tmp_path / f"train{domain}/{number}.tif"
+            tifffile.imwrite(path, array, photometric="minisblack", planarconfig="contig", metadata=None)
+    found = {finding.fault.code: finding for finding in check_data(DataConfig(root=str(tmp_path))).findings}
+    assert found["channels"].items[0].detail == "5, and training is set to 3"
+    assert found["no_range"].items[0].detail == "float32"
+    right = DataConfig(root=str(tmp_path), channels_a=5, channels_b=5, range="p0..p100")
+    assert not {"channels", "no_range"} & {finding.fault.code for finding in check_data(right).findings}
+
+
+def test_percentiles_of_nothing_say_so(tmp_path: Path) -> None:
+    for domain in "AB":
+        (tmp_path / f"train{domain}").mkdir()
+        tags = [(42113, "s", 0, "0", True)]
+        tifffile.imwrite(tmp_path / f"train{domain}/0.tif", np.zeros((36, 36), "f4"), extratags=tags, metadata=None)
+    config = DataConfig(root=str(tmp_path), channels_a=1, channels_b=1, range="p0..p100")
+    with pytest.raises(DataError, match=r"trainA: There are no values to measure percentiles of"):
+        open_domains(config).settled(config)

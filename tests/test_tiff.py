@@ -209,3 +209,23 @@ def test_a_strip_with_a_place_and_no_length_is_missing(tmp_path: Path) -> None:
         (tmp_path / "x.tif").write_bytes(files.tiff([(tags, strips)], places=places))
         with pytest.raises(ImageError, match="strips or tiles are missing"):
             read_image(tmp_path / "x.tif")
+
+
+@pytest.mark.parametrize("compression", [7, 34892])
+def test_colours_of_a_jpeg_of_its_own_are_those_that_it_declares(tmp_path: Path, compression: int) -> None:
+    rows, columns = np.mgrid[:64, :64]
+    picture = np.stack([3 * columns, 3 * rows, 255 - 2 * rows - 2 * columns], -1).clip(0, 255).astype("u1")
+    tifffile.imwrite(tmp_path / "x.tif", picture, photometric="rgb", compression=compression, metadata=None)
+    difference = abs(read_image(tmp_path / "x.tif").pixels.astype(int) - picture)
+    assert difference.mean() < 4
+
+
+def test_bands_beyond_red_green_blue_stay_beside_them(tmp_path: Path) -> None:
+    bands = np.arange(6 * 7 * 4, dtype="u1").reshape(6, 7, 4)
+    tifffile.imwrite(tmp_path / "x.tif", bands, photometric="rgb", extrasamples=[2], metadata=None)
+    result = Image(255 - bands)
+    write_image(tmp_path / "y.tif", result, like=tmp_path / "x.tif")
+    with tifffile.TiffFile(tmp_path / "y.tif") as made:
+        assert made.pages[0].photometric == tifffile.PHOTOMETRIC.RGB
+        assert tuple(made.pages[0].extrasamples) == (0,)
+        np.testing.assert_array_equal(made.asarray(), 255 - bands)

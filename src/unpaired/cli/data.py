@@ -24,6 +24,9 @@ def check(
     size: int | None = None,
     preprocess: Literal["resize_and_crop", "crop", "scale_width", "scale_width_and_crop", "none"] | None = None,
     pairing: Literal["unpaired", "paired", "noise"] | None = None,
+    range_: Annotated[str, Parameter(name="--range", allow_leading_hyphen=True)] = "dtype",
+    channels_a: int = 3,
+    channels_b: int = 3,
     json_: Annotated[bool, Parameter(name="--json", negative=(), show_default=False)] = False,
     html: Path | None = None,
 ) -> int:
@@ -45,6 +48,12 @@ def check(
         How images become crops (default: resize_and_crop).
     pairing
         Which layout of folders to look for (default: what the folders look like).
+    range_
+        Values that are to be black and white in training, as train takes them: dtype, LOW..HIGH or pLOW..pHIGH.
+    channels_a
+        Channels that images of domain A are to have in training.
+    channels_b
+        Channels that images of domain B are to have in training.
     json_
         Print JSON, with every file, instead of a table.
     html
@@ -62,6 +71,9 @@ def check(
         root=str(data or ""),
         a=str(a or ""),
         b=str(b or ""),
+        range=range_,
+        channels_a=channels_a,
+        channels_b=channels_b,
         preprocess=preprocess or settings.data.preprocess,
     )
     with CountLine() as counted, decoders_silent():

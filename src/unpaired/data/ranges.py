@@ -13,7 +13,7 @@ import numpy as np
 from unpaired.data.datasets import DataConfig, Domain
 from unpaired.data.sources import FolderSource
 from unpaired.data.taking import range_of
-from unpaired.errors import ConfigError, ImageError
+from unpaired.errors import ConfigError, DataError, ImageError
 from unpaired.images import Image, ImageHeader, Percentiles, ValueRange, parse_range, read_header
 from unpaired.storage import shown
 
@@ -110,4 +110,7 @@ def _measured(percentiles: Percentiles, source: FolderSource) -> ValueRange:
             except ImageError:  # named by the look at every image
                 continue
 
-    return percentiles.measure(images(), len(source))
+    try:
+        return percentiles.measure(images(), len(source))
+    except DataError as error:
+        raise DataError(f"{shown(source.folder)}: {error}") from None

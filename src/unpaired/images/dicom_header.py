@@ -170,7 +170,7 @@ def _pixels(stream: BinaryIO, syntax: Syntax) -> tuple[int, bytes, int]:
         raise ImageError("It is cut short before its pixels; fetch it again.")
     tag = int.from_bytes(head[:2], order) << 16 | int.from_bytes(head[2:4], order)
     if tag == _DOUBLES:
-        raise ImageError("It holds float64 (DoubleFloatPixelData), which is not held; convert it to FloatPixelData.")
+        raise ImageError("It holds float64 (DoubleFloatPixelData), which is not read; convert it to FloatPixelData.")
     if tag not in (_PIXELS, _FLOATS):
         raise ImageError("It says what its picture is, and holds no pixels; fetch it again or remove it.")
     vr = head[4:6] if head[4:6] in _LONG_VRS else b"OW"

@@ -130,7 +130,7 @@ def held(values: Array, dtype: np.dtype[Any]) -> Array:
     if dtype.kind != "f" and values.size and (values.min() < np.iinfo(dtype).min or values.max() > np.iinfo(dtype).max):
         worst = values.max() if values.max() > _INT32.max else values.min()
         raise ImageError(
-            f"It holds the number {worst:,}, and numbers beyond {_INT32.max:,} are not held; save it scaled down."
+            f"It holds the number {worst:,}, beyond what is read ({_INT32.min:,} to {_INT32.max:,}); scale it down."
         )
     return values.astype(dtype, copy=False)
 

@@ -31,7 +31,7 @@ _PASSED_ON = (
     *(tags.TILE_WIDTH, tags.TILE_HEIGHT, tags.EXTRA_SAMPLES, tags.SUBSAMPLING),
     *(292, 293),  # how CCITT G3 and G4 are coded
 )
-_JFIF = 10  # bytes of a strip by which a JPEG of its own is known
+_JFIF = 16  # bytes of a strip by which a JPEG of its own, and with it its colours, is known
 
 
 def is_sparse(page: Page) -> bool:

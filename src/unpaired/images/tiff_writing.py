@@ -21,7 +21,7 @@ from unpaired.images import tiff_tags as tags
 from unpaired.images.extras import extra
 from unpaired.images.image import Array, Image, turned
 from unpaired.images.tiff_axes import Axes
-from unpaired.images.tiff_page import WHITE_IS_ZERO, Page, page_of
+from unpaired.images.tiff_page import RGB, WHITE_IS_ZERO, YCBCR, Page, page_of
 from unpaired.images.tiff_pages import physical_size, surveyed
 from unpaired.images.tiff_tags import MAGIC, Structure
 
@@ -45,6 +45,7 @@ class _Source:
     georeference: tuple[tuple[Any, ...], ...]
     resolution: tuple[float, float] | None
     unit: int
+    colours: bool = False
     packed: int | None = None
 
     @property
@@ -142,6 +143,7 @@ def _source(like: Path | None, image: Image) -> _Source | None:
                 page.orientation,
                 _georeference(page),
                 *_resolution(page, axes),
+                page.photometric in (RGB, YCBCR),
             )
     except (OSError, UnpairedError):
         return None
@@ -240,7 +242,9 @@ def _options(image: Image, source: _Source | None, icc: bytes | None) -> dict[st
     """Return how one page is written."""
     channels = image.interleaved.shape[2]
     white = _is_white(image, source)
-    colours = 3 if image.channels == 3 and not white else 1
+    # More bands than three are red, green, blue and others if they were so in the source.
+    more = image.channels > 3 and source is not None and source.colours and source.bands in (3, image.channels)
+    colours = 3 if (image.channels == 3 or more) and not white else 1
     extras = [0] * (image.channels - colours) + ([_STRAIGHT] if image.alpha is not None else [])
     packed = source.packed if source is not None else None
     return {

@@ -41,12 +41,16 @@ class ValueRange:
         """Return low and high for images of a type; raises ConfigError for a type that has no range of its own."""
         if self.bounds is not None:
             return self.bounds
-        if dtype.kind == "f" or dtype.itemsize > 2:
+        if not self.has(dtype):
             raise ConfigError(
                 f"Images of {dtype} have no range of their own: say which values are black and white with --range "
                 "LOW..HIGH, or --range p0.5..p99.5 to measure it."
             )
         return span_of(dtype)
+
+    def has(self, dtype: np.dtype[Any]) -> bool:
+        """Return whether images of a type have black and white: by these bounds, or by the type's own range."""
+        return self.bounds is not None or (dtype.kind != "f" and dtype.itemsize <= 2)
 
     def fits(self, dtype: np.dtype[Any]) -> bool:
         """Return whether images of a type can hold every value of the range."""
@@ -97,6 +101,8 @@ class Percentiles:
             places = np.linspace(0, max(len(values) - 1, 0), min(len(values), share)).astype(np.int64)
             chosen.append(values[places].astype(np.float64))
         values = np.concatenate(chosen)
+        if not len(values):
+            raise DataError("There are no values to measure percentiles of: all are no data, or transparent.")
         low, high = (float(bound) for bound in np.percentile(values, (self.low, self.high))) if len(values) else (0, 0)
         if not low < high:
             raise DataError(f"The percentiles {self.low:g} and {self.high:g} are both {low:g}; give the range itself.")
@@ -142,7 +148,8 @@ def to_tensor(image: Image, channels: int, values: ValueRange = DTYPE) -> Tensor
     if image.channels == 3 and channels == 1:
         return (tensor * torch.tensor(_LUMA)[:, None, None]).sum(0, keepdim=True)
     raise ConfigError(
-        f"An image of {image.channels} channels cannot be made one of {channels}; only 1 and 3 have a rule."
+        f"The image has {image.channels} channel{'' if image.channels == 1 else 's'} and {channels} are wanted; "
+        "convert it, as only grey and colour are made of one another."
     )
 
 

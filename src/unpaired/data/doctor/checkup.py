@@ -5,52 +5,30 @@ from __future__ import annotations
 import collections
 import statistics
 import unicodedata
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from unpaired.data.axes import minority, most_common
-from unpaired.data.datasets import WHOLE_IMAGES, DataConfig, check_size
+from unpaired.data.datasets import DataConfig
 from unpaired.data.doctor.comparing import Group, How, same_pictures
 from unpaired.data.doctor.findings import FAULTS, SEVERITIES, Finding, Item, Severity
 from unpaired.data.doctor.labels import Part
 from unpaired.data.doctor.layout import Place, find_places, walk
 from unpaired.data.doctor.looking import Seen, is_junk, look_at
+from unpaired.data.doctor.remarks import remarks, value_remarks
 from unpaired.data.minority import other_types
 from unpaired.data.pairs import paired_sources
 from unpaired.errors import DataError
-from unpaired.images import Carried, is_image_name, suffix_of
-from unpaired.images.carried import in_order
+from unpaired.images import is_image_name
 
 FEW_IMAGES = 100
 COUNT_RATIO = 4.0
 SIZE_RATIO = 2.0
 LOSSY_SHARE = 0.5
-THIN_RATIO = 4.0
-TINY_SIDE = 16
-LARGE_RATIO = 32  # pixels decoded, to pixels that are used
 
-_KINDS = {
-    **dict.fromkeys([".jpg", ".jpeg", ".jpe", ".jfif", ".mpo"], "JPEG"),
-    **dict.fromkeys([".tif", ".tiff"], "TIFF"),
-    **dict.fromkeys([".bmp", ".dib"], "BMP"),
-    **dict.fromkeys([".ppm", ".pnm", ".pbm", ".pgm"], "PPM"),
-    ".png": "PNG",
-    ".webp": "WEBP",
-    ".gif": "GIF",
-}
-_CARRIED: dict[Carried, str] = {
-    "pages": "pages",
-    "frames": "frames",
-    "planes": "planes",
-    "georeference": "georeference",
-    "pyramid": "pyramid",
-    "physical size": "physical_size",
-    "no-data": "no_data",
-    "band descriptions": "band_descriptions",
-}
 _LOSSY = ("JPEG", "WEBP")
 _MEDICAL = ("DICOM", "NIFTI")
 
@@ -191,54 +169,8 @@ def _judge_files(look: Look, config: DataConfig, pairing: str, found: _Findings)
         if seen.fault:
             found.add(seen.fault, look.place.name, [seen.path], seen.reason)
             continue
-        for code, detail in _remarks(seen, config, sheet):
+        for code, detail in [*remarks(seen, config, sheet), *value_remarks(seen, config, look.place)]:
             found.add(code, look.place.name, [seen.path], detail)
-
-
-def _remarks(seen: Seen, config: DataConfig, sheet: bool) -> Iterator[tuple[str, str]]:
-    """Yield the findings about one sound image. sheet: A and B stand side by side in it."""
-    header = seen.header
-    assert header is not None
-    height, width = header.height, header.width // (2 if sheet else 1)
-    size = f"{header.width}x{header.height}"
-    try:
-        check_size(seen.path.name, height, width, config)
-    except DataError:
-        yield "too_small", size
-    else:
-        if min(height, width) < config.crop_size and config.preprocess not in WHOLE_IMAGES:
-            yield "enlarged", size
-    if sheet and header.width % 2:
-        yield "pairs", f"{header.width} pixels wide, which is odd"
-    if min(height, width) < TINY_SIDE or max(height, width) > THIN_RATIO * min(height, width):
-        yield "thin", size
-    if config.preprocess == "resize_and_crop" and header.width * header.height > LARGE_RATIO * config.load_size**2:
-        yield "large", size
-    if seen.flat:
-        yield "flat", ""
-    if seen.kind != _KINDS.get(suffix_of(seen.path), seen.kind):
-        yield "mislabelled", f"its content is {seen.kind}"
-    if seen.orientation > 1:
-        yield "turned", f"orientation {seen.orientation}"
-    yield from ((_CARRIED[kind], "") for kind in in_order(header.carries))
-    yield from _colour_remarks(seen)
-
-
-def _colour_remarks(seen: Seen) -> Iterator[tuple[str, str]]:
-    header = seen.header
-    assert header is not None
-    if header.mode == "CMYK":
-        yield "cmyk", ""
-    if seen.alpha_is_a_band:
-        yield "alpha_band", f"band {header.channels + 1}"
-    elif header.has_alpha:
-        yield "transparent", header.mode
-    if header.mode in ("P", "PA"):
-        yield "palette", ""
-    if header.mode == "1":
-        yield "one_bit", ""
-    if header.depth > 8:
-        yield "deep", f"{header.depth} bits, levels {seen.levels[0]:g} to {seen.levels[1]:g}"
 
 
 # ---- places and domains ----

@@ -95,6 +95,21 @@ _ALL = (
         "Replace them by numbers, or declare them as no data where the format can (GDAL's no-data value in a TIFF).",
     ),
     Fault(
+        "channels",
+        "error",
+        "images of other channels than training is set to",
+        _STOPS,
+        "Give their number with --data.channels-a and --data.channels-b (--channels-a, --channels-b here), or convert "
+        "those that differ from the others.",
+    ),
+    Fault(
+        "no_range",
+        "error",
+        "images whose type has no range of its own",
+        "It stops before step one.",
+        "Say which values are black and white with --range LOW..HIGH, or measure them with --range p0.5..p99.5.",
+    ),
+    Fault(
         "unreadable",
         "error",
         "files or folders that the system will not open",
