@@ -9,10 +9,12 @@ import pytest
 import torch
 import yaml
 
-from unpaired.config import flatten, from_dict, to_dict, to_yaml
+from unpaired.cli.settings import resolve
+from unpaired.config import flatten, from_dict, require_rebuildable, to_dict, to_yaml
 from unpaired.errors import ConfigError
 from unpaired.networks import ResNetGenerator
 from unpaired.recipes import RECIPES, Config, at_size, named, paper
+from unpaired.runs import train
 from unpaired.training.schedule import Schedule
 
 PAPER = {
@@ -183,3 +185,57 @@ def test_a_recipe_file_without_the_function_is_an_error(tmp_path: Path, name: st
     (tmp_path / "mine.py").write_text(OWN)
     with pytest.raises(ConfigError, match=message):
         named(f"{tmp_path}/{name}")
+
+
+# --- what cannot be rebuilt from its settings ------------------------------------------------------
+
+OWN_PARTS = """
+from dataclasses import dataclass, replace
+from typing import ClassVar
+from unpaired.networks import ResNetGenerator
+from unpaired.recipes import paper
+
+@dataclass(frozen=True, kw_only=True)
+class Wide(ResNetGenerator):
+    kind: ClassVar[str] = "wide"
+
+@dataclass(frozen=True, kw_only=True)
+class Disguised(ResNetGenerator):
+    pass
+
+def wide():
+    return replace(paper(), generator=Wide())
+
+def disguised():
+    return replace(paper(), generator=Disguised())
+
+def odd():
+    import numpy as np
+    return replace(paper(), optimizer=replace(paper().optimizer, learning_rate=np.float32(2e-4)))
+"""
+
+
+@pytest.mark.parametrize(
+    ("function", "words"),
+    [
+        ("wide", "generator is Wide, which cannot be rebuilt"),
+        ("disguised", "generator is Disguised, which cannot be rebuilt"),
+        ("odd", "optimizer is OptimizerConfig, which cannot be rebuilt"),
+    ],
+)
+def test_what_cannot_be_rebuilt_from_its_settings_is_refused_before_step_one(
+    tmp_path: Path, function: str, words: str
+) -> None:
+    (tmp_path / "own.py").write_text(OWN_PARTS)
+    recipe = f"{tmp_path / 'own.py'}:{function}"
+    for size in (None, 64):
+        with pytest.raises(ConfigError, match=words):
+            resolve(recipe, None, size, None, None, {}, ())
+    with pytest.raises(ConfigError, match=words):
+        train(named(recipe), out=tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_every_recipe_of_the_package_can_be_rebuilt(name: str) -> None:
+    require_rebuildable(RECIPES[name]())

@@ -184,6 +184,26 @@ def read_yaml(cls: type[T], path: Path, base: T | None = None) -> T:
     return result
 
 
+def require_rebuildable(config: Any) -> None:
+    """Raise ConfigError if a part of a configuration does not come back from the file that a run keeps of it.
+
+    Such a run could neither be continued nor could its model be loaded.
+    """
+    hints = get_type_hints(type(config))
+    for field in dataclasses.fields(config):
+        part = getattr(config, field.name)
+        try:
+            back = from_dict(hints[field.name], yaml.safe_load(yaml.safe_dump(to_dict(part))), field.name)
+        except (ConfigError, TypeError, yaml.YAMLError):  # of another class, or with values that YAML cannot hold
+            back = None
+        if type(back) is not type(part) or back != part:
+            known = ", ".join(member.__name__ for member in _dataclasses_in(hints[field.name]))
+            raise ConfigError(
+                f"{field.name} is {type(part).__name__}, which cannot be rebuilt from its settings, and a run of it "
+                f"could neither be continued nor its model be loaded; use one of {known}, with plain values."
+            )
+
+
 def load_yaml(path: Path) -> Any:
     """Return the plain values in a YAML file; raises ConfigError where it cannot be read or is none."""
     try:

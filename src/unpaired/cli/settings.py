@@ -40,10 +40,11 @@ def resolve(
     settings: Sequence[str],
 ) -> Config:
     """Return the configuration: the recipe, over it the file, then the short options, then the dotted settings."""
-    from unpaired.config import override, read_yaml
+    from unpaired.config import override, read_yaml, require_rebuildable
     from unpaired.recipes import Config, at_size, named
 
     config = named(recipe)
+    require_rebuildable(config)
     if size is not None:
         config = at_size(config, size)
     if file is not None:

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from unpaired import ranks
-from unpaired.config import flatten
+from unpaired.config import flatten, require_rebuildable
 from unpaired.data.datasets import DataConfig
 from unpaired.devices import resolve_device
 from unpaired.errors import Interrupted
@@ -60,6 +60,7 @@ def train(
     configuration), CheckpointError (with `strict`), DeviceError, OutputError (another process trains in it),
     StorageError, NonFiniteError, WorkerError, OutOfMemoryError, RankError (another process was lost), Interrupted.
     """
+    require_rebuildable(config)
     device = resolve_device(config.run.device)
     if config.run.num_threads:
         torch.set_num_threads(config.run.num_threads)
