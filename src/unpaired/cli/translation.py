@@ -1,4 +1,4 @@
-"""The work of `unpaired translate`, once what is to be translated into what is settled; processes may share it."""
+"""The work of `unpaired translate` once inputs and outputs are resolved; several processes may share it."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Wishes:
-    """What was asked for beside inputs and model. share: of the results, the most trusted ones."""
+    """The options beside inputs and model. share: the part of the results that is kept, the most trusted ones."""
 
     direction: str
     batch: int | None
@@ -86,7 +86,7 @@ def translate_all(
 
 @contextmanager
 def _held(translator: Translator, jobs: Sequence[Job], folder: Path, wishes: Wishes) -> Iterator[None]:
-    """Be one of the processes that share the work, and have the folder to themselves."""
+    """Join the processes that share the work, and lock the output folder for them."""
     with ExitStack() as held, ranks.joined(translator.device):
         with ranks.by_first() as first:
             if first:
@@ -101,7 +101,7 @@ def _held(translator: Translator, jobs: Sequence[Job], folder: Path, wishes: Wis
 def _made_by(
     translator: Translator, jobs: Sequence[Job], wishes: Wishes, precision: str
 ) -> dict[str, str | int | bool]:
-    """Return all that a result depends on beside its input, as far as it can be more than a rounding."""
+    """Return everything that can change a result beside its input by more than rounding."""
     return {
         "model": translator.fingerprint(wishes.direction),
         "direction": wishes.direction,

@@ -1,4 +1,4 @@
-"""What training does not use, to be told before step one: files beside the images, and what images hold besides one
+"""What training does not use, reported before step one: files beside the images, and what images hold beside one
 picture.
 """
 
@@ -25,14 +25,14 @@ _UNUSED: dict[Carried, str] = {
     "frames": "hold further frames, of which the first is trained on",
     "pyramid": "hold smaller copies of the image, of which the largest is trained on",
 }
-"""What training leaves unused; what a place on the map or a pixel's size says is none of its business."""
+"""What training leaves unused. A georeference or the size of a pixel is no part of training."""
 
 
 def remarks(sources: Iterable[FolderSource | None]) -> list[str]:
     """Return sentences about what is passed over in the folders of sources, and what is unused in their files."""
     there = [source for source in sources if source is not None]
     folders = list(dict.fromkeys(source.folder for source in there))
-    sentences: dict[str, None] = {}  # a remedy is told once, however many folders need it
+    sentences: dict[str, None] = {}  # each remedy once, however many folders need it
     for folder in folders:
         others, junk = _beside(folder)
         sentences |= dict.fromkeys([*passed_over(others, folder), *left_out(junk)])

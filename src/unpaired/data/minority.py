@@ -1,4 +1,4 @@
-"""Files whose numbers are other than those of most of their domain: another type, or alpha that is a measurement."""
+"""The minority of a domain: files of another type of numbers, or whose alpha is a measurement."""
 
 from __future__ import annotations
 

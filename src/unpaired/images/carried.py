@@ -22,7 +22,7 @@ WORDS: Mapping[Carried, str] = {
     "no-data": "the no-data value",
     "band descriptions": "the descriptions, scales and units of the bands",
 }
-"""What a file carries, in words for a person, in the order in which it is told."""
+"""What a file carries, in words for a person, in the order in which it is reported."""
 
 _BARE = (".jpg", ".jpeg", ".jpe", ".jfif", ".bmp", ".dib", ".ppm", ".pnm", ".pbm", ".pgm")  # not worth opening
 _MOVING = {".png": "PNG", ".gif": "GIF", ".webp": "WEBP"}
@@ -47,6 +47,6 @@ def lost_from(path: str | os.PathLike[str], suffix: str) -> frozenset[Carried]:
 
 
 def in_order(kinds: Iterable[Carried]) -> list[Carried]:
-    """Return kinds in the order in which they are told."""
+    """Return kinds in the order in which they are reported."""
     found = set(kinds)
     return [kind for kind in WORDS if kind in found]
