@@ -81,7 +81,7 @@ def test_colour_becomes_grey_by_the_luma_of_rec_601() -> None:
 
 
 def test_other_changes_of_channels_are_refused() -> None:
-    with pytest.raises(ConfigError, match="3 channels cannot be made one of 4"):
+    with pytest.raises(ConfigError, match="has 3 channels and 4 are wanted"):
         to_tensor(random_image(), 4)
 
 
