@@ -11,7 +11,7 @@ BENCH ?=
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo bench test check slow faults mutants gpu fuzz golden clean help
+.PHONY: demo bench test check slow faults mutants gpu fuzz golden dist clean help
 
 help:
 	@echo "make demo    train on drawn scenes, translate, score, in minutes on two cores"
@@ -24,6 +24,7 @@ help:
 	@echo "make faults  kills, failing system calls and full disks while training, about an hour (Linux, needs strace)"
 	@echo "make mutants plant classic mistakes into a copy of the source; the tests must notice each one (minutes)"
 	@echo "make golden  write the golden files anew (losses, --help); look at the difference before you commit it"
+	@echo "make dist    build the sdist and the wheel, install the wheel in an empty environment and use it there"
 
 demo: $(VENV)/installed
 	@echo "Training the demo: progress below, results in runs/demo."
@@ -62,6 +63,9 @@ fuzz: $(VENV)/installed-fuzz
 golden: $(VENV)/installed-dev
 	$(BIN)/python tests/test_golden.py --write
 	$(BIN)/python tests/test_cli.py --write
+
+dist:
+	PYTHON="$(PYTHON)" TORCH="$(TORCH)" TORCH_INDEX="$(TORCH_INDEX)" .ci/dist
 
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
