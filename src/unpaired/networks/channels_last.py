@@ -15,7 +15,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-_AT_ONCE = 1 << 17  # numbers of a strip: few enough for the caches, enough to outweigh the calls
+# Numbers of a strip, enough to outweigh the calls. Gradients are summed in shorter ones, as their terms cancel.
+_OF_STATISTICS, _OF_GRADIENTS = 1 << 20, 1 << 17
 
 
 def is_channels_last(x: Tensor) -> bool:
@@ -84,11 +85,13 @@ def _by_torch(x: Tensor, *, of_each: bool, eps: float) -> Tensor:
 def _moments(image: Tensor) -> tuple[Tensor, Tensor]:
     """Return mean and variance of each channel of c h w, in float64."""
     means, squares, counts = [], [], []
-    for strip, work in _strips(image):
+    for strip, work in _strips(image, numbers=_OF_STATISTICS):
         values = strip if strip.dtype == torch.float32 else work.copy_(strip)
         counts.append(strip.shape[0] * strip.shape[1])
-        means.append(values.sum((0, 1)) / counts[-1])
-        squares.append(torch.sub(values, means[-1], out=work).square_().sum((0, 1)))
+        # A row at a time, as sums of many rows would round the mean of a bright image.
+        means.append(values.sum(1).double().sum(0) / counts[-1])
+        center = means[-1].float()
+        squares.append(torch.sub(values, center, out=work).square_().sum(1).double().sum(0))
     count = torch.tensor(counts, dtype=torch.float64)[:, None]
     of_strips = torch.stack(means).double()
     mean = (of_strips * count).sum(0) / count.sum()
@@ -108,7 +111,7 @@ def _gradient(x: Tensor, mean: Tensor, scale: Tensor, gradient: Tensor) -> Tenso
     for image, given, into, center, by, (of_gradient, of_product) in zip(
         x, gradient, made, *_of_each(x, mean, scale), means.float(), strict=True
     ):
-        for strip, of_strip, part, work in _strips(image, given, into):
+        for strip, of_strip, part, work in _strips(image, given, into, numbers=_OF_GRADIENTS):
             torch.sub(strip, center, out=work).mul_(-by * of_product).add_(of_strip).sub_(of_gradient)
             part.copy_(work.mul_(by))
     return made
@@ -125,15 +128,18 @@ def _means(image: Tensor, gradient: Tensor, mean: Tensor, scale: Tensor) -> Tens
         torch.stack(
             [given.sum((0, 1), dtype=torch.float32), torch.sub(strip, mean, out=work).mul_(given).sum((0, 1)) * scale]
         )
-        for strip, given, work in _strips(image, gradient)
+        for strip, given, work in _strips(image, gradient, numbers=_OF_GRADIENTS)
     ]
     return torch.stack(sums).double().sum(0) / (image.shape[1] * image.shape[2])
 
 
-def _strips(*images: Tensor) -> Iterator[tuple[Tensor, ...]]:
-    """Yield strips of rows of images c h w of one size, each as rows w c, and last a float32 tensor to work in."""
+def _strips(*images: Tensor, numbers: int) -> Iterator[tuple[Tensor, ...]]:
+    """Yield strips of rows of images c h w of one size, each as rows w c, and last a float32 tensor to work in.
+
+    numbers: about as many as a strip holds.
+    """
     channels, height, width = images[0].shape
-    rows = min(max(_AT_ONCE // (channels * width), 1), height)
+    rows = min(max(numbers // (channels * width), 1), height)
     work = torch.empty(rows, width, channels, dtype=torch.float32)
     for strips in zip(*(torch.split(image.permute(1, 2, 0), rows) for image in images), strict=True):
         yield *strips, work[: len(strips[0])]
