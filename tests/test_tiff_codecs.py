@@ -186,16 +186,16 @@ OF_STREAMS = (7, 33007, 34892, 34712, 33003, 33004, 33005, 34934, 22610, 50002, 
 
 
 def codestream() -> bytes:
-    """Return JPEG 2000 that claims 60,000 x 60,000 pixels."""
+    """Return JPEG 2000 that claims 3,000 x 3,000 pixels."""
     stream = bytes(imagecodecs.jpeg2k_encode(np.zeros((8, 8), np.uint8), codecformat="J2K"))
-    return stream[:8] + (60_000).to_bytes(4) * 2 + stream[16:]
+    return stream[:8] + (3_000).to_bytes(4) * 2 + stream[16:]
 
 
 def jpeg() -> bytes:
-    """Return JPEG that claims 60,000 x 60,000 pixels."""
+    """Return JPEG that claims 3,000 x 3,000 pixels."""
     stream = bytes(imagecodecs.jpeg_encode(np.zeros((16, 16), np.uint8)))
     place = stream.index(b"\xff\xc0") + 5
-    return stream[:place] + (60_000).to_bytes(2) * 2 + stream[place + 4 :]
+    return stream[:place] + (3_000).to_bytes(2) * 2 + stream[place + 4 :]
 
 
 def larger(encode: Callable[[Array], bytes], bands: int = 1) -> bytes:
