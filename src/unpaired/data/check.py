@@ -11,6 +11,7 @@ from pathlib import Path
 from unpaired.data.datasets import WHOLE_IMAGES, DataConfig, check_size
 from unpaired.data.doctor.looking import file_digest, is_flat, is_grey, over_background
 from unpaired.data.minority import alpha_is_a_band, band_note
+from unpaired.data.ranges import channels_fit
 from unpaired.data.sources import FolderSource
 from unpaired.errors import DataError
 from unpaired.images import read_header
@@ -159,8 +160,7 @@ def _look_at(source: FolderSource, index: int, config: DataConfig, min_side: int
         check_size(name, image.height, image.width, config, min_side)
     except DataError as error:
         return Found(str(error))
-    colours = image.channels + (image.alpha is not None)
-    if channels is not None and channels not in (image.channels, colours) and not {image.channels, channels} <= {1, 3}:
+    if channels is not None and not channels_fit(image.channels, image.alpha is not None, channels):
         return Found(f"{name} has {image.channels} channels, and {channels} are trained on; convert or remove it.")
     red, green, blue = config.background
     opaque = over_background(image, (red, green, blue))

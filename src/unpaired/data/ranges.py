@@ -49,11 +49,12 @@ def headers_of(source: FolderSource) -> list[tuple[Path, ImageHeader]]:
         return [(path, known) for path, known in found if known is not None]
 
 
-def channels_fit(header: ImageHeader, channels: int) -> bool:
-    """Return whether images with this header can be taken as `channels`: as they are, with alpha as one more, or
-    grey as colour and back.
+def channels_fit(own: int, has_alpha: bool, wanted: int) -> bool:
+    """Return whether images of `own` channels can be taken as `wanted`.
+
+    They can as they are, with alpha as one more, or from grey to colour and back.
     """
-    return channels in (header.channels, header.channels + header.has_alpha) or {header.channels, channels} <= {1, 3}
+    return wanted in (own, own + has_alpha) or {own, wanted} <= {1, 3}
 
 
 def _settled(config: DataConfig, domain: Domain, source: FolderSource, saved: DataConfig | None) -> DataConfig:
@@ -88,7 +89,7 @@ def _settled(config: DataConfig, domain: Domain, source: FolderSource, saved: Da
 def _check_channels(headers: list[tuple[Path, ImageHeader]], config: DataConfig, domain: Domain) -> None:
     """Raise ConfigError if no file has the channels of the settings; single ones are named as bad images later."""
     letter, channels = domain.lower(), config.channels_a if domain == "A" else config.channels_b
-    if any(channels_fit(header, channels) for _, header in headers):
+    if any(channels_fit(header.channels, header.has_alpha, channels) for _, header in headers):
         return
     path, header = headers[0]
     bands = f" and alpha ({header.channels + 1} with it as a band)" if header.has_alpha else ""

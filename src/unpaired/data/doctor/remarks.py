@@ -74,7 +74,7 @@ def value_remarks(seen: Seen, config: DataConfig, place: Place) -> Iterator[tupl
     assert header is not None
     of_b = place.domain == "B" or not (config.root or config.a)
     channels = config.channels_b if of_b else config.channels_a
-    if not channels_fit(header, channels):
+    if not channels_fit(header.channels, header.has_alpha, channels):
         yield "channels", f"{header.channels}, and training is set to {channels}"
     values = parse_range((config.range_b if of_b else config.range_a) or config.range)
     if isinstance(values, ValueRange) and not values.has(np.dtype(header.dtype)):
