@@ -1,4 +1,4 @@
-"""Evaluating files whose names are no text, several lines, markup or orders to a terminal: all is told."""
+"""Evaluating files whose names are no text, several lines, markup or terminal escapes: all are reported."""
 
 from __future__ import annotations
 

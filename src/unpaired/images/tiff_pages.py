@@ -30,11 +30,11 @@ MAX_PAGES = 2**16
 """Pages that are walked over; a file of more is read as its picture, without the others."""
 
 MAX_KINDS = 512
-"""Pages of different shape that are told apart; further ones are others."""
+"""Pages of different shape that are distinguished; further ones are others."""
 
 _MAX_ENTRIES = 2**21  # tags of all pages together
 _MAX_SUBS = 64
-_MOST_VALUES = 64  # bytes of a tag by which pages are told apart
+_MOST_VALUES = 64  # bytes of a tag by which pages are distinguished
 _KEPT = 8  # surveys of files that were read last
 _WORTH_KEEPING = 16  # pages from which a survey takes longer than opening the file
 _TELLING = frozenset(
@@ -164,7 +164,7 @@ class _Kinds:
         self._quick: dict[bytes, int] = {}
 
     def kind(self, block: bytes) -> int:
-        """Return the number of a directory, of which most are told by their bytes alone."""
+        """Return the number of a directory, most of them by their bytes alone."""
         size = self._size
         # The numbers of the tags: where they are those of a page before, the telling ones stand where they stood.
         layout = block[::size], block[1::size]

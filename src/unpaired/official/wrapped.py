@@ -52,7 +52,7 @@ class Part:
 
 
 def parts(loaded: Loaded) -> tuple[list[Part], list[str]]:
-    """Return the generators in a file, or all that it holds where none is told apart; and what was left out, in words.
+    """Return the generators in a file, or everything in it if none can be chosen; and descriptions of the rest.
 
     Raises ModelError where it holds no tensors by name, or says what it holds instead.
     """

@@ -22,7 +22,7 @@ Maps of classes stay below 0.008, even at 64 x 64; drawings with smooth edges ha
 
 _LEAST_VALUES = 3  # two are a scan, or a mask that may as well be grey
 _LEAST_SIDE = 8
-_SAMPLE = 24  # rows and columns by which nearly every picture is told from a map at once
+_SAMPLE = 24  # rows and columns by which nearly every picture is distinguished from a map at once
 
 
 def label_parts(image: Image) -> frozenset[Part]:
