@@ -27,19 +27,19 @@ import torch
 from PIL import Image as Picture
 from time_to_quality import STORED
 
+from unpaired.artifacts.checkpoint import list_checkpoints, load_checkpoint
 from unpaired.config import read_yaml
 from unpaired.data.domains import open_domains
-from unpaired.data.draw import draw_dataset
 from unpaired.data.held_out import HeldOutImages
 from unpaired.data.sources import FolderSource
-from unpaired.evaluate.held_out import HeldOut
 from unpaired.recipes import Config
 from unpaired.runs import build_objective
-from unpaired.runs.held_out import MOST
-from unpaired.training.best import choose, distance
-from unpaired.training.checkpoint import list_checkpoints, load_checkpoint
-from unpaired.training.flat import FLAT, look_for_end, shortened
-from unpaired.training.looks import Look
+from unpaired.runs.validation_setup import MOST
+from unpaired.scenes.draw import draw_dataset
+from unpaired.selection.early_stopping import FLAT, look_for_end, shortened
+from unpaired.selection.rule import choose, distance
+from unpaired.selection.validation import Look
+from unpaired.selection.validation_metrics import HeldOut
 from unpaired.training.schedule import Schedule
 
 DRAWS = (1001, 1002, 1003, 1004)

@@ -30,10 +30,10 @@ import pydicom
 import torch
 
 from unpaired.data.datasets import DataConfig
-from unpaired.data.doctor.checkup import check_data
-from unpaired.data.doctor.comparing import look_alikes
-from unpaired.data.doctor.looking import over_background, thumbnail
 from unpaired.data.sources import FolderSource
+from unpaired.doctor.checkup import check_data
+from unpaired.doctor.comparing import look_alikes
+from unpaired.doctor.inspecting import over_background, thumbnail
 from unpaired.images import IMAGE_SUFFIXES, Image
 
 BROKEN = {"empty", "not_an_image", "damaged", "too_large", "unsupported", "lfs_pointer", "junk_image", "unreadable"}

@@ -18,11 +18,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from unpaired.data.scenes import draw_scene, scene_seeds
 from unpaired.data.sources import FolderSource
 from unpaired.images import Image, resize, to_tensor
 from unpaired.randomness import rng
-from unpaired.translate.typicality import Spread, Typicality
+from unpaired.scenes.scene import draw_scene, scene_seeds
+from unpaired.trust.ood import Spread, Typicality
 
 COUNTS = (20, 50, 99, 256)
 NEW = 300

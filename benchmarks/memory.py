@@ -35,14 +35,14 @@ def measure(case: str) -> None:
     """Print what a case is expected to take and what it takes; for a process that has done nothing else."""
     import torch
 
+    from unpaired.artifacts.checkpoint import save_checkpoint
     from unpaired.config import override
     from unpaired.data.datasets import Batch
     from unpaired.recipes import RECIPES, at_size
     from unpaired.runs import build_objective
     from unpaired.runs.footprint import footprint, images, under_way
-    from unpaired.runs.memory import expected_memory
-    from unpaired.training.checkpoint import save_checkpoint
-    from unpaired.training.in_use import averaged, in_use
+    from unpaired.runs.memory_plan import expected_memory
+    from unpaired.training.inference_weights import averaged, in_use
     from unpaired.training.state import TrainingState
     from unpaired.training.step import train_step
 

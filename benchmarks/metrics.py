@@ -18,7 +18,6 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from unpaired.data.scenes import draw_scene, scene_seeds
 from unpaired.evaluate import faults
 from unpaired.evaluate.describe import Description, describe
 from unpaired.evaluate.distances import distances
@@ -26,6 +25,7 @@ from unpaired.evaluate.faithful import gradient_correlation, self_similarity_cor
 from unpaired.evaluate.figures import FIGURES
 from unpaired.evaluate.intervals import Interval, mean_interval
 from unpaired.evaluate.truth import against_truth
+from unpaired.scenes.scene import draw_scene, scene_seeds
 
 FAULTS: dict[str, Callable[[Tensor], Tensor]] = {
     "none": lambda images: images,

@@ -28,13 +28,13 @@ from torch import Tensor, nn
 
 from unpaired.config import override
 from unpaired.data.datasets import Batch
-from unpaired.official import export_official, import_official
-from unpaired.official.layout import to_official
+from unpaired.interop.official import export_official, import_official
+from unpaired.interop.official.weight_names import to_official
+from unpaired.models.model_folder import read_model
 from unpaired.recipes import Config, at_size, paper, pix2pix
 from unpaired.runs import build_objective
 from unpaired.training.state import TrainingState
 from unpaired.training.step import train_step
-from unpaired.translate.model_folder import read_model
 
 STEPS = 3
 

@@ -24,9 +24,9 @@ from typing import Any
 import torch
 from time_to_quality import config_of, figures_of, images_of
 
-from unpaired.bench.official import OfficialCode
+from unpaired.bench.official_clone import OfficialCode
 from unpaired.data.domains import open_domains
-from unpaired.official.layout import from_official
+from unpaired.interop.official.weight_names import from_official
 from unpaired.recipes import Config, build_objective
 from unpaired.training.schedule import Schedule
 

@@ -29,9 +29,9 @@ import torch
 from maps import PALETTE
 from PIL import Image as Picture
 
+from unpaired.artifacts.checkpoint import list_checkpoints, load_checkpoint
 from unpaired.bench.cases import config_at
 from unpaired.config import override, read_yaml
-from unpaired.data.draw import draw_dataset
 from unpaired.data.sources import FolderSource
 from unpaired.evaluate.intervals import Interval, mean_interval
 from unpaired.evaluate.segmentation import confusions, nearest_colours, segmentation_scores
@@ -40,7 +40,7 @@ from unpaired.images import resize, to_tensor
 from unpaired.networks import winograd
 from unpaired.recipes import Config, demo, fast
 from unpaired.runs import build_objective, train
-from unpaired.training.checkpoint import list_checkpoints, load_checkpoint
+from unpaired.scenes.draw import draw_dataset
 from unpaired.training.progress import Progress
 
 STORED = 128

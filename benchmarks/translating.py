@@ -28,12 +28,12 @@ import numpy as np
 import PIL.Image
 import torch
 
-from unpaired.bench.run import machine
+from unpaired.bench.suite import machine
 from unpaired.bench.timing import in_turns, ratio
-from unpaired.data.scenes import draw_scene, scene_seeds
 from unpaired.images import read_image, to_tensor
 from unpaired.networks import ResNetGenerator
 from unpaired.networks.layers import initialise
+from unpaired.scenes.scene import draw_scene, scene_seeds
 from unpaired.translate import DirectionInfo, ModelInfo, TrainingInfo, Translator, plan_outputs, write_model
 from unpaired.translate.precision import agreement
 from unpaired.translate.translating import choose_precision, translate_files

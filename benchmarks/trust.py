@@ -19,16 +19,16 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from unpaired.data.scenes import draw_scene, scene_seeds
+from unpaired.artifacts.run_folder import RunFolder
 from unpaired.data.sources import FolderSource
 from unpaired.evaluate.truth import against_truth
 from unpaired.images import Image, resize, to_tensor
 from unpaired.randomness import rng
-from unpaired.training.run_folder import RunFolder
-from unpaired.translate.scored import load_scorer
+from unpaired.scenes.scene import draw_scene, scene_seeds
 from unpaired.translate.translator import Translator
-from unpaired.translate.trust import Scorer
-from unpaired.trusting import publish_trust
+from unpaired.trust.fitting import publish_trust
+from unpaired.trust.score import Scorer
+from unpaired.trust.scored import load_scorer
 
 STYLES = {"A": "summer", "B": "winter"}
 

@@ -12,10 +12,10 @@ import torch
 from hypothesis import settings
 
 from unpaired.data.datasets import DataConfig
-from unpaired.data.scenes import draw_scene, scene_seeds
 from unpaired.networks import PatchGAN, ResNetGenerator
 from unpaired.objectives import CycleGAN
 from unpaired.recipes import Config
+from unpaired.scenes.scene import draw_scene, scene_seeds
 from unpaired.training.run_config import RunConfig
 from unpaired.training.schedule import ScheduleConfig
 

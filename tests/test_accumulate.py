@@ -15,6 +15,7 @@ from test_graph import as_emulated
 from test_methods import config_of
 from test_ranks import together
 from unpaired import ranks
+from unpaired.artifacts.history import History
 from unpaired.config import override
 from unpaired.data.datasets import Batch
 from unpaired.data.domains import open_domains
@@ -27,7 +28,6 @@ from unpaired.ranks import dealt, possible_parts
 from unpaired.recipes import Config
 from unpaired.runs import build_objective, info, train
 from unpaired.runs.footprint import footprint
-from unpaired.training.history import History
 from unpaired.training.state import OptimizerConfig, TrainingState
 from unpaired.training.step import detached, gradients_of, train_step
 from unpaired.training.stepper import obstacle, stepper

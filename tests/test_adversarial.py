@@ -13,7 +13,6 @@ from torch import Tensor, nn
 
 from unpaired.config import override, read_yaml, to_yaml
 from unpaired.errors import ConfigError
-from unpaired.losses import AdversarialLoss, discriminator_adversarial, generator_adversarial, gradient_penalty
 from unpaired.networks import (
     DCGANDiscriminator,
     DCGANGenerator,
@@ -26,6 +25,12 @@ from unpaired.networks import (
     UNetGenerator,
 )
 from unpaired.objectives.base import initialised
+from unpaired.objectives.losses import (
+    AdversarialLoss,
+    discriminator_adversarial,
+    generator_adversarial,
+    gradient_penalty,
+)
 from unpaired.recipes import Config
 
 TRANSLATORS: list[Generator] = [

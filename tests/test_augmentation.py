@@ -8,13 +8,13 @@ import pytest
 import torch
 from torch import Tensor
 
-from unpaired import augmentation, ranks
-from unpaired.augmentation import CHANGES, augmented
+from unpaired import ranks
 from unpaired.data.datasets import Batch
 from unpaired.errors import ConfigError
 from unpaired.launch import Launch
 from unpaired.networks import PatchGAN, ResNetGenerator
-from unpaired.objectives import CycleGAN
+from unpaired.objectives import CycleGAN, augmentation
+from unpaired.objectives.augmentation import CHANGES, augmented
 from unpaired.objectives.cyclegan import CycleGANObjective
 
 ALL = tuple(CHANGES)

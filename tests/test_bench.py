@@ -14,9 +14,9 @@ from unpaired.bench import gradients
 from unpaired.bench.cases import Mode, RecordedTrainingCase, TrainingCase, TranslationCase, Way
 from unpaired.bench.ceilings import measure_ceilings
 from unpaired.bench.gradients import check_gradients, gradient_agreement
-from unpaired.bench.memory import peak_memory
-from unpaired.bench.official import OfficialCode
-from unpaired.bench.run import Report, Row, bench, to_markdown
+from unpaired.bench.official_clone import OfficialCode
+from unpaired.bench.peak_memory import peak_memory
+from unpaired.bench.suite import Report, Row, bench, to_markdown
 from unpaired.bench.timing import Timing, in_turns, ratio
 from unpaired.cli import main
 from unpaired.errors import DataError, UnpairedError
@@ -28,7 +28,8 @@ CPU = torch.device("cpu")
 @pytest.fixture(autouse=True)
 def narrow(monkeypatch: pytest.MonkeyPatch) -> None:
     """Networks of two channels in place of the published ones."""
-    from unpaired.bench import cases, gradients, official
+    from unpaired.bench import cases, gradients
+    from unpaired.bench import official_clone as official
     from unpaired.config import override
 
     small = {"generator.base_channels": 2, "generator.num_blocks": 1, "discriminator.base_channels": 2}
@@ -112,7 +113,7 @@ def test_what_a_processor_has_no_instructions_for_is_neither_timed_nor_measured_
     assert timed == ["fp32 forward", "fp32 forward and backward", "copy"]
     measure_ceilings(CPU, ("bf16",), rounds=1)
     assert "bf16 forward" in timed
-    monkeypatch.setattr("unpaired.bench.run.bench", asking)
+    monkeypatch.setattr("unpaired.bench.suite.bench", asking)
     for known, given in ((False, []), (True, []), (False, ["--precision", "bf16"])):
         monkeypatch.setattr("unpaired.devices.has_bf16", lambda device, known=known: known)
         with pytest.raises(SystemExit, match=r"^0$"):
@@ -121,7 +122,7 @@ def test_what_a_processor_has_no_instructions_for_is_neither_timed_nor_measured_
 
 
 def test_the_report_has_every_case_and_reads_as_a_page(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("unpaired.bench.run.measure_ceilings", lambda device, precisions: CEILINGS)
+    monkeypatch.setattr("unpaired.bench.suite.measure_ceilings", lambda device, precisions: CEILINGS)
     report = bench((32,), (Mode("fp32"),), device=CPU, rounds=2, memory=False)
     assert [(row.kind, row.size, row.mode) for row in report.rows] == [("train", 32, "fp32"), ("translate", 32, "fp32")]
     assert all(row.seconds > 0 and row.gflops > 0 and row.against is None for row in report.rows)
@@ -139,7 +140,7 @@ def test_other_ways_to_the_step_are_timed_beside_the_usual_one(monkeypatch: pyte
         return graph.forward
 
     monkeypatch.setattr("unpaired.training.compiling.BACKEND", backend)
-    monkeypatch.setattr("unpaired.bench.run.measure_ceilings", lambda device, precisions: CEILINGS)
+    monkeypatch.setattr("unpaired.bench.suite.measure_ceilings", lambda device, precisions: CEILINGS)
     torch._dynamo.reset()
     modes = [Mode("fp32", way) for way in get_args(Way)]
     report = bench((32,), modes, device=CPU, rounds=1, memory=False)
@@ -160,7 +161,7 @@ def test_what_cannot_be_compiled_is_left_out_with_a_sentence(monkeypatch: pytest
         raise RuntimeError("no compiler")
 
     monkeypatch.setattr("unpaired.training.compiling.BACKEND", backend)
-    monkeypatch.setattr("unpaired.bench.run.measure_ceilings", lambda device, precisions: CEILINGS)
+    monkeypatch.setattr("unpaired.bench.suite.measure_ceilings", lambda device, precisions: CEILINGS)
     torch._dynamo.reset()
     sentences: list[str] = []
     report = bench(

@@ -21,26 +21,26 @@ from faults.toy import toy_config as toy_run
 from test_report import Page
 from test_report import page as report_page
 from unpaired import cli
+from unpaired.artifacts.checkpoint import list_checkpoints, load_checkpoint
+from unpaired.artifacts.history import History
 from unpaired.config import override
 from unpaired.data.domains import open_domains
 from unpaired.data.held_out import digests, held_out_images
-from unpaired.data.scenes import draw_scene, scene_seeds
 from unpaired.errors import ConfigError, Interrupted
 from unpaired.evaluate import faults
 from unpaired.evaluate.evaluation import Settings, evaluate
-from unpaired.evaluate.held_out import LEAST, HeldOut
+from unpaired.models.model_folder import read_description, read_model
 from unpaired.objectives import CUT
 from unpaired.recipes import Config
 from unpaired.runs import info, train
-from unpaired.training.best import choose, distance, faithful, uncertainty
-from unpaired.training.checkpoint import list_checkpoints, load_checkpoint
-from unpaired.training.choice import Choice, published
-from unpaired.training.flat import LEAST_LOOKS, ended_early, flat_since, look_for_end, shortened
-from unpaired.training.history import History
-from unpaired.training.looks import Look, read_looks
+from unpaired.runs.verify import verify
+from unpaired.scenes.scene import draw_scene, scene_seeds
+from unpaired.selection.best_weights import Choice, published
+from unpaired.selection.early_stopping import LEAST_LOOKS, ended_early, flat_since, look_for_end, shortened
+from unpaired.selection.rule import choose, distance, faithful, uncertainty
+from unpaired.selection.validation import Look, read_looks
+from unpaired.selection.validation_metrics import LEAST, HeldOut
 from unpaired.training.schedule import Schedule, ScheduleConfig
-from unpaired.translate.model_folder import read_description, read_model
-from unpaired.verify import verify
 
 STEPS = 8
 NUM_TEST = 18

@@ -12,9 +12,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from unpaired.config import override
-from unpaired.losses import gradient_penalty
 from unpaired.networks import PatchGAN, ResNetGenerator
 from unpaired.networks.layers import BatchNorm, InstanceNorm, initialise
+from unpaired.objectives.losses import gradient_penalty
 from unpaired.recipes import build_objective, paper
 from unpaired.translate.fast import fast_form
 

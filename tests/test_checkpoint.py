@@ -17,12 +17,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from unpaired.data.datasets import Batch
-from unpaired.errors import CheckpointError, StorageError
-from unpaired.networks import PatchGAN, ResNetGenerator
-from unpaired.objectives import CycleGAN
-from unpaired.training import checkpoint as module
-from unpaired.training.checkpoint import (
+from unpaired.artifacts import checkpoint as module
+from unpaired.artifacts.checkpoint import (
     Checkpoint,
     list_checkpoints,
     load_checkpoint,
@@ -30,6 +26,10 @@ from unpaired.training.checkpoint import (
     read_manifest,
     save_checkpoint,
 )
+from unpaired.data.datasets import Batch
+from unpaired.errors import CheckpointError, StorageError
+from unpaired.networks import PatchGAN, ResNetGenerator
+from unpaired.objectives import CycleGAN
 from unpaired.training.state import OptimizerConfig, Parts, TrainingState, state_sha256
 from unpaired.training.step import train_step
 

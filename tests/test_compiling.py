@@ -15,19 +15,19 @@ import pytest
 import torch
 
 from test_methods import METHODS, batch_of, config_of
+from unpaired.artifacts.changes import machine_change
+from unpaired.artifacts.history import History
 from unpaired.bench.cases import Mode, RecordedTrainingCase, Way
 from unpaired.bench.gradients import check_gradients
 from unpaired.config import override
 from unpaired.errors import ConfigError
 from unpaired.recipes import Config, build_objective
 from unpaired.runs import train
-from unpaired.runs.memory import alternatives
+from unpaired.runs.memory_plan import alternatives
 from unpaired.training import compiling
-from unpaired.training.changes import machine_change
 from unpaired.training.compiling import CompiledForward, as_they_are, compile_networks, compiled_agreement
 from unpaired.training.gradient_check import LEAST_COSINE, middle_cosine, step_gradients
 from unpaired.training.graph import as_called
-from unpaired.training.history import History
 from unpaired.training.machine import made_with
 from unpaired.training.run_config import Precision
 from unpaired.training.state import TrainingState

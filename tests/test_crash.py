@@ -25,16 +25,16 @@ from faults.toy import METHODS, toy_config
 from faults.tracing import CHANGING, Call, available, trace
 from test_checkpoint import assert_holds, hidden, save, state_of
 from unpaired import cli
+from unpaired.artifacts import checkpoint as module
+from unpaired.artifacts.checkpoint import list_checkpoints, load_checkpoint, load_newest, save_checkpoint
+from unpaired.artifacts.run_folder import RunFolder
 from unpaired.config import override, to_yaml
 from unpaired.errors import CheckpointError, StorageError, UnpairedError
+from unpaired.models.model_folder import DirectionInfo, ModelInfo, TrainingInfo, write_model
 from unpaired.networks import ResNetGenerator
 from unpaired.recipes import Config
 from unpaired.runs import info, train
-from unpaired.training import checkpoint as module
-from unpaired.training.checkpoint import list_checkpoints, load_checkpoint, load_newest, save_checkpoint
-from unpaired.training.run_folder import RunFolder
-from unpaired.translate.model_folder import DirectionInfo, ModelInfo, TrainingInfo, write_model
-from unpaired.verify import verify
+from unpaired.runs.verify import verify
 
 needs_strace = pytest.mark.skipif(not available(), reason="strace is not installed, or may not trace here")
 
@@ -339,7 +339,7 @@ def test_a_finished_run_whose_model_was_not_published_is_caught_up_with(config: 
 def test_what_is_saved_is_the_state_of_its_step_however_long_saving_takes(
     config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from unpaired.training.recorder import RunRecorder
+    from unpaired.artifacts.recorder import RunRecorder
     from unpaired.training.state import TrainingState
 
     checkpoint, write, hashes = RunRecorder.checkpoint, module.write_synced, {}

@@ -14,11 +14,11 @@ from torch import Tensor, nn
 
 from unpaired.data.datasets import Batch
 from unpaired.errors import ConfigError, NonFiniteError
-from unpaired.losses import total
 from unpaired.networks import PatchGAN, ResNetGenerator
 from unpaired.objectives import CycleGAN
 from unpaired.objectives import cyclegan as module
 from unpaired.objectives.cyclegan import CycleGANObjective, translate_both
+from unpaired.objectives.losses import total
 from unpaired.randomness import rng
 from unpaired.training.state import OptimizerConfig, TrainingState
 from unpaired.training.step import player_losses, train_step

@@ -8,12 +8,12 @@ from pathlib import Path
 import PIL.Image
 import pytest
 
-from unpaired.data.draw import draw_dataset, draw_pairs
 from unpaired.data.pairs import paired_sources
-from unpaired.data.scenes import draw_scene, scene_seeds
 from unpaired.demo import run_demo
 from unpaired.errors import DataError
 from unpaired.images import read_image
+from unpaired.scenes.draw import draw_dataset, draw_pairs
+from unpaired.scenes.scene import draw_scene, scene_seeds
 
 
 def test_domains_are_drawn_from_disjoint_seeds_and_only_test_scenes_have_truth(tmp_path: Path) -> None:

@@ -17,17 +17,17 @@ import yaml
 from unpaired import cli
 from unpaired.errors import DataError, ModelError, UnpairedError
 from unpaired.images import Image, write_image
+from unpaired.models.selection_info import ChoiceInfo
 from unpaired.networks import DCGANGenerator, PatchGAN, ResNetGenerator
 from unpaired.objectives.base import initialised
 from unpaired.recipes import Config
 from unpaired.runs import info as run_info
 from unpaired.runs import train
 from unpaired.translate import DirectionInfo, ModelInfo, TrainingInfo, Translator, write_model
-from unpaired.translate.choice import ChoiceInfo
 from unpaired.translate.sampling import Sampler
-from unpaired.translate.scored import load_scorer
-from unpaired.translate.trust import measure
-from unpaired.translate.trust_file import JudgeInfo, pack
+from unpaired.trust.score import measure
+from unpaired.trust.scored import load_scorer
+from unpaired.trust.trust_file import JudgeInfo, pack
 
 SMALL = ResNetGenerator(base_channels=2, num_blocks=1, num_downs=1)
 JUDGE = PatchGAN(base_channels=2, num_layers=1)

@@ -27,7 +27,7 @@ from pydicom.uid import UID, CTImageStorage, ExplicitVRLittleEndian, generate_ui
 
 from unpaired.errors import ImageError, MissingExtraError, OutputError
 from unpaired.images import Image, lost, read_header, read_image, write_image, write_stack
-from unpaired.images.dicom_codecs import SYNTAXES, refuse_cut
+from unpaired.images.dicom.dicom_codecs import SYNTAXES, refuse_cut
 from unpaired.images.jpeg2000 import MAX_LAYERS
 
 DOCS = Path(__file__).parent.parent / "docs" / "values.md"

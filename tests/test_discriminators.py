@@ -8,10 +8,10 @@ from torch import Tensor, nn
 
 from unpaired.config import from_dict, to_dict
 from unpaired.errors import ConfigError
-from unpaired.losses import AdversarialLoss, discriminator_adversarial, generator_adversarial
 from unpaired.networks import DCGANDiscriminator, Discriminator, ImageGAN, PatchGAN, PixelGAN
 from unpaired.networks.patchgan import SeveralModule, receptive_field
 from unpaired.objectives.base import initialised
+from unpaired.objectives.losses import AdversarialLoss, discriminator_adversarial, generator_adversarial
 
 
 def seeded(*shape: int, seed: int = 0, dtype: torch.dtype = torch.float32) -> Tensor:

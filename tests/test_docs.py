@@ -13,9 +13,9 @@ import pytest
 
 from unpaired import cli
 from unpaired.config import flatten
-from unpaired.data.draw import draw_dataset
 from unpaired.errors import UnpairedError
 from unpaired.recipes import RECIPES, paper
+from unpaired.scenes.draw import draw_dataset
 
 ROOT = Path(__file__).parent.parent
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("benchmarks/*.md")])

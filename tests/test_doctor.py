@@ -23,20 +23,20 @@ from test_values import write_dicom, write_nifti
 from unpaired import cli
 from unpaired.config import to_yaml
 from unpaired.data.datasets import DataConfig
-from unpaired.data.doctor.checkup import Checkup, check_data
-from unpaired.data.doctor.comparing import descriptions, look_alikes
-from unpaired.data.doctor.findings import FAULTS
-from unpaired.data.doctor.layout import find_places
-from unpaired.data.doctor.looking import look_at, thumbnail
-from unpaired.data.doctor.sheet import MOST_THUMBNAILS, write_sheet
 from unpaired.data.domains import open_domains
-from unpaired.data.scenes import draw_scene, scene_seeds
+from unpaired.doctor.checkup import Checkup, check_data
+from unpaired.doctor.comparing import descriptions, look_alikes
+from unpaired.doctor.findings import FAULTS
+from unpaired.doctor.folders import find_places
+from unpaired.doctor.inspecting import look_at, thumbnail
+from unpaired.doctor.sheet import MOST_THUMBNAILS, write_sheet
 from unpaired.errors import DataError
 from unpaired.images import Image
 from unpaired.images.headers import has_more_frames, orientation_in
 from unpaired.images.kinds import kind_of
 from unpaired.recipes import Config
 from unpaired.runs import info, train
+from unpaired.scenes.scene import draw_scene, scene_seeds
 
 ROOT = Path(__file__).parents[1]
 SMALL = DataConfig(load_size=36, crop_size=32)
@@ -301,7 +301,7 @@ def test_blocks_of_the_comparison_miss_no_pair(monkeypatch: pytest.MonkeyPatch) 
     draw = np.random.default_rng(1)
     thumbs = draw.integers(0, 256, (60, 32, 32, 3), dtype=np.uint8)
     thumbs[50:] = thumbs[:10]
-    monkeypatch.setattr("unpaired.data.doctor.comparing._BLOCK", 7)
+    monkeypatch.setattr("unpaired.doctor.comparing._BLOCK", 7)
     assert sorted(look_alikes(thumbs)) == [(number, number + 50, False) for number in range(10)]
 
 

@@ -27,13 +27,13 @@ import PIL.Image
 import pytest
 
 from unpaired import cli
-from unpaired.data import archives
 from unpaired.data import download as module
-from unpaired.data.archives import unpack
 from unpaired.data.datasets import DataConfig
 from unpaired.data.domains import open_domains
 from unpaired.data.download import PAIRED_SETS, UNPAIRED_SETS, address, download
 from unpaired.errors import ConfigError, DataError, DownloadError, OutputError, StorageError, UnpairedError
+from unpaired.untrusted import archives
+from unpaired.untrusted.archives import unpack
 
 ZIP, TAR = "/cyclegan/datasets/horse2zebra.zip", "/pix2pix/datasets/facades.tar.gz"
 

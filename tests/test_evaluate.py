@@ -12,13 +12,13 @@ import pytest
 import torch
 
 from unpaired.cli import main
-from unpaired.data.draw import draw_dataset, draw_pairs
 from unpaired.errors import ConfigError, DataError
 from unpaired.evaluate.evaluation import Evaluation, Settings, evaluate, spread
 from unpaired.evaluate.page import ranking, to_html
 from unpaired.evaluate.test_set import open_test_set
 from unpaired.networks import ResNetGenerator
 from unpaired.objectives.base import initialised
+from unpaired.scenes.draw import draw_dataset, draw_pairs
 from unpaired.translate import DirectionInfo, ModelInfo, TrainingInfo, write_model
 
 SMALL = ResNetGenerator(base_channels=2, num_blocks=1, num_downs=1)

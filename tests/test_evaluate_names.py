@@ -12,10 +12,10 @@ from pathlib import Path
 import pytest
 
 from unpaired.cli import main
-from unpaired.data.draw import draw_dataset
 from unpaired.evaluate.test_set import open_test_set
 from unpaired.networks import ResNetGenerator
 from unpaired.objectives.base import initialised
+from unpaired.scenes.draw import draw_dataset
 from unpaired.translate import DirectionInfo, ModelInfo, TrainingInfo, read_model, write_model
 
 SMALL = ResNetGenerator(base_channels=2, num_blocks=1, num_downs=1)

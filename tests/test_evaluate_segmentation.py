@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 import torch
 
-from unpaired.data.scenes import LABEL_COLOURS, draw_scene
 from unpaired.evaluate.segmentation import (
     class_accuracy,
     class_iou,
@@ -15,6 +14,7 @@ from unpaired.evaluate.segmentation import (
     pixel_accuracy,
     segmentation_scores,
 )
+from unpaired.scenes.scene import LABEL_COLOURS, draw_scene
 
 
 def random_labels(*shape: int, seed: int, classes: int = 4) -> torch.Tensor:

@@ -8,11 +8,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from unpaired.data.scenes import draw_scene, scene_seeds
 from unpaired.evaluate import faults
 from unpaired.evaluate.describe import Description, describe
 from unpaired.evaluate.distances import Distances, distances
 from unpaired.evaluate.metrics import l1, pixel_accuracy, psnr, ssim
+from unpaired.scenes.scene import draw_scene, scene_seeds
 
 COUNT = 60
 FAULTS: dict[str, Callable[[Tensor], Tensor]] = {

@@ -20,22 +20,22 @@ import torch
 from torch import Tensor
 
 from faults import orphans
+from unpaired.artifacts.changes import machine_change
+from unpaired.artifacts.checkpoint import list_checkpoints, load_newest
+from unpaired.artifacts.history import History
 from unpaired.config import override, read_yaml
 from unpaired.data import loading
 from unpaired.data.datasets import Batch, DataConfig, StepDataset
 from unpaired.data.domains import Domains
 from unpaired.data.loading import batches
 from unpaired.errors import ConfigError, DataError, Interrupted, NonFiniteError, OutOfMemoryError, WorkerError
-from unpaired.losses import total
 from unpaired.networks import DCGANDiscriminator, DCGANGenerator, PatchGAN, ResNetGenerator, UNetGenerator
 from unpaired.objectives import GAN, CycleGAN, Pix2Pix
 from unpaired.objectives.base import Objective
+from unpaired.objectives.losses import total
 from unpaired.recipes import Config
 from unpaired.runs import RunInfo, build_objective, info, train
 from unpaired.training import loop
-from unpaired.training.changes import machine_change
-from unpaired.training.checkpoint import list_checkpoints, load_newest
-from unpaired.training.history import History
 from unpaired.training.progress import Progress
 from unpaired.training.run_config import RunConfig
 from unpaired.training.state import OptimizerConfig, TrainingState

@@ -22,21 +22,21 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from unpaired import ranks
-from unpaired.augmentation import CHANGES
+from unpaired.artifacts.history import History
 from unpaired.config import override
 from unpaired.data.datasets import Batch
 from unpaired.errors import NonFiniteError
 from unpaired.networks import DCGANDiscriminator, DCGANGenerator, PatchGAN, ResNetGenerator, UNetGenerator
 from unpaired.networks.recompute import recomputing
 from unpaired.objectives import CUT, GAN, CycleGAN, Pix2Pix
+from unpaired.objectives.augmentation import CHANGES
 from unpaired.objectives.base import Objective
-from unpaired.pool import ImagePool
+from unpaired.objectives.pool import ImagePool
 from unpaired.randomness import torch_seeded
 from unpaired.recipes import Config
 from unpaired.runs import info, train
 from unpaired.training import loop
 from unpaired.training.graph import Record, Work, as_called
-from unpaired.training.history import History
 from unpaired.training.machine import made_with
 from unpaired.training.run_config import Precision
 from unpaired.training.state import OptimizerConfig, TrainingState

@@ -14,17 +14,17 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from unpaired.artifacts.history import History
 from unpaired.config import flatten, override, read_yaml
 from unpaired.errors import Interrupted
+from unpaired.monitoring.guardian import EXPLODED, INVERTED, WON_LOOKS, judge
+from unpaired.monitoring.observe import correlation, gradient, largest, spread
+from unpaired.monitoring.rewind import remedied
 from unpaired.networks.resnet import ResNetModule
 from unpaired.objectives.cyclegan import CycleGANObjective
 from unpaired.recipes import Config
 from unpaired.runs import info, train
-from unpaired.training.guardian import EXPLODED, INVERTED, WON_LOOKS, judge
-from unpaired.training.history import History
-from unpaired.training.looks import Look, read_looks
-from unpaired.training.observe import correlation, gradient, largest, spread
-from unpaired.training.rewind import remedied
+from unpaired.selection.validation import Look, read_looks
 
 SETTINGS = flatten(Config())
 ONSET = 6

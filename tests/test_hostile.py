@@ -29,18 +29,18 @@ from torch import nn
 
 from fuzz import bombs, corpus
 from unpaired import cli
-from unpaired.data.archives import directory_length, unpack
 from unpaired.data.datasets import DataConfig
 from unpaired.data.domains import open_domains
 from unpaired.data.download import download
 from unpaired.errors import DataError, ImageError, OutputError, StorageError, UnpairedError
 from unpaired.images import WRITABLE, Image, read_header, read_image, write_image
+from unpaired.models.model_folder import write_model
 from unpaired.networks import ResNetGenerator
 from unpaired.recipes import Config
 from unpaired.storage import alone
 from unpaired.translate import DirectionInfo, Job, ModelInfo, TrainingInfo, Translator, plan_outputs, translate_files
-from unpaired.translate.files import RECORD
-from unpaired.translate.model_folder import write_model
+from unpaired.translate.jobs import RECORD
+from unpaired.untrusted.archives import directory_length, unpack
 
 TESTS = Path(__file__).parent
 LINUX = pytest.mark.skipif(sys.platform != "linux", reason="memory is measured by /proc")

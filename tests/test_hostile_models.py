@@ -29,12 +29,12 @@ from hypothesis import strategies as st
 import unpaired
 from test_hostile import LINUX, measure, message_of, run, write_small_model
 from test_official import CALLS, Payload, Resnet, attacks, good, nested, saved
+from unpaired.artifacts.checkpoint import list_checkpoints, load_checkpoint, load_newest, save_checkpoint
 from unpaired.config import load_yaml, read_yaml
 from unpaired.errors import CheckpointError, ConfigError, ModelError, UnpairedError
+from unpaired.interop.official import import_official
 from unpaired.networks import DCGANDiscriminator, ImageGAN, PatchGAN, PixelGAN, ResNetGenerator, UNetGenerator
-from unpaired.official import import_official
 from unpaired.recipes import Config
-from unpaired.training.checkpoint import list_checkpoints, load_checkpoint, load_newest, save_checkpoint
 from unpaired.translate import read_model
 
 SOURCE = Path(unpaired.__file__).parent

@@ -17,17 +17,17 @@ import torch
 from test_translate import model_info, networks
 from unpaired.data.beside import mixed_classes
 from unpaired.data.datasets import DataConfig, PairedDataset, UnpairedDataset, prepare
-from unpaired.data.doctor.checkup import Checkup, check_data
-from unpaired.data.doctor.labels import is_label_map
 from unpaired.data.domains import open_domains
 from unpaired.data.noise import NoiseDataset
+from unpaired.data.normalising import Taken
 from unpaired.data.pairs import side_by_side
-from unpaired.data.scenes import draw_scene, scene_seeds
 from unpaired.data.sources import FolderSource
-from unpaired.data.taking import Taken
+from unpaired.doctor.checkup import Checkup, check_data
 from unpaired.errors import ModelError
 from unpaired.evaluate.test_set import as_seen
 from unpaired.images import Image, resize
+from unpaired.images.labels import is_label_map
+from unpaired.scenes.scene import draw_scene, scene_seeds
 from unpaired.translate import DomainValues, read_model, write_model
 
 SMALL = DataConfig(load_size=36, crop_size=32)

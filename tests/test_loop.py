@@ -11,14 +11,14 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
+from unpaired.artifacts.checkpoint import list_checkpoints
 from unpaired.config import override
 from unpaired.data.datasets import Batch, DataConfig, StepDataset
 from unpaired.networks import PatchGAN, ResNetGenerator, UNetGenerator
 from unpaired.objectives import CycleGAN, Pix2Pix
 from unpaired.recipes import Config
 from unpaired.runs import train
-from unpaired.training.checkpoint import list_checkpoints
-from unpaired.training.in_use import averaged, in_use
+from unpaired.training.inference_weights import averaged, in_use
 from unpaired.training.loop import fit
 from unpaired.training.progress import Progress
 from unpaired.training.run_config import RunConfig

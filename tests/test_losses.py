@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from unpaired.losses import discriminator_adversarial, generator_adversarial, l1, total
+from unpaired.objectives.losses import discriminator_adversarial, generator_adversarial, l1, total
 
 SHAPES = [(1, 1, 30, 30), (3, 1, 6, 5)]
 

@@ -19,10 +19,10 @@ from test_translate import Negative, model_info, networks
 from unpaired import cli
 from unpaired.data.beside import remarks
 from unpaired.data.datasets import DataConfig
-from unpaired.data.doctor.checkup import check_data
 from unpaired.data.domains import open_domains
 from unpaired.data.noise import class_names
 from unpaired.data.sources import FolderSource
+from unpaired.doctor.checkup import check_data
 from unpaired.errors import DataError, ImageError
 from unpaired.evaluate.test_set import open_test_set
 from unpaired.images import Carried, ImageHeader, lost, read_header, read_image
@@ -31,7 +31,7 @@ from unpaired.images.foreign import foreign_by_name, passed_over
 from unpaired.images.kinds import kind_of
 from unpaired.storage import is_junk_folder, left_out
 from unpaired.translate import Translator, plan_outputs, translate_files, write_model
-from unpaired.translate.losses import Losses
+from unpaired.translate.lost_metadata import Losses
 
 SMALL = DataConfig(load_size=36, crop_size=32)
 RNG = np.random.default_rng(0)
@@ -176,7 +176,7 @@ def test_every_kind_has_words_and_a_finding(tmp_path: Path, monkeypatch: pytest.
     def read(path: Path) -> ImageHeader:
         return replace(read_header(path), carries=frozenset({list(WORDS)[int(path.stem)]}))
 
-    monkeypatch.setattr("unpaired.data.doctor.looking.read_header", read)
+    monkeypatch.setattr("unpaired.doctor.inspecting.read_header", read)
     findings = {
         finding.fault.code: [item.paths[0].stem for item in finding.items]
         for finding in check_data(replace(SMALL, root=str(tmp_path))).findings

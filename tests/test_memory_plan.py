@@ -15,16 +15,16 @@ import pytest
 import torch
 
 from test_methods import METHODS, batch_of, config_of
+from unpaired.artifacts.checkpoint import save_checkpoint
 from unpaired.config import override, read_yaml
 from unpaired.data.domains import open_domains
 from unpaired.errors import ConfigError
 from unpaired.recipes import Config, at_size, cut, fastcut, gan, paper, pix2pix
 from unpaired.runs import build_objective, train
-from unpaired.runs import memory as planning
+from unpaired.runs import memory_plan as planning
 from unpaired.runs.footprint import Footprint, footprint, serialising, under_way
-from unpaired.runs.held_out import most_held_out
-from unpaired.runs.memory import alternatives, changes, decoded, expected_memory, fitting, told
-from unpaired.training.checkpoint import save_checkpoint
+from unpaired.runs.memory_plan import alternatives, changes, decoded, expected_memory, fitting, told
+from unpaired.runs.validation_setup import most_held_out
 from unpaired.training.run_config import memory_bytes
 from unpaired.training.state import TrainingState
 from unpaired.training.step import train_step

@@ -13,10 +13,10 @@ import torch
 from unpaired.config import from_dict, override, to_dict
 from unpaired.data.datasets import Batch, DataConfig
 from unpaired.errors import Interrupted
-from unpaired.losses import total
 from unpaired.networks import DCGANDiscriminator, DCGANGenerator, PatchGAN, ResNetGenerator, UNetGenerator
 from unpaired.objectives import CUT, GAN, CycleGAN, Pix2Pix
 from unpaired.objectives.base import frozen
+from unpaired.objectives.losses import total
 from unpaired.recipes import RECIPES, Config, at_size
 from unpaired.runs import build_objective, info, train
 from unpaired.training.progress import Progress

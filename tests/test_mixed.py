@@ -12,12 +12,12 @@ import tifffile
 
 from test_nodata import Same, translator
 from unpaired.data.datasets import DataConfig
-from unpaired.data.doctor.checkup import check_data
 from unpaired.data.domains import open_domains
 from unpaired.data.minority import alpha_is_a_band
+from unpaired.doctor.checkup import check_data
 from unpaired.errors import ConfigError, DataError
 from unpaired.images import DTYPE, Image, ValueRange, read_image
-from unpaired.translate.domain_values import DomainValues
+from unpaired.models.domain_values import DomainValues
 
 
 @pytest.mark.parametrize(

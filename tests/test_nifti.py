@@ -14,11 +14,11 @@ import numpy as np
 import pytest
 
 from unpaired.data.datasets import DataConfig
-from unpaired.data.doctor.checkup import check_data
 from unpaired.data.domains import open_domains
 from unpaired.data.held_out import digests
 from unpaired.data.pairs import matched
 from unpaired.data.sources import FolderSource
+from unpaired.doctor.checkup import check_data
 from unpaired.errors import DataError, ImageError
 from unpaired.evaluate.test_set import TestSet, open_test_set
 from unpaired.images import nifti, read_header, read_image, write_stack

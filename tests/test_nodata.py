@@ -13,9 +13,9 @@ import torch
 from torch import Tensor, nn
 
 from unpaired.data.datasets import DataConfig, prepare
-from unpaired.data.doctor.checkup import check_data
 from unpaired.data.domains import open_domains
-from unpaired.data.taking import fill_of, taken
+from unpaired.data.normalising import fill_of, taken
+from unpaired.doctor.checkup import check_data
 from unpaired.errors import ConfigError, DataError, ImageError
 from unpaired.images import (
     Image,
@@ -30,13 +30,13 @@ from unpaired.images import (
     restore,
 )
 from unpaired.images.image import turned
+from unpaired.models.domain_values import DomainValues
+from unpaired.models.model_folder import DirectionInfo, ModelInfo, TrainingInfo
 from unpaired.networks import ResNetGenerator
 from unpaired.recipes import Config
 from unpaired.runs import train
 from unpaired.translate import plan_outputs, read_model, translate_files
-from unpaired.translate.domain_values import DomainValues
-from unpaired.translate.losses import Losses
-from unpaired.translate.model_folder import DirectionInfo, ModelInfo, TrainingInfo
+from unpaired.translate.lost_metadata import Losses
 from unpaired.translate.translator import Translator
 
 METRES = ValueRange((500.0, 900.0))

@@ -16,17 +16,17 @@ import torch
 from unpaired.config import override
 from unpaired.data.check import check_pairs
 from unpaired.data.datasets import DataConfig, PairedDataset
-from unpaired.data.doctor.checkup import check_data
 from unpaired.data.domains import open_domains
-from unpaired.data.draw import draw_pairs
 from unpaired.data.loading import batches
 from unpaired.data.pairs import matched, paired_sources, preview_pairs, side_by_side
 from unpaired.data.sources import FolderSource
+from unpaired.doctor.checkup import check_data
 from unpaired.errors import ConfigError, DataError
 from unpaired.images import Image
 from unpaired.objectives import Pix2Pix
 from unpaired.recipes import Config
 from unpaired.runs import train
+from unpaired.scenes.draw import draw_pairs
 
 CROP = DataConfig(pairing="paired", preprocess="crop", crop_size=32, load_size=36)
 SIDE = 40

@@ -13,12 +13,12 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from unpaired.data.datasets import Batch
-from unpaired.data.draw import draw_pairs
 from unpaired.networks import PatchGAN, ResNetGenerator
 from unpaired.objectives import Pix2Pix
 from unpaired.objectives.pix2pix import Pix2PixObjective
 from unpaired.recipes import Config
 from unpaired.runs import train
+from unpaired.scenes.draw import draw_pairs
 from unpaired.training.schedule import ScheduleConfig
 from unpaired.training.state import OptimizerConfig, TrainingState
 from unpaired.training.step import train_step

@@ -10,7 +10,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from unpaired.pool import ImagePool
+from unpaired.objectives.pool import ImagePool
 
 QUERIES = 30_000
 SIZE = 50

@@ -12,8 +12,8 @@ from unpaired import devices
 from unpaired.config import override, read_yaml
 from unpaired.recipes import Config, fast
 from unpaired.runs import train
-from unpaired.training import precision
-from unpaired.training.precision import precision_on, settled
+from unpaired.training import autocast as precision
+from unpaired.training.autocast import precision_on, settled
 from unpaired.training.run_config import RunConfig
 
 CPU = torch.device("cpu")

@@ -20,10 +20,12 @@ import torch
 from torch import Tensor
 
 from unpaired import ranks
+from unpaired.artifacts.checkpoint import list_checkpoints, load_newest
+from unpaired.artifacts.history import History
+from unpaired.artifacts.run_folder import RunFolder
 from unpaired.cli import main
 from unpaired.config import override
 from unpaired.data.datasets import Batch
-from unpaired.data.draw import draw_dataset
 from unpaired.devices import resolve_device
 from unpaired.errors import ConfigError, EndedElsewhere, Interrupted, NonFiniteError, RankError
 from unpaired.evaluate.evaluation import Settings, evaluate
@@ -34,10 +36,8 @@ from unpaired.objectives.base import Objective, initialised
 from unpaired.randomness import torch_seeded
 from unpaired.recipes import Config
 from unpaired.runs import RunInfo, info, train
-from unpaired.training.checkpoint import list_checkpoints, load_newest
-from unpaired.training.history import History
+from unpaired.scenes.draw import draw_dataset
 from unpaired.training.progress import Progress
-from unpaired.training.run_folder import RunFolder
 from unpaired.training.state import OptimizerConfig, TrainingState
 from unpaired.training.step import gradients_of, train_step
 from unpaired.translate import DirectionInfo, ModelInfo, TrainingInfo, Translator, write_model

@@ -11,8 +11,8 @@ import numpy as np
 import PIL.Image
 import pytest
 
+from unpaired.artifacts.report import MAX_GRIDS, write_report
 from unpaired.errors import OutputError
-from unpaired.training.report import MAX_GRIDS, write_report
 
 NAMES = [f"{family}_{domain}" for family in ("adversarial", "cycle", "identity", "discriminator") for domain in "ab"]
 

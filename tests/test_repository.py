@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import subprocess
 import tomllib
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -197,7 +198,7 @@ def test_the_names_in_the_code_that_contributing_sends_to_exist() -> None:
         "Generator =": "src/unpaired/networks/__init__.py",
         "Discriminator =": "src/unpaired/networks/__init__.py",
         "Method =": "src/unpaired/objectives/__init__.py",
-        "AdversarialLoss =": "src/unpaired/losses.py",
+        "AdversarialLoss =": "src/unpaired/objectives/losses.py",
         "against_truth": "src/unpaired/evaluate/truth.py",
         "_faithful": "src/unpaired/evaluate/evaluation.py",
         "FIGURES": "src/unpaired/evaluate/figures.py",
@@ -207,7 +208,7 @@ def test_the_names_in_the_code_that_contributing_sends_to_exist() -> None:
         "encode_image": "src/unpaired/images/files.py",
         "encode_stack": "src/unpaired/images/files.py",
         "_READ =": "src/unpaired/images/foreign.py",
-        "_SCIENCE =": "src/unpaired/data/doctor/looking.py",
+        "_SCIENCE =": "src/unpaired/doctor/inspecting.py",
         "def extra": "src/unpaired/images/extras.py",
     }
     for name, path in named.items():
@@ -229,3 +230,9 @@ def test_the_image_for_docker_is_given_what_the_wheel_is_built_from_and_no_more(
     lines = (ROOT / "Dockerfile").read_text(encoding="utf-8").splitlines()
     assert 'ENTRYPOINT ["unpaired"]' in lines
     assert lines.index("USER unpaired") < lines.index('ENTRYPOINT ["unpaired"]')
+
+
+def test_a_file_name_stands_for_one_idea() -> None:
+    names = Counter(path.name for path in (ROOT / "src").rglob("*.py") if path.name != "__init__.py")
+
+    assert [name for name, count in names.items() if count > 1] == []

@@ -11,8 +11,6 @@ import pytest
 import torch
 
 from unpaired.cli import main
-from unpaired.data.draw import draw_pairs
-from unpaired.data.scenes import LABEL_COLOURS
 from unpaired.errors import ConfigError, DataError
 from unpaired.evaluate.segmentation import nearest_colours
 from unpaired.reproduce import labelled
@@ -20,6 +18,8 @@ from unpaired.reproduce.methods import ABLATION, COMPARISON, Trial, config_of, t
 from unpaired.reproduce.published import LABELS_TO_PHOTO, PHOTO_TO_LABELS
 from unpaired.reproduce.reader import Reader, trained_reader, training_images
 from unpaired.reproduce.tables import REAL, Judge, Table, agreement, make_table, to_markdown
+from unpaired.scenes.draw import draw_pairs
+from unpaired.scenes.scene import LABEL_COLOURS
 
 
 @pytest.fixture(scope="module")

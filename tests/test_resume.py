@@ -17,6 +17,8 @@ import PIL.Image
 import pytest
 import torch
 
+from unpaired.artifacts.checkpoint import list_checkpoints
+from unpaired.artifacts.run_folder import RunFolder
 from unpaired.config import override, to_yaml
 from unpaired.errors import (
     ConfigError,
@@ -29,9 +31,7 @@ from unpaired.errors import (
 )
 from unpaired.recipes import Config
 from unpaired.runs import info, train
-from unpaired.training.checkpoint import list_checkpoints
 from unpaired.training.progress import Progress
-from unpaired.training.run_folder import RunFolder
 
 STEPS = 8
 
@@ -260,7 +260,7 @@ def test_tensorboard_is_an_extra_and_says_how_to_get_it(
 def test_a_full_disk_is_one_sentence_and_keeps_the_checkpoint_before(
     config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from unpaired.training import checkpoint
+    from unpaired.artifacts import checkpoint
 
     def full(folder: Path, needed: int) -> None:
         if list_checkpoints(folder):

@@ -32,7 +32,7 @@ from unpaired.translate import (
     translate_files,
     write_model,
 )
-from unpaired.translate.files import RECORD
+from unpaired.translate.jobs import RECORD
 from unpaired.translate.record import Record, alone_in
 
 SMALL = ResNetGenerator(base_channels=4, num_blocks=1)
@@ -203,8 +203,8 @@ def test_without_resume_existing_results_are_refused_and_the_sentence_says_what_
 def test_the_scores_of_a_resumed_run_are_those_of_all_images(
     place: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from unpaired.translate import scored
-    from unpaired.translate.trust import measure
+    from unpaired.trust import scored
+    from unpaired.trust.score import measure
 
     def scorer(translator: Translator, model: Path, direction: str) -> object:
         import torch

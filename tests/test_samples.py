@@ -9,8 +9,8 @@ import pytest
 import torch
 from torch import Tensor
 
+from unpaired.artifacts.samples import data_uri, draw_samples, label, write_samples
 from unpaired.errors import ConfigError, OutputError
-from unpaired.training.samples import data_uri, draw_samples, label, write_samples
 
 RED, BLUE = (1.0, -1.0, -1.0), (-1.0, -1.0, 1.0)
 

@@ -12,13 +12,14 @@ import pytest
 from torch import nn
 
 from unpaired.cli import main
-from unpaired.data.draw import draw_dataset, draw_pairs
 from unpaired.errors import ConfigError, ImageError, ModelError
 from unpaired.images import Image, half_of, read_image, write_image
+from unpaired.models.selection_info import SheetInfo
 from unpaired.networks import ResNetGenerator
 from unpaired.objectives import Pix2Pix
 from unpaired.recipes import Config
 from unpaired.runs import train
+from unpaired.scenes.draw import draw_dataset, draw_pairs
 from unpaired.translate import (
     DirectionInfo,
     Job,
@@ -30,7 +31,6 @@ from unpaired.translate import (
     take_halves,
     translate_files,
 )
-from unpaired.translate.choice import SheetInfo
 
 SQUARES = SheetInfo(narrowest=2.0, widest=2.0)
 MAPS = SheetInfo(narrowest=1.9, widest=2.4)

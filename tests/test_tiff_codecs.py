@@ -25,7 +25,7 @@ import tiff_files as files
 from tiff_files import BITS, MAKERS, NEARLY, SHAPES, Array, samples
 from unpaired.errors import ImageError, MissingExtraError, UnpairedError
 from unpaired.images import read_header, read_image
-from unpaired.images.tiff_page import COMPRESSIONS, UNREAD
+from unpaired.images.tiff.tiff_page import COMPRESSIONS, UNREAD
 
 DOCS = Path(__file__).parents[1] / "docs" / "values.md"
 INTRO = """\
@@ -166,7 +166,7 @@ def test_values_that_lerc_marks_as_missing_are_no_data(tmp_path: Path, declared:
 def test_without_the_optional_part_a_compression_is_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, module: str
 ) -> None:
-    from unpaired.images import tiff_reading
+    from unpaired.images.tiff import tiff_reading
 
     array = samples("8 grey")
     compression = "zstd" if module == "tifffile" else "webp"

@@ -14,17 +14,8 @@ import tifffile
 import tiff_files as files
 from tiff_files import again, drawn
 from unpaired.errors import ImageError, OutputError
-from unpaired.images import (
-    Image,
-    count_slices,
-    lost,
-    read_header,
-    read_image,
-    tiff_pages,
-    tiff_writing,
-    write_image,
-    write_stack,
-)
+from unpaired.images import Image, count_slices, lost, read_header, read_image, write_image, write_stack
+from unpaired.images.tiff import tiff_pages, tiff_writing
 
 # ---- which pages are the picture ----
 

@@ -16,21 +16,21 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
+from unpaired.artifacts.run_folder import RunFolder
 from unpaired.cli import main
 from unpaired.config import read_yaml
-from unpaired.data.scenes import draw_scene, scene_seeds
 from unpaired.errors import ConfigError, ModelError
 from unpaired.images import Image, read_image
 from unpaired.recipes import Config
 from unpaired.runs import train
-from unpaired.training.run_folder import RunFolder
+from unpaired.runs.verify import verify
+from unpaired.scenes.scene import draw_scene, scene_seeds
 from unpaired.translate import Job, Translator
-from unpaired.translate.scored import best, load_scorer, parse_share
-from unpaired.translate.trust import COMPONENTS, Trust, shares
-from unpaired.translate.trust_file import read_reference
-from unpaired.translate.typicality import Spread, Typicality, squares
-from unpaired.trusting import publish_trust
-from unpaired.verify import verify
+from unpaired.trust.fitting import publish_trust
+from unpaired.trust.ood import Spread, Typicality, squares
+from unpaired.trust.score import COMPONENTS, Trust, shares
+from unpaired.trust.scored import best, load_scorer, parse_share
+from unpaired.trust.trust_file import read_reference
 
 
 @pytest.fixture(scope="module")

@@ -65,7 +65,7 @@ from unpaired.translate import (
     translate_files,
     write_model,
 )
-from unpaired.translate.memory import bytes_per_pixel, pixels_that_fit
+from unpaired.translate.pixel_limit import bytes_per_pixel, pixels_that_fit
 
 SMALL = ResNetGenerator(base_channels=4, num_blocks=1)
 TRAINING = TrainingInfo(step=7, seed=1, load_size=72, crop_size=64, objective="cyclegan")
@@ -1046,7 +1046,7 @@ def test_a_batch_that_is_too_large_together_is_translated_one_by_one(tmp_path: P
 
 
 def test_the_memory_says_how_many_pixels_fit(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    from unpaired.translate import memory
+    from unpaired.translate import pixel_limit as memory
 
     (tmp_path / "meminfo").write_text("MemTotal: 9 kB\nMemAvailable: 4000000 kB\n")
     monkeypatch.setattr(memory, "_MEMINFO", tmp_path / "meminfo")

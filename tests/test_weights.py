@@ -24,9 +24,9 @@ from torch import Tensor, nn
 from test_official import Level, Patch, Pixel, Resnet, Unet, lived_in, norm_layer, options, picture, saved
 from unpaired import cli
 from unpaired.errors import ModelError
+from unpaired.interop.official import export_official, from_official, import_official, recognise, to_official
 from unpaired.networks import ResNetGenerator, UNetGenerator
 from unpaired.networks.resnet import ResNetModule
-from unpaired.official import export_official, from_official, import_official, recognise, to_official
 from unpaired.recipes import at_size, cut
 from unpaired.translate import Translator, read_model
 

@@ -13,18 +13,18 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from unpaired.artifacts.samples import draw_samples, write_samples
 from unpaired.config import override
-from unpaired.data.draw import draw_dataset
 from unpaired.data.sources import FolderSource
 from unpaired.data.stacked import stacked
 from unpaired.evaluate.colour import ColourTransform
 from unpaired.evaluate.truth import Scores, score
 from unpaired.recipes import demo as demo_recipe
 from unpaired.runs import train
+from unpaired.scenes.draw import draw_dataset
 from unpaired.storage import write_bytes
 from unpaired.training.progress import Progress
-from unpaired.training.samples import draw_samples, write_samples
-from unpaired.translate.files import plan_outputs
+from unpaired.translate.jobs import plan_outputs
 from unpaired.translate.translating import translate_files
 from unpaired.translate.translator import Translator
 

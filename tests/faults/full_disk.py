@@ -23,9 +23,9 @@ import torch
 
 from faults.system_calls import Case, finished, losses
 from faults.toy import Trainer, command, draw_data, toy_config
+from unpaired.artifacts.checkpoint import list_checkpoints, load_checkpoint
 from unpaired.runs import info
 from unpaired.runs import train as train_run
-from unpaired.training.checkpoint import list_checkpoints, load_checkpoint
 
 STEPS = 6
 _INSIDE = "UNPAIRED_FAULTS_INSIDE"

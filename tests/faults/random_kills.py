@@ -23,10 +23,10 @@ import torch
 
 from faults.system_calls import Case, finished, losses
 from faults.toy import METHODS, Trainer, command, draw_data, toy_config
+from unpaired.artifacts.checkpoint import list_checkpoints
 from unpaired.runs import info
 from unpaired.runs import train as train_run
-from unpaired.training.checkpoint import list_checkpoints
-from unpaired.verify import verify
+from unpaired.runs.verify import verify
 
 STEPS = 60
 ORPHAN_SECONDS = 5.0

@@ -28,15 +28,15 @@ import PIL.Image
 
 from faults.toy import METHODS, Trainer, command, draw_data, toy_config
 from faults.tracing import CHANGING, Call, attach, available, calls_in
+from unpaired.artifacts.checkpoint import list_checkpoints, load_checkpoint
+from unpaired.artifacts.recorder import RunRecorder
+from unpaired.artifacts.run_folder import RunFolder
 from unpaired.errors import Interrupted
+from unpaired.models.model_folder import read_model
 from unpaired.runs import info
 from unpaired.runs import train as train_run
-from unpaired.training.checkpoint import list_checkpoints, load_checkpoint
+from unpaired.runs.verify import verify
 from unpaired.training.progress import Progress
-from unpaired.training.recorder import RunRecorder
-from unpaired.training.run_folder import RunFolder
-from unpaired.translate.model_folder import read_model
-from unpaired.verify import verify
 
 SCENARIOS = ("save", "start")
 FAULTS = ("KILL", "EIO", "ENOSPC")

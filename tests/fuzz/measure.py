@@ -15,7 +15,7 @@ from typing import Any
 
 from unpaired.errors import UnpairedError
 from unpaired.images import read_header, read_image
-from unpaired.official import read_state
+from unpaired.interop.official import read_state
 from unpaired.translate import read_model
 
 

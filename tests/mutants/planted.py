@@ -26,7 +26,7 @@ LOSSES = (
     Mutant(
         "generator-loss-halved",
         "The generators learn at half the published adversarial weight.",
-        "losses.py",
+        "objectives/losses.py",
         "return F.mse_loss(fake_scores, torch.ones_like(fake_scores))",
         "return F.mse_loss(fake_scores, torch.ones_like(fake_scores)) / 2",
         ("test_losses.py::test_the_generator_loss_is_its_formula_and_not_halved",),
@@ -34,7 +34,7 @@ LOSSES = (
     Mutant(
         "discriminator-loss-not-halved",
         "The discriminators learn twice as much from a step as published and outrun the generators.",
-        "losses.py",
+        "objectives/losses.py",
         "return (real + fake) / 2",
         "return real + fake",
         ("test_losses.py::test_the_discriminator_loss_is_half_the_sum_of_both_sides",),
@@ -42,7 +42,7 @@ LOSSES = (
     Mutant(
         "labels-swapped",
         "The discriminators are taught that real images are false, so both players pull the same way.",
-        "losses.py",
+        "objectives/losses.py",
         "real = F.mse_loss(real_scores, target)\n"
         "            fake = F.mse_loss(fake_scores, torch.zeros_like(fake_scores))",
         "real = F.mse_loss(real_scores, torch.zeros_like(real_scores))\n"
@@ -52,7 +52,7 @@ LOSSES = (
     Mutant(
         "saturating-cross-entropy",
         "A generator that is recognised every time gets no gradient, and a run can stand still from the start.",
-        "losses.py",
+        "objectives/losses.py",
         "return F.binary_cross_entropy_with_logits(fake_scores, torch.ones_like(fake_scores))",
         "return -F.binary_cross_entropy_with_logits(fake_scores, torch.zeros_like(fake_scores))",
         ("test_losses.py::test_the_generator_loss_is_its_formula_and_not_halved",),
@@ -60,7 +60,7 @@ LOSSES = (
     Mutant(
         "penalty-without-graph",
         "The gradient penalty of WGAN-GP is reported and has no effect on the critic.",
-        "losses.py",
+        "objectives/losses.py",
         "torch.autograd.grad(critic, mixed, create_graph=True)",
         "torch.autograd.grad(critic, mixed, retain_graph=True)",
         ("test_adversarial.py::test_the_penalty_reaches_the_critic_and_not_the_generator",),
@@ -146,7 +146,7 @@ POOL = (
     Mutant(
         "pool-not-detached",
         "The discriminators' losses reach into the generators, and memory grows with every image held.",
-        "pool.py",
+        "objectives/pool.py",
         "for image in images.detach()])",
         "for image in images])",
         ("test_pool.py::test_what_is_returned_is_detached",),
@@ -154,7 +154,7 @@ POOL = (
     Mutant(
         "pool-keeps-an-alias",
         "An image in the pool changes when whoever holds the batch changes it.",
-        "pool.py",
+        "objectives/pool.py",
         "self.images.append(image.clone())",
         "self.images.append(image)",
         ("test_pool.py::test_what_is_stored_shares_no_memory_with_what_comes_and_goes",),
@@ -162,7 +162,7 @@ POOL = (
     Mutant(
         "full-pool-keeps-an-alias",
         "The same once the pool is full, which a short test run never reaches.",
-        "pool.py",
+        "objectives/pool.py",
         "stored, self.images[slot] = self.images[slot], image.clone()",
         "stored, self.images[slot] = self.images[slot], image",
         ("test_pool.py::test_what_is_stored_shares_no_memory_with_what_comes_and_goes",),
@@ -170,7 +170,7 @@ POOL = (
     Mutant(
         "pool-never-renewed",
         "The pool shows the images of the first 50 steps for the rest of the run.",
-        "pool.py",
+        "objectives/pool.py",
         "stored, self.images[slot] = self.images[slot], image.clone()",
         "stored = self.images[slot]",
         ("test_pool.py::test_a_pool_returns_only_what_it_was_given_and_nothing_twice",),
@@ -245,7 +245,7 @@ STEPS = (
     Mutant(
         "precision-of-the-machine-of-today",
         "A run that is continued on another machine goes on in another precision.",
-        "training/precision.py",
+        "training/autocast.py",
         'if run.precision == "auto" and before is not None:',
         "if False:",
         ("test_precision.py::test_a_run_keeps_the_precision_it_began_in",),
@@ -261,7 +261,7 @@ STEPS = (
     Mutant(
         "evaluation-after-the-first-preview",
         "Dropout is off, and batch norm stands still, from the first sample grid on.",
-        "training/in_use.py",
+        "training/inference_weights.py",
         "    finally:\n        objective.train()",
         "    finally:\n        objective.eval()",
         ("test_loop.py::test_a_preview_is_drawn_as_the_model_is_used_and_leaves_no_trace",),
@@ -269,7 +269,7 @@ STEPS = (
     Mutant(
         "previews-count-for-batch-norm",
         "How often samples are drawn changes the statistics of batch norms, and so the model.",
-        "training/in_use.py",
+        "training/inference_weights.py",
         "buffer.copy_(before[name])",
         "pass",
         ("test_loop.py::test_a_preview_is_drawn_as_the_model_is_used_and_leaves_no_trace",),
@@ -277,7 +277,7 @@ STEPS = (
     Mutant(
         "trained-weights-published",
         "With ema_decay the model is said to be the average and is the last step's weights.",
-        "training/in_use.py",
+        "training/inference_weights.py",
         "translators.load_state_dict(self._state.average.weights)",
         "pass",
         ("test_loop.py::test_the_published_weights_are_the_average_where_one_is_kept[0.9]",),
@@ -285,7 +285,7 @@ STEPS = (
     Mutant(
         "training-goes-on-from-the-average",
         "Whoever draws samples or saves replaces the trained weights by their average.",
-        "training/in_use.py",
+        "training/inference_weights.py",
         "self._state.objective.translators.load_state_dict(self._trained)",
         "pass",
         ("test_loop.py::test_the_average_stands_in_for_the_trained_weights_and_makes_room_for_them_again",),
@@ -502,7 +502,7 @@ RESUMING = (
     Mutant(
         "log-not-rewound",
         "After a crash the log and the curves hold the repeated steps twice.",
-        "training/run_folder.py",
+        "artifacts/run_folder.py",
         '.split(b"\\n")[:-1][:num_lines]',
         '.split(b"\\n")[:-1]',
         ("test_resume.py::test_work_after_the_last_checkpoint_is_repeated_exactly_after_a_crash",),
@@ -510,7 +510,7 @@ RESUMING = (
     Mutant(
         "oldest-checkpoint-taken",
         "A run continues from the oldest checkpoint, and the work since is done again.",
-        "training/checkpoint.py",
+        "artifacts/checkpoint.py",
         "return sorted(found, key=_step, reverse=True)",
         "return sorted(found, key=_step)",
         ("test_checkpoint.py::test_newest_means_the_highest_step_and_not_the_latest_date",),
@@ -518,7 +518,7 @@ RESUMING = (
     Mutant(
         "checkpoint-not-on-the-disk",
         "After a power cut the newest checkpoints are empty files.",
-        "training/checkpoint.py",
+        "artifacts/checkpoint.py",
         "os.fsync(file.fileno())",
         "pass",
         ("test_checkpoint.py::test_every_file_is_on_the_disk_before_the_checkpoint_has_its_name",),
@@ -526,7 +526,7 @@ RESUMING = (
     Mutant(
         "checkpoint-not-verified",
         "A flipped bit on the disk becomes a weight, unnoticed.",
-        "training/checkpoint.py",
+        "artifacts/checkpoint.py",
         'if len(content) != expected["size"] or hashlib.sha256(content).hexdigest() != expected["sha256"]:',
         'if len(content) != expected["size"]:',
         ("test_resume.py::test_a_damaged_newest_checkpoint_is_named_and_the_one_before_continues",),
@@ -757,7 +757,7 @@ FILES = (
     Mutant(
         "dropout-not-counted-in-official-names",
         "Official generators trained with dropout cannot be imported, or get the wrong weights.",
-        "official/layout.py",
+        "interop/official/weight_names.py",
         "second = 6 if config.dropout else 5",
         "second = 5",
         ("test_official.py::test_an_imported_generator_gives_what_the_official_one_gives",),
@@ -765,7 +765,7 @@ FILES = (
     Mutant(
         "transposed-convolutions-read-like-others",
         "Imported networks without norm have biases of the wrong length.",
-        "official/layout.py",
+        "interop/official/weight_names.py",
         "outputs = weight.shape[1] if",
         "outputs = weight.shape[0] if",
         ("test_official.py::test_an_imported_generator_gives_what_the_official_one_gives",),
@@ -773,7 +773,7 @@ FILES = (
     Mutant(
         "code-in-weights-is-run",
         "A downloaded .pth file runs its author's program.",
-        "torch_files.py",
+        "untrusted/torch_files.py",
         'torch.load(plain, map_location="cpu", weights_only=True)',
         'torch.load(plain, map_location="cpu", weights_only=False)',
         ("test_official.py::test_code_in_a_file_is_refused_and_not_run",),
@@ -781,7 +781,7 @@ FILES = (
     Mutant(
         "model-not-verified",
         "A model folder with damaged or exchanged weights is used without a word.",
-        "translate/model_folder.py",
+        "models/model_folder.py",
         "if digest != sha256:",
         "if False:",
         ("test_translate.py::test_a_damaged_model_is_refused_with_the_reason",),
@@ -789,7 +789,7 @@ FILES = (
     Mutant(
         "model-always-in-evaluation-mode",
         "pix2pix translates with the statistics of training instead of those of the image, as its test script does.",
-        "translate/model_folder.py",
+        "models/model_folder.py",
         '.train(info.mode == "training")',
         ".eval()",
         ("test_official.py::test_pix2pix_is_translated_in_training_mode_as_the_official_script_does",),
@@ -915,7 +915,7 @@ DICOM = (
     Mutant(
         "dicom-polarity-ignored",
         "MONOCHROME1 comes out as a negative.",
-        "images/dicom_header.py",
+        "images/dicom/dicom_header.py",
         'turned = layout.kind == "MONOCHROME1" or str',
         "turned = str",
         ("test_dicom.py::test_low_is_black_whatever_the_file_calls_it",),
@@ -923,7 +923,7 @@ DICOM = (
     Mutant(
         "dicom-groups-ignored",
         "Enhanced CT is 1024 Hounsfield units off.",
-        "images/dicom_header.py",
+        "images/dicom/dicom_header.py",
         "return [data if common is None else common]",
         "return [data]",
         ("test_dicom.py::test_the_rescale_of_enhanced_ct_stands_in_the_shared_groups",),
@@ -931,7 +931,7 @@ DICOM = (
     Mutant(
         "dicom-stream-believed",
         "A frame that claims another size than its file is decoded.",
-        "images/dicom_codecs.py",
+        "images/dicom/dicom_codecs.py",
         "if (claim.width, claim.height, claim.channels) != wanted or",
         "if claim.channels != wanted[2] or",
         ("test_dicom.py::test_a_stream_that_claims_another_size_is_refused_before_it_is_decoded",),
@@ -939,7 +939,7 @@ DICOM = (
     Mutant(
         "dicom-padding-is-a-measurement",
         "What lies outside of the scanner's circle is air of -2000.",
-        "images/dicom.py",
+        "images/dicom/__init__.py",
         "values = np.where(missing, picture.dtype.type(fill), values)",
         "pass",
         ("test_dicom.py::test_padding_beyond_the_stored_bits_is_no_measurement",),
@@ -947,7 +947,7 @@ DICOM = (
     Mutant(
         "dicom-patient-in-result",
         "A translated slice names its patient.",
-        "images/dicom_writing.py",
+        "images/dicom/dicom_writing.py",
         '    "Modality",\n)',
         '    "Modality",\n    "PatientID",\n    "StudyDate",\n)',
         ("test_dicom.py::test_frames_are_slices_and_come_back_as_one_file_without_the_patient",),
@@ -963,7 +963,7 @@ DICOM = (
     Mutant(
         "dicom-jpeg-filled-up",
         "A JPEG cut short gets grey pixels that nobody measured.",
-        "images/dicom_codecs.py",
+        "images/dicom/dicom_codecs.py",
         'if data.rfind(b"\\xff\\xd9") < data.rfind(b"\\xff\\xda"):',
         "if not data:",
         ("test_dicom.py::test_a_jpeg_without_an_end_is_cut_short",),
@@ -1041,7 +1041,7 @@ FOLDERS = (
     Mutant(
         "losses-not-counted",
         "One lost georeference is reported where 400 are lost.",
-        "translate/losses.py",
+        "translate/lost_metadata.py",
         "self.by_kind[kind] = number + 1, first",
         "self.by_kind[kind] = 1, first",
         ("test_lost.py::test_every_kind_that_results_lack_is_told_once_with_its_count_and_the_first_name",),
@@ -1065,7 +1065,7 @@ FOLDERS = (
     Mutant(
         "labels-mixed",
         "Classes are mixed though nearest was asked for.",
-        "data/taking.py",
+        "data/normalising.py",
         'how = config.resize_a if domain == "A" else config.resize_b',
         'how = "bicubic"',
         ("test_labels.py::test_each_domain_is_resized_in_its_own_way_by_every_preprocessing",),
@@ -1073,7 +1073,7 @@ FOLDERS = (
     Mutant(
         "drawn-false-pairs",
         "Scenes that have nothing in common train pix2pix as pairs.",
-        "data/draw.py",
+        "scenes/draw.py",
         'end = f"-{split[-1]}" if training else ""',
         'end = ""',
         ("test_demo.py::test_scenes_that_are_no_pairs_share_no_name_and_those_of_a_test_do",),
@@ -1116,7 +1116,7 @@ TRANSLATING = (
     Mutant(
         "scores-are-formulas",
         "A spreadsheet computes the name of a file.",
-        "translate/scored.py",
+        "trust/scored.py",
         'return f"\'{text}" if text.startswith(_FORMULA) else text',
         "return text",
         ("test_told_names.py::test_no_cell_of_the_scores_is_a_formula_and_numbers_stay_numbers",),
@@ -1140,7 +1140,7 @@ TRANSLATING = (
     Mutant(
         "distances-with-own-share",
         "A quarter of new images of the same kind look untypical.",
-        "translate/typicality.py",
+        "trust/ood.py",
         "((variance - own).clamp(min=0) * count / (count - 1)).sqrt()",
         "variance.sqrt()",
         ("test_trust.py::test_a_training_image_is_as_far_from_the_others_as_if_it_had_never_been_among_them",),
@@ -1148,7 +1148,7 @@ TRANSLATING = (
     Mutant(
         "foreign-never",
         "Nothing is called foreign, however strange.",
-        "translate/typicality.py",
+        "trust/ood.py",
         "return None if found is None else found > self.limit",
         "return None if found is None else found > self.count",
         ("test_trust.py::test_noise_among_scenes_is_called_foreign_though_a_share_of_24_images_cannot_say_so",),
@@ -1159,7 +1159,7 @@ WEIGHTS = (
     Mutant(
         "filter-not-compared",
         "A file of CUT with another blur is imported as if it had the published one.",
-        "official/layout.py",
+        "interop/official/weight_names.py",
         "if not state[key].equal(wanted):",
         "if False:",
         ("test_weights.py::test_another_filter_is_refused",),
@@ -1186,7 +1186,7 @@ WEIGHTS = (
     Mutant(
         "directions-of-mmagic-exchanged",
         "A checkpoint of mmagic turns zebras into horses if asked for AtoB.",
-        "official/wrapped.py",
+        "interop/official/wrapped.py",
         '{"AtoB": found[1], "BtoA": found[0]}',
         '{"AtoB": found[0], "BtoA": found[1]}',
         ("test_weights.py::test_a_checkpoint_of_mmagic_holds_both_directions_and_the_names_of_the_domains",),
@@ -1194,7 +1194,7 @@ WEIGHTS = (
     Mutant(
         "raw-weights-before-ema",
         "Of raw and EMA weights in one file the raw ones are taken.",
-        "official/wrapped.py",
+        "interop/official/wrapped.py",
         "            same = average\n",
         "            same = [part for part in same if part is not average[0]]\n",
         ("test_weights.py::test_ema_weights_are_taken_before_raw_ones_and_that_is_said",),
@@ -1205,7 +1205,7 @@ TIFF = (
     Mutant(
         "white-is-zero-forgotten",
         "Pictures where 0 is white are translated as negatives.",
-        "images/tiff.py",
+        "images/tiff/__init__.py",
         "    return _turned_around(values, page) if page.inverted else values\n",
         "    return values\n",
         ("test_tiff.py::test_where_0_is_white_numbers_are_turned_around_and_come_back",),
@@ -1213,7 +1213,7 @@ TIFF = (
     Mutant(
         "gaps-are-zero",
         "Tiles that were never written are measurements of 0.",
-        "images/tiff_reading.py",
+        "images/tiff/tiff_reading.py",
         "            part[:] = np.array(fill).astype(array.dtype)\n",
         "            part[:] = 0\n",
         ("test_tiff.py::test_what_was_never_written_is_no_data_or_0",),
@@ -1221,7 +1221,7 @@ TIFF = (
     Mutant(
         "first-page-is-the-picture",
         "A thumbnail in front of a picture is translated instead of it.",
-        "images/tiff_pages.py",
+        "images/tiff/tiff_pages.py",
         "key=lambda page: (page.is_picture, page.width * page.height))",
         "key=lambda page: 0)",
         ("test_tiff_pages.py::test_a_thumbnail_before_the_picture_is_not_the_picture",),
@@ -1229,7 +1229,7 @@ TIFF = (
     Mutant(
         "tile-stream-believed",
         "A strip that claims to be larger than its page is decoded.",
-        "images/tiff_guards.py",
+        "images/tiff/tiff_guards.py",
         "    if not fits or size.bits",
         "    if size.bits",
         ("test_tiff_codecs.py::test_no_stream_unpacks_to_more_than_its_page",),
@@ -1237,7 +1237,7 @@ TIFF = (
     Mutant(
         "axes-of-ome-backwards",
         "Channels of an OME file are taken for moments in time.",
-        "images/tiff_axes.py",
+        "images/tiff/tiff_axes.py",
         "    return number % sizes[0], number // sizes[0] % sizes[1], number // sizes[0] // sizes[1]\n",
         "    return number // sizes[1] // sizes[2], number // sizes[2] % sizes[1], number % sizes[2]\n",
         ("test_tiff_pages.py::test_an_axis_of_channels_is_channels_and_t_is_outside_of_z",),
@@ -1245,7 +1245,7 @@ TIFF = (
     Mutant(
         "georeference-dropped",
         "A translated map lies nowhere.",
-        "images/tiff_writing.py",
+        "images/tiff/tiff_writing.py",
         '        found["extratags"] += source.georeference\n',
         "        pass\n",
         ("test_tiff_pages.py::test_a_place_on_the_map_and_the_size_of_a_pixel_are_kept",),

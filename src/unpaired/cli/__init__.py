@@ -9,7 +9,16 @@ from collections.abc import Sequence
 
 from cyclopts import CycloptsError
 
-from unpaired.cli import bench, commands, data, evaluate, official, reproduce, sample, verify  # noqa: F401 - each adds its verbs
+from unpaired.cli import (  # noqa: F401 - each adds its verbs
+    bench,
+    commands,
+    data,
+    evaluate,
+    interop,
+    reproduce,
+    sample,
+    verify_command,
+)
 from unpaired.cli.app import app
 from unpaired.cli.output import say_below
 from unpaired.cli.settings import dotted_settings

@@ -56,8 +56,8 @@ def bench(
     device
         auto, cpu, cuda or cuda:N.
     """
-    from unpaired.bench.run import bench as measure
-    from unpaired.bench.run import to_markdown
+    from unpaired.bench.suite import bench as measure
+    from unpaired.bench.suite import to_markdown
     from unpaired.config import require
     from unpaired.devices import resolve_device
     from unpaired.storage import write_bytes

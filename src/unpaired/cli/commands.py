@@ -203,10 +203,10 @@ def translate(
         from unpaired.cli.translation import Wishes, translate_all
         from unpaired.config import require, unknown
         from unpaired.images.foreign import passed_over
-        from unpaired.translate.files import plan_outputs
-        from unpaired.translate.scored import check_table, load_scorer, parse_share
+        from unpaired.translate.jobs import plan_outputs
         from unpaired.translate.sheets import take_halves
         from unpaired.translate.translator import Translator
+        from unpaired.trust.scored import check_table, load_scorer, parse_share
 
     wishes = Wishes(
         direction=direction,

@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 from cyclopts import Parameter
 
 from unpaired.cli.app import data_app
-from unpaired.cli.checkup import CountLine, decoders_silent, print_checkup
+from unpaired.cli.data_check import CountLine, decoders_silent, print_checkup
 from unpaired.cli.output import ByteLines, say
 from unpaired.errors import DataError
 
@@ -61,8 +61,8 @@ def check(
     """
     from dataclasses import replace
 
-    from unpaired.data.doctor.checkup import check_data
-    from unpaired.data.doctor.sheet import write_sheet
+    from unpaired.doctor.checkup import check_data
+    from unpaired.doctor.sheet import write_sheet
     from unpaired.recipes import at_size, paper
 
     settings = paper() if size is None else at_size(paper(), size)
@@ -123,7 +123,7 @@ def draw(
     seed
         Seed of the world; other seeds share no scene.
     """
-    from unpaired.data.draw import draw_dataset, draw_pairs
+    from unpaired.scenes.draw import draw_dataset, draw_pairs
 
     write = draw_pairs if paired else draw_dataset
     write(root, a=a, b=b, count=count, size=size, seed=seed, num_test=num_test)

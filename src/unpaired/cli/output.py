@@ -47,7 +47,7 @@ class ProgressLines:
 
     def __call__(self, progress: Progress) -> None:
         """Print a step, if it is time to."""
-        from unpaired.training.recorder import duration
+        from unpaired.artifacts.recorder import duration
 
         keep = progress.seconds - self._kept >= self._spacing or progress.step == progress.num_steps
         if keep:

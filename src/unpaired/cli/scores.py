@@ -10,8 +10,8 @@ from unpaired.cli.output import say
 from unpaired.storage import shown
 
 if TYPE_CHECKING:
-    from unpaired.translate.files import Job
-    from unpaired.translate.trust import Scorer
+    from unpaired.translate.jobs import Job
+    from unpaired.trust.score import Scorer
 
 _NAMED = 10  # files that a sentence names
 
@@ -22,8 +22,8 @@ def kept_jobs(scorer: Scorer, jobs: tuple[Job, ...], folder: Path, share: float,
     Several processes share the work and know all of it afterwards.
     """
     from unpaired import ranks
-    from unpaired.translate.scored import best, from_messages, score_files, to_message, write_table
-    from unpaired.translate.typicality import LEAST
+    from unpaired.trust.ood import LEAST
+    from unpaired.trust.scored import best, from_messages, score_files, to_message, write_table
 
     mine = score_files(scorer, jobs[ranks.rank() :: ranks.count()], keep_icc=keep_icc)
     trusts = from_messages(ranks.told_by_all(to_message(mine, jobs)), jobs, scorer)

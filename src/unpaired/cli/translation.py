@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from unpaired import ranks
+from unpaired.cli.choosing_precision import settle
 from unpaired.cli.output import say
-from unpaired.cli.precision import settle
 from unpaired.cli.scores import kept_jobs
 from unpaired.storage import shown
-from unpaired.translate.files import Job, check_existing
-from unpaired.translate.losses import Losses
+from unpaired.translate.jobs import Job, check_existing
+from unpaired.translate.lost_metadata import Losses
 from unpaired.translate.outputs import OutputFolders
 from unpaired.translate.record import Record, alone_in, sweep
 from unpaired.translate.translating import QUALITY, Failure, translate_files
@@ -22,7 +22,7 @@ from unpaired.version import __version__
 
 if TYPE_CHECKING:
     from unpaired.translate.translator import Translator
-    from unpaired.translate.trust import Scorer
+    from unpaired.trust.score import Scorer
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,12 +10,12 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from unpaired.data.datasets import DataConfig
-from unpaired.data.doctor.labels import label_parts
 from unpaired.data.sources import FolderSource, is_training_image
 from unpaired.errors import DataError
 from unpaired.images import Carried
 from unpaired.images.carried import in_order, lost_from
 from unpaired.images.foreign import passed_over
+from unpaired.images.labels import label_parts
 from unpaired.storage import left_out, shown, without_junk
 
 _TRIED = 5  # images of a domain that say whether it is one of maps

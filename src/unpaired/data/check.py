@@ -9,12 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from unpaired.data.datasets import WHOLE_IMAGES, DataConfig, check_size
-from unpaired.data.doctor.looking import file_digest, is_flat, is_grey, over_background
 from unpaired.data.minority import alpha_is_a_band, band_note
 from unpaired.data.ranges import channels_fit
 from unpaired.data.sources import FolderSource
 from unpaired.errors import DataError
 from unpaired.images import read_header
+from unpaired.images.predicates import file_digest, is_flat, is_grey, over_background
 from unpaired.storage import shown
 
 _MOST_NAMED = 10

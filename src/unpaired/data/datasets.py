@@ -18,8 +18,8 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from unpaired.config import free, require
+from unpaired.data.normalising import RGB, Taken, taken
 from unpaired.data.sources import ImageSource
-from unpaired.data.taking import RGB, Taken, taken
 from unpaired.errors import DataError
 from unpaired.images import (
     Image,

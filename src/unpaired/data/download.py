@@ -21,10 +21,10 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from unpaired.config import require, unknown
-from unpaired.data.archives import unpack
 from unpaired.data.web import is_http, web
 from unpaired.errors import DataError, DownloadError, OutputError, StorageError
 from unpaired.storage import alone, shown, storage_error, write_bytes
+from unpaired.untrusted.archives import unpack
 from unpaired.version import __version__
 
 PUBLISHED_AT = "http://efrosgans.eecs.berkeley.edu"

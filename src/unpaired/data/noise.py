@@ -11,8 +11,8 @@ from torch import Tensor
 
 from unpaired.data.check import listed
 from unpaired.data.datasets import Batch, DataConfig, ImageCache, StepDataset, crop
+from unpaired.data.normalising import taken
 from unpaired.data.sources import FolderSource, ImageSource, holds_images
-from unpaired.data.taking import taken
 from unpaired.errors import DataError
 from unpaired.images import to_tensor
 from unpaired.randomness import rng

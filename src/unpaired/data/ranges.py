@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 
 from unpaired.data.datasets import DataConfig, Domain
+from unpaired.data.normalising import range_of
 from unpaired.data.sources import FolderSource
-from unpaired.data.taking import range_of
 from unpaired.errors import ConfigError, DataError, ImageError
 from unpaired.images import Image, ImageHeader, Percentiles, ValueRange, parse_range, read_header
 from unpaired.storage import shown

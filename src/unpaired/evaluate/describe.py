@@ -9,9 +9,9 @@ from typing import Generic, TypeVar
 import torch
 from torch import Tensor
 
-from unpaired.evaluate.batches import as_files
 from unpaired.evaluate.features import RandomConvolutions
 from unpaired.evaluate.sliced import PATCH, PATCHES, patches, pyramid
+from unpaired.images.tensors import as_files
 from unpaired.randomness import rng
 
 KeptT = TypeVar("KeptT")

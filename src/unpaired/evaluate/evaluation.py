@@ -15,7 +15,6 @@ from torch import Tensor
 from unpaired import ranks
 from unpaired.config import require
 from unpaired.errors import ConfigError
-from unpaired.evaluate.batches import as_files
 from unpaired.evaluate.describe import MAX_IMAGES, Description, describe
 from unpaired.evaluate.distances import Distances, distances
 from unpaired.evaluate.faithful import cycle_error, gradient_correlation, self_similarity_correlation
@@ -27,8 +26,9 @@ from unpaired.evaluate.kernel import kernel_distance
 from unpaired.evaluate.lpips import LPIPS
 from unpaired.evaluate.test_set import TestSet, batch_of, dealt, open_test_set
 from unpaired.evaluate.truth import against_truth
+from unpaired.images.tensors import as_files
+from unpaired.models.bounds import MAX_CROP
 from unpaired.storage import writable
-from unpaired.translate.checked import MAX_CROP
 from unpaired.translate.translator import Translator
 from unpaired.version import __version__
 

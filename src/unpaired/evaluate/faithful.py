@@ -12,9 +12,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from unpaired.evaluate.batches import floats
 from unpaired.evaluate.features import RandomConvolutions
 from unpaired.evaluate.metrics import l1
+from unpaired.images.tensors import floats
 
 _GRID = 16
 _BATCH = 16

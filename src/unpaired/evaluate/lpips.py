@@ -13,8 +13,8 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from unpaired.evaluate.batches import floats
 from unpaired.evaluate.weights import Weights, fill, read_weights
+from unpaired.images.tensors import floats
 
 Trunk = Literal["alex", "vgg"]
 

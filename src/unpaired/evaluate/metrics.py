@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from unpaired.evaluate.batches import floats, levels
+from unpaired.images.tensors import floats, levels
 
 __all__ = ["l1", "pixel_accuracy", "psnr", "ssim"]
 

@@ -12,8 +12,8 @@ from collections.abc import Callable, Iterable, Sequence
 import torch
 from torch import Tensor
 
-from unpaired.evaluate.batches import levels
 from unpaired.evaluate.intervals import Interval, around, draws
+from unpaired.images.tensors import levels
 
 IGNORE = 255
 """The label of pixels that do not count, as in the published data."""

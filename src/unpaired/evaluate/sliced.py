@@ -14,8 +14,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from unpaired.evaluate.batches import floats
 from unpaired.evaluate.intervals import Interval, around, draws
+from unpaired.images.tensors import floats
 from unpaired.randomness import rng
 
 PATCH = 7

@@ -18,9 +18,9 @@ from unpaired.data.pairs import HalfSource, matched, pair_name, preview_pairs
 from unpaired.data.sources import FolderSource, ImageSource, preview_folders
 from unpaired.errors import DataError, ImageError
 from unpaired.images import Image, flatten, resize, to_srgb, to_tensor
+from unpaired.models.model_folder import ModelInfo
+from unpaired.models.selection_info import ChoiceInfo
 from unpaired.storage import shown, writable
-from unpaired.translate.choice import ChoiceInfo
-from unpaired.translate.model_folder import ModelInfo
 from unpaired.translate.translator import require_range
 
 

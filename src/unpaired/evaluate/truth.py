@@ -8,8 +8,8 @@ from dataclasses import asdict, dataclass
 import torch
 from torch import Tensor
 
-from unpaired.evaluate.batches import as_files
 from unpaired.evaluate.metrics import l1, pixel_accuracy, psnr, ssim
+from unpaired.images.tensors import as_files
 
 LEVELS = (5, 10, 16)
 """How many 8-bit levels a pixel may be off to count as right: the `within_5`, `within_10` and `within_16` figures."""

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from unpaired.errors import ModelError
 from unpaired.storage import shown
-from unpaired.torch_files import read_state
+from unpaired.untrusted.torch_files import read_state
 
 
 @dataclass(frozen=True)

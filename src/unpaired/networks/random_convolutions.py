@@ -18,7 +18,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from unpaired.images.batches import floats
+from unpaired.images.tensors import floats
 
 MIN_SIZE = 16
 """The smallest side of an image, in pixels, and of the smallest scale that is looked at."""

@@ -12,9 +12,9 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from unpaired.data.datasets import Batch
-from unpaired.losses import AdversarialLoss, discriminator_adversarial, gradient_penalty
 from unpaired.networks.layers import initialise
-from unpaired.pool import ImagePool
+from unpaired.objectives.losses import AdversarialLoss, discriminator_adversarial, gradient_penalty
+from unpaired.objectives.pool import ImagePool
 from unpaired.randomness import torch_seeded
 from unpaired.ranks import of_own_images
 

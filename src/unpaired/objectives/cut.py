@@ -15,10 +15,10 @@ from torch import Tensor, nn
 
 from unpaired.config import require
 from unpaired.data.datasets import Batch
-from unpaired.losses import AdversarialLoss, generator_adversarial
 from unpaired.networks import Discriminator, Generator, ResNetGenerator
 from unpaired.networks.resnet import ResNetModule
 from unpaired.objectives.base import Objective, Player, Samples, initialised
+from unpaired.objectives.losses import AdversarialLoss, generator_adversarial
 
 
 @dataclass(frozen=True, kw_only=True)

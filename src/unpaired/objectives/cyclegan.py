@@ -10,13 +10,13 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from unpaired.augmentation import CHANGES, augmented
 from unpaired.config import require
 from unpaired.data.datasets import Batch
-from unpaired.losses import AdversarialLoss, generator_adversarial, l1
 from unpaired.networks import Discriminator, Generator, winograd
+from unpaired.objectives.augmentation import CHANGES, augmented
 from unpaired.objectives.base import Objective, Samples, initialised
-from unpaired.pool import ImagePool
+from unpaired.objectives.losses import AdversarialLoss, generator_adversarial, l1
+from unpaired.objectives.pool import ImagePool
 from unpaired.side_by_side import First, Second, side_by_side
 
 
@@ -50,8 +50,8 @@ class CycleGAN:
     cycle_weight_a, cycle_weight_b: on |F(G(a)) - a| and |G(F(b)) - b|. identity_weight: relative to the cycle
     weight of the same domain, so 0.5 means 5 beside a cycle weight of 10; 0 switches it off. adversarial_weight:
     on both adversarial terms. pool_size: images held for each discriminator, 0 for none. augmentation: changes that
-    an image goes through, with augmentation_probability, before a discriminator sees it (see `unpaired.augmentation`);
-    none as published.
+    an image goes through, with augmentation_probability, before a discriminator sees it; none as published. See
+    `unpaired.objectives.augmentation`.
     """
 
     kind: ClassVar[str] = "cyclegan"

@@ -10,9 +10,9 @@ from torch import Tensor
 
 from unpaired.config import require
 from unpaired.data.datasets import Batch
-from unpaired.losses import AdversarialLoss, generator_adversarial, l1
 from unpaired.networks import Discriminator, Generator
 from unpaired.objectives.base import Direction, Objective, Player, Samples, initialised
+from unpaired.objectives.losses import AdversarialLoss, generator_adversarial, l1
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -13,11 +13,11 @@ from pathlib import Path
 
 import numpy as np
 
-from unpaired.data.draw import draw_dataset, draw_pairs
 from unpaired.data.pairs import side_by_side
-from unpaired.data.scenes import LABEL_COLOURS
 from unpaired.errors import DataError
 from unpaired.images import Image, read_image, resize, write_image
+from unpaired.scenes.draw import draw_dataset, draw_pairs
+from unpaired.scenes.scene import LABEL_COLOURS
 from unpaired.storage import is_junk_folder, make_folder, shown
 
 Palette = dict[str, tuple[int, int, int]]

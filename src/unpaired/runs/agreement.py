@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+from unpaired.artifacts.changes import Change, fingerprints_change, images_change, settings_change
+from unpaired.artifacts.history import History
+from unpaired.artifacts.run_folder import RunFolder
+from unpaired.artifacts.run_records import read_data, read_images
 from unpaired.config import differences, read_yaml
 from unpaired.data.domains import Domains
 from unpaired.data.sources import ImageList, image_list
+from unpaired.monitoring.rewind import remedied
 from unpaired.recipes import Config
 from unpaired.storage import shown
-from unpaired.training.changes import Change, fingerprints_change, images_change, settings_change
-from unpaired.training.history import History
-from unpaired.training.rewind import remedied
-from unpaired.training.run_folder import RunFolder
-from unpaired.training.run_records import read_data, read_images
 
 
 def image_lists(domains: Domains) -> dict[str, ImageList]:

@@ -1,7 +1,7 @@
 """What a run holds in memory at its fullest, counted without any: the run's own code on tensors that have no content.
 
 Every operation of a training step, of the sample grid and of a checkpoint is carried out on shapes alone, and the bytes
-of the tensors that are alive at once are added up. `unpaired.runs.memory` makes of it what a process takes.
+of the tensors that are alive at once are added up. `unpaired.runs.memory_plan` makes of it what a process takes.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ from unpaired.data.datasets import Batch
 from unpaired.objectives import CUT
 from unpaired.recipes import Config, build_objective
 from unpaired.side_by_side import in_this_thread
-from unpaired.training.in_use import averaged, in_use
-from unpaired.training.precision import precision_on
+from unpaired.training.autocast import precision_on
+from unpaired.training.inference_weights import averaged, in_use
 from unpaired.training.state import Parts, TrainingState
 from unpaired.training.step import all_or_nothing, both_players
 

@@ -9,15 +9,15 @@ from torch import nn
 
 from unpaired.config import to_dict
 from unpaired.data.domains import Domains
+from unpaired.data.normalising import Taken, taken
 from unpaired.data.pairs import HalfSource
-from unpaired.data.taking import Taken, taken
 from unpaired.errors import UnpairedError
 from unpaired.images import read_header
+from unpaired.models.domain_values import DomainValues
+from unpaired.models.model_folder import DirectionInfo, GeneratorMode, ModelInfo, TrainingInfo, write_model
+from unpaired.models.selection_info import ChoiceInfo, SheetInfo
 from unpaired.objectives.base import Direction
 from unpaired.recipes import Config
-from unpaired.translate.choice import ChoiceInfo, SheetInfo
-from unpaired.translate.domain_values import DomainValues
-from unpaired.translate.model_folder import DirectionInfo, GeneratorMode, ModelInfo, TrainingInfo, write_model
 
 _MOST_HEADERS = 64  # of training images, that are read to know their shape
 

@@ -12,25 +12,25 @@ import torch
 from torch import Tensor
 
 from unpaired import ranks
+from unpaired.artifacts.history import History
+from unpaired.artifacts.rank_recorder import RankRecorder
+from unpaired.artifacts.run_folder import RunFolder
 from unpaired.config import flatten, require_rebuildable
 from unpaired.data.datasets import DataConfig
 from unpaired.devices import resolve_device
 from unpaired.errors import Interrupted
+from unpaired.monitoring.guardian import Guardian
+from unpaired.monitoring.rewind import go_back
 from unpaired.recipes import Config
 from unpaired.runs.standing import RunInfo, info
 from unpaired.runs.start import Allowed, Start, first_start, same_start
-from unpaired.training.choice import Choice
-from unpaired.training.flat import FLAT, look_for_end
-from unpaired.training.guardian import Guardian
-from unpaired.training.history import History
+from unpaired.selection.best_weights import Choice
+from unpaired.selection.early_stopping import FLAT, look_for_end
 from unpaired.training.loop import GoBack, fit
 from unpaired.training.machine import peak_memory
 from unpaired.training.progress import Progress
-from unpaired.training.rank_recorder import RankRecorder
-from unpaired.training.rewind import go_back
-from unpaired.training.run_folder import RunFolder
 from unpaired.training.state import TrainingState
-from unpaired.trusting import publish_trust
+from unpaired.trust.fitting import publish_trust
 
 
 def train(

@@ -6,15 +6,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from unpaired.artifacts.checkpoint import list_checkpoints, read_manifest
+from unpaired.artifacts.history import OF_STEPS, History
+from unpaired.artifacts.run_folder import RunFolder
+from unpaired.artifacts.run_records import read_data
 from unpaired.config import read_yaml, to_dict
 from unpaired.errors import DataError
 from unpaired.recipes import Config
+from unpaired.selection.early_stopping import ended_early, shortened
 from unpaired.storage import shown
-from unpaired.training.checkpoint import list_checkpoints, read_manifest
-from unpaired.training.flat import ended_early, shortened
-from unpaired.training.history import OF_STEPS, History
-from unpaired.training.run_folder import RunFolder
-from unpaired.training.run_records import read_data
 from unpaired.training.schedule import Schedule
 
 

@@ -12,35 +12,35 @@ import torch
 from torch import nn
 
 from unpaired import ranks
+from unpaired.artifacts.changes import Change, machine_change, ranks_change
+from unpaired.artifacts.checkpoint import Checkpoint, list_checkpoints, load_newest, read_manifest
+from unpaired.artifacts.history import History
+from unpaired.artifacts.rank_recorder import share_state
+from unpaired.artifacts.recorder import RunRecorder
+from unpaired.artifacts.run_folder import RunFolder
+from unpaired.artifacts.run_records import read_data
 from unpaired.config import flatten, from_dict, read_yaml, to_dict, to_yaml
 from unpaired.data.domains import Domains, open_domains
 from unpaired.data.sources import ImageList
 from unpaired.errors import CheckpointError, ConfigError, DataError
+from unpaired.models.model_folder import GeneratorMode
+from unpaired.monitoring.guardian import PROBE, Guardian
+from unpaired.monitoring.rewind import remedied
 from unpaired.objectives.base import Direction
 from unpaired.recipes import Config, build_objective
 from unpaired.runs.agreement import agree, image_lists
-from unpaired.runs.held_out import Listing, how_chosen, open_choice
-from unpaired.runs.memory import planned
+from unpaired.runs.memory_plan import planned
 from unpaired.runs.publish import publish_model
+from unpaired.runs.validation_setup import Listing, how_chosen, open_choice
+from unpaired.selection.best_weights import Choice
+from unpaired.selection.early_stopping import RESUMED, ended_early, shortened
 from unpaired.storage import write_bytes
-from unpaired.training.changes import Change, machine_change, ranks_change
-from unpaired.training.checkpoint import Checkpoint, list_checkpoints, load_newest, read_manifest
-from unpaired.training.choice import Choice
-from unpaired.training.flat import RESUMED, ended_early, shortened
-from unpaired.training.guardian import PROBE, Guardian
-from unpaired.training.history import History
+from unpaired.training.autocast import settled
 from unpaired.training.loop import Recorder
 from unpaired.training.machine import made_with
-from unpaired.training.precision import settled
 from unpaired.training.progress import Progress
-from unpaired.training.rank_recorder import share_state
-from unpaired.training.recorder import RunRecorder
-from unpaired.training.rewind import remedied
-from unpaired.training.run_folder import RunFolder
-from unpaired.training.run_records import read_data
 from unpaired.training.schedule import Schedule
 from unpaired.training.state import TrainingState
-from unpaired.translate.model_folder import GeneratorMode
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from unpaired.data.datasets import Batch
 from unpaired.objectives.base import Objective
-from unpaired.pool import ImagePool
+from unpaired.objectives.pool import ImagePool
 from unpaired.training.run_config import Precision
 from unpaired.training.step import generated, gradients_of, leave_gradients, player_losses
 

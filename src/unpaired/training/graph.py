@@ -15,8 +15,8 @@ import torch
 from torch import Tensor
 
 from unpaired.data.datasets import Batch
-from unpaired.losses import total
 from unpaired.objectives.base import Player
+from unpaired.objectives.losses import total
 from unpaired.training.run_config import Precision
 from unpaired.training.state import TrainingState
 from unpaired.training.static_pool import StaticPool

@@ -15,8 +15,8 @@ from unpaired.data.loading import batches
 from unpaired.devices import has_bf16
 from unpaired.errors import Interrupted, NonFiniteError
 from unpaired.randomness import torch_seeded
+from unpaired.training.autocast import precision_on
 from unpaired.training.machine import out_of_memory, relief
-from unpaired.training.precision import precision_on
 from unpaired.training.progress import Clock, Progress
 from unpaired.training.run_config import RunConfig
 from unpaired.training.schedule import Schedule
@@ -27,7 +27,7 @@ from unpaired.training.stepper import recording_on, stepper
 
 
 class Recorder(Protocol):
-    """What the loop tells about itself; `unpaired.training.recorder` writes files and passes it on."""
+    """What the loop tells about itself; `unpaired.artifacts.recorder` writes files and passes it on."""
 
     def progress(self, progress: Progress) -> None:
         """Take note of a logged step."""

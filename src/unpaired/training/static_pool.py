@@ -9,7 +9,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from unpaired.pool import ImagePool
+from unpaired.objectives.pool import ImagePool
 
 
 class StaticPool(ImagePool):

@@ -14,8 +14,8 @@ from torch import Tensor, nn
 from unpaired import ranks
 from unpaired.data.datasets import Batch
 from unpaired.errors import NonFiniteError
-from unpaired.losses import total
 from unpaired.objectives.base import Objective, Player, frozen
+from unpaired.objectives.losses import total
 from unpaired.side_by_side import side_by_side
 from unpaired.training.run_config import Precision
 from unpaired.training.state import TrainingState

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from unpaired.translate.domain_values import DomainValues
-from unpaired.translate.files import Job, Plan, plan_outputs
-from unpaired.translate.model_folder import DirectionInfo, ModelInfo, TrainingInfo, find_model, read_model, write_model
+from unpaired.models.domain_values import DomainValues
+from unpaired.models.model_folder import DirectionInfo, ModelInfo, TrainingInfo, find_model, read_model, write_model
+from unpaired.translate.jobs import Job, Plan, plan_outputs
 from unpaired.translate.precision import Choice
 from unpaired.translate.sheets import take_halves
 from unpaired.translate.translating import Failure, choose_precision, translate_files

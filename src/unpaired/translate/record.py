@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from unpaired.storage import alone, shown, storage_error, sweep_partial, write_bytes
-from unpaired.translate.files import RECORD, Job
+from unpaired.translate.jobs import RECORD, Job
 from unpaired.translate.overlap import num_workers
 
 _LOCK = ".unpaired-lock"

@@ -13,10 +13,10 @@ from unpaired.config import require, unknown
 from unpaired.devices import resolve_device
 from unpaired.errors import ConfigError, OutputError
 from unpaired.images import Image, from_tensor, write_image
+from unpaired.models.model_folder import ModelInfo, read_model
 from unpaired.networks import DCGANGenerator
 from unpaired.randomness import rng
 from unpaired.storage import shown, storage_error
-from unpaired.translate.model_folder import ModelInfo, read_model
 
 _DIRECTION = "AtoB"
 _BATCH = 64

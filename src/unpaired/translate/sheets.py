@@ -11,9 +11,9 @@ from typing import Literal, get_args
 from unpaired.config import require, unknown
 from unpaired.errors import ImageError, UnpairedError
 from unpaired.images import Image, ImageHeader, half_of, read_header
+from unpaired.models.model_folder import ModelInfo
 from unpaired.storage import shown
-from unpaired.translate.files import Half, Job
-from unpaired.translate.model_folder import ModelInfo
+from unpaired.translate.jobs import Half, Job
 
 Pairs = Literal["auto", "side-by-side", "no"]
 """Whether the images to translate hold A and B side by side; "auto" takes them so if the model was trained that way."""

@@ -24,8 +24,8 @@ from unpaired.images import (
     write_stack,
 )
 from unpaired.storage import shown, write_bytes
-from unpaired.translate.files import Job
-from unpaired.translate.losses import Losses
+from unpaired.translate.jobs import Job
+from unpaired.translate.lost_metadata import Losses
 from unpaired.translate.outputs import OutputFolders
 from unpaired.translate.overlap import Behind, num_workers, read_ahead
 from unpaired.translate.precision import ASKED_FOR, Choice

@@ -21,14 +21,14 @@ from unpaired.config import require, to_dict, unknown
 from unpaired.devices import has_bf16, resolve_device
 from unpaired.errors import ConfigError, ImageError
 from unpaired.images import Image, ValueRange, as_dtype, bands, from_tensor, kept_where, restore, to_srgb
+from unpaired.models.domain_values import DomainValues
+from unpaired.models.model_folder import DirectionInfo, ModelInfo, read_model
 from unpaired.networks import DCGANGenerator
 from unpaired.randomness import torch_seeded
-from unpaired.translate.domain_values import DomainValues
 from unpaired.translate.fast import fast_form, fast_type
-from unpaired.translate.memory import bytes_per_pixel, pixels_that_fit
-from unpaired.translate.model_folder import DirectionInfo, ModelInfo, read_model
+from unpaired.translate.normalising_input import as_taken
+from unpaired.translate.pixel_limit import bytes_per_pixel, pixels_that_fit
 from unpaired.translate.precision import AGREEMENT, ASKED_FOR, Choice, Precision, agreement
-from unpaired.translate.taken import as_taken
 
 Array = np.ndarray[Any, np.dtype[Any]]
 

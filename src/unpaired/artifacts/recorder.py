@@ -1,0 +1,243 @@
+"""What a run leaves behind as it trains: log lines, sample grids, checkpoints, the model, the report page."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
+from dataclasses import asdict, fields
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, nn
+
+from unpaired.artifacts.checkpoint import save_checkpoint, sweep
+from unpaired.artifacts.history import History
+from unpaired.artifacts.report import write_report
+from unpaired.artifacts.run_folder import RunFolder
+from unpaired.artifacts.samples import draw_samples, write_samples
+from unpaired.data.datasets import Batch
+from unpaired.errors import MissingExtraError
+from unpaired.models.model_folder import sweep_model
+from unpaired.objectives.base import Direction
+from unpaired.randomness import torch_seeded
+from unpaired.selection.early_stopping import ended_early, was_flat
+from unpaired.selection.validation import Look, read_looks
+from unpaired.training.inference_weights import averaged, in_use
+from unpaired.training.machine import peak_memory
+from unpaired.training.progress import Progress
+from unpaired.training.state import TrainingState
+
+
+class Guardian(Protocol):
+    """What the recorder asks of the watch over a run."""
+
+    @property
+    def ailments(self) -> list[str]:
+        """Return the names of what ails the run now."""
+        ...
+
+    def num_kept(self, checkpoints: Path, least: int) -> int:
+        """Return how many checkpoints to keep, `least` or more, so that there is one to go back to."""
+        ...
+
+
+class Choice(Protocol):
+    """What the recorder asks of the looks at held-out images, of which one is the best."""
+
+    looks: list[Look]
+    best: Look | None
+
+    @property
+    def chosen(self) -> Look | None:
+        """Return the look whose step model/ is to hold; None for the last step."""
+        ...
+
+    def to_save(self, step: int) -> dict[str, Tensor]:
+        """Return what a checkpoint of a step has to hold beside its state."""
+        ...
+
+    def in_place(self, state: TrainingState) -> AbstractContextManager[int]:
+        """Put the weights to publish into the translators for the body, and give their step."""
+        ...
+
+
+Publish = Callable[[dict[Direction, nn.Module], int, int], None]
+"""Writes the model folder from the generators, the step they were taken at, and the step that the run is at."""
+
+
+class RunRecorder:
+    """The loop's Recorder for a run folder.
+
+    names: what the domains are called, by "A" and "B". facts: the sections "config" (YAML text), "data" and
+    "machine" of the report. publish: writes model/. listener: is told each logged step, e.g. to print it. choice: of
+    the best step, where there are held-out images to look at.
+    """
+
+    def __init__(
+        self,
+        folder: RunFolder,
+        preview: Batch,
+        *,
+        names: Mapping[str, str],
+        facts: Mapping[str, Any],
+        publish: Publish,
+        listener: Callable[[Progress], None],
+        keep_checkpoints: int,
+        tensorboard: bool = False,
+        choice: Choice | None = None,
+    ) -> None:
+        self._folder, self._preview, self._names, self._facts = folder, preview, names, facts
+        self._publish, self._listener, self._keep = publish, listener, keep_checkpoints
+        self._history = History(folder.path)
+        records = folder.records()
+        self._num_lines = len(folder.lines())
+        self._latest = _progress_of(records[-1]) if records else None
+        next_step = self._latest.step + 1 if self._latest else 0
+        self._board = _summary_writer(folder, next_step) if tensorboard else None
+        self._choice = choice
+        self.guardian: Guardian | None = None
+
+    def progress(self, progress: Progress) -> None:
+        """Write a line of log.jsonl, and TensorBoard's scalars where asked for, and tell the listener."""
+        record = {
+            **{key: _rounded(value) for key, value in asdict(progress).items()},
+            "peak_memory": peak_memory(self._preview.b.device),
+            "time": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+        }
+        if self.guardian is not None and self.guardian.ailments:
+            record["ailments"] = self.guardian.ailments
+        self._folder.append(record)
+        self._num_lines += 1
+        self._latest = progress
+        if self._board is not None:
+            for name, value in progress.losses.items():
+                self._board.add_scalar(f"loss/{name}", value, progress.step)
+            self._board.add_scalar("learning_rate", progress.learning_rate, progress.step)
+            self._board.add_scalar("images_per_second", progress.images_per_second, progress.step)
+        self._listener(progress)
+
+    def sample(self, state: TrainingState) -> None:
+        """Draw real | fake | reconstructed | identity of the preview images, with the weights that are published."""
+        with averaged(state), in_use(state.objective), torch_seeded(0, "samples"):
+            samples = state.objective.samples(self._preview)
+        grid = draw_samples(samples, names=self._names, caption=f"step {state.step}")
+        write_samples(self._folder.sample(state.step), grid)
+        if self._board is not None:
+            pixels = torch.frombuffer(bytearray(grid.convert("RGB").tobytes()), dtype=torch.uint8)
+            self._board.add_image("samples", pixels.view(grid.height, grid.width, 3), state.step, dataformats="HWC")
+        self.report("training")
+
+    def event(self, step: int, kind: str, sentence: str) -> None:
+        """Write a line of history.jsonl."""
+        self._history.note(step, kind, sentence)
+
+    def checkpoint(self, state: TrainingState) -> None:
+        """Save the state, then refresh the report, then publish the generators as the model folder."""
+        self._folder.sync_log()
+        save_checkpoint(
+            self._folder.checkpoints,
+            state.parts(),
+            state.counters(),
+            log_lines=self._num_lines,
+            made_with=self._facts["machine"],
+            keep=self._keep if self.guardian is None else self.guardian.num_kept(self._folder.checkpoints, self._keep),
+            best_step=None if self._choice is None or self._choice.best is None else self._choice.best.step,
+            best=None if self._choice is None else self._choice.to_save(state.step),
+        )
+        self._show(state)
+
+    def catch_up(self, state: TrainingState) -> None:
+        """Refresh report and model where a crash came between the checkpoint that `state` is from and them.
+
+        What it left beside them is removed, as a finished run will not save again.
+        """
+        sweep(self._folder.checkpoints)
+        sweep_model(self._folder.model)
+        chosen = None if self._choice is None else self._choice.chosen
+        counted = chosen is not None or (self._choice is not None and was_flat(self._history.up_to(state.step)))
+        if self._published() != (state.step if chosen is None else chosen.step, state.step, counted):
+            self._show(state)
+
+    def _show(self, state: TrainingState) -> None:
+        # The model comes last, so that its step tells whether all of it was done.
+        finished = self._latest is not None and state.step == self._latest.num_steps
+        early = ended_early(self._history.entries())
+        self.report("finished early" if early else "finished" if finished else "training")
+        if self._choice is None:
+            with averaged(state):
+                self._publish(state.objective.generators(), state.step, state.step)
+            return
+        with self._choice.in_place(state) as step:
+            self._publish(state.objective.generators(), step, state.step)
+
+    def _published(self) -> tuple[int, int, bool] | None:
+        """Return the step of the model folder, the one that the run was at then, and whether looks had a part in it.
+
+        None where the folder says nothing.
+        """
+        try:
+            model = json.loads((self._folder.model / "model.json").read_bytes())
+            step: int = model["training"]["step"]
+            return step, model.get("choice", {}).get("run_step", step), "choice" in model
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+            return None
+
+    def report(self, condition: str) -> None:
+        """Write report.html from what is in the folder now."""
+        status = {"state": condition}
+        if self._latest is not None:
+            latest = self._latest
+            status["step"] = f"{latest.step} of {latest.num_steps}"
+            status["epoch"] = str(latest.epoch)
+            status["speed"] = f"{latest.images_per_second:.1f} images/s"
+            if condition != "finished early":
+                status["time left"] = duration(latest.seconds_left)
+        write_report(
+            self._folder.report,
+            title=f"{self._folder.path.resolve().name}: {self._names['A']} ↔ {self._names['B']}",
+            status=status,
+            log=self._folder.records(),
+            samples=self._folder.sample_paths(),
+            config_yaml=self._facts["config"],
+            data=self._facts["data"],
+            machine=self._facts["machine"],
+            notes=[entry["sentence"] for entry in self._history.entries()],
+            looks=read_looks(self._folder.path / "guardian.jsonl"),
+            held_out=self._choice.looks if self._choice is not None else (),
+            best_step=None if self._choice is None or self._choice.best is None else self._choice.best.step,
+            publishes_best=self._choice is not None and self._choice.chosen is not None,
+        )
+
+
+def duration(seconds: float) -> str:
+    """Return a length of time as people say it: 45 s, 12:05 min, 3:20 h."""
+    seconds = round(seconds)
+    if seconds < 60:
+        return f"{seconds} s"
+    if seconds < 3600:
+        return f"{seconds // 60}:{seconds % 60:02d} min"
+    return f"{seconds // 3600}:{seconds % 3600 // 60:02d} h"
+
+
+def _progress_of(record: Mapping[str, Any]) -> Progress | None:
+    """Return what a line of log.jsonl was written from; None where it lacks something."""
+    try:
+        return Progress(**{field.name: record[field.name] for field in fields(Progress)})
+    except KeyError:
+        return None
+
+
+def _rounded(value: Any) -> Any:
+    return float(f"{value:.5g}") if isinstance(value, float) else value
+
+
+def _summary_writer(folder: RunFolder, next_step: int) -> Any:
+    """Return TensorBoard's writer; what an interrupted try wrote for later steps is marked as void."""
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError:
+        raise MissingExtraError("--run.tensorboard", "tensorboard") from None
+    return SummaryWriter(folder.path / "tensorboard", purge_step=next_step)

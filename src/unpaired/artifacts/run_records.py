@@ -1,0 +1,76 @@
+"""What a run folder says about its images: data.json and images.json, which anything may have happened to."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+from unpaired.artifacts.run_folder import RunFolder
+from unpaired.data.sources import ImageList
+from unpaired.errors import DataError
+from unpaired.storage import shown
+
+_LISTS = ("skipped", "skipped_test", "classes")
+
+
+def read_data(folder: RunFolder) -> dict[str, Any]:
+    """Return what data.json says by domain: name, folder, images, fingerprint, and lists of what was left out.
+
+    Raises DataError where it cannot be read or says something else.
+    """
+    data: dict[str, Any] = _read(folder.data)
+    both = isinstance(data, dict) and set(data) == {"A", "B"}
+    _require(both, folder.data, "it does not describe the domains A and B")
+    for domain, facts in data.items():
+        sound = (
+            isinstance(facts, dict)
+            and all(isinstance(facts.get(key), str) for key in ("name", "fingerprint"))
+            and type(facts.get("images")) is int
+            and 0 <= facts["images"] < 2**63
+            and all(_is_texts(facts.get(key, [])) for key in _LISTS)
+        )
+        _require(sound, folder.data, f"the facts of domain {domain} are none")
+    return data
+
+
+def read_images(folder: RunFolder) -> dict[str, ImageList]:
+    """Return the files of images.json by domain. Raises DataError as `read_data` does."""
+    images: dict[str, ImageList] = _read(folder.images)
+    sound = isinstance(images, dict) and all(isinstance(files, dict) for files in images.values())
+    _require(sound, folder.images, "it does not list files by domain")
+    return images
+
+
+def _read(path: Path) -> Any:
+    try:
+        return json.loads(path.read_bytes(), parse_constant=_refuse_constant, parse_float=_finite)
+    except OSError as error:
+        raise DataError(f"Cannot read {shown(path)}: {error.strerror}; check the disk and its permissions.") from None
+    except (ValueError, RecursionError):
+        raise _damaged(path, "it is not JSON") from None
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(name)
+
+
+def _finite(digits: str) -> float:
+    number = float(digits)
+    if not math.isfinite(number):
+        raise ValueError(digits[:20])
+    return number
+
+
+def _is_texts(value: Any) -> bool:
+    return isinstance(value, list) and all(isinstance(each, str) for each in value)
+
+
+def _require(sound: bool, path: Path, reason: str) -> None:
+    if not sound:
+        raise _damaged(path, reason)
+
+
+def _damaged(path: Path, reason: str) -> DataError:
+    return DataError(f"{shown(path)} is damaged ({reason}); copy the run folder again.")

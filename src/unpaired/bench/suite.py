@@ -1,0 +1,227 @@
+"""The whole benchmark: gradients checked, ceilings measured, every case timed in turns, and a page about it."""
+
+from __future__ import annotations
+
+import json
+import platform
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from unpaired.bench.cases import Case, Mode, RecordedTrainingCase, TrainingCase, TranslationCase
+from unpaired.bench.ceilings import measure_ceilings
+from unpaired.bench.gradients import check_gradients
+from unpaired.bench.official_clone import OfficialCode
+from unpaired.bench.peak_memory import peak_memory
+from unpaired.bench.timing import Timing, in_turns, ratio
+from unpaired.errors import UnpairedError
+from unpaired.version import __version__
+
+OFFICIAL = "official fp32"
+GRAPH = " graph"
+
+
+@dataclass(frozen=True)
+class Row:
+    """One case: times in seconds, peak memory in bytes (0: not measured), GFLOP/s, and time against the official code.
+
+    quartiles: the lower and upper one of the times. against: median of the ratios round by round, None without a
+    checkout of the official code.
+    """
+
+    kind: str
+    size: int
+    batch: int
+    mode: str
+    seconds: float
+    quartiles: tuple[float, float]
+    images_per_second: float
+    gflops: float
+    memory: int
+    against: float | None
+    against_quartiles: tuple[float, float] | None
+
+
+@dataclass(frozen=True)
+class Report:
+    """What was measured, on what, and how often; `gradients` holds the cosine to float64 by mode."""
+
+    machine: Mapping[str, Any]
+    ceilings: Mapping[str, float]
+    gradients: Mapping[str, float]
+    rounds: int
+    rows: Sequence[Row]
+
+    def to_json(self) -> str:
+        """Return everything as JSON."""
+        return json.dumps(asdict(self), indent=1) + "\n"
+
+
+def bench(
+    sizes: Sequence[int],
+    modes: Sequence[Mode],
+    *,
+    device: torch.device,
+    rounds: int = 5,
+    batch: int = 1,
+    official: Path | None = None,
+    memory: bool = True,
+    say: Callable[[str], None] = lambda sentence: None,
+) -> Report:
+    """Time training steps and translations at each size, beside the official code where it is given.
+
+    modes: of the steps; translations are timed in the usual way at the same precisions. All cases of one size and kind
+    are timed in turns; on an NVIDIA GPU the steps are also played from a recording. What cannot be compiled or recorded
+    is left out with a sentence. Raises UnpairedError where a mode's gradients, or a recording's losses, are wrong;
+    DataError where `official` holds no official code.
+    """
+    theirs = OfficialCode(official) if official else None
+    gradients = _checked(modes, min(sizes), device, say)
+    modes = [mode for mode in modes if mode.name in gradients]
+    if not modes:
+        raise UnpairedError("None of these ways can be timed here; take --way usual.")
+    precisions = list(dict.fromkeys(mode.precision for mode in modes))
+    say("Measuring what the machine can do at most.")
+    ceilings = measure_ceilings(device, precisions)
+    rows: list[Row] = []
+    for size in sizes:
+        for kind in ("train", "translate"):
+            say(f"Timing {kind} at {size} x {size}.")
+            timed = modes if kind == "train" else [Mode(precision) for precision in precisions]
+            cases = _ours(kind, size, timed, device, batch, say)
+            if theirs is not None:
+                make = theirs.training if kind == "train" else theirs.translation
+                cases[OFFICIAL] = make(size, device, batch)
+                cases[OFFICIAL].flop = next(iter(cases.values())).flop
+            timings = in_turns(cases, rounds)
+            peaks: dict[str, int] = {}
+            if memory:
+                peaks = {mode.name: peak_memory(kind, size, mode, device, batch) for mode in timed}
+                peaks |= {
+                    f"{mode.name}{GRAPH}": peak_memory("recorded", size, mode, device, batch)
+                    for mode in timed
+                    if f"{mode.name}{GRAPH}" in cases
+                }
+            rows += [_row(kind, size, mode, case, timings, peaks.get(mode, 0)) for mode, case in cases.items()]
+    return Report(machine(device), ceilings, gradients, rounds, rows)
+
+
+def _ours(
+    kind: str, size: int, modes: Sequence[Mode], device: torch.device, batch: int, say: Callable[[str], None]
+) -> dict[str, Case]:
+    """Return our cases of a kind by mode; on an NVIDIA GPU with the recorded steps beside the usual ones."""
+    if kind == "translate":
+        return {mode.name: TranslationCase.at(size, mode.precision, device, batch) for mode in modes}
+    cases: dict[str, Case] = {
+        mode.name: TrainingCase.at(size, mode.precision, device, batch, mode.way) for mode in modes
+    }
+    return cases | (_recorded(size, modes, device, batch, say) if device.type == "cuda" else {})
+
+
+def _checked(modes: Sequence[Mode], size: int, device: torch.device, say: Callable[[str], None]) -> dict[str, float]:
+    """Return the cosine of the gradients to float64 by mode, but for those that cannot be compiled."""
+    gradients: dict[str, float] = {}
+    for mode in modes:
+        say(f"Checking the gradients of {mode.name} against float64.")
+        try:
+            gradients[mode.name] = check_gradients(size, mode, device)
+        except RuntimeError as error:
+            if mode.way != "compiled":
+                raise
+            say(f"The networks in {mode.precision} cannot be compiled ({str(error).splitlines()[0]}).")
+    return gradients
+
+
+def _recorded(
+    size: int, modes: Sequence[Mode], device: torch.device, batch: int, say: Callable[[str], None]
+) -> dict[str, Case]:
+    """Return the recorded steps by mode, but for those that cannot be recorded."""
+    cases: dict[str, Case] = {}
+    for mode in modes:
+        try:
+            recorded = RecordedTrainingCase.at(size, mode.precision, device, batch, mode.way)
+        except RuntimeError as error:
+            say(f"The step in {mode.name} cannot be recorded ({str(error).splitlines()[0]}).")
+            continue
+        cases[f"{mode.name}{GRAPH}"] = recorded
+    return cases
+
+
+def _row(kind: str, size: int, mode: str, case: Case, timings: Mapping[str, Timing], peak: int) -> Row:
+    timing = timings[mode]
+    against = ratio(timing, timings[OFFICIAL]) if OFFICIAL in timings else None
+    return Row(
+        kind=kind,
+        size=size,
+        batch=case.images,
+        mode=mode,
+        seconds=timing.median,
+        quartiles=timing.spread,
+        images_per_second=case.images / timing.median,
+        gflops=case.flop / timing.median / 1e9,
+        memory=peak,
+        against=against.median if against else None,
+        against_quartiles=against.spread if against else None,
+    )
+
+
+def machine(device: torch.device) -> dict[str, Any]:
+    """Return what the figures depend on: the processor or GPU, threads, versions, and the day."""
+    return {
+        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else _processor(),
+        "threads": torch.get_num_threads(),
+        "instructions": torch.backends.cpu.get_cpu_capability(),
+        "torch": torch.__version__,
+        "python": platform.python_version(),
+        "unpaired": __version__,
+        "day": datetime.now(UTC).date().isoformat(),
+    }
+
+
+def _processor() -> str:
+    """Return the processor's name where the system tells it."""
+    info = Path("/proc/cpuinfo")
+    if info.is_file():
+        for line in info.read_text(encoding="utf-8", errors="replace").splitlines():
+            if line.startswith("model name"):
+                return line.split(":", 1)[1].strip()
+    return platform.processor() or platform.machine()
+
+
+def to_markdown(report: Report) -> str:
+    """Return the report as a page: machine, ceilings, gradients, and a table of the cases."""
+    facts = ", ".join(f"{name} {value}" for name, value in report.machine.items())
+    ceilings = "\n".join(
+        f"| {name} | {value:.0f} {'GB/s' if name == 'copy' else 'GFLOP/s'} |" for name, value in report.ceilings.items()
+    )
+    checked = ", ".join(f"{mode} {cosine:.5f}" for mode, cosine in report.gradients.items())
+    lines = [
+        f"Machine: {facts}. {report.rounds} rounds, in turns; medians, quartiles in brackets.",
+        "",
+        "| at most (3 × 3 convolution, 256 channels, 64 × 64; a copy read + written) | |\n|---|---|",
+        ceilings,
+        "",
+        f"Gradients against float64, cosine of the middle weight: {checked}.",
+        "",
+        "| | size | batch | mode | seconds | images/s | GFLOP/s | of the ceiling | memory | time against official |",
+        "|---|---|---|---|---|---|---|---|---|---|",
+        *(_line(row, report.ceilings) for row in report.rows),
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _line(row: Row, ceilings: Mapping[str, float]) -> str:
+    low, high = row.quartiles
+    precision = "bf16" if row.mode.startswith("bf16") else "fp32"
+    best = ceilings[f"{precision} forward" + (" and backward" if row.kind == "train" else "")]
+    against = "–"
+    if row.against is not None and row.against_quartiles is not None:
+        against = "{:.2f} [{:.2f}, {:.2f}]".format(row.against, *row.against_quartiles)
+    memory = f"{row.memory / 1e9:.2f} GB" if row.memory else "–"
+    cells = [row.kind, f"{row.size}²", str(row.batch), row.mode, f"{row.seconds:.3g} [{low:.3g}, {high:.3g}]"]
+    cells += [f"{row.images_per_second:.2f}", f"{row.gflops:.0f}", f"{row.gflops / best:.0%}", memory, against]
+    return f"| {' | '.join(cells)} |"

@@ -1,0 +1,100 @@
+"""What `unpaired data check` prints: a table of the folders, and of what was found in them."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import os
+import sys
+import time
+from collections.abc import Iterator
+from types import TracebackType
+from typing import TYPE_CHECKING
+
+from rich.markup import escape
+from rich.table import Table
+
+from unpaired.cli.output import console
+from unpaired.storage import shown
+
+if TYPE_CHECKING:
+    from unpaired.doctor.checkup import Checkup
+    from unpaired.doctor.findings import Finding
+
+_STYLES = {"error": "red", "warning": "yellow", "note": "cyan"}
+_MOST_EXAMPLES = 3
+
+
+def print_checkup(checkup: Checkup) -> None:
+    """Print the folders, then the findings with a few names each, the gravest first."""
+    from unpaired.doctor.findings import SEVERITIES
+
+    folders = Table(title=escape(shown(f"{checkup.title}")), title_justify="left")
+    for name in ("folder", "images", "files", "formats", "modes", "shorter side"):
+        folders.add_column(name, justify="right" if name in ("images", "files") else "left")
+    for look in checkup.looks:
+        facts = look.facts()
+        sides = facts["shorter_side"]
+        folders.add_row(
+            escape(shown(facts["place"])),
+            f"{facts['images']:,}",
+            f"{facts['files']:,}",
+            ", ".join(facts["formats"]),
+            ", ".join(mode or "other" for mode in facts["modes"]),
+            " to ".join(dict.fromkeys((str(sides[0]), str(sides[-1])))) if sides else "",
+        )
+    console().print(folders)
+    table = Table(show_lines=True)
+    for name in ("finding", "where", "training", "what to do"):
+        table.add_column(name)
+    for fault, findings in itertools.groupby(checkup.findings, lambda finding: finding.fault):
+        title = f"[{_STYLES[fault.severity]}]{fault.severity}[/] {escape(fault.title)}"
+        where = "\n".join(map(_where, findings))
+        table.add_row(title, where, escape(fault.training), escape(fault.remedy))
+    if checkup.findings:
+        console().print(table)
+    counts = [(checkup.count(severity), severity) for severity in SEVERITIES]
+    told = ", ".join(f"{number} {severity}{'' if number == 1 else 's'}" for number, severity in counts if number)
+    print(f"{told or 'Nothing found'}.{' --json names every file, --html FILE shows them.' if told else ''}")
+
+
+def _where(finding: Finding) -> str:
+    """Return the place, how many files, and the first of them with what is special about them."""
+    lines = [f"{finding.place}: {finding.num_files:,}" if finding.num_files else finding.place]
+    for item in finding.items[:_MOST_EXAMPLES]:
+        names = ", ".join(path.name for path in item.paths[:_MOST_EXAMPLES])
+        lines.append(" ".join(filter(None, [names, f"({item.detail})" if names and item.detail else item.detail])))
+    return "\n".join(escape(shown(line)) for line in lines)
+
+
+class CountLine:
+    """Shows on a terminal how many files were looked at, on a line that goes away; prints nothing into a file."""
+
+    def __enter__(self) -> CountLine:
+        self._terminal, self._printed = sys.stdout.isatty(), 0.0
+        return self
+
+    def __call__(self, done: int, total: int) -> None:
+        """Show the count, if it is time to."""
+        if self._terminal and time.monotonic() - self._printed > 0.2:
+            self._printed = time.monotonic()
+            print(f"\r\x1b[K{done:,} of {total:,} files", end="", flush=True)
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._terminal:
+            print("\r\x1b[K", end="", flush=True)
+
+
+@contextlib.contextmanager
+def decoders_silent() -> Iterator[None]:
+    """Keep from the screen what native decoders write to standard error about damaged files; findings say it."""
+    kept = os.dup(2)
+    try:
+        with open(os.devnull, "wb") as nothing:  # noqa: PTH123 - no path, a device
+            os.dup2(nothing.fileno(), 2)
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)

@@ -1,0 +1,71 @@
+"""The verbs that exchange models with the official code: import and export."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from cyclopts import Parameter
+
+from unpaired.cli.app import app
+from unpaired.cli.output import say
+from unpaired.storage import shown
+
+
+@app.command(name="import")
+def import_(
+    path: Annotated[Path, Parameter(name="DIR_OR_PTH")],
+    /,
+    *,
+    out: Path,
+    network: str | None = None,
+) -> None:
+    """Make a model folder of files of the official CycleGAN, pix2pix or CUT code; no flag says what network they hold.
+
+    Parameters
+    ----------
+    path
+        A .pth file, or a folder of them such as checkpoints/NAME; its latest generators are taken.
+    out
+        The model folder to make.
+    network
+        Which generator to take of a file that holds several, such as netG_A.
+    """
+    from unpaired.interop.official import import_official
+
+    made = import_official(path, out, network)
+    for note in made.notes:
+        say(note)
+    directions = list(made.info.directions)
+    flag = "" if "AtoB" in directions else " --direction BtoA"
+    say(f"Model: {made.folder} ({' and '.join(directions)})")
+    say(f"Translate with it: unpaired translate {made.folder} IMAGE...{flag}")
+
+
+@app.command
+def export(
+    model: Annotated[Path, Parameter(name="MODEL")],
+    /,
+    *,
+    out: Path,
+    format: Literal["official"] = "official",
+) -> None:
+    """Write a model in another form: official is the .pth files that the official CycleGAN and pix2pix code loads.
+
+    Parameters
+    ----------
+    model
+        A run folder (its discriminators are written too), or a model folder.
+    out
+        Folder for the files, such as checkpoints/NAME of the official code.
+    format
+        official.
+    """
+    from unpaired.interop.official import export_official
+
+    made = export_official(model, out)
+    for file in made.files:
+        print(shown(file))
+    for note in made.notes:
+        say(note)
+    say(f"Test with the official code: {made.command}")

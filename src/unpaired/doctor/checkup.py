@@ -1,0 +1,329 @@
+"""From a data folder to findings: every file is looked at, then files are compared, then domains."""
+
+from __future__ import annotations
+
+import collections
+import statistics
+import unicodedata
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from unpaired.data.axes import minority, most_common
+from unpaired.data.datasets import DataConfig
+from unpaired.data.minority import other_types
+from unpaired.data.pairs import paired_sources
+from unpaired.doctor.comparing import Group, How, same_pictures
+from unpaired.doctor.findings import FAULTS, SEVERITIES, Finding, Item, Severity
+from unpaired.doctor.folders import Place, find_places, walk
+from unpaired.doctor.inspecting import Seen, is_junk, look_at
+from unpaired.doctor.remarks import remarks, value_remarks
+from unpaired.errors import DataError
+from unpaired.images import is_image_name
+from unpaired.images.labels import Part
+
+FEW_IMAGES = 100
+COUNT_RATIO = 4.0
+SIZE_RATIO = 2.0
+LOSSY_SHARE = 0.5
+
+_LOSSY = ("JPEG", "WEBP")
+_MEDICAL = ("DICOM", "NIFTI")
+
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class Look:
+    """What was seen in one place, its sound images apart."""
+
+    place: Place
+    files: list[Seen]
+    images: list[Seen]
+
+    def facts(self) -> dict[str, Any]:
+        """Return counts, sizes, formats and colours, for the table, the page and JSON."""
+        headers = [seen.header for seen in self.images if seen.header]
+        sides = sorted(min(header.width, header.height) for header in headers)
+        return {
+            "place": self.place.name,
+            "domain": self.place.domain,
+            "split": self.place.split,
+            "files": len(self.files),
+            "images": len(self.images),
+            "formats": dict(collections.Counter(seen.kind for seen in self.images).most_common()),
+            "modes": dict(collections.Counter(header.mode for header in headers).most_common()),
+            "grey": sum(seen.grey for seen in self.images),
+            "sizes": dict(collections.Counter(f"{header.width}x{header.height}" for header in headers).most_common(3)),
+            "shorter_side": [sides[0], int(statistics.median(sides)), sides[-1]] if sides else [],
+        }
+
+
+@dataclass(frozen=True)
+class Checkup:
+    """The outcome: what each place holds, and the findings, the gravest first."""
+
+    title: str
+    looks: list[Look]
+    findings: list[Finding]
+
+    def count(self, severity: Severity) -> int:
+        """Return how many findings are of a severity."""
+        return sum(finding.fault.severity == severity for finding in self.findings)
+
+    def as_json(self) -> dict[str, Any]:
+        """Return all of it as what JSON can hold; paths as they were given."""
+        return {
+            "data": self.title,
+            "counts": {severity: self.count(severity) for severity in SEVERITIES},
+            "places": [look.facts() for look in self.looks],
+            "findings": [
+                {
+                    "code": finding.fault.code,
+                    "severity": finding.fault.severity,
+                    "title": finding.fault.title,
+                    "place": finding.place,
+                    "training": finding.fault.training,
+                    "remedy": finding.fault.remedy,
+                    "num_files": finding.num_files,
+                    "items": [{"files": list(map(str, item.paths)), "detail": item.detail} for item in finding.items],
+                }
+                for finding in self.findings
+            ],
+        }
+
+
+def check_data(
+    config: DataConfig, *, pairing: str = "", num_threads: int = 4, progress: Progress = lambda done, total: None
+) -> Checkup:
+    """Look at every file of `config.root`, or of `config.a` and `config.b`, as training with `config` would.
+
+    pairing: "paired" and "noise" look for their layouts; with "" the folders decide. `progress` is told how many files
+    of all are done. Raises DataError only where a folder that was given is missing.
+    """
+    places = find_places(config.root, config.a, config.b, pairing)
+    looks = _look_everywhere(places, config, num_threads, progress)
+    found = _Findings()
+    for look in looks:
+        _judge_files(look, config, pairing, found)
+        _judge_place(look, found)
+        _judge_labels(look, config, pairing, found)
+    _judge_domains(looks, found)
+    _judge_axes(looks, found)
+    _judge_groups(looks, found)
+    if pairing == "paired":
+        _judge_pairs(looks, config, found)
+    if config.root and (len(places) > 1 or places[0].folder != Path(config.root)):
+        _judge_outside(Path(config.root), places, found)
+    title = config.root or f"{config.a} and {config.b}"
+    return Checkup(title, looks, found.sorted())
+
+
+class _Findings:
+    """Findings as they are collected, one for each code and place."""
+
+    def __init__(self) -> None:
+        self._found: dict[tuple[str, str], Finding] = {}
+
+    def add(self, code: str, place: str, paths: Iterable[Path] = (), detail: str = "") -> None:
+        finding = self._found.setdefault((code, place), Finding(FAULTS[code], place))
+        finding.items.append(Item(tuple(paths), detail))
+
+    def sorted(self) -> list[Finding]:
+        order = {code: number for number, code in enumerate(FAULTS)}
+        return sorted(self._found.values(), key=lambda finding: order[finding.fault.code])
+
+
+def _look_everywhere(places: Sequence[Place], config: DataConfig, num_threads: int, progress: Progress) -> list[Look]:
+    """Look at every file of every place; decoding runs on threads, as the decoder releases the interpreter."""
+    red, green, blue = config.background
+    there = [place for place in places if place.folder.is_dir()]
+    walked = [(place, path, trouble) for place in there for path, trouble in walk(place.folder)]
+
+    def look(entry: tuple[Place, Path, str]) -> Seen:
+        _, path, trouble = entry
+        if trouble == "linked_folder":
+            return Seen(path=path, fault="not_a_file", reason="a link to a folder, which is not followed")
+        if trouble == "junk_folder":
+            return Seen(path=path, fault=trouble)
+        if trouble:
+            return Seen(path=path, fault=trouble, reason="a folder that may not be listed")
+        return look_at(path, (red, green, blue))
+
+    by_place: dict[Place, list[Seen]] = {place: [] for place in places}
+    with ThreadPoolExecutor(max_workers=num_threads) as threads:
+        for done, (entry, seen) in enumerate(zip(walked, threads.map(look, walked), strict=True), start=1):
+            by_place[entry[0]].append(seen)
+            progress(done, len(walked))
+    return [Look(place, files, [seen for seen in files if not seen.fault]) for place, files in by_place.items()]
+
+
+# ---- single files ----
+
+
+def _judge_files(look: Look, config: DataConfig, pairing: str, found: _Findings) -> None:
+    sheet = pairing == "paired" and not look.place.domain
+    for seen in look.files:
+        if seen.fault:
+            found.add(seen.fault, look.place.name, [seen.path], seen.reason)
+            continue
+        for code, detail in [*remarks(seen, config, sheet), *value_remarks(seen, config, look.place)]:
+            found.add(code, look.place.name, [seen.path], detail)
+
+
+# ---- places and domains ----
+
+
+def _judge_place(look: Look, found: _Findings) -> None:
+    name = look.place.name
+    if not look.place.folder.is_dir():
+        found.add("layout", name, detail=f"{look.place.folder} is missing")
+    elif not look.images:
+        found.add("layout", name, detail=f"{look.place.folder} holds no image that can be used")
+    elif look.place.split == "train" and len(look.images) < FEW_IMAGES:
+        found.add("few_images", name, detail=f"{len(look.images)} images")
+    coloured = [seen for seen in look.images if not seen.flat]  # one colour is grey by accident
+    grey = [seen for seen in coloured if seen.grey]
+    if 0 < len(grey) <= len(coloured) / 2:
+        for seen in grey:
+            one_channel = seen.header is not None and seen.header.channels == 1
+            found.add("grey", name, [seen.path], "one channel" if one_channel else "three equal channels")
+    elif 0 < len(grey) < len(coloured):
+        for seen in coloured:
+            if not seen.grey:
+                found.add("grey", name, [seen.path], "in colour, where most are grey")
+    others, most = other_types({seen.path: seen.header.dtype for seen in look.images if seen.header})
+    for path, kind in others:
+        found.add("mixed_types", name, [path], f"{kind}, where most are {most}")
+    medical = [seen for seen in look.images if seen.header is not None and seen.header.format in _MEDICAL]
+    if len(medical) <= len(look.images) / 2:
+        for seen in medical:
+            found.add("medical", name, [seen.path], "" if seen.header is None else seen.header.format)
+    _judge_names(look, found)
+
+
+def _judge_labels(look: Look, config: DataConfig, pairing: str, found: _Findings) -> None:
+    """Find domains of maps of classes, most of whose images look like one, where resizing would mix their values."""
+    if config.preprocess == "crop":  # which resizes nothing
+        return
+    place = look.place
+    parts: dict[Part, str] = {"whole": place.domain or "A"}
+    if pairing == "paired" and not place.domain:
+        parts = {"left": "A", "right": "B"}
+    pictures = [seen for seen in look.images if not seen.flat]
+    for part, domain in parts.items():
+        maps = [seen for seen in pictures if seen.labels & {part, "whole"}]
+        how = config.resize_a if domain == "A" else config.resize_b
+        if len(maps) > len(pictures) / 2 and how == "bicubic":
+            option = f"--data.resize-{domain.lower()} nearest"
+            for seen in maps:
+                found.add("label_map", place.name, [seen.path], option)
+
+
+def _judge_names(look: Look, found: _Findings) -> None:
+    """Find names that are one on a file system that folds case or accents, or once the suffix is another."""
+    by_name: dict[str, list[Path]] = {}
+    for seen in look.files:
+        if is_image_name(seen.path):
+            name = str(seen.path.with_suffix(""))
+            by_name.setdefault(unicodedata.normalize("NFC", name).casefold(), []).append(seen.path)
+    for paths in by_name.values():
+        if len(paths) > 1:
+            found.add("name_clash", look.place.name, paths)
+
+
+def _judge_domains(looks: Sequence[Look], found: _Findings) -> None:
+    pair = [look for look in looks if look.place.split == "train" and look.place.domain and look.images]
+    if len(pair) != 2:
+        return
+    a, b = pair
+    where = f"{a.place.name}, {b.place.name}"
+    counts = [len(look.images) for look in pair]
+    if max(counts) > COUNT_RATIO * min(counts):
+        found.add("unequal_counts", where, detail=f"{counts[0]} and {counts[1]} images")
+    sides = [look.facts()["shorter_side"][1] for look in pair]
+    if max(sides) >= SIZE_RATIO * min(sides):
+        found.add("unequal_sizes", where, detail=f"half of them are below {sides[0]} and {sides[1]} pixels")
+    lossy = [statistics.fmean(seen.kind in _LOSSY for seen in look.images) for look in pair]
+    if abs(lossy[0] - lossy[1]) > LOSSY_SHARE:
+        formats = [next(iter(look.facts()["formats"])) for look in pair]
+        found.add("unequal_formats", where, detail=f"mostly {formats[0]} and mostly {formats[1]}")
+    grey = [statistics.fmean(seen.grey for seen in look.images) for look in pair]
+    if abs(grey[0] - grey[1]) > LOSSY_SHARE:
+        found.add("unequal_colour", where, detail=f"{grey[0]:.0%} and {grey[1]:.0%} in grey")
+
+
+def _judge_axes(looks: Sequence[Look], found: _Findings) -> None:
+    """Find volumes that lie otherwise than most of all places."""
+    headers = {seen.path: (look.place.name, seen.header) for look in looks for seen in look.images}
+    axes = {path: header.axes for path, (_, header) in headers.items() if header is not None and header.axes}
+    for path, text in minority(axes).items():
+        found.add("axes", headers[path][0], [path], f"{text}, where most are {most_common(axes)}")
+
+
+# ---- several files ----
+
+
+def _judge_groups(looks: Sequence[Look], found: _Findings) -> None:
+    everything = [(look.place, seen) for look in looks for seen in look.images]
+    seen = [one for _, one in everything]
+    for group in same_pictures(seen):
+        members: dict[Place, list[Seen]] = {}
+        for index in group.members:
+            members.setdefault(everything[index][0], []).append(seen[index])
+        for place, same in members.items():
+            if len(same) > 1:
+                how = _how(group, same)
+                code = "mirrored" if how == "mirrored" else "duplicate"
+                found.add(code, place.name, [one.path for one in same], how)
+        _judge_shared(group, members, found)
+
+
+def _judge_shared(group: Group, members: dict[Place, list[Seen]], found: _Findings) -> None:
+    """Judge one picture that stands in several places."""
+    for domain in dict.fromkeys(place.domain for place in members):
+        within = [place for place in members if place.domain == domain]
+        train = [place for place in within if place.split == "train"]
+        for test in within:
+            if train and test.split != "train":
+                same = members[train[0]] + members[test]
+                where = f"{train[0].name}, {test.name}"
+                found.add("leak", where, [one.path for one in same], _how(group, same))
+    if {"A", "B"} <= {place.domain for place in members}:
+        same = [one for place in members for one in members[place]]
+        found.add("both_domains", "A, B", [one.path for one in same], _how(group, same))
+
+
+def _how(group: Group, same: Sequence[Seen]) -> How:
+    """Return how alike some files of a group are; those that were joined by their looks may be no closer than that."""
+    if len({one.file_sha256 for one in same}) == 1:
+        return "same bytes"
+    if len({one.pixel_sha256 for one in same}) == 1:
+        return "same pixels"
+    return group.how
+
+
+def _judge_pairs(looks: Sequence[Look], config: DataConfig, found: _Findings) -> None:
+    """Match names as training would, and compare sizes where one crop must show the same place in both."""
+    try:
+        a, b = paired_sources(config.root, config.a, config.b)
+    except DataError as error:
+        found.add("pairs", "A, B", detail=str(error))
+        return
+    if config.preprocess == "resize_and_crop" or a.paths == b.paths:
+        return
+    headers = {seen.path: seen.header for look in looks for seen in look.images}
+    for one, other in zip(a.paths, b.paths, strict=True):
+        left, right = headers.get(one), headers.get(other)
+        if left and right and (left.width, left.height) != (right.width, right.height):
+            sizes = f"{left.width}x{left.height} and {right.width}x{right.height}"
+            found.add("pairs", "A, B", [one, other], sizes)
+
+
+def _judge_outside(root: Path, places: Sequence[Place], found: _Findings) -> None:
+    for path, trouble in walk(root, tuple(place.folder for place in places)):
+        is_image = is_image_name(path) and not trouble
+        code = "junk" if is_junk(path) else "outside" if is_image else "other"
+        found.add("junk_folder" if trouble == "junk_folder" else code, root.name, [path])

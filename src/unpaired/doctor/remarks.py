@@ -1,0 +1,98 @@
+"""What is remarkable about one sound image: its size, its colours, its numbers, and what it holds beside them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from unpaired.data.datasets import WHOLE_IMAGES, DataConfig, check_size
+from unpaired.data.ranges import channels_fit
+from unpaired.doctor.folders import Place
+from unpaired.doctor.inspecting import Seen
+from unpaired.errors import DataError
+from unpaired.images import Carried, ValueRange, parse_range, suffix_of
+from unpaired.images.carried import in_order
+
+THIN_RATIO = 4.0
+TINY_SIDE = 16
+LARGE_RATIO = 32  # pixels decoded, to pixels that are used
+
+_KINDS = {
+    **dict.fromkeys([".jpg", ".jpeg", ".jpe", ".jfif", ".mpo"], "JPEG"),
+    **dict.fromkeys([".tif", ".tiff"], "TIFF"),
+    **dict.fromkeys([".bmp", ".dib"], "BMP"),
+    **dict.fromkeys([".ppm", ".pnm", ".pbm", ".pgm"], "PPM"),
+    ".png": "PNG",
+    ".webp": "WEBP",
+    ".gif": "GIF",
+}
+_CARRIED: dict[Carried, str] = {
+    "pages": "pages",
+    "frames": "frames",
+    "planes": "planes",
+    "georeference": "georeference",
+    "pyramid": "pyramid",
+    "physical size": "physical_size",
+    "no-data": "no_data",
+    "band descriptions": "band_descriptions",
+}
+
+
+def remarks(seen: Seen, config: DataConfig, sheet: bool) -> Iterator[tuple[str, str]]:
+    """Yield the findings about one sound image. sheet: A and B stand side by side in it."""
+    header = seen.header
+    assert header is not None
+    height, width = header.height, header.width // (2 if sheet else 1)
+    size = f"{header.width}x{header.height}"
+    try:
+        check_size(seen.path.name, height, width, config)
+    except DataError:
+        yield "too_small", size
+    else:
+        if min(height, width) < config.crop_size and config.preprocess not in WHOLE_IMAGES:
+            yield "enlarged", size
+    if sheet and header.width % 2:
+        yield "pairs", f"{header.width} pixels wide, which is odd"
+    if min(height, width) < TINY_SIDE or max(height, width) > THIN_RATIO * min(height, width):
+        yield "thin", size
+    if config.preprocess == "resize_and_crop" and header.width * header.height > LARGE_RATIO * config.load_size**2:
+        yield "large", size
+    if seen.flat:
+        yield "flat", ""
+    if seen.kind != _KINDS.get(suffix_of(seen.path), seen.kind):
+        yield "mislabelled", f"its content is {seen.kind}"
+    if seen.orientation > 1:
+        yield "turned", f"orientation {seen.orientation}"
+    yield from ((_CARRIED[kind], "") for kind in in_order(header.carries))
+    yield from _colour_remarks(seen)
+
+
+def value_remarks(seen: Seen, config: DataConfig, place: Place) -> Iterator[tuple[str, str]]:
+    """Yield what keeps the numbers of a sound image out of training as it is set."""
+    header = seen.header
+    assert header is not None
+    of_b = place.domain == "B" or not (config.root or config.a)
+    channels = config.channels_b if of_b else config.channels_a
+    if not channels_fit(header.channels, header.has_alpha, channels):
+        yield "channels", f"{header.channels}, and training is set to {channels}"
+    values = parse_range((config.range_b if of_b else config.range_a) or config.range)
+    if isinstance(values, ValueRange) and not values.has(np.dtype(header.dtype)):
+        yield "no_range", header.dtype
+
+
+def _colour_remarks(seen: Seen) -> Iterator[tuple[str, str]]:
+    header = seen.header
+    assert header is not None
+    if header.mode == "CMYK":
+        yield "cmyk", ""
+    if seen.alpha_is_a_band:
+        yield "alpha_band", f"band {header.channels + 1}"
+    elif header.has_alpha:
+        yield "transparent", header.mode
+    if header.mode in ("P", "PA"):
+        yield "palette", ""
+    if header.mode == "1":
+        yield "one_bit", ""
+    if header.depth > 8:
+        yield "deep", f"{header.depth} bits, levels {seen.levels[0]:g} to {seen.levels[1]:g}"

@@ -1,0 +1,118 @@
+"""The page of a checkup: places, findings and thumbnails, in one HTML file that needs no network and no script."""
+
+from __future__ import annotations
+
+import base64
+import html
+import importlib.resources
+import io
+import string
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from unpaired.doctor.checkup import Checkup
+from unpaired.doctor.findings import SEVERITIES, Finding, Item
+from unpaired.doctor.inspecting import thumbnail
+from unpaired.errors import UnpairedError
+from unpaired.images import Image, is_image_name, read_image
+from unpaired.images.predicates import over_background
+from unpaired.storage import shown, write_bytes
+
+MOST_THUMBNAILS = 24
+"""How many pictures a finding shows."""
+
+_SIDE = 112
+_MOST_NAMES = 60
+_WHITE = (255, 255, 255)
+
+
+def write_sheet(path: Path, checkup: Checkup) -> None:
+    """Write the page, whole or not at all. Raises OutputError where the place refuses it, StorageError on a full disk.
+
+    The pictures that it shows are read again, so that a checkup of many thousands needs no memory for them.
+    """
+    template = importlib.resources.files(__package__).joinpath("sheet.html").read_text(encoding="utf-8")
+    page = string.Template(template).substitute(
+        title=_text(f"Data check: {checkup.title}"),
+        counts="".join(f"<div><dt>{severity}s</dt><dd>{checkup.count(severity)}</dd></div>" for severity in SEVERITIES),
+        places="".join(_row(look.facts()) for look in checkup.looks),
+        findings="".join(map(_section, checkup.findings)) or '<p class="dim">Nothing was found.</p>',
+    )
+    write_bytes(path, page.encode("utf-8", errors="replace"))
+
+
+def _text(value: object) -> str:
+    return html.escape(shown(value), quote=True)
+
+
+def _row(facts: Mapping[str, Any]) -> str:
+    sides = facts["shorter_side"]
+    cells = (
+        facts["place"],
+        f"{facts['images']:,} of {facts['files']:,}",
+        _counted(facts["formats"]),
+        _counted(facts["modes"]),
+        f"{sides[0]} / {sides[1]} / {sides[2]}" if sides else "",
+    )
+    return f"<tr>{''.join(f'<td>{_text(cell)}</td>' for cell in cells)}</tr>"
+
+
+def _counted(counts: Mapping[str, int]) -> str:
+    return ", ".join(f"{name or 'other'} {count:,}" for name, count in counts.items())
+
+
+def _section(finding: Finding) -> str:
+    fault = finding.fault
+    count = f"{finding.num_files:,} files" if finding.num_files != 1 else "1 file"
+    about = f"{_text(finding.place)}" + (f", {count}" if finding.num_files else "")
+    return (
+        f'<section class="{fault.severity}"><h3><b>{fault.severity}</b> {_text(fault.title)} <span>{about}</span></h3>'
+        f"<dl><dt>Training</dt><dd>{_text(fault.training)}</dd><dt>Remedy</dt><dd>{_text(fault.remedy)}</dd></dl>"
+        f"{''.join(_shown_items(finding.items))}</section>"
+    )
+
+
+def _shown_items(items: list[Item]) -> Iterable[str]:
+    """Yield the items: with pictures while these last, then by name, then by their number."""
+    pictures, names, shown_items = 0, list[str](), 0
+    yield '<div class="items">'
+    for item in items:
+        made = [_picture(path) for path in item.paths[: MOST_THUMBNAILS - pictures]]
+        if any(made):
+            pictures += len(made)
+            yield _figure(item, made)
+        elif len(names) < _MOST_NAMES:
+            names.append(f"<li>{_caption(item)}</li>")
+        else:
+            continue
+        shown_items += 1
+    yield f"</div>{'<ul>' + ''.join(names) + '</ul>' if names else ''}"
+    if shown_items < len(items):
+        yield f'<p class="dim">And {len(items) - shown_items:,} more; --json has them all.</p>'
+
+
+def _figure(item: Item, pictures: list[str]) -> str:
+    return f"<figure><div>{''.join(pictures)}</div><figcaption>{_caption(item)}</figcaption></figure>"
+
+
+def _caption(item: Item) -> str:
+    names = ", ".join(f"{path.parent.name}/{path.name}" for path in item.paths[:8])
+    more = f" and {len(item.paths) - 8} more" if len(item.paths) > 8 else ""
+    return _text(names + more) + (f"<i>{_text(item.detail)}</i>" if item.detail else "")
+
+
+def _picture(path: Path) -> str:
+    """Return an img element with a file's picture, or nothing where it cannot be read."""
+    if not is_image_name(path) or not path.is_file():
+        return ""
+    try:
+        image = over_background(read_image(path), _WHITE)
+        scale = _SIDE / max(image.height, image.width)
+        size = max(round(image.height * scale), 1), max(round(image.width * scale), 1)
+        encoded = io.BytesIO()
+        Image(thumbnail(image, size)).to_pil().save(encoded, format="JPEG", quality=80)
+    except UnpairedError:
+        return ""
+    uri = f"data:image/jpeg;base64,{base64.b64encode(encoded.getvalue()).decode()}"
+    return f'<img src="{uri}" width="{size[1]}" height="{size[0]}" alt="{_text(path.name)}">'

@@ -1,0 +1,21 @@
+"""Files of the official CycleGAN, pix2pix and CUT code, read and written; other programs' with equal networks, read."""
+
+from __future__ import annotations
+
+from unpaired.interop.official.exporting import Exported, export_official
+from unpaired.interop.official.importing import Imported, import_official
+from unpaired.interop.official.recognising import recognise
+from unpaired.interop.official.weight_names import Network, from_official, to_official
+from unpaired.untrusted.torch_files import read_state
+
+__all__ = [
+    "Exported",
+    "Imported",
+    "Network",
+    "export_official",
+    "from_official",
+    "import_official",
+    "read_state",
+    "recognise",
+    "to_official",
+]

@@ -1,0 +1,371 @@
+"""The model folder: what is shared of a training, readable and checkable without any training code.
+
+    model.json          what the networks are, what they were trained for, the SHA-256 of their weights
+    AtoB.safetensors    the weights of one direction's generator; BtoA.safetensors where there is one
+    README.md           a model card for people
+    trust.safetensors   where it was measured: what `translate --scores` compares with (`trust_file`)
+
+A folder is replaced as a whole, and the old one stays on disk until the new one is complete.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import safetensors
+import safetensors.torch
+import torch
+from torch import nn
+
+from unpaired.config import from_dict, require, to_dict
+from unpaired.errors import ConfigError, ModelError, UnpairedError
+from unpaired.images import Color
+from unpaired.models import bounds as checked
+from unpaired.models.card import model_card
+from unpaired.models.domain_values import DomainValues, values_from_json, values_to_json
+from unpaired.models.selection_info import ChoiceInfo, SheetInfo
+from unpaired.networks import Generator
+from unpaired.networks.layers import MAX_CHANNELS, require_count
+from unpaired.storage import shown, storage_error, sync_folder, utf8_path, writable, write_bytes
+from unpaired.version import __version__
+
+SCHEMA = 1
+"""Version of the layout of model.json; raised when a key is renamed or changes its meaning."""
+
+MAX_WEIGHTS = 2**29
+"""Most weights of a generator, 2 GiB of them: ten times the largest published one."""
+
+_FLOATS, _COUNTS = ("F32", "F16", "BF16", "F64"), ("I64",)
+_MAX_JSON = 2**20
+_MAX_REASON = 400  # letters of what a stranger's file put into a message
+_MAX_HEADER = 2**22  # of a file of weights
+
+GeneratorMode = Literal["evaluation", "training"]
+
+DIRECTIONS = ("AtoB", "BtoA")
+"""Every name a direction can have."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class DirectionInfo:
+    """One generator: its configuration, the channels of the images it takes and makes, and how it is run.
+
+    mode: "training" for pix2pix as published, whose dropout is its noise and whose batch norm uses the statistics of
+    the image at hand; "evaluation" otherwise.
+    """
+
+    generator: Generator
+    in_channels: int = 3
+    out_channels: int = 3
+    mode: GeneratorMode = "evaluation"
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingInfo:
+    """How the weights came to be; sizes in pixels. weights: as trained, or their running average.
+
+    None where nobody recorded it: official files say neither step nor seed.
+    """
+
+    step: int | None
+    seed: int | None
+    load_size: int | None
+    crop_size: int | None
+    objective: str
+    weights: Literal["trained", "averaged"] = "trained"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelInfo:
+    """What model.json says.
+
+    directions: by name, "AtoB" and perhaps "BtoA". domains: what A and B show, as {"A": "summer", ...}.
+    background: the colour that transparent images were laid over. values: what the numbers of A and B are. icc:
+    whether colours with an ICC profile were taken as they are, or converted to sRGB. classes: what a model that
+    makes images from noise can be asked for, in the order of its one-hot channels. choice: how the step was chosen,
+    None where no image chose it. sheets: of training on A and B side by side. version: the package's.
+    """
+
+    directions: Mapping[str, DirectionInfo]
+    domains: Mapping[str, str]
+    training: TrainingInfo
+    background: Color = (255, 255, 255)
+    values: Mapping[str, DomainValues] = field(default_factory=lambda: {"A": DomainValues(), "B": DomainValues()})
+    icc: Literal["ignore", "convert"] = "ignore"
+    classes: tuple[str, ...] = ()
+    choice: ChoiceInfo | None = None
+    sheets: SheetInfo | None = None
+    version: str = __version__
+
+
+@dataclass(frozen=True)
+class TrustFile:
+    """A file beside the weights, and what model.json says about it under "trust"."""
+
+    name: str
+    data: bytes
+    entry: Mapping[str, Any]
+
+
+def write_model(
+    folder: Path, info: ModelInfo, generators: Mapping[str, nn.Module], *, trust: TrustFile | None = None
+) -> None:
+    """Write a model folder whole, replacing one that exists; `generators` has the directions of `info`.
+
+    Everything is written and synced beside the folder, then two renames put it in place; a crash between the
+    two leaves the old folder under a name that `read_model` knows. Raises OutputError or StorageError.
+    """
+    assert set(generators) == set(info.directions)
+    fresh, old = _beside(folder, "new"), _beside(folder, "old")
+    try:
+        shutil.rmtree(fresh, ignore_errors=True)
+        fresh.mkdir(parents=True)
+        digests = {name: _write_weights(fresh / f"{name}.safetensors", generators[name]) for name in generators}
+        write_bytes(fresh / "README.md", model_card(_to_json(info, digests)).encode(), sync=True)
+        described = _to_json(info, digests)
+        if trust is not None:
+            write_bytes(fresh / trust.name, trust.data, sync=True)
+            described["trust"] = dict(trust.entry)
+        text = json.dumps(described, indent=2, ensure_ascii=False) + "\n"
+        write_bytes(fresh / "model.json", text.encode(), sync=True)
+        sync_folder(fresh)
+        if folder.exists():
+            shutil.rmtree(old, ignore_errors=True)
+            folder.rename(old)
+        fresh.rename(folder)
+        sync_folder(folder.parent)
+    except (OSError, UnpairedError) as error:
+        if old.exists() and not folder.exists():
+            with contextlib.suppress(OSError):
+                old.rename(folder)
+        shutil.rmtree(fresh, ignore_errors=True)
+        raise (storage_error(error, folder) if isinstance(error, OSError) else error) from None
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def sweep_model(folder: Path) -> None:
+    """Remove what a killed `write_model` left beside a model folder, but never the only whole one."""
+    shutil.rmtree(_beside(folder, "new"), ignore_errors=True)
+    if (folder / "model.json").is_file():
+        shutil.rmtree(_beside(folder, "old"), ignore_errors=True)
+
+
+def read_model(path: str | os.PathLike[str]) -> tuple[ModelInfo, dict[str, nn.Module]]:
+    """Read a model folder, or that of a run folder: its info and its generators, on the CPU, in the mode it names.
+
+    Names and shapes are checked against networks without memory before a weight is loaded, and the files
+    against their SHA-256. Raises ModelError, naming the first thing that does not fit and what to do.
+    """
+    folder = find_model(Path(path))
+    data = _read_json(folder / "model.json")
+    info = _from_json(data, folder)
+    files = {}
+    for name in info.directions:
+        entry = data["directions"][name]
+        files[name] = folder / f"{name}.safetensors", str(entry.get("sha256"))
+        if entry.get("weights") != files[name][0].name:
+            raise ModelError(
+                f"{shown(folder)}: the weights of {name} must be named {files[name][0].name}; publish it again."
+            )
+    with ThreadPoolExecutor(max(len(files), 1)) as pool:  # hashing is most of it, and lets others run
+        loading = {
+            name: pool.submit(_load_weights, file, info.directions[name], sha) for name, (file, sha) in files.items()
+        }
+        networks = {name: loaded.result() for name, loaded in loading.items()}
+    return info, networks
+
+
+def read_description(folder: Path) -> dict[str, Any]:
+    """Return what the model.json of a model folder holds. Raises ModelError."""
+    return _read_json(folder / "model.json")
+
+
+def find_model(path: Path) -> Path:
+    """Return the model folder that `path` (a model folder or a run folder) means. Raises ModelError."""
+    for folder in (path, path / "model"):
+        for candidate in (folder, _beside(folder, "old")):
+            if (candidate / "model.json").is_file():
+                return candidate
+    name = shown(path)
+    if not path.exists():
+        raise ModelError(f"There is no run or model folder {name}; check the name.")
+    if not path.is_dir():
+        raise ModelError(
+            f"{name} is a file; give the run folder or the model folder (it holds model.json), or make one of official "
+            f"weights with `unpaired import {name} --out DIR`."
+        )
+    if (path / "config.yaml").exists():
+        raise ModelError(f"The run {name} has no model yet; train it until its first checkpoint.")
+    raise ModelError(f"{name} is neither a run nor a model folder: it holds no model.json; check the name.")
+
+
+def _beside(folder: Path, role: str) -> Path:
+    folder = folder.absolute()
+    return folder.parent / f".{folder.name}.{role}"
+
+
+def _write_weights(path: Path, network: nn.Module) -> str:
+    tensors = {name: value.detach().cpu().contiguous() for name, value in network.state_dict().items()}
+    data = safetensors.torch.save(tensors)
+    write_bytes(path, data, sync=True)
+    return hashlib.sha256(data).hexdigest()
+
+
+def _to_json(info: ModelInfo, digests: Mapping[str, str]) -> dict[str, Any]:
+    directions = {
+        name: {
+            "generator": to_dict(direction.generator),
+            "in_channels": direction.in_channels,
+            "out_channels": direction.out_channels,
+            "mode": direction.mode,
+            "weights": f"{name}.safetensors",
+            "sha256": digests[name],
+        }
+        for name, direction in info.directions.items()
+    }
+    return {
+        "schema": SCHEMA,
+        "package": f"unpaired {info.version}",
+        "directions": directions,
+        "domains": {key: writable(name) for key, name in info.domains.items()},
+        "training": to_dict(info.training),
+        "value_range": {name: values_to_json(own) for name, own in info.values.items()},
+        "icc": info.icc,
+        "background": list(info.background),
+        **({"classes": [writable(name) for name in info.classes]} if info.classes else {}),
+        **({"choice": to_dict(info.choice)} if info.choice else {}),
+        **({"side_by_side": to_dict(info.sheets)} if info.sheets else {}),
+    }
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        with path.open("rb") as file:
+            content = file.read(_MAX_JSON + 1)
+        if len(content) > _MAX_JSON:
+            raise ModelError(
+                f"{shown(path)} has more than {_MAX_JSON:,} bytes, and no model needs that; copy it again."
+            )
+        data = json.loads(content)
+    except OSError as error:
+        raise ModelError(f"Cannot read {shown(path)}: {error.strerror}; check its permissions.") from None
+    except (ValueError, RecursionError):
+        raise ModelError(f"{shown(path)} is damaged: it is not JSON; publish the model again.") from None
+    schema = data.get("schema") if isinstance(data, dict) else None
+    if schema != SCHEMA:
+        raise ModelError(
+            f"{shown(path)} has schema {shown(repr(schema))[:40]} and this version reads {SCHEMA}; "
+            "use the version of unpaired that made it."
+        )
+    assert isinstance(data, dict)
+    return data
+
+
+def _from_json(data: dict[str, Any], folder: Path) -> ModelInfo:
+    """Build the info from model.json; whatever is amiss there becomes one ModelError."""
+    try:
+        directions = {}
+        for name, entry in data["directions"].items():
+            require(name in DIRECTIONS, f"the direction {name!r} is unknown")
+            known = {key: entry[key] for key in ("generator", "in_channels", "out_channels", "mode")}
+            for key in ("in_channels", "out_channels"):
+                require_count(f"directions.{name}.{key}", known[key], MAX_CHANNELS)
+            directions[name] = from_dict(DirectionInfo, known, f"directions.{name}")
+        return ModelInfo(
+            directions=directions,
+            domains={key: checked.text(data["domains"][key], f"domains.{key}") for key in ("A", "B")},
+            training=checked.sides(from_dict(TrainingInfo, data["training"], "training")),
+            background=checked.colour(data["background"]),
+            values=values_from_json(data["value_range"]),
+            icc=checked.icc(data.get("icc", "ignore")),
+            classes=checked.texts(data.get("classes", []), "classes"),
+            choice=from_dict(ChoiceInfo, data["choice"], "choice") if "choice" in data else None,
+            sheets=from_dict(SheetInfo, data["side_by_side"], "side_by_side") if "side_by_side" in data else None,
+            version=checked.text(data["package"], "package").removeprefix("unpaired "),
+        )
+    except ConfigError as error:
+        reason = str(error).rstrip(".")
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
+        reason = f"it lacks or garbles {error}"
+    reason = shown(reason) if len(reason) <= _MAX_REASON else f"{shown(reason[:_MAX_REASON])}..."
+    raise ModelError(f"{shown(folder / 'model.json')} does not describe a model: {reason}; publish it again.")
+
+
+def _load_weights(path: Path, info: DirectionInfo, sha256: str) -> nn.Module:
+    name = shown(path)
+    if path.exists() and not path.is_file():
+        raise ModelError(f"{name} is no file but a folder, a pipe or a device; copy the model folder again.")
+    try:
+        with path.open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        if digest != sha256:
+            raise ModelError(f"{name} is damaged: its SHA-256 is not the one in model.json; copy it again.")
+        network = _without_memory(path, info)
+        _check_fit(path, network)
+        with utf8_path(path) as named:
+            tensors = safetensors.torch.load_file(named)
+    except OSError as error:
+        raise ModelError(f"Cannot read {name}: {error.strerror or error}; copy it again.") from None
+    except (safetensors.SafetensorError, RuntimeError) as error:  # the latter where the disk fails as it is opened
+        raise ModelError(f"{name} cannot be loaded ({' '.join(str(error).split())}); copy it again.") from None
+    broken = [key for key, value in tensors.items() if value.is_floating_point() and not value.isfinite().all()]
+    if broken:
+        raise ModelError(f"{name} holds NaN or infinite weights in {broken[0]}; use an earlier checkpoint.")
+    network.load_state_dict(tensors, strict=True, assign=True)
+    assert not any(buffer.is_meta for buffer in network.buffers()), "a buffer is missing from the state dict"
+    return network.float().requires_grad_(False).train(info.mode == "training")
+
+
+def _without_memory(path: Path, info: DirectionInfo) -> nn.Module:
+    """Build the network with shapes only, so that an absurd description costs nothing. Raises ModelError."""
+    try:
+        with torch.device("meta"):
+            network: nn.Module = info.generator.build(info.in_channels, info.out_channels)
+    except (RuntimeError, ValueError, OverflowError) as error:
+        reason = " ".join(str(error).split())
+        raise ModelError(f"The network that model.json wants for {shown(path)} cannot be ({reason}).") from None
+    count = sum(tensor.numel() for tensor in network.state_dict().values())
+    if count > MAX_WEIGHTS:
+        raise ModelError(
+            f"The network that model.json wants for {shown(path)} has {count:,} weights, more than the limit of "
+            f"{MAX_WEIGHTS:,}; publish it again."
+        )
+    return network
+
+
+def _check_fit(path: Path, network: nn.Module) -> None:
+    """Compare the file's header with the network, both without memory. Raises ModelError."""
+    wanted = {key: list(value.shape) for key, value in network.state_dict().items()}
+    with path.open("rb") as head:
+        length = int.from_bytes(head.read(8), "little")
+    if length > _MAX_HEADER:
+        raise ModelError(f"{shown(path)} has a header of {length:,} bytes, and no network has; copy it again.")
+    with utf8_path(path) as named, safetensors.safe_open(named, framework="pt") as file:
+        slices = {key: file.get_slice(key) for key in file.keys()}  # noqa: SIM118 - not a mapping
+        found = {key: piece.get_shape() for key, piece in slices.items()}
+        types = {key: piece.get_dtype() for key, piece in slices.items()}
+    problems = [f"{key} is missing" for key in wanted if key not in found]
+    problems += [f"{shown(key)[:80]} is unknown" for key in found if key not in wanted]
+    problems += [
+        f"{key} is of type {types[key]}"
+        for key, value in network.state_dict().items()
+        if key in types and types[key] not in (_FLOATS if value.is_floating_point() else _COUNTS)
+    ]
+    problems += [
+        f"{key} is {found[key]} instead of {shape}"
+        for key, shape in wanted.items()
+        if key in found and found[key] != shape
+    ]
+    if problems:
+        more = f" and {len(problems) - 3} more" if len(problems) > 3 else ""
+        first = ", ".join(problems[:3])
+        raise ModelError(f"{shown(path)} does not fit model.json: {first}{more}; publish the model again.")

@@ -1,0 +1,1 @@
+"""The guardian: failures of training, detected and rewound."""

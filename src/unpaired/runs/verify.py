@@ -1,0 +1,180 @@
+"""Whether a run or a model folder is whole: every file held against its hash, from outside, nothing changed by it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from unpaired.artifacts.checkpoint import list_checkpoints, load_checkpoint, lost_checkpoint, read_manifest
+from unpaired.artifacts.history import History
+from unpaired.artifacts.run_folder import RunFolder
+from unpaired.config import read_yaml
+from unpaired.errors import DataError, UnpairedError
+from unpaired.models.model_folder import find_model, read_description, read_model
+from unpaired.recipes import Config
+from unpaired.selection.best_weights import NAME
+from unpaired.storage import shown
+from unpaired.trust.trust_file import read_reference
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finding:
+    """One part of a run. part: its path below the run. fact: what it is; problem: what is wrong with it, or ""."""
+
+    part: str
+    fact: str = ""
+    problem: str = ""
+
+
+def verify(path: str | Path) -> list[Finding]:
+    """Return what was found out about every part of a run folder, or of a model folder alone.
+
+    A run may be verified while it trains: what disappears meanwhile, as old checkpoints do, is passed over. What a
+    crash leaves behind by design (an unfinished checkpoint, a last line of the log cut off) is told and no problem.
+    Raises DataError where the folder is neither a run nor a model.
+    """
+    folder = RunFolder(Path(path))
+    if not folder.config.exists() and not folder.checkpoints.exists():
+        find_model(folder.path)
+        return [_tried("model", lambda: _model(folder.path))]
+    findings = [
+        _tried("config.yaml", lambda: _config(folder)),
+        _tried("data.json", lambda: _data(folder)),
+        *_checkpoints(folder),
+        _tried("log.jsonl", lambda: _log(folder)),
+    ]
+    if folder.images.exists():
+        findings.append(_tried("images.json", lambda: _images(folder)))
+    if (folder.path / "history.jsonl").exists():
+        findings.append(_tried("history.jsonl", lambda: _history(folder)))
+    for path in (folder.held_out, folder.path / NAME):
+        if path.exists():
+            findings.append(_tried(path.name, lambda path=path: _held_out(path)))  # type: ignore[misc]
+    num_checkpoints = len(list_checkpoints(folder.checkpoints))
+    if folder.model.exists() or num_checkpoints > 1:
+        findings.append(_tried("model", lambda: _model(folder.path)))
+    elif num_checkpoints == 1:  # a crash may come between the first checkpoint and the first model
+        findings.append(Finding(part="model", fact="none yet; continuing publishes it"))
+    return findings + list(_left_over(folder))
+
+
+def _tried(part: str, look: Callable[[], str]) -> Finding:
+    """Look at a part, and again where it is not whole, as training may have replaced it meanwhile."""
+    for _ in range(2):
+        try:
+            return Finding(part=part, fact=look())
+        except UnpairedError as error:
+            problem = str(error)
+        except OSError as error:
+            problem = f"{part} cannot be read: {error.strerror}."
+    return Finding(part=part, problem=problem)
+
+
+def _config(folder: RunFolder) -> str:
+    config = read_yaml(Config, folder.config)
+    return f"{config.objective.kind}, {config.generator.kind}, {config.discriminator.kind}, seed {config.run.seed}"
+
+
+def _data(folder: RunFolder) -> str:
+    try:
+        data = json.loads(folder.data.read_bytes())
+        return ", ".join(f"{data[domain]['images']} images of {shown(data[domain]['name'])}" for domain in ("A", "B"))
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        reason = " ".join(str(error).split())
+        raise DataError(f"{shown(folder.data)} is damaged ({reason}); copy it again.") from None
+
+
+def _images(folder: RunFolder) -> str:
+    try:
+        images = json.loads(folder.images.read_bytes())
+        return f"{sum(len(files) for files in images.values())} files, each with its size and SHA-256"
+    except (ValueError, AttributeError, TypeError, RecursionError) as error:
+        raise DataError(f"{shown(folder.images)} is damaged ({' '.join(str(error).split())}); copy it again.") from None
+
+
+def _history(folder: RunFolder) -> str:
+    try:
+        return f"{len(History(folder.path).entries())} entries"
+    except (ValueError, RecursionError) as error:
+        path = shown(folder.path / "history.jsonl")
+        raise DataError(f"{path} is damaged ({' '.join(str(error).split())}); copy it again.") from None
+
+
+def _held_out(path: Path) -> str:
+    """Say how many images, or looks at them, there are; a last line that a crash cut off is dropped by continuing."""
+    try:
+        if path.suffix == ".json":
+            listed = json.loads(path.read_bytes())
+            return f"{len(listed['A'])} + {len(listed['B'])} images, {shown(listed['origin'])}"
+        whole = path.read_text(encoding="utf-8").split("\n")[:-1]
+        return f"{len([json.loads(line)['step'] for line in whole])} looks"
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        raise DataError(f"{shown(path)} is damaged ({' '.join(str(error).split())}); copy it again.") from None
+
+
+def _checkpoints(folder: RunFolder) -> Iterator[Finding]:
+    checkpoints = list_checkpoints(folder.checkpoints)
+    for path in checkpoints:
+        finding = _tried(f"checkpoints/{path.name}", lambda path=path: _checkpoint(path))  # type: ignore[misc]
+        if path.exists():
+            yield finding
+    if not checkpoints:
+        yield Finding(part="checkpoints", fact="none yet")
+    for problem in lost_checkpoint(folder.checkpoints, list_checkpoints(folder.checkpoints)):
+        yield Finding(part="checkpoints/LATEST", problem=problem)
+
+
+def _checkpoint(path: Path) -> str:
+    checkpoint = load_checkpoint(path)
+    if path.name != f"step-{checkpoint.step:08d}":
+        raise DataError(f"{shown(path)} holds step {checkpoint.step}, not the one it is named after; rename it back.")
+    size = sum(file["size"] for file in read_manifest(path)["files"].values())
+    return f"{size / 1e6:.1f} MB, state {checkpoint.state_sha256}"
+
+
+def _log(folder: RunFolder) -> str:
+    lines = folder.lines()
+    bad = [str(number) for number, line in enumerate(lines, start=1) if line is None]
+    if bad:
+        raise DataError(f"{shown(folder.log)} is damaged in line {', '.join(bad[:5])}; training does not need it.")
+    needed = _logged_lines(folder)
+    if len(lines) < needed:
+        raise DataError(f"{shown(folder.log)} has {len(lines)} lines, though the newest checkpoint knew {needed}.")
+    cut = folder.log.exists() and folder.log.read_bytes()[-1:] not in (b"", b"\n")
+    return f"{len(lines)} lines{', and one cut off, which continuing drops' if cut else ''}"
+
+
+def _logged_lines(folder: RunFolder) -> int:
+    """Return how many lines of the log the newest whole checkpoint was taken after."""
+    for path in list_checkpoints(folder.checkpoints):
+        try:
+            return load_checkpoint(path).log_lines
+        except UnpairedError:
+            continue
+    return 0
+
+
+def _model(path: Path) -> str:
+    info, networks = read_model(path)
+    step = "an unknown step" if info.training.step is None else f"step {info.training.step}"
+    chosen = f", chosen by {info.choice.looks} looks" if info.choice is not None else ""
+    found = f"{' and '.join(networks)} of {step}{chosen}"
+    if "trust" not in read_description(find_model(path)):
+        return found
+    read_reference(path, info)
+    return f"{found}, and what their translations are scored by"
+
+
+def _left_over(folder: RunFolder) -> Iterator[Finding]:
+    told = {
+        ".tmp-": "unfinished; the next save removes it",
+        ".trash-": "on its way out; the next save removes it",
+        ".old-": "displaced by a save that was cut off; continuing puts it back or removes it",
+        ".corrupt-": "was damaged and set aside; remove it when you have looked at it",
+    }
+    for path in sorted(folder.checkpoints.glob(".*")):
+        for prefix, fact in told.items():
+            if path.name.startswith(prefix):
+                yield Finding(part=f"checkpoints/{path.name}", fact=fact)

@@ -1,0 +1,1 @@
+"""The drawn world: landscapes by seed in several styles, exact pairs included."""

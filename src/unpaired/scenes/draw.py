@@ -1,0 +1,87 @@
+"""Drawn scenes as a data set on disk: the folders that training expects, with truth for the test images alone."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from unpaired.config import require, unknown
+from unpaired.images import Image, write_image
+from unpaired.scenes.scene import STYLES, draw_scene, scene_seeds
+from unpaired.storage import storage_error
+
+
+def draw_dataset(
+    root: Path,
+    *,
+    a: str = "summer",
+    b: str = "winter",
+    count: int,
+    size: int,
+    seed: int = 0,
+    num_test: int | None = None,
+) -> None:
+    """Write `count` scenes a domain to root/trainA and root/trainB, drawn from disjoint seeds so that no pair exists.
+
+    Their names end in -A and -B, since files of the same name are pairs to a recipe that takes pairs. The `num_test`
+    scenes (default: a tenth, at least one) of testA and testB are the same ones in both styles: the truth to score
+    against, under the same names. Files that are there already are kept, also under the names of earlier versions,
+    which had no -A and -B. Raises ConfigError for an unknown style or size, OutputError or StorageError if the disk
+    refuses.
+    """
+    _check(a, b, count, num_test)
+    for split, style in (("trainA", a), ("trainB", b), ("testA", a), ("testB", b)):
+        training = split.startswith("train")
+        # Not _A and _B: `pairs.matched` leaves these out, as published pairs end in them.
+        end = f"-{split[-1]}" if training else ""
+        _make(root / split)
+        for index, scene in enumerate(scene_seeds(split, count if training else _num_test(count, num_test), seed)):
+            path, formerly = (root / split / f"scene-{index:06d}{mark}.png" for mark in (end, ""))
+            if not path.exists() and not formerly.exists():
+                write_image(path, Image(pixels=draw_scene(scene, style, size)))
+
+
+def draw_pairs(
+    root: Path,
+    *,
+    a: str = "labels",
+    b: str = "summer",
+    count: int,
+    size: int,
+    seed: int = 0,
+    num_test: int | None = None,
+) -> None:
+    """Write the same scene in both styles side by side, A left and B right: `count` to root/train, others to root/test.
+
+    This is the layout that pix2pix trains on. Raises as `draw_dataset` does.
+    """
+    _check(a, b, count, num_test)
+    for split, seeds in (
+        ("train", scene_seeds("trainA", count, seed)),
+        ("test", scene_seeds("test", _num_test(count, num_test), seed)),
+    ):
+        _make(root / split)
+        for index, scene in enumerate(seeds):
+            path = root / split / f"scene-{index:06d}.png"
+            if not path.exists():
+                sides = [draw_scene(scene, style, size) for style in (a, b)]
+                write_image(path, Image(pixels=np.concatenate(sides, axis=1)))
+
+
+def _check(a: str, b: str, count: int, num_test: int | None) -> None:
+    for option, style in (("--a", a), ("--b", b)):
+        require(style in STYLES, unknown(f"{style} for {option}", STYLES, "style"))
+    require(count >= 1, f"--count must be at least 1, not {count}.")
+    require(num_test is None or num_test >= 0, f"--num-test must not be negative, not {num_test}.")
+
+
+def _num_test(count: int, num_test: int | None) -> int:
+    return max(1, count // 10) if num_test is None else num_test
+
+
+def _make(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise storage_error(error, folder) from None

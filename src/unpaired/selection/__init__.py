@@ -1,0 +1,1 @@
+"""Validation while training: the rule that selects a checkpoint, and early stopping."""

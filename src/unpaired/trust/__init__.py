@@ -1,0 +1,1 @@
+"""How far a translation can be trusted: out-of-distribution and consistency scores."""

@@ -1,0 +1,188 @@
+"""trust.safetensors of a model folder: the training images as points, what they showed, and the networks that judge.
+
+    typical.A.features      n d, of n training images of A
+    symptoms.AtoB.cycle     n numbers, what the same images showed; so for each component and direction
+    judge.B.*               the discriminator of B
+    trained.AtoB.*          the generator with the weights as trained, where averaged ones are published
+
+model.json names the file, its SHA-256, the side of the training images, the settings of the discriminators and the way
+that distances were measured.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import safetensors
+import safetensors.torch
+import torch
+from torch import Tensor, nn
+
+from unpaired.config import from_dict, require, to_dict
+from unpaired.errors import ConfigError, ModelError
+from unpaired.models.model_folder import MAX_WEIGHTS, ModelInfo, TrustFile, find_model, read_description
+from unpaired.networks import Discriminator
+from unpaired.networks.layers import MAX_CHANNELS, require_count
+from unpaired.networks.random_convolutions import num_features
+from unpaired.storage import shown, utf8_path
+from unpaired.trust.ood import LEAST, Typicality, can_look
+from unpaired.trust.score import COMPONENTS, Reference
+
+_NAME = "trust.safetensors"
+_LEFT_OUT = "left out"  # each training image was measured as if it had not been among the others
+_MOST = 4096  # training images that are kept, and features of each
+_KNOWN = re.compile(
+    rf"typical\.[AB]\.features|symptoms\.(AtoB|BtoA)\.({'|'.join(COMPONENTS)})|(judge\.[AB]|trained\.(AtoB|BtoA))\..+"
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class JudgeInfo:
+    """A discriminator: its configuration, and the channels of the image (or of input and output) that it sees."""
+
+    discriminator: Discriminator
+    in_channels: int
+
+
+def pack(reference: Reference, judges: Mapping[str, JudgeInfo]) -> TrustFile:
+    """Return the file and its entry in model.json; `judges` describes those of the reference."""
+    tensors = {f"typical.{domain}.features": typical.features for domain, typical in reference.typical.items()}
+    for direction, symptoms in reference.symptoms.items():
+        tensors |= {f"symptoms.{direction}.{name}": values.float() for name, values in symptoms.items()}
+    for kind, networks in (("judge", reference.judges), ("trained", reference.trained)):
+        for name, network in networks.items():
+            tensors |= {f"{kind}.{name}.{key}": value.detach() for key, value in network.state_dict().items()}
+    data = safetensors.torch.save({name: value.cpu().contiguous() for name, value in tensors.items()})
+    sizes = {typical.size for typical in reference.typical.values()}
+    entry = {
+        "weights": _NAME,
+        "sha256": hashlib.sha256(data).hexdigest(),
+        "size": sizes.pop() if sizes else 0,
+        "distances": _LEFT_OUT,
+        "judges": {
+            name: {"discriminator": to_dict(judge.discriminator), "in_channels": judge.in_channels}
+            for name, judge in judges.items()
+        },
+    }
+    return TrustFile(_NAME, data, entry)
+
+
+def read_reference(path: str | os.PathLike[str], info: ModelInfo) -> Reference:
+    """Read what trust is measured with from a model folder or that of a run; `info` is what its model.json says.
+
+    Raises ModelError where there is none, or it is damaged or does not fit.
+    """
+    folder = find_model(Path(path))
+    entry = read_description(folder).get("trust")
+    if entry is None:
+        raise ModelError(
+            f"{shown(folder)} does not say what its training images were like, so nothing can be said about trust; run "
+            f"the `unpaired train` command of its run again (it needs {LEAST} images a domain)."
+        )
+    file = folder / _NAME
+    try:
+        tensors = _tensors(file, str(entry["sha256"]))
+        size = int(entry["size"])
+        judges = {
+            name: from_dict(JudgeInfo, judge, f"trust.judges.{name}")
+            for name, judge in entry["judges"].items()
+            if name in ("A", "B")
+        }
+        return _built(tensors, info, size, judges, known_distances=_known_distances(entry))
+    except OSError as error:
+        raise ModelError(f"Cannot read {shown(file)}: {error.strerror or error}; copy it again.") from None
+    except (ConfigError, KeyError, TypeError, ValueError, AttributeError, OverflowError, RuntimeError) as error:
+        reason = shown(" ".join(str(error).split())[:400]).rstrip(".")
+        raise ModelError(f"{shown(file)} does not fit model.json ({reason}); copy it again.") from None
+    except safetensors.SafetensorError as error:
+        raise ModelError(f"{shown(file)} cannot be loaded ({shown(error)[:400]}); copy it again.") from None
+
+
+def _tensors(file: Path, sha256: str) -> dict[str, Tensor]:
+    if not file.is_file():
+        raise ModelError(f"{shown(file)} is missing; copy the model folder again.")
+    if file.stat().st_size > 8 * MAX_WEIGHTS:
+        raise ModelError(f"{shown(file)} is larger than any model needs; copy it again.")
+    with file.open("rb") as opened:
+        digest = hashlib.file_digest(opened, "sha256").hexdigest()
+    if digest != sha256:
+        raise ModelError(f"{shown(file)} is damaged: its SHA-256 is not the one in model.json; copy it again.")
+    with utf8_path(file) as named, safetensors.safe_open(named, framework="pt") as header:
+        unknown = [key for key in header.keys() if not _KNOWN.fullmatch(key)]  # noqa: SIM118 - not a mapping
+    if unknown:
+        raise ValueError(f"{unknown[0][:80]} is unknown")
+    with utf8_path(file) as named:
+        tensors = safetensors.torch.load_file(named)
+    for name, tensor in tensors.items():
+        if tensor.is_floating_point() and not bool(tensor.isfinite().all()):
+            raise ValueError(f"{name} holds NaN or infinite numbers")
+    return tensors
+
+
+def _known_distances(entry: Mapping[str, Any]) -> bool:
+    """Return whether the distances of the training images are those of today; files of earlier versions say nothing."""
+    if "distances" not in entry:
+        return False
+    require(entry["distances"] == _LEFT_OUT, f"the distances {entry['distances']!r} are unknown")
+    return True
+
+
+def _built(
+    tensors: dict[str, Tensor],
+    info: ModelInfo,
+    size: int,
+    judges: Mapping[str, JudgeInfo],
+    known_distances: bool,
+) -> Reference:
+    """Make the reference of its tensors; ValueError, RuntimeError or ConfigError where they do not belong together.
+
+    known_distances: take the distances of the training images from the file; older files measured them in another way.
+    """
+    typical, symptoms, judging, trained = {}, {}, {}, {}
+    for direction, described in info.directions.items():
+        source, target = direction[0], direction[-1]
+        known = {
+            name: tensors[key].double() for name in COMPONENTS if (key := f"symptoms.{direction}.{name}") in tensors
+        }
+        if not known:
+            continue
+        lengths = {tuple(values.shape) for values in known.values()}
+        if len(lengths) != 1 or len(shape := lengths.pop()) != 1 or not LEAST <= shape[0] <= _MOST:
+            raise ValueError(f"the symptoms of {direction} are not those of {LEAST} to {_MOST} images")
+        symptoms[direction] = known
+        if "typicality" in known:
+            features = tensors[f"typical.{source}.features"].float()
+            if not can_look(size) or size > _MOST or features.shape != (shape[0], num_features(size)):
+                raise ValueError(f"the features of {source} are not those of {shape[0]} images of {size} pixels")
+            typical[source] = Typicality(features, size, described.in_channels)
+            if not known_distances:
+                known["typicality"] = typical[source].among_themselves().double()
+        if target in judges:
+            judge = judges[target]
+            require_count(f"trust.judges.{target}.in_channels", judge.in_channels, 2 * MAX_CHANNELS)
+            build = partial(judge.discriminator.build, judge.in_channels)
+            judging[target] = _network(tensors, f"judge.{target}.", build)
+        if any(key.startswith(f"trained.{direction}.") for key in tensors):
+            rebuild = partial(described.generator.build, described.in_channels, described.out_channels)
+            network = _network(tensors, f"trained.{direction}.", rebuild)
+            trained[direction] = network.train(described.mode == "training")
+    return Reference(typical, symptoms, judging, trained)
+
+
+def _network(tensors: Mapping[str, Tensor], prefix: str, build: Callable[[], nn.Module]) -> nn.Module:
+    """Build a network with shapes only, and give it its weights."""
+    with torch.device("meta"):
+        network = build()
+    own = {key.removeprefix(prefix): value for key, value in tensors.items() if key.startswith(prefix)}
+    for key, value in network.state_dict().items():
+        if key in own and own[key].dtype != value.dtype:
+            raise ValueError(f"{prefix}{key} is of type {own[key].dtype}")
+    network.load_state_dict(own, strict=True, assign=True)
+    return network.requires_grad_(False).eval()

@@ -1,0 +1,1 @@
+"""Files that strangers wrote: archives and foreign weights, read without running code."""
