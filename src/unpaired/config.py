@@ -9,10 +9,9 @@ What the settings are stands beside the parts they belong to; `unpaired.recipes`
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import math
 import types
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
@@ -20,6 +19,7 @@ import yaml
 
 from unpaired.errors import ConfigError
 from unpaired.storage import shown
+from unpaired.suggestions import unknown
 
 T = TypeVar("T")
 
@@ -233,17 +233,6 @@ class _Loader(yaml.SafeLoader):
         if self.check_event(yaml.AliasEvent):
             raise yaml.YAMLError("aliases (*name) are not understood; write the value out")
         return super().compose_node(parent, index)
-
-
-def unknown(name: str, known: Iterable[str], noun: str) -> str:
-    """Return the sentence for a name that does not exist, with the nearest existing one as a suggestion."""
-    names = list(known)
-    near = difflib.get_close_matches(name.replace("-", "_"), names, n=1, cutoff=0.6)
-    if not near:  # the group may be forgotten: crop_size -> data.crop_size
-        leaf = name.rsplit(".", 1)[-1].replace("-", "_")
-        near = [path for path in names if path.rsplit(".", 1)[-1] == leaf][:1]
-    hint = f"did you mean {near[0]}?" if near else f"choose from: {', '.join(names)}."
-    return f"Unknown {noun} {shown(name)}; {hint}"
 
 
 def require(condition: bool, sentence: str) -> None:

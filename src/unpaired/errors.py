@@ -23,6 +23,14 @@ class ConfigError(UnpairedError):
     exit_code: ClassVar[int] = 78
 
 
+class UnknownKindError(ConfigError):
+    """A setting or a file names a part that is neither in the package nor installed. noun: its sort. kind: its name."""
+
+    def __init__(self, message: str, *, noun: str, kind: str) -> None:
+        super().__init__(message)
+        self.noun, self.kind = noun, kind
+
+
 class DataError(UnpairedError):
     """A data folder is missing, empty, or does not hold what training or translating needs."""
 

@@ -15,7 +15,7 @@ from typing import Any
 
 import torch
 
-from unpaired.config import require, unknown
+from unpaired.config import require
 from unpaired.data.datasets import WHOLE_IMAGE_MULTIPLE, WHOLE_IMAGES, DataConfig
 from unpaired.errors import ConfigError
 from unpaired.networks import (
@@ -30,6 +30,7 @@ from unpaired.networks import (
 )
 from unpaired.networks.recompute import recomputing
 from unpaired.objectives import CUT, GAN, CycleGAN, Method, Pix2Pix
+from unpaired.suggestions import unknown
 from unpaired.training.run_config import RunConfig
 from unpaired.training.schedule import ScheduleConfig
 from unpaired.training.state import OptimizerConfig

@@ -80,8 +80,9 @@ def _modes(precisions: tuple[str, ...], ways: tuple[str, ...], device: torch.dev
     from typing import get_args
 
     from unpaired.bench.cases import Mode, Way
-    from unpaired.config import require, unknown
+    from unpaired.config import require
     from unpaired.devices import has_bf16
+    from unpaired.suggestions import unknown
     from unpaired.training.run_config import Precision
 
     known: tuple[Precision, ...] = get_args(Precision)

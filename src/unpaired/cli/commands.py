@@ -201,8 +201,9 @@ def translate(
     without_shapes()
     with importing():
         from unpaired.cli.translation import Wishes, translate_all
-        from unpaired.config import require, unknown
+        from unpaired.config import require
         from unpaired.images.foreign import passed_over
+        from unpaired.suggestions import unknown
         from unpaired.translate.jobs import plan_outputs
         from unpaired.translate.sheets import take_halves
         from unpaired.translate.translator import Translator

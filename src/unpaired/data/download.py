@@ -20,10 +20,11 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from unpaired.config import require, unknown
+from unpaired.config import require
 from unpaired.data.web import is_http, web
 from unpaired.errors import DataError, DownloadError, OutputError, StorageError
 from unpaired.storage import alone, shown, storage_error, write_bytes
+from unpaired.suggestions import unknown
 from unpaired.untrusted.archives import unpack
 from unpaired.version import __version__
 

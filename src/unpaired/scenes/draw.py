@@ -6,10 +6,11 @@ from pathlib import Path
 
 import numpy as np
 
-from unpaired.config import require, unknown
+from unpaired.config import require
 from unpaired.images import Image, write_image
 from unpaired.scenes.scene import STYLES, draw_scene, scene_seeds
 from unpaired.storage import storage_error
+from unpaired.suggestions import unknown
 
 
 def draw_dataset(

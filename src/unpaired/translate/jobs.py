@@ -11,11 +11,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from unpaired.config import unknown
 from unpaired.errors import ConfigError, DataError, OutputError
 from unpaired.images import IMAGE_SUFFIXES, WRITABLE, is_image_name, is_stack, suffix_of
 from unpaired.images.foreign import instead
 from unpaired.storage import is_junk_folder, leads_out, refuse_folder, shown, without_junk
+from unpaired.suggestions import unknown
 
 RECORD = ".unpaired-translated.jsonl"
 """The name of the file beside the results that says what each was made from."""

@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from unpaired.config import require, unknown
+from unpaired.config import require
 from unpaired.devices import resolve_device
 from unpaired.errors import ConfigError, OutputError
 from unpaired.images import Image, from_tensor, write_image
@@ -17,6 +17,7 @@ from unpaired.models.model_folder import ModelInfo, read_model
 from unpaired.networks import DCGANGenerator
 from unpaired.randomness import rng
 from unpaired.storage import shown, storage_error
+from unpaired.suggestions import unknown
 
 _DIRECTION = "AtoB"
 _BATCH = 64

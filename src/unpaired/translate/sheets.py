@@ -8,11 +8,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Literal, get_args
 
-from unpaired.config import require, unknown
+from unpaired.config import require
 from unpaired.errors import ImageError, UnpairedError
 from unpaired.images import Image, ImageHeader, half_of, read_header
 from unpaired.models.model_folder import ModelInfo
 from unpaired.storage import shown
+from unpaired.suggestions import unknown
 from unpaired.translate.jobs import Half, Job
 
 Pairs = Literal["auto", "side-by-side", "no"]

@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from unpaired.config import require, unknown
+from unpaired.config import require
 from unpaired.errors import OutputError, StorageError, UnpairedError
 from unpaired.images import (
     MAX_PIXELS,
@@ -24,6 +24,7 @@ from unpaired.images import (
     write_stack,
 )
 from unpaired.storage import shown, write_bytes
+from unpaired.suggestions import unknown
 from unpaired.translate.jobs import Job
 from unpaired.translate.lost_metadata import Losses
 from unpaired.translate.outputs import OutputFolders

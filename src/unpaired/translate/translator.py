@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from unpaired import ranks
-from unpaired.config import require, to_dict, unknown
+from unpaired.config import require, to_dict
 from unpaired.devices import has_bf16, resolve_device
 from unpaired.errors import ConfigError, ImageError
 from unpaired.images import Image, ValueRange, as_dtype, bands, from_tensor, kept_where, restore, to_srgb
@@ -25,6 +25,7 @@ from unpaired.models.domain_values import DomainValues
 from unpaired.models.model_folder import DirectionInfo, ModelInfo, read_model
 from unpaired.networks import DCGANGenerator
 from unpaired.randomness import torch_seeded
+from unpaired.suggestions import unknown
 from unpaired.translate.fast import fast_form, fast_type
 from unpaired.translate.normalising_input import as_taken
 from unpaired.translate.pixel_limit import bytes_per_pixel, pixels_that_fit

@@ -9,10 +9,11 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
-from unpaired.config import require, unknown
+from unpaired.config import require
 from unpaired.errors import ModelError, OutputError, UnpairedError
 from unpaired.images import MAX_PIXELS, count_slices, read_image
 from unpaired.storage import shown, storage_error, write_bytes
+from unpaired.suggestions import unknown
 from unpaired.translate.jobs import Job
 from unpaired.translate.sheets import input_half
 from unpaired.translate.translator import Translator
