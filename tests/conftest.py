@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import signal
+from collections.abc import Iterator
 from pathlib import Path
 
 import PIL.Image
@@ -15,6 +16,7 @@ from unpaired.data.datasets import DataConfig
 from unpaired.networks import PatchGAN, ResNetGenerator
 from unpaired.objectives import CycleGAN
 from unpaired.recipes import Config
+from unpaired.registering import registries
 from unpaired.scenes.scene import draw_scene, scene_seeds
 from unpaired.training.run_config import RunConfig
 from unpaired.training.schedule import ScheduleConfig
@@ -29,6 +31,17 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 
 # The promise of equal bits names the number of threads.
 torch.set_num_threads(1)
+
+
+@pytest.fixture
+def clean_registries() -> Iterator[None]:
+    """Undo after the test what it registers, for all later ones."""
+    before = [(registry, dict(registry._parts)) for registry in registries()]
+    yield
+    for registry, parts in before:
+        registry._parts.clear()
+        registry._parts.update(parts)
+
 
 COUNTS = {"trainA": 6, "trainB": 5, "testA": 2, "testB": 2}
 STYLES = {"A": "summer", "B": "winter"}

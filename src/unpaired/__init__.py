@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from unpaired import recipes
     from unpaired.images import Image
     from unpaired.recipes import Config
+    from unpaired.registering import register
     from unpaired.runs import RunInfo, info, train
     from unpaired.translate.translator import Translator
 
@@ -34,6 +35,7 @@ __all__ = [
     "info",
     "load",
     "recipes",
+    "register",
     "train",
 ]
 
@@ -44,6 +46,7 @@ _HOMES = {
     "RunInfo": "unpaired.runs",
     "Translator": "unpaired.translate.translator",
     "info": "unpaired.runs",
+    "register": "unpaired.registering",
     "train": "unpaired.runs",
 }
 

@@ -16,6 +16,7 @@ from rich.text import Text
 
 from unpaired.cli.app import app
 from unpaired.cli.output import ProgressLines, console, print_demo, say
+from unpaired.cli.own_parts import load_parts
 from unpaired.cli.quick import importing, without_shapes
 from unpaired.cli.settings import resolve
 from unpaired.errors import DataError
@@ -158,6 +159,7 @@ def translate(
     max_pixels: int | None = None,
     device: str = "auto",
     precision: Literal["auto", "fp32", "bf16"] = "auto",
+    recipe: Path | None = None,
 ) -> int:
     """Translate images of any size with a run or a model folder; each result is exactly as large as its input.
 
@@ -197,7 +199,10 @@ def translate(
         auto, cpu, cuda, cuda:N or mps.
     precision
         fp32; bf16 (8-bit results only, faster where the processor knows it); auto: bf16 if near enough (40 dB).
+    recipe
+        Your own FILE.py with the parts that this needs, such as a network, a format or a metric; it is executed.
     """
+    load_parts(recipe)
     without_shapes()
     with importing():
         from unpaired.cli.translation import Wishes, translate_all
@@ -280,6 +285,7 @@ def info(
     /,
     *,
     json_: Annotated[bool, Parameter(name="--json", negative=(), show_default=False)] = False,
+    recipe: Path | None = None,
 ) -> None:
     """Say what a run is and where it stands.
 
@@ -289,7 +295,10 @@ def info(
         The run folder.
     json_
         Print JSON instead of a table.
+    recipe
+        Your own FILE.py with the parts that this needs, such as a network, a format or a metric; it is executed.
     """
+    load_parts(recipe)
     from unpaired.runs import info as run_info
 
     found = run_info(run)

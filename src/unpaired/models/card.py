@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from unpaired.registry import origin_from_json
 from unpaired.storage import shown
 
 _SPECIAL = re.compile(r"[\\`*_{}\[\]<>#|~&:@!$^=]|(?<=www)\.")
@@ -59,6 +60,7 @@ def model_card(model: Mapping[str, Any]) -> str:
         "colours with an ICC profile": "converted to sRGB" if model["icc"] == "convert" else "taken as they are",
         "transparent images": f"laid over the colour {tuple(model['background'])}",
         "made by": _text(model["package"]),
+        **{f"needs the {_text(part)}": f"of {_origin(entry)}" for part, entry in model.get("requires", {}).items()},
     }
     if "side_by_side" in model:
         rows["training images"] = (
@@ -81,6 +83,11 @@ def model_card(model: Mapping[str, Any]) -> str:
 def _text(value: object) -> str:
     """Return text, as a stranger may have written it, as Markdown that shows it and does nothing else."""
     return _SPECIAL.sub(r"\\\g<0>", shown(value))
+
+
+def _origin(entry: Mapping[str, str]) -> str:
+    """Return "the package unpaired-wide 1.2" or "the file wide.py"."""
+    return _text(str(origin_from_json(entry)))
 
 
 def _cell(value: object) -> str:

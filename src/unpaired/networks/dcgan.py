@@ -7,13 +7,14 @@ the noise and beside the image: `in_channels` counts them, and the networks need
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import ClassVar
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar
 
 from torch import Tensor, nn
 
 from unpaired.config import require
 from unpaired.networks.layers import MAX_BASE_CHANNELS, NormKind, make_norm, needs_bias, require_count
+from unpaired.networks.protocols import require_same_size
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,6 +43,16 @@ class DCGANGenerator:
     def min_size(self) -> int:
         """Smallest side of an input: noise has one pixel."""
         return 1
+
+    from_noise: ClassVar[bool] = True
+
+    def at_size(self, size: int) -> DCGANGenerator:
+        """Return the generator of images of size x size pixels."""
+        return replace(self, size=size)
+
+    def validate(self, config: Any) -> None:
+        """Raise ConfigError unless the crops have the size of the images."""
+        require_same_size("generator.size", self.size, config.data.crop_size)
 
     def build(self, in_channels: int, out_channels: int) -> DCGANGeneratorModule:
         """Return the untrained network for noise (and class) and images with the given channel counts."""
@@ -91,6 +102,10 @@ class DCGANDiscriminator:
     def min_size(self) -> int:
         """Smallest side of an image: exactly this size gets one score; larger images get several."""
         return self.size
+
+    def at_size(self, size: int) -> DCGANDiscriminator:
+        """Return the discriminator of images of size x size pixels."""
+        return replace(self, size=size)
 
     def build(self, in_channels: int) -> DCGANDiscriminatorModule:
         """Return the untrained network for images (and class planes) with `in_channels` channels."""

@@ -8,7 +8,7 @@ the patches' sizes from one pixel (PixelGAN) to the whole image (ImageGAN).
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import torch
@@ -105,6 +105,10 @@ class ImageGAN:
     def min_size(self) -> int:
         """Smallest side of an image that still gets a score; never more than `size`."""
         return int(2**self.num_layers * 4)
+
+    def at_size(self, size: int) -> ImageGAN:
+        """Return the discriminator of images of size x size pixels."""
+        return replace(self, size=size)
 
     def build(self, in_channels: int) -> ImageGANModule:
         """Return the untrained network for images (or stacked pairs) with `in_channels` channels."""

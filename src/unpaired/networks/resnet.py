@@ -5,7 +5,7 @@ In the paper's shorthand with k = 64 and 9 blocks: c7s1-64, d128, d256, R256 x 9
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 from torch import Tensor, nn
@@ -67,6 +67,24 @@ class ResNetGenerator:
     def min_size(self) -> int:
         """Smallest side of an input: reflection padding needs two pixels at the bottleneck and four at the stem."""
         return max(4, 2 * self.multiple)
+
+    recomputes: ClassVar[bool] = True
+
+    @property
+    def bytes_per_pixel(self) -> int:
+        """Peak bytes a pixel in float32, measured on a processor.
+
+        With blurs the first halving is a convolution at full resolution, of twice as many channels.
+        """
+        return 400 + (30 if self.antialias else 13) * self.base_channels
+
+    def at_size(self, size: int) -> ResNetGenerator:
+        """Return the published depth for crops of size x size: 6 blocks below 256, 9 from there on (section 7.1).
+
+        Generators with other settings keep their depth.
+        """
+        published = replace(self, antialias=False) == ResNetGenerator()
+        return replace(self, num_blocks=9 if size >= 256 else 6) if published else self
 
     def build(self, in_channels: int, out_channels: int) -> ResNetModule:
         """Return the untrained network for images with the given channel counts."""

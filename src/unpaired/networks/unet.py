@@ -7,7 +7,7 @@ down and CD512 x 3-C512-C256-C128-C64 on the way up, all with 4 x 4 kernels and 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import torch
@@ -63,6 +63,18 @@ class UNetGenerator:
     def widths(self) -> tuple[int, ...]:
         """Channels that each level's way down makes, the outermost level first."""
         return tuple(self.base_channels * min(2**level, 8) for level in range(self.num_downs))
+
+    recomputes: ClassVar[bool] = True
+    crop_shares: ClassVar[tuple[float, ...]] = (1 / 2, 1 / 4)  # each halving of the crop is a level less
+
+    @property
+    def bytes_per_pixel(self) -> int:
+        """Peak bytes a pixel in float32, measured on a processor."""
+        return 100 + 8 * self.base_channels
+
+    def at_size(self, size: int) -> UNetGenerator:
+        """Return a U-Net-256 with as many levels as a size allows, down to one pixel; others keep their depth."""
+        return replace(self, num_downs=min(8, (size & -size).bit_length() - 1)) if self.num_downs == 8 else self
 
     def build(self, in_channels: int, out_channels: int) -> UNetModule:
         """Return the untrained network for images with the given channel counts."""

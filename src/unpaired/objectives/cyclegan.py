@@ -12,10 +12,11 @@ from torch import Tensor, nn
 
 from unpaired.config import require
 from unpaired.data.datasets import Batch
-from unpaired.networks import Discriminator, Generator, winograd
+from unpaired.networks import winograd
+from unpaired.networks.protocols import DiscriminatorConfig, GeneratorConfig
 from unpaired.objectives.augmentation import CHANGES, augmented
 from unpaired.objectives.base import Objective, Samples, initialised
-from unpaired.objectives.losses import AdversarialLoss, generator_adversarial, l1
+from unpaired.objectives.losses import adversarial_loss, generator_adversarial, l1
 from unpaired.objectives.pool import ImagePool
 from unpaired.side_by_side import First, Second, side_by_side
 
@@ -60,12 +61,13 @@ class CycleGAN:
     cycle_weight_b: float = 10.0
     identity_weight: float = 0.5
     adversarial_weight: float = 1.0
-    adversarial: AdversarialLoss = "lsgan"
+    adversarial: str = "lsgan"
     pool_size: int = 50
     augmentation: tuple[str, ...] = ()
     augmentation_probability: float = 1.0
 
     def __post_init__(self) -> None:
+        adversarial_loss(self.adversarial)
         for name in ("cycle_weight_a", "cycle_weight_b", "identity_weight", "adversarial_weight", "pool_size"):
             value = getattr(self, name)
             require(value >= 0, f"objective.{name} must not be negative, not {value}.")
@@ -79,7 +81,12 @@ class CycleGAN:
             require(name in CHANGES, f"objective.augmentation may name {', '.join(CHANGES)}, not {name!r}.")
 
     def build(
-        self, generator: Generator, discriminator: Discriminator, channels_a: int, channels_b: int, seed: int
+        self,
+        generator: GeneratorConfig,
+        discriminator: DiscriminatorConfig,
+        channels_a: int,
+        channels_b: int,
+        seed: int,
     ) -> CycleGANObjective:
         """Return the untrained method for images with the given channel counts."""
         same = channels_a == channels_b
@@ -110,7 +117,13 @@ class CycleGANObjective(Objective[CycleGANImages]):
     """G: A to B, F: B to A, one discriminator a domain."""
 
     def __init__(
-        self, config: CycleGAN, generator: Generator, discriminator: Discriminator, a: int, b: int, seed: int
+        self,
+        config: CycleGAN,
+        generator: GeneratorConfig,
+        discriminator: DiscriminatorConfig,
+        a: int,
+        b: int,
+        seed: int,
     ) -> None:
         super().__init__()
         self.config = config
@@ -209,7 +222,7 @@ class CycleGANObjective(Objective[CycleGANImages]):
             isinstance(module, nn.BatchNorm2d) or (isinstance(module, nn.Dropout) and module.p > 0)
             for module in self.modules()
         )
-        return not shared and self.config.adversarial != "wgan_gp"
+        return not shared and not adversarial_loss(self.config.adversarial).penalised
 
     def _seen(self, images: Tensor) -> Tensor:
         """Return images as a discriminator sees them."""

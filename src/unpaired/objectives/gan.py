@@ -6,16 +6,16 @@ Domain A is noise, n z+k 1 1 (k one-hot numbers for k classes, none without); do
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 
 from unpaired.config import require
 from unpaired.data.datasets import Batch
-from unpaired.networks import Discriminator, Generator
+from unpaired.networks.protocols import DiscriminatorConfig, GeneratorConfig
 from unpaired.objectives.base import Objective, Player, Samples, initialised
-from unpaired.objectives.losses import AdversarialLoss, generator_adversarial
+from unpaired.objectives.losses import adversarial_loss, generator_adversarial
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,17 +29,32 @@ class GAN:
 
     kind: ClassVar[str] = "gan"
     pairing: ClassVar[str] = "noise"
-    adversarial: AdversarialLoss = "cross_entropy"
+    adversarial: str = "cross_entropy"
     real_label: float = 1.0
     conditional: bool = False
     noise_channels: int = 100
 
     def __post_init__(self) -> None:
+        adversarial_loss(self.adversarial)
         require(0 < self.real_label <= 1, f"objective.real_label must be in (0, 1], not {self.real_label}.")
         require(self.noise_channels >= 1, f"objective.noise_channels must be at least 1, not {self.noise_channels}.")
 
+    def validate(self, config: Any) -> None:
+        """Raise ConfigError unless the data draws the noise and the classes that the method takes."""
+        data = config.data
+        require(
+            self.conditional == data.classes and self.noise_channels == data.noise_channels,
+            "objective.conditional and data.classes must agree, and so must objective.noise_channels and "
+            "data.noise_channels.",
+        )
+
     def build(
-        self, generator: Generator, discriminator: Discriminator, channels_a: int, channels_b: int, seed: int
+        self,
+        generator: GeneratorConfig,
+        discriminator: DiscriminatorConfig,
+        channels_a: int,
+        channels_b: int,
+        seed: int,
     ) -> GANObjective:
         """Return the untrained method for noise (and classes) and images with the given channel counts."""
         enough = channels_a >= self.noise_channels + 2 * self.conditional
@@ -64,7 +79,13 @@ class GANObjective(Objective[GANImages]):
     order: ClassVar[tuple[Player, Player]] = ("discriminator", "generator")
 
     def __init__(
-        self, config: GAN, generator: Generator, discriminator: Discriminator, a: int, b: int, seed: int
+        self,
+        config: GAN,
+        generator: GeneratorConfig,
+        discriminator: DiscriminatorConfig,
+        a: int,
+        b: int,
+        seed: int,
     ) -> None:
         super().__init__()
         self.config = config

@@ -10,9 +10,9 @@ from torch import Tensor
 
 from unpaired.config import require
 from unpaired.data.datasets import Batch
-from unpaired.networks import Discriminator, Generator
+from unpaired.networks.protocols import DiscriminatorConfig, GeneratorConfig
 from unpaired.objectives.base import Direction, Objective, Player, Samples, initialised
-from unpaired.objectives.losses import AdversarialLoss, generator_adversarial, l1
+from unpaired.objectives.losses import adversarial_loss, generator_adversarial, l1
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,11 +27,12 @@ class Pix2Pix:
     pairing: ClassVar[str] = "paired"
     l1_weight: float = 100.0
     adversarial_weight: float = 1.0
-    adversarial: AdversarialLoss = "cross_entropy"
+    adversarial: str = "cross_entropy"
     conditional: bool = True
     direction: Direction = "AtoB"
 
     def __post_init__(self) -> None:
+        adversarial_loss(self.adversarial)
         for name in ("l1_weight", "adversarial_weight"):
             value = getattr(self, name)
             require(value >= 0, f"objective.{name} must not be negative, not {value}.")
@@ -41,7 +42,12 @@ class Pix2Pix:
         )
 
     def build(
-        self, generator: Generator, discriminator: Discriminator, channels_a: int, channels_b: int, seed: int
+        self,
+        generator: GeneratorConfig,
+        discriminator: DiscriminatorConfig,
+        channels_a: int,
+        channels_b: int,
+        seed: int,
     ) -> Pix2PixObjective:
         """Return the untrained method for pairs with the given channel counts."""
         return Pix2PixObjective(self, generator, discriminator, channels_a, channels_b, seed)
@@ -65,7 +71,13 @@ class Pix2PixObjective(Objective[Pix2PixImages]):
     uses_training_mode: ClassVar[bool] = True
 
     def __init__(
-        self, config: Pix2Pix, generator: Generator, discriminator: Discriminator, a: int, b: int, seed: int
+        self,
+        config: Pix2Pix,
+        generator: GeneratorConfig,
+        discriminator: DiscriminatorConfig,
+        a: int,
+        b: int,
+        seed: int,
     ) -> None:
         super().__init__()
         self.config = config

@@ -8,11 +8,11 @@ from typing import Any
 
 from unpaired.artifacts.checkpoint import list_checkpoints, read_manifest
 from unpaired.artifacts.history import OF_STEPS, History
+from unpaired.artifacts.part_records import read_config
 from unpaired.artifacts.run_folder import RunFolder
 from unpaired.artifacts.run_records import read_data
-from unpaired.config import read_yaml, to_dict
+from unpaired.config import to_dict
 from unpaired.errors import DataError
-from unpaired.recipes import Config
 from unpaired.selection.early_stopping import ended_early, shortened
 from unpaired.storage import shown
 from unpaired.training.schedule import Schedule
@@ -52,7 +52,7 @@ def info(path: str | Path) -> RunInfo:
         raise DataError(
             f"{shown(folder.path)} holds no run (no config.yaml); give the folder that `unpaired train` wrote."
         )
-    config = read_yaml(Config, folder.config)
+    config = read_config(folder)
     data = read_data(folder)
     length = max(facts["images"] for facts in data.values())
     checkpoints = list_checkpoints(folder.checkpoints)

@@ -15,11 +15,12 @@ from unpaired import ranks
 from unpaired.artifacts.changes import Change, machine_change, ranks_change
 from unpaired.artifacts.checkpoint import Checkpoint, list_checkpoints, load_newest, read_manifest
 from unpaired.artifacts.history import History
+from unpaired.artifacts.part_records import read_config, write_origins
 from unpaired.artifacts.rank_recorder import share_state
 from unpaired.artifacts.recorder import RunRecorder
 from unpaired.artifacts.run_folder import RunFolder
 from unpaired.artifacts.run_records import read_data
-from unpaired.config import flatten, from_dict, read_yaml, to_dict, to_yaml
+from unpaired.config import flatten, from_dict, to_dict, to_yaml
 from unpaired.data.domains import Domains, open_domains
 from unpaired.data.sources import ImageList
 from unpaired.errors import CheckpointError, ConfigError, DataError
@@ -83,7 +84,7 @@ def first_start(
     entries = History(folder.path).entries()
     config = remedied(config, entries)
     domains = open_domains(config.data)
-    started = remedied(read_yaml(Config, folder.config), entries) if folder.config.exists() else None
+    started = remedied(read_config(folder), entries) if folder.config.exists() else None
     saved = started.data if started is not None else None
     if saved is None:
         domains = _looked_through(config, domains, say)
@@ -225,6 +226,7 @@ def _record(
         history.note(state.step, change.kind, change.sentence, **change.details)
     write_bytes(folder.images, (json.dumps(images) + "\n").encode(), sync=True)
     write_bytes(folder.data, (json.dumps(domains.facts(), indent=1) + "\n").encode(), sync=True)
+    write_origins(folder, config)
     write_bytes(folder.config, to_yaml(config).encode(), sync=True)
 
 
