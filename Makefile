@@ -18,7 +18,7 @@ help:
 	@echo "make bench   time training and translating, into runs/bench.md: OFFICIAL=CLONE times the official"
 	@echo "             code beside it, BENCH='--size 64 --rounds 3' are other options of unpaired bench"
 	@echo "make test    the test suite"
-	@echo "make check   ruff, mypy --strict, import-linter, and the tests of the docs"
+	@echo "make check   ruff, mypy --strict, import-linter, and the tests of the docs and their language"
 	@echo "make slow    tests that train for minutes;  make gpu    tests that need a CUDA device"
 	@echo "make fuzz    feed the reader of images broken files: CORPUS=DIR to start from, SECONDS=600 (Linux)"
 	@echo "make faults  kills, failing system calls and full disks while training, about an hour (Linux, needs strace)"
@@ -43,7 +43,7 @@ check: $(VENV)/installed-dev
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/python -m pytest tests/test_docs.py
+	$(BIN)/python -m pytest tests/test_docs.py tests/test_language.py
 
 slow: $(VENV)/installed-dev
 	$(BIN)/python -m pytest -m slow

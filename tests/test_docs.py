@@ -109,6 +109,18 @@ def test_links_lead_somewhere() -> None:
             assert (page.parent / target).exists(), f"{page.name} links to {target}"
 
 
+def test_the_modules_that_the_manual_names_exist() -> None:
+    package = ROOT / "src" / "unpaired"
+    named = set[str]()
+    for page in [ROOT / "README.md", *ROOT.glob("docs/**/*.md")]:
+        text = page.read_text(encoding="utf-8")
+        named |= set(re.findall(r"`(?:src/unpaired/)?([a-z_]+/[a-z_/]+\.py)`", text))
+        named |= {name.replace(".", "/") + ".py" for name in re.findall(r"\bunpaired((?:\.[a-z_]+){2,})\b", text)}
+    places = {name.lstrip("/") for name in named if not name.startswith("tests/")}
+    assert len(places) > 10
+    assert [place for place in sorted(places) if not (package / place).exists()] == []
+
+
 def test_the_table_of_exit_codes_is_that_of_the_errors() -> None:
     text = (ROOT / "docs" / "training.md").read_text(encoding="utf-8")
     listed = {
