@@ -154,7 +154,7 @@ class Registry(Generic[PartT]):
         if not isinstance(kind, str) or kind not in self._parts:
             entries = [entry for entry in self._entries() if entry.name == kind]
             if not entries:
-                named = f"{kind!r} for {setting}" if setting else repr(kind)
+                named = f"{kind!r} for {setting}" if setting else str(kind)
                 sentence = unknown(named, self.kinds(), "choice" if setting else self.noun)
                 raise UnknownKindError(sentence, noun=self.noun, kind=str(kind))
             self._parts[kind] = self._loaded(entries)
