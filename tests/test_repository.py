@@ -143,7 +143,7 @@ def test_continuous_integration_runs_the_targets_of_the_makefile_and_needs_no_se
     text = (ROOT / ".github" / "workflows" / "ci.yml").read_text(encoding="utf-8")
     steps = [step for job in yaml.safe_load(text)["jobs"].values() for step in job["steps"]]
     commands = [step["run"] for step in steps if "run" in step]
-    assert commands == ["make test", "make check", "make dist"]
+    assert commands == ["make test", "make check", "make docs", "make dist"]
     assert "secrets." not in text
     assert loaded(".github/workflows/ci.yml")["permissions"] == {"contents": "read"}
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
