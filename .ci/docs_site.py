@@ -27,7 +27,9 @@ BINARY = (".png", ".svg", ".jpg")
 
 _LINK = re.compile(r"(?<=\]\()([^)\s#:]+)(?=[)#])")
 _CODE = re.compile(r"^(`{3,}).*?^\1|(?<=\n\n)(?: {4}[^\n]*\n+)+|`[^`\n]+`", flags=re.MULTILINE | re.DOTALL)
-_REMOTE = re.compile(r"<(?:script|img|iframe)[^>]*\bsrc=[\"']?(?:https?:)?//[^>]*>|<link[^>]*rel=[\"']?stylesheet[^>]*//[^>]*>")
+_REMOTE = re.compile(
+    r"<(?:script|img|iframe)[^>]*\bsrc=[\"']?(?:https?:)?//[^>]*>|<link[^>]*rel=[\"']?stylesheet[^>]*//[^>]*>"
+)
 
 
 class Repository:
@@ -81,7 +83,9 @@ class Repository:
 
     def write(self, out: Path) -> list[PurePosixPath]:
         """Write every page of the site into the folder `out`; return the files and folders that are shown."""
-        shown = [PurePosixPath(path.relative_to(self.root).as_posix()) for path in sorted(self.root.glob("docs/**/*.md"))]
+        shown = [
+            PurePosixPath(path.relative_to(self.root).as_posix()) for path in sorted(self.root.glob("docs/**/*.md"))
+        ]
         for path in shown:  # grows while pages are written
             file = out / self.page_of(path)
             file.parent.mkdir(parents=True, exist_ok=True)
@@ -92,6 +96,11 @@ class Repository:
             file.write_text(text, encoding="utf-8")
             shown += [target for target in dict.fromkeys(found) if target not in shown]
         return shown
+
+
+def links(text: str) -> list[str]:
+    """Return the relative targets of the links of a page, without their anchors; code holds none."""
+    return _LINK.findall(_CODE.sub("", text))
 
 
 def _outside_code(text: str, change: Callable[[str], str]) -> str:
