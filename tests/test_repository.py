@@ -246,9 +246,9 @@ def test_the_changelog_has_the_form_of_keep_a_changelog() -> None:
     head, *versions = re.split(r"^## ", text, flags=re.MULTILINE)
     assert head.startswith("# Changelog\n")
     assert versions[0].startswith("[Unreleased]\n")
-    for version in versions:
-        assert re.match(r"\[(?:Unreleased\]|\d+\.\d+\.\d+\] - \d{4}-\d\d-\d\d)\n", version)
-        kinds = re.findall(r"^### (.+)$", version, flags=re.MULTILINE)
+    for entry in versions:
+        assert re.match(r"\[(?:Unreleased\]|\d+\.\d+\.\d+\] - \d{4}-\d\d-\d\d)\n", entry)
+        kinds = re.findall(r"^### (.+)$", entry, flags=re.MULTILINE)
         assert kinds == [kind for kind in CHANGE_KINDS if kind in kinds]
         assert kinds
 
