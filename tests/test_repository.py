@@ -143,7 +143,7 @@ def test_continuous_integration_runs_the_targets_of_the_makefile_and_needs_no_se
     text = (ROOT / ".github" / "workflows" / "ci.yml").read_text(encoding="utf-8")
     steps = [step for job in yaml.safe_load(text)["jobs"].values() for step in job["steps"]]
     commands = [step["run"] for step in steps if "run" in step]
-    assert commands == ["make test", "make check", "make dist"]
+    assert commands == ["make test", "make check", "make docs", "make dist"]
     assert "secrets." not in text
     assert loaded(".github/workflows/ci.yml")["permissions"] == {"contents": "read"}
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
@@ -236,3 +236,24 @@ def test_a_file_name_stands_for_one_idea() -> None:
     names = Counter(path.name for path in (ROOT / "src").rglob("*.py") if path.name != "__init__.py")
 
     assert [name for name, count in names.items() if count > 1] == []
+
+
+CHANGE_KINDS = ("Added", "Changed", "Deprecated", "Removed", "Fixed", "Security")
+
+
+def test_the_changelog_has_the_form_of_keep_a_changelog() -> None:
+    text = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+    head, *versions = re.split(r"^## ", text, flags=re.MULTILINE)
+    assert head.startswith("# Changelog\n")
+    assert versions[0].startswith("[Unreleased]\n")
+    for entry in versions:
+        assert re.match(r"\[(?:Unreleased\]|\d+\.\d+\.\d+\] - \d{4}-\d\d-\d\d)\n", entry)
+        kinds = re.findall(r"^### (.+)$", entry, flags=re.MULTILINE)
+        assert kinds == [kind for kind in CHANGE_KINDS if kind in kinds]
+        assert kinds
+
+
+def test_a_line_of_the_changelog_holds_one_sentence_in_at_most_100_columns() -> None:
+    lines = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8").splitlines()
+    assert [line for line in lines if len(line) > 100] == []
+    assert [line for line in lines if re.search(r"(?<!vs)[.!?] [A-Z`\[]", line)] == []
