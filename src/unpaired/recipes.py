@@ -43,11 +43,11 @@ class Config:
     data: DataConfig = field(default_factory=DataConfig)
     """Images: folders, sizes, preprocessing, channels, value ranges, loading."""
     objective: Method = field(default_factory=CycleGAN)
-    """Training method by kind, with the weights of its losses: cyclegan, pix2pix, cut or gan."""
+    """Training method, chosen by its kind, with the weights of its losses."""
     generator: Generator = field(default_factory=ResNetGenerator)
-    """Generator network by kind: resnet, unet or dcgan."""
+    """Generator network, chosen by its kind, with its size."""
     discriminator: Discriminator = field(default_factory=PatchGAN)
-    """Discriminator network by kind: patchgan, pixelgan, imagegan or dcgan."""
+    """Discriminator network, chosen by its kind, with its size."""
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
     """Adam: learning rates, moments, weight average."""
     schedule: ScheduleConfig = field(default_factory=ScheduleConfig)

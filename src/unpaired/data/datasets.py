@@ -54,8 +54,7 @@ class DataConfig:
     """
 
     root: str = free("")
-    """Folder that holds trainA and trainB (and testA and testB for the sample grids). For pairs it may hold train; for
-    images from noise it holds train or the images themselves.
+    """Folder that holds trainA and trainB (and testA and testB for the sample grids), or pairs, or one set of images.
     """
     a: str = free("")
     """Folder of images of domain A, instead of DATA."""

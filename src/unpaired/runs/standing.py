@@ -23,7 +23,7 @@ class RunInfo:
     """Where a run stands."""
 
     path: Path
-    """The run folder."""
+    """Folder of the run, as it was given."""
     step: int
     """Step of the newest checkpoint; 0 before the first."""
     num_steps: int

@@ -30,7 +30,7 @@ def memory_bytes(text: str) -> int:
 
 @dataclass(frozen=True, kw_only=True)
 class RunConfig:
-    """How a run is carried out. The settings marked free cannot change what is learnt.
+    """How a run is carried out. The settings marked free cannot change the result of training.
 
     A *_every of 0 means never; a checkpoint is always saved at the end and on interruption.
     """

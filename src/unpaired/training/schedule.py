@@ -22,9 +22,7 @@ class ScheduleConfig:
     n_epochs_decay).
     """
     num_steps: int | None = None
-    """Length of the run in steps instead of epochs; constant rate and decay share it in the recipe's proportion of
-    epochs (the paper's: half each).
-    """
+    """Length of the run in steps instead of epochs; both phases keep their proportion (the paper's: half each)."""
 
     def __post_init__(self) -> None:
         ok = min(self.num_epochs_constant, self.num_epochs_decay) >= 0
