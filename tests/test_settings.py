@@ -259,6 +259,22 @@ def test_a_later_stage_can_be_any_function_of_a_configuration() -> None:
     assert list(made.sources) == list(flatten(config))
 
 
+def test_a_part_without_defaults_has_the_recipe_as_its_source() -> None:
+    @dataclass(frozen=True, kw_only=True)
+    class Part:
+        size: int
+        depth: int = 1
+
+    @dataclass(frozen=True, kw_only=True)
+    class Whole:
+        part: Part
+
+    made = Provenance(Whole(part=Part(size=3)), "recipe mine")
+    assert made.sources == {"part.size": "recipe mine", "part.depth": "recipe mine"}
+    made.stage(Whole(part=Part(size=4)), "the images")
+    assert made.sources == {"part.size": "the images", "part.depth": "recipe mine"}
+
+
 # --- train --explain -------------------------------------------------------------------------------
 
 

@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from typing import Any, Generic, TypeVar
 
 from unpaired.config import flatten
+from unpaired.errors import ConfigError
 
 ConfigT = TypeVar("ConfigT")
 
@@ -65,7 +66,7 @@ def _defaults(config: Any) -> dict[str, Any]:
         part = getattr(config, field.name)
         try:
             plain = flatten(type(part)(), field.name)
-        except TypeError:  # a field without default
+        except (TypeError, ConfigError):  # a field without default, or with one that needs others
             continue
         found.update({key: value for key, value in plain.items() if key != f"{field.name}.kind"})
     return found

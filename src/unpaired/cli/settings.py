@@ -57,14 +57,16 @@ def resolve(
 ) -> Provenance[Config]:
     """Return the configuration: the recipe, over it the file, then the short options, then the dotted settings.
 
-    With it comes the source of each setting, as it would be typed: "--size 128", "--optimizer.learning-rate".
+    With it comes the source of each setting, as it would be typed: "--size 128", "--optimizer.learning-rate". Resolvers
+    that look at the images or the machine are further stages of the result: `made.stage(config, "the images")`.
     """
     from unpaired.config import override, read_yaml, require_rebuildable
     from unpaired.provenance import Provenance
     from unpaired.recipes import Config, at_size, named
 
-    made = Provenance(named(recipe), f"recipe {shown(recipe)}")
-    require_rebuildable(made.config)
+    config = named(recipe)
+    require_rebuildable(config)
+    made = Provenance(config, f"recipe {shown(recipe)}")
     if size is not None:
         made.stage(at_size(made.config, size), f"--size {size}")
     if file is not None:

@@ -97,8 +97,8 @@ def kind_row(part: str, classes: list[Any]) -> list[Row]:
     kinds = [cls.kind for cls in classes if hasattr(cls, "kind")]
     if not kinds:
         return []
-    values, meaning = ", ".join(kinds), field_docs(Config)[part]
-    return [Row(f"{part}.kind", kind="", default=kinds[0], values=values, free=False, meaning=meaning)]
+    default, meaning = getattr(Config(), part).kind, field_docs(Config)[part]
+    return [Row(f"{part}.kind", kind="", default=default, values=", ".join(kinds), free=False, meaning=meaning)]
 
 
 def all_rows(part: str, classes: list[Any]) -> list[Row]:
