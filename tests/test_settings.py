@@ -226,6 +226,7 @@ def test_an_option_is_the_source_even_if_it_repeats_the_value() -> None:
     assert sources(quick={"run.seed": 0})["run.seed"] == "--seed"
     assert sources("optimizer.beta1=0.5")["optimizer.beta1"] == "--optimizer.beta1"
     assert sources(steps=3)["schedule.num_steps"] == "--steps"
+    assert sources(recipe="demo", size=256)["data.crop_size"] == "--size 256"  # the default of its class
 
 
 def test_a_recipe_is_the_source_of_what_it_sets_apart_from_the_defaults() -> None:
