@@ -27,7 +27,7 @@ def explained(config: Any, sources: Mapping[str, str]) -> str:
         cls = type(getattr(config, part))
         docs = {"kind": class_doc(cls), **field_docs(cls)}
         for name, value in values.items():
-            source = shown(sources[f"{part}.{name}"])
+            source = sources[f"{part}.{name}"]
             blocks += [*_comment(f"[{source}] {docs.get(name, '')}", "  "), *_entry(name, value)]
     return "\n".join(blocks) + "\n"
 
