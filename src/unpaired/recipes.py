@@ -50,12 +50,19 @@ class Config:
     """Every setting of a run, immutable; the defaults are the paper's, at 256 x 256."""
 
     data: DataConfig = field(default_factory=DataConfig)
+    """Images: folders, sizes, preprocessing, channels, value ranges, loading."""
     objective: MethodConfig = field(default_factory=CycleGAN)
+    """Training method, chosen by its kind, with the weights of its losses."""
     generator: GeneratorConfig = field(default_factory=ResNetGenerator)
+    """Generator network, chosen by its kind, with its size."""
     discriminator: DiscriminatorConfig = field(default_factory=PatchGAN)
+    """Discriminator network, chosen by its kind, with its size."""
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
+    """Adam: learning rates, moments, weight average."""
     schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
+    """Length of the run and decay of its learning rate."""
     run: RunConfig = field(default_factory=RunConfig)
+    """Execution: seed, device, precision, memory, checkpoints, logging, monitoring."""
 
     def __post_init__(self) -> None:
         data, pairing = self.data, self.objective.pairing

@@ -7,9 +7,25 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from unpaired.errors import ConfigError
+from unpaired.storage import shown
 
 if TYPE_CHECKING:
+    from unpaired.provenance import Provenance
     from unpaired.recipes import Config
+
+OPTIONS = {
+    "data.root": "DATA",
+    "data.a": "--a",
+    "data.b": "--b",
+    "data.range": "--range",
+    "run.seed": "--seed",
+    "run.device": "--device",
+    "run.memory": "--memory",
+    "run.checkpoint_every": "--checkpoint-every",
+    "run.stop_when_flat": "--stop-when-flat",
+    "schedule.num_steps": "--steps",
+}
+"""Settings that have a short option of `unpaired train`; its help is the docstring of the setting."""
 
 
 def dotted_settings(tokens: Sequence[str]) -> list[str]:
@@ -38,23 +54,34 @@ def resolve(
     epochs: int | None,
     quick: dict[str, Any],
     settings: Sequence[str],
-) -> Config:
-    """Return the configuration: the recipe, over it the file, then the short options, then the dotted settings."""
+) -> Provenance[Config]:
+    """Return the configuration: the recipe, over it the file, then the short options, then the dotted settings.
+
+    With it comes the source of each setting, as it would be typed: "--size 128", "--optimizer.learning-rate". Resolvers
+    that look at the images or the machine are further stages of the result: `made.stage(config, "the images")`.
+    """
     from unpaired.config import override, read_yaml, require_rebuildable
+    from unpaired.provenance import Provenance
     from unpaired.recipes import Config, at_size, named
 
     config = named(recipe)
     require_rebuildable(config)
+    made = Provenance(config, f"recipe {shown(recipe)}")
     if size is not None:
-        config = at_size(config, size)
+        made.stage(at_size(made.config, size), f"--size {size}")
     if file is not None:
-        config = read_yaml(Config, file, base=config)
+        made.stage(read_yaml(Config, file, base=made.config), f"--config {shown(file)}")
     if steps is not None and epochs is not None:
         raise ConfigError("--steps and --epochs are both given; a run has one length, so give one of them.")
+    sources = {key: OPTIONS.get(key, f"--{key}") for key in quick}
     if steps is not None:
         quick["schedule.num_steps"] = steps
+        sources["schedule.num_steps"] = "--steps"
     if epochs is not None:
         phases = {"schedule.num_epochs_constant": epochs - epochs // 2, "schedule.num_epochs_decay": epochs // 2}
         quick.update({**phases, "schedule.num_steps": None})
-    pairs = [setting.split("=", 1) for setting in settings]
-    return override(config, {**quick, **{pair[0]: pair[1] for pair in pairs}})
+        sources.update(dict.fromkeys([*phases, "schedule.num_steps"], "--epochs"))
+    pairs = dict(setting.split("=", 1) for setting in settings)
+    sources.update({key.replace("-", "_"): f"--{shown(key)}" for key in pairs})
+    made.stage(override(made.config, {**quick, **pairs}), "options", sources)
+    return made

@@ -18,28 +18,33 @@ from unpaired.config import require
 from unpaired.data.datasets import Batch
 from unpaired.networks.protocols import DiscriminatorConfig, GeneratorConfig, HasFeatures
 from unpaired.objectives.base import Objective, Player, Samples, initialised
-from unpaired.objectives.losses import adversarial_loss, generator_adversarial
+from unpaired.objectives.losses import AdversarialKind, adversarial_loss, generator_adversarial
 
 
 @dataclass(frozen=True, kw_only=True)
 class CUT:
-    """Weights as published; FastCUT is contrast_weight 10, identity_contrast off, flip_equivariance on.
-
-    temperature: tau of eq. 3. num_patches: places drawn in each layer. contrast_weight: lambda_X (and lambda_Y with
-    identity_contrast, the same loss on images of B, averaged with the first). flip_equivariance: with probability 1/2
-    a batch is translated mirrored and its features are compared mirrored back. head_channels: size of the vectors
-    that are compared.
-    """
+    """Settings of CUT; FastCUT is contrast_weight 10, identity_contrast off, flip_equivariance on."""
 
     kind: ClassVar[str] = "cut"
     pairing: ClassVar[str] = "unpaired"
-    adversarial: str = "lsgan"
+    adversarial: AdversarialKind = "lsgan"
+    """Adversarial loss: lsgan (least squares), cross_entropy (non-saturating), hinge, or wgan_gp (gradient penalty of
+    weight 10; for discriminators without batch norm). CUT: lsgan.
+    """
     contrast_weight: float = 1.0
+    """Weight of the patch-wise contrastive loss (lambda_X of eq. 5: 1 for CUT, 10 for FastCUT)."""
     identity_contrast: bool = True
+    """Whether the same loss on images of B, translated into themselves, is averaged with it (lambda_Y of eq. 5: on for
+    CUT, off for FastCUT).
+    """
     flip_equivariance: bool = False
+    """Translate a batch mirrored with probability 1/2 and compare its features mirrored back (FastCUT)."""
     temperature: float = 0.07
+    """Temperature tau of the softmax over similarities (eq. 3: 0.07). Smaller is sharper."""
     num_patches: int = 256
+    """Places drawn in each layer of features for each image (published: 256)."""
     head_channels: int = 256
+    """Length of the feature vectors that are compared, after the two-layer head (published: 256)."""
 
     def __post_init__(self) -> None:
         adversarial_loss(self.adversarial)

@@ -16,7 +16,7 @@ from unpaired.networks import winograd
 from unpaired.networks.protocols import DiscriminatorConfig, GeneratorConfig
 from unpaired.objectives.augmentation import CHANGES, augmented
 from unpaired.objectives.base import Objective, Samples, initialised
-from unpaired.objectives.losses import adversarial_loss, generator_adversarial, l1
+from unpaired.objectives.losses import AdversarialKind, adversarial_loss, generator_adversarial, l1
 from unpaired.objectives.pool import ImagePool
 from unpaired.side_by_side import First, Second, side_by_side
 
@@ -46,25 +46,36 @@ Winograd's form divide their work among threads less well than plain ones do."""
 
 @dataclass(frozen=True, kw_only=True)
 class CycleGAN:
-    """Weights of the full objective (eq. 3) and of identity mapping (section 5.2).
-
-    cycle_weight_a, cycle_weight_b: on |F(G(a)) - a| and |G(F(b)) - b|. identity_weight: relative to the cycle
-    weight of the same domain, so 0.5 means 5 beside a cycle weight of 10; 0 switches it off. adversarial_weight:
-    on both adversarial terms. pool_size: images held for each discriminator, 0 for none. augmentation: changes that
-    an image goes through, with augmentation_probability, before a discriminator sees it; none as published. See
-    `unpaired.objectives.augmentation`.
-    """
+    """Settings of CycleGAN: weights of the full objective (eq. 3) and of identity mapping (section 5.2)."""
 
     kind: ClassVar[str] = "cyclegan"
     pairing: ClassVar[str] = "unpaired"
     cycle_weight_a: float = 10.0
+    """Weight of the forward cycle consistency |F(G(a)) - a| (lambda of eq. 3; 10 as published). 0 leaves the term out.
+    """
     cycle_weight_b: float = 10.0
+    """Weight of the backward cycle consistency |G(F(b)) - b| (lambda of eq. 3; 10 as published). 0 leaves the term out.
+    """
     identity_weight: float = 0.5
+    """Weight of identity mapping, relative to the cycle weight of the same domain (section 5.2): 0.5 is 5 beside 10. It
+    keeps colours; 0 leaves it out, as domains of different channels need.
+    """
     adversarial_weight: float = 1.0
-    adversarial: str = "lsgan"
+    """Weight of both adversarial terms; 0 trains on cycle consistency alone (section 5.1.4)."""
+    adversarial: AdversarialKind = "lsgan"
+    """Adversarial loss: lsgan (least squares), cross_entropy (non-saturating), hinge, or wgan_gp (gradient penalty of
+    weight 10; for discriminators without batch norm). CycleGAN: lsgan (section 4).
+    """
     pool_size: int = 50
+    """Generated images kept for each discriminator, which sees older ones among the new (section 4: 50). 0 shows new
+    images only.
+    """
     augmentation: tuple[str, ...] = ()
+    """Random changes of all images that a discriminator sees, comma-separated: colour, translation, cutout (Zhao et al.
+    2020). Helps on small sets; none as published.
+    """
     augmentation_probability: float = 1.0
+    """Probability in (0, 1] of each change for each image; below 1 keeps generated colours from drifting."""
 
     def __post_init__(self) -> None:
         adversarial_loss(self.adversarial)

@@ -15,24 +15,29 @@ from unpaired.config import require
 from unpaired.data.datasets import Batch
 from unpaired.networks.protocols import DiscriminatorConfig, GeneratorConfig
 from unpaired.objectives.base import Objective, Player, Samples, initialised
-from unpaired.objectives.losses import adversarial_loss, generator_adversarial
+from unpaired.objectives.losses import AdversarialKind, adversarial_loss, generator_adversarial
 
 
 @dataclass(frozen=True, kw_only=True)
 class GAN:
-    """Settings of image synthesis; what is drawn and which classes there are is a matter of the data.
-
-    adversarial: cross_entropy is the published non-saturating loss. real_label: 0.9 is one-sided label smoothing
-    (Salimans et al. 2016), 1 none. conditional: the discriminator sees the class of an image as one-hot planes.
-    noise_channels: how many of A's channels are noise.
-    """
+    """Settings of image synthesis. Length of the noise and classes are settings of the data."""
 
     kind: ClassVar[str] = "gan"
     pairing: ClassVar[str] = "noise"
-    adversarial: str = "cross_entropy"
+    adversarial: AdversarialKind = "cross_entropy"
+    """Adversarial loss: lsgan (least squares), cross_entropy (non-saturating), hinge, or wgan_gp (gradient penalty of
+    weight 10; for discriminators without batch norm). GAN: cross_entropy.
+    """
     real_label: float = 1.0
+    """Target of the discriminator for real images, in (0, 1]: 0.9 is one-sided label smoothing (Salimans et al. 2016),
+    1 none.
+    """
     conditional: bool = False
+    """Whether the discriminator sees the class of an image as one-hot planes (Mirza & Osindero 2014). Must equal
+    data.classes.
+    """
     noise_channels: int = 100
+    """Channels of domain A that are noise, the others being the class. Must equal data.noise_channels."""
 
     def __post_init__(self) -> None:
         adversarial_loss(self.adversarial)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Annotated, Protocol
 
 import torch
 import torch.nn.functional as F
@@ -110,6 +110,9 @@ LOSSES: Registry[Loss] = Registry(
     required=("generator", "discriminator", "labelled", "penalised", "undecided"),
 )
 """The adversarial losses by their kind."""
+
+AdversarialKind = Annotated[str, LOSSES]
+"""A setting that names an adversarial loss."""
 
 
 def adversarial_loss(kind: str) -> Loss:
