@@ -17,7 +17,7 @@ from unpaired.images.files import (
     write_image,
     write_stack,
 )
-from unpaired.images.formats import MAX_PIXELS, Admit, Carried, ImageFormat, ImageHeader, Target
+from unpaired.images.formats import MAX_PIXELS, Admit, Carried, ImageFormat, ImageHeader, Target, Window, WindowWriter
 from unpaired.images.halves import half_of
 from unpaired.images.image import HELD, Color, Image, Resampling, resize
 from unpaired.images.nodata import bands, flatten, parse_fill, restore
@@ -33,6 +33,7 @@ from unpaired.images.values import (
     to_srgb,
     to_tensor,
 )
+from unpaired.images.windows import read_window, writing_windows
 
 __all__ = [
     "DTYPE",
@@ -49,6 +50,8 @@ __all__ = [
     "Resampling",
     "Target",
     "ValueRange",
+    "Window",
+    "WindowWriter",
     "as_dtype",
     "bands",
     "count_slices",
@@ -66,6 +69,7 @@ __all__ = [
     "parse_range",
     "read_header",
     "read_image",
+    "read_window",
     "resize",
     "restore",
     "suffix_of",
@@ -73,4 +77,5 @@ __all__ = [
     "to_tensor",
     "write_image",
     "write_stack",
+    "writing_windows",
 ]
