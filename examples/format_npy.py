@@ -7,7 +7,7 @@ From Python, `import format_npy` registers the format: from then on every functi
 
 From the command line:
 
-    unpaired train DATA --recipe format_npy.py:paper --data.channels-a 1 --data.channels-b 1 --data.range=-1000..2000
+    unpaired train DATA --recipe format_npy.py:paper --data.channels-a 1 --data.channels-b 1 --range=-1000..2000
     unpaired translate RUN scans/*.npy --recipe format_npy.py
 
 As an installed package, without --recipe, by an entry point whose name is the kind:
@@ -83,9 +83,7 @@ def _described(file: BinaryIO) -> tuple[tuple[int, int, int], np.dtype[Any], boo
     read = npy.read_array_header_1_0 if npy.read_magic(file) == (1, 0) else npy.read_array_header_2_0
     shape, fortran, stored = read(file)
     if _held(stored) not in HELD:  # Python objects among others, which would be code
-        raise ImageError(
-            f"It holds {stored}, which is no type of images; save it as one of {', '.join(map(str, HELD))}."
-        )
+        raise ImageError(f"It holds {stored}, which no image has; save it as one of {', '.join(map(str, HELD))}.")
     if len(shape) not in (2, 3) or min(shape) < 1:
         raise ImageError(f"It holds an array of shape {shape}; save h w or h w c.")
     return (shape[0], shape[1], shape[2] if len(shape) == 3 else 1), stored, fortran

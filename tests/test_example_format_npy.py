@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from unpaired.cli.app import app
+from unpaired import cli
 from unpaired.config import to_dict
 from unpaired.errors import ImageError
 from unpaired.images import FORMATS, read_header, read_image, read_window, write_image
@@ -58,6 +58,13 @@ def test_objects_and_damaged_files_are_refused_in_a_sentence(tmp_path: Path) -> 
             read_image(tmp_path / f"{name}.npy")
 
 
+def run_cli(*arguments: str) -> int:
+    """Return the exit code of a command."""
+    with pytest.raises(SystemExit) as ended:
+        cli.main(list(arguments))
+    return ended.value.code if isinstance(ended.value.code, int) else 0
+
+
 def test_two_steps_of_training_a_check_and_a_translation_of_arrays(
     drawn_folders: Path, toy_config: Config, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -74,21 +81,21 @@ def test_two_steps_of_training_a_check_and_a_translation_of_arrays(
     FORMATS.forget("npy")
     run = tmp_path / "run"
     options = [str(folders), "--recipe", f"{recipe}:paper", "--config", str(tmp_path / "config.yaml")]
-    options += ["--data.range=0..2550", "--steps", "2", "--data.num-workers", "1", "--out", str(run)]
-    assert app(["train", *options]) == 0, capsys.readouterr().err
-    assert app(["data", "check", str(folders), "--data.range=0..2550"]) == 0
+    options += ["--range=0..2550", "--steps", "2", "--data.num-workers", "1", "--out", str(run)]
+    assert run_cli("train", *options) == 0, capsys.readouterr().err
+    assert run_cli("data", "check", str(folders), "--range=0..2550") == 0
     assert "passed over" not in capsys.readouterr().out.lower()
-    assert app(["translate", str(run), str(folders / "testA"), "--out", str(tmp_path / "out")]) == 0
+    assert run_cli("translate", str(run), str(folders / "testA"), "--out", str(tmp_path / "out")) == 0
     results = sorted((tmp_path / "out").glob("*.npy"))
     assert len(results) == 2
     image = read_image(results[0])
     assert (image.pixels.shape, image.dtype) == ((40, 40, 3), np.float32)
     assert image.pixels.max() > 255
-    assert app(["translate", str(run), str(folders / "testA"), "--format", "tif", "--out", str(tmp_path / "tif")]) == 0
-    tif = read_image(next((tmp_path / "tif").glob(f"{results[0].stem}.tif")))
+    assert run_cli("translate", str(run), str(folders / "testA"), "--format", "tif", "--out", str(tmp_path / "t")) == 0
+    tif = read_image(next((tmp_path / "t").glob(f"{results[0].stem}.tif")))
     assert np.array_equal(tif.pixels, image.pixels)
     write_image(tmp_path / "pictures" / "x.tif", tif) if (tmp_path / "pictures").mkdir() is None else None
     assert (
-        app(["translate", str(run), str(tmp_path / "pictures"), "--format", "npy", "--out", str(tmp_path / "n")]) == 0
+        run_cli("translate", str(run), str(tmp_path / "pictures"), "--format", "npy", "--out", str(tmp_path / "n")) == 0
     )
     assert read_image(tmp_path / "n" / "x.npy").pixels.shape == (40, 40, 3)

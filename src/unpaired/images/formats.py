@@ -80,9 +80,9 @@ class ImageFormat(Protocol):
         carries: what files can hold beside pictures (unknown, so the header is read to find out).
 
     Optional methods: `encode` of `WritesImages`, `recognises` of `KnowsContent`, `carried` of `KnowsCarried`,
-    `read_bounded` of `ReadsBounded`, `read_window` of `ReadsWindows`, `open_windows` of `WritesWindows`.
+    `read_window` of `ReadsWindows`, `open_windows` of `WritesWindows`.
 
-    Methods may be called from several threads at once. They raise ImageError, or OutputError in writing: one sentence
+    Methods may be called from several threads at once; `file` stands at its start, and need not be closed. They raise ImageError, or OutputError in writing: one sentence
     that says what is wrong and what to do; the name of the file is put in front. Any other exception is reported as a
     file that this format cannot read or write.
     """
@@ -146,7 +146,7 @@ class Admit(Protocol):
 
 @runtime_checkable
 class ReadsBounded(Protocol):
-    """A format that checks the size itself, so that a file is opened once and not twice."""
+    """A format of the package that checks the size itself, so that the header is parsed once; others never do."""
 
     def read_bounded(self, path: Path, file: BinaryIO, frame: int, admit: Admit) -> Image:
         """Return what `read` returns; calls `admit` before a pixel is decoded."""
