@@ -306,6 +306,36 @@ def test_content_decides_for_a_format_that_recognises_it(tmp_path: Path) -> None
     assert found.described == "a npy image by another name: give it the suffix .npy"
 
 
+def installed(folder: Path, name: str, module: str, content: str) -> None:
+    """Lay out a package as an installer does, with one entry point."""
+    (folder / f"{module}.py").write_text(content)
+    info = folder / f"{module}-1.2.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {module}\nVersion: 1.2\n")
+    (info / "entry_points.txt").write_text(f"[unpaired.formats]\n{name} = {module}:NPY\n")
+
+
+def test_an_installed_format_is_found_and_a_broken_one_warned_of(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "site").mkdir()
+    installed(tmp_path / "site", "npy", "arrays_for_tests", EXAMPLE.read_text())
+    installed(tmp_path / "site", "other", "broken_for_tests", "import no_such_module_for_tests")
+    monkeypatch.syspath_prepend(tmp_path / "site")
+    monkeypatch.setattr(FORMATS, "_lookup", None)
+    np.save(tmp_path / "x.npy", np.zeros((4, 5, 3), np.uint8))
+    assert is_image_name(tmp_path / "x.npy")
+    assert "The image format other of the package broken_for_tests 1.2 cannot be loaded" in caplog.text
+    assert read_header(tmp_path / "x.npy").format == "npy"
+    assert ".npy" in FORMATS.writable
+    assert to_send() == ()  # another process finds it by itself
+    (tmp_path / "x.npy").write_bytes(b"\x93NUMPY")
+    with pytest.raises(
+        ImageError, match=r"x\.npy cannot be read as npy by the package arrays_for_tests 1\.2 \(ValueError"
+    ):
+        read_image(tmp_path / "x.npy")
+
+
 # --- faults of formats ------------------------------------------------------------------------------
 
 

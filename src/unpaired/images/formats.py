@@ -82,9 +82,9 @@ class ImageFormat(Protocol):
     Optional methods: `encode` of `WritesImages`, `recognises` of `KnowsContent`, `carried` of `KnowsCarried`,
     `read_window` of `ReadsWindows`, `open_windows` of `WritesWindows`.
 
-    Methods may be called from several threads at once; `file` stands at its start, and need not be closed. They raise ImageError, or OutputError in writing: one sentence
-    that says what is wrong and what to do; the name of the file is put in front. Any other exception is reported as a
-    file that this format cannot read or write.
+    Methods may be called from several threads at once; `file` stands at its start and is closed by the caller. They
+    raise ImageError, or OutputError in writing: one sentence that says what is wrong and what to do; the name of the
+    file is put in front. Any other exception is reported as a file that this format cannot read or write.
     """
 
     @property
