@@ -13,6 +13,7 @@ import pytest
 from unpaired import cli
 from unpaired.config import to_dict
 from unpaired.errors import ImageError
+from unpaired.evaluate.evaluation import evaluate
 from unpaired.images import FORMATS, read_header, read_image, read_window, write_image
 from unpaired.recipes import Config, named
 
@@ -65,7 +66,7 @@ def run_cli(*arguments: str) -> int:
     return ended.value.code if isinstance(ended.value.code, int) else 0
 
 
-def test_two_steps_of_training_a_check_and_a_translation_of_arrays(
+def test_arrays_are_trained_on_checked_translated_and_evaluated(
     drawn_folders: Path, toy_config: Config, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     import yaml
@@ -88,6 +89,9 @@ def test_two_steps_of_training_a_check_and_a_translation_of_arrays(
     assert run_cli("translate", str(run), str(folders / "testA"), "--out", str(tmp_path / "out")) == 0
     results = sorted((tmp_path / "out").glob("*.npy"))
     assert len(results) == 2
+    rows = evaluate(run, folders).directions["AtoB"].rows
+    assert rows
+    assert all(np.isfinite(row.made.value) for row in rows.values())
     image = read_image(results[0])
     assert (image.pixels.shape, image.dtype) == ((40, 40, 3), np.float32)
     assert image.pixels.max() > 255
