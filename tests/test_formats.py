@@ -231,6 +231,31 @@ def test_a_result_keeps_what_its_format_says_that_it_keeps(tmp_path: Path) -> No
     assert read_header(tmp_path / "map.tif").carries == {"physical size"}
     write_image(tmp_path / "result.tif", picture("float32", 1), like=tmp_path / "map.tif")
     assert read_header(tmp_path / "result.tif").carries == {"physical size"}
+    # A format keeps what its own files carry, and nothing of another's.
+    assert lost_from(tmp_path / "map.tif", ".tif") == frozenset()
+    assert lost_from(tmp_path / "map.tif", ".dcm") == lost_from(tmp_path / "map.tif", ".nii") == {"physical size"}
+
+
+def test_a_result_of_a_lossless_webp_is_lossless(tmp_path: Path) -> None:
+    image = picture("uint8", 3)
+    write_image(tmp_path / "lossless.webp", image, quality=100)
+    write_image(tmp_path / "lossy.webp", image, quality=50)
+    write_image(tmp_path / "again.webp", image, quality=50, like=tmp_path / "lossless.webp")
+    assert np.array_equal(read_image(tmp_path / "again.webp").pixels, image.pixels)
+    write_image(tmp_path / "again.webp", image, quality=50, like=tmp_path / "lossy.webp")
+    assert (tmp_path / "again.webp").read_bytes() == (tmp_path / "lossy.webp").read_bytes()
+
+
+PICTURES = [suffix for suffix in FORMATS.writable if suffix not in (".jpeg", ".tiff")]
+
+
+@pytest.mark.parametrize(("content", "suffix"), list(itertools.permutations(PICTURES, 2)))
+def test_a_picture_is_read_by_its_content_whatever_its_suffix(content: str, suffix: str, tmp_path: Path) -> None:
+    write_image(tmp_path / f"x{content}", picture("uint8", 3))
+    expected = read_image(tmp_path / f"x{content}").pixels
+    (tmp_path / f"x{content}").rename(tmp_path / f"y{suffix}")
+    assert read_header(tmp_path / f"y{suffix}").format == FORMATS.writable[content]
+    assert np.array_equal(read_image(tmp_path / f"y{suffix}").pixels, expected)
 
 
 def test_the_own_formats_are_valid_and_have_the_suffixes_that_folders_are_searched_for() -> None:
