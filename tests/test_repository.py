@@ -202,13 +202,10 @@ def test_the_names_in_the_code_that_contributing_sends_to_exist() -> None:
         "against_truth": "src/unpaired/evaluate/truth.py",
         "_faithful": "src/unpaired/evaluate/evaluation.py",
         "FIGURES": "src/unpaired/evaluate/figures.py",
-        "FORMATS =": "src/unpaired/images/formats.py",
-        "_foreign_header": "src/unpaired/images/files.py",
-        "_read_foreign": "src/unpaired/images/files.py",
-        "encode_image": "src/unpaired/images/files.py",
-        "encode_stack": "src/unpaired/images/files.py",
-        "_READ =": "src/unpaired/images/foreign.py",
-        "_SCIENCE =": "src/unpaired/doctor/inspecting.py",
+        "ImageFormat": "src/unpaired/images/formats.py",
+        "FORMATS": "examples/format_npy.py",
+        "PillowFormat": "src/unpaired/images/own_formats.py",
+        "OWN": "src/unpaired/images/own_formats.py",
         "def extra": "src/unpaired/images/extras.py",
     }
     for name, path in named.items():
