@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -261,6 +262,22 @@ def test_a_faulty_recipe_file_is_one_sentence(case: str, tmp_path: Path, capsys:
     assert said.startswith("unpaired: ")
     assert "Traceback" not in said
     assert len(said.splitlines()) == 1
+
+
+def test_the_network_of_the_manual_trains_by_both_ways_that_it_shows(two_folders: Path, tmp_path: Path) -> None:
+    page = (EXAMPLES.parent / "docs" / "own-parts.md").read_text(encoding="utf-8")
+    in_a_file, from_python = re.findall(r"```python\n(.*?)```", page, flags=re.DOTALL)
+    (tmp_path / "mine.py").write_text(in_a_file)
+    settings = {key: value for key, value in SMALL.items() if key != "generator.num_blocks"}
+    config = override(named(f"{tmp_path / 'mine.py'}:plain"), {**settings, "data.root": str(two_folders)})
+    assert train(config, out=tmp_path / "run").step == 4
+    forget()
+    given = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("unpaired.runs.train", given.append)
+        patch.setattr(unpaired, "train", given.append, raising=False)
+        exec(in_a_file + from_python, {"__name__": __name__})
+    assert given[0].generator.kind == "plain"
 
 
 def test_a_configuration_of_the_packages_parts_has_no_origins() -> None:

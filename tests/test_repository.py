@@ -191,14 +191,13 @@ def test_the_paths_that_contributing_names_exist() -> None:
 
 def test_the_names_in_the_code_that_contributing_sends_to_exist() -> None:
     named = {
-        "METHODS": "tests/test_methods.py",
         "RECIPES": "src/unpaired/recipes.py",
-        "at_size": "src/unpaired/networks/protocols.py",
-        "Recomputing": "src/unpaired/networks/recompute.py",
+        "GeneratorConfig": "src/unpaired/networks/protocols.py",
+        "MethodConfig": "src/unpaired/objectives/method.py",
         "GENERATORS": "src/unpaired/networks/__init__.py",
         "DISCRIMINATORS": "src/unpaired/networks/__init__.py",
-        "METHODS:": "src/unpaired/objectives/__init__.py",
-        "LOSSES:": "src/unpaired/objectives/losses.py",
+        "METHODS": "src/unpaired/objectives/__init__.py",
+        "LOSSES": "src/unpaired/objectives/losses.py",
         "against_truth": "src/unpaired/evaluate/truth.py",
         "_faithful": "src/unpaired/evaluate/evaluation.py",
         "FIGURES": "src/unpaired/evaluate/figures.py",

@@ -15,6 +15,7 @@ HOMES = (
     ("unpaired.networks", "GENERATORS"),
     ("unpaired.networks", "DISCRIMINATORS"),
     ("unpaired.objectives", "LOSSES"),
+    ("unpaired.images", "FORMATS"),
 )
 """Where each registry is; of two that accept a part, the first one asks for more."""
 
@@ -22,8 +23,9 @@ HOMES = (
 def register(part: PartT) -> PartT:
     """Register a part of your own and return it; serves as a decorator of a class.
 
-    part: settings of a generator, a discriminator or a method (the class), or a loss (the instance); the protocols in
-    `unpaired.networks.protocols`, `unpaired.objectives.method` and `unpaired.objectives.losses` state its attributes.
+    part: settings of a generator, a discriminator or a method (the class), a loss or an image format (the object). The
+    protocols state its attributes: in `unpaired.networks.protocols`, `unpaired.objectives.method`,
+    `unpaired.objectives.losses` and `unpaired.images.formats`.
     From then on settings and files can name it by its `kind` in this process. An installed package registers by an
     entry point instead. Raises ConfigError if it is none of these or its kind belongs to the package.
     """
