@@ -9,9 +9,9 @@ import pytest
 import torch
 from torch import Tensor
 
+from unpaired.evaluate import METRICS
 from unpaired.evaluate.describe import describe
 from unpaired.evaluate.distances import distances
-from unpaired.evaluate import METRICS
 from unpaired.evaluate.kernel import kernel_distance, kid
 from unpaired.evaluate.manifold import density_and_coverage
 from unpaired.evaluate.sliced import enlarged, patches, pyramid, sliced_distance

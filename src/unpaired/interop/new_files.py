@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -10,12 +10,17 @@ from unpaired.errors import OutputError
 from unpaired.storage import shown, storage_error, write_bytes
 
 
-def write_new(out: Path, contents: Mapping[str, bytes]) -> tuple[Path, ...]:
-    """Write files by name into the folder `out`, which is made. Raises OutputError if one exists, StorageError."""
-    files = tuple(out / name for name in contents)
-    there = next((file for file in files if file.exists()), None)
+def refuse_existing(out: Path, names: Iterable[str]) -> None:
+    """Raise OutputError if the folder `out` has a file of one of these names."""
+    there = next((out / name for name in names if (out / name).exists()), None)
     if there is not None:
         raise OutputError(f"{shown(there)} exists already; give another --out, or remove it first.")
+
+
+def write_new(out: Path, contents: Mapping[str, bytes]) -> tuple[Path, ...]:
+    """Write files by name into the folder `out`, which is made. Raises OutputError if one exists, StorageError."""
+    refuse_existing(out, contents)
+    files = tuple(out / name for name in contents)
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:

@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from unpaired import ranks
 from unpaired.errors import ModelError
 from unpaired.interop.exporter_protocol import ExportResult
-from unpaired.interop.new_files import removed_on_error, write_new
+from unpaired.interop.new_files import refuse_existing, removed_on_error, write_new
 from unpaired.interop.program_card import program_card
 from unpaired.models.domain_values import values_to_json
 from unpaired.models.model_folder import DirectionInfo, read_model
@@ -53,6 +53,7 @@ class TorchExporter:
         torch cannot export a network or the program differs from it, OutputError if a file exists, StorageError.
         """
         info, networks = read_model(model)
+        refuse_existing(out, (*(f"{name}.pt2" for name in networks), "export.json", "README.md"))
         translator = Translator(info, networks, device="cpu")
         programs = {f"{name}.pt2": _program(networks[name], info.directions[name], name) for name in networks}
         description: dict[str, Any] = {
