@@ -175,10 +175,9 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_the_example_stands_in_json_table_and_page_with_its_interval(
     model: Path, scenes: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    with registering_from(EXAMPLE):
-        example()
+    out = ["--out", str(tmp_path / "out")]
     with pytest.raises(SystemExit) as end:
-        main(["evaluate", str(model), str(scenes), "--out", str(tmp_path / "out"), "--count", "3"])
+        main(["evaluate", str(model), str(scenes), "--count", "3", "--recipe", str(EXAMPLE), *out])
     assert end.value.code == 0
     told = json.loads((tmp_path / "out" / "evaluation.json").read_text(encoding="utf-8"))
     row = told["directions"]["AtoB"]["figures"]["kept_edges"]["made"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import runpy
 import subprocess
 import sys
 import zipfile
@@ -20,8 +21,9 @@ from unpaired.cli import main
 from unpaired.errors import ConfigError, ModelError, OutputError
 from unpaired.interop import EXPORTERS, Exporter, ExportResult, torch_export
 from unpaired.interop.torch_export import TorchExporter, pickled
-from unpaired.networks import ResNetGenerator, UNetGenerator
+from unpaired.networks import GENERATORS, ResNetGenerator, UNetGenerator
 from unpaired.objectives.base import initialised
+from unpaired.registry import registering_from
 from unpaired.translate import DirectionInfo, ModelInfo, TrainingInfo, write_model
 from unpaired.translate.translator import Translator
 
@@ -255,6 +257,25 @@ def test_a_users_generator_is_exported_without_its_class(tmp_path: Path, monkeyp
     program = torch.export.load(tmp_path / "out" / "AtoB.pt2").module()
     for size in ((2, 3, 3, 7), (1, 3, 50, 41)):
         assert program(torch.zeros(size)).shape == size
+
+
+def test_the_generator_of_the_examples_is_exported_from_the_command_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(GENERATORS, "_parts", dict(GENERATORS._parts))
+    example = Path(__file__).parents[1] / "examples" / "generator.py"
+    with registering_from(example):
+        generator = runpy.run_path(str(example))["SqueezeGenerator"](width=2, num_blocks=1)
+        GENERATORS.register(type(generator))
+    entry = DirectionInfo(generator=generator)
+    write_model(tmp_path / "model", described(AtoB=entry), {"AtoB": built(entry)})
+    arguments = [str(tmp_path / "model"), "--out", str(tmp_path / "out"), "--format", "torch-export"]
+    with pytest.raises(SystemExit) as end:
+        main(["export", *arguments, "--recipe", str(example)])
+    assert end.value.code == 0
+    images = torch.rand(2, 3, 18, 30) * 2 - 1
+    made = torch.export.load(tmp_path / "out" / "AtoB.pt2").module()(images)
+    assert (made - Translator.load(tmp_path / "model")(images)).abs().max() <= 1e-6
 
 
 @pytest.mark.parametrize(

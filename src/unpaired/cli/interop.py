@@ -63,7 +63,7 @@ def export(
     out
         Folder for the files, such as checkpoints/NAME of the official code.
     format
-        official, torch-export, or an exporter of an installed package.
+        official, torch-export, or an exporter of an installed package or of --recipe.
     recipe
         Your own FILE.py with the parts that this needs, such as a network, a format or a metric; it is executed.
     """

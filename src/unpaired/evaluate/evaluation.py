@@ -180,7 +180,8 @@ def evaluate(
 
     Of several processes that torchrun started each translates its share, and all return the same. Figures against truth
     where the test set has one, of the whole set where both domains have enough images, of faithfulness always. Memory
-    is bounded by the counts, not by the images' number: patches take 0.2 MB of each image of 256 x 256 in colour. Raises DataError, ModelError, ConfigError, RankError.
+    is bounded by the counts, not by the images' number: patches take 0.2 MB of each image of 256 x 256 in colour.
+    Raises DataError, ModelError, ConfigError, RankError.
     """
     settings = settings or Settings()
     translator, tests = (
