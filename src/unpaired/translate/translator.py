@@ -20,14 +20,14 @@ from unpaired import ranks
 from unpaired.config import require, to_dict
 from unpaired.devices import has_bf16, resolve_device
 from unpaired.errors import ConfigError, ImageError
-from unpaired.images import Image, ValueRange, as_dtype, bands, from_tensor, kept_where, restore, to_srgb
+from unpaired.images import Image, as_dtype, from_tensor, kept_where, restore
 from unpaired.models.domain_values import DomainValues
+from unpaired.models.input_specs import source_spec, target_spec
 from unpaired.models.model_folder import DirectionInfo, ModelInfo, read_model
 from unpaired.networks.protocols import makes_from_noise
 from unpaired.randomness import torch_seeded
 from unpaired.suggestions import unknown
 from unpaired.translate.fast import fast_form, fast_type
-from unpaired.translate.normalising_input import as_taken
 from unpaired.translate.pixel_limit import bytes_per_pixel, pixels_that_fit
 from unpaired.translate.precision import AGREEMENT, ASKED_FOR, Choice, Precision, agreement
 
@@ -209,7 +209,7 @@ class Translator:
         """Translate an image both ways and return the precision that follows from it."""
         if not has_bf16(self.device):
             return Choice("fp32", f"this {self.device.type} has no instructions for bf16")
-        given = self._given([self._taken(image, keep_icc)], direction)
+        given = self._given([source_spec(self.info, direction).accept(image, keep_icc=keep_icc)], direction)
         found = agreement(self._run(given, direction), self._run(given, direction, torch.bfloat16))
         if found >= AGREEMENT:
             return Choice("bf16", f"{found:.1f} dB from fp32 on the first image", found)
@@ -217,17 +217,13 @@ class Translator:
             "fp32", f"bf16 is {found:.1f} dB from it on the first image, and {AGREEMENT:.0f} are wanted", found
         )
 
-    def _taken(self, image: Image, keep_icc: bool) -> Image:
-        return image if keep_icc or self.info.icc == "ignore" else to_srgb(image)
-
     def _given(self, images: Sequence[Image], direction: str) -> Tensor:
-        """Return images of one size as the generator sees them, n c h w in [-1, 1]."""
-        channels = self._info(direction).in_channels
-        source, target = self._values(direction)
+        """Return accepted images of one size as the generator sees them, n c h w in [-1, 1]."""
+        source, target = source_spec(self.info, direction), target_spec(self.info, direction)
         for image in images:
-            require_range(source.range, image.dtype)
-            require_range(target.range, self.output_dtype(image, direction))
-        return torch.stack([as_taken(image, self.info, direction[0], channels) for image in images])
+            source.require_range(image.dtype)
+            target.require_range(self.output_dtype(image, direction))
+        return torch.stack([source.tensor(source.opaque(image)) for image in images])
 
     def _translate_alike(
         self, images: list[Image], direction: str, keep_icc: bool, fast: torch.dtype | None
@@ -235,7 +231,7 @@ class Translator:
         """Translate images of one size at once."""
         source, target = self._values(direction)
         channels = self._info(direction).in_channels
-        taken = [bands(self._taken(image, keep_icc), channels) for image in images]
+        taken = [source_spec(self.info, direction).accept(image, keep_icc=keep_icc) for image in images]
         given = self._given(taken, direction)
         made = self._run(given, direction, fast).cpu()
         results = []
@@ -323,15 +319,6 @@ class Translator:
         if direction not in self.info.directions:
             raise ConfigError(unknown(repr(direction), self.directions, "direction"))
         return self.info.directions[direction]
-
-
-def require_range(values: ValueRange, dtype: np.dtype[Any]) -> None:
-    """Raise ImageError for images of a type without a range of its own, where a model was trained on whole ranges."""
-    if values.bounds is None and not values.fits(dtype):
-        raise ImageError(
-            f"Images of {dtype} have no range of their own, and the model was trained on the whole range of a type; "
-            "convert it to 8 or 16 bits."
-        )
 
 
 def _smaller(count: int) -> str:
