@@ -230,9 +230,9 @@ def test_the_advice_to_raise_a_limit_stands_where_there_is_one_to_raise(tmp_path
 def test_what_is_too_large_to_translate_is_advised_about_what_helps(
     count: int, limit: int | None, advice: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    from unpaired.translate import translator
+    from unpaired.translate.backends import torch_backend
 
-    monkeypatch.setattr(translator, "pixels_that_fit", lambda *_: 99)
+    monkeypatch.setattr(torch_backend, "pixels_that_fit", lambda *_: 99)
     write_named(tmp_path / "model", "a")
     loaded = Translator.load(tmp_path / "model", device="cpu", max_pixels=limit)
     with pytest.raises(ImageError, match=advice):

@@ -9,15 +9,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from unpaired import ranks
-from unpaired.cli.choosing_precision import settle
 from unpaired.cli.output import say
 from unpaired.cli.scores import kept_jobs
 from unpaired.storage import shown
 from unpaired.translate.jobs import Job, check_existing
 from unpaired.translate.lost_metadata import Losses
 from unpaired.translate.outputs import OutputFolders
+from unpaired.translate.reading import Reader
 from unpaired.translate.record import Record, alone_in, sweep
-from unpaired.translate.translating import QUALITY, Failure, translate_files
+from unpaired.translate.translating import QUALITY, Failure, choose_precision, translate_files
 from unpaired.version import __version__
 
 if TYPE_CHECKING:
@@ -45,7 +45,10 @@ def translate_all(
         jobs = planned
         if scorer is not None:
             jobs = kept_jobs(scorer, jobs, folder, wishes.share, wishes.keep_icc)
-        precise = settle(translator, jobs, wishes.direction, wishes.keep_icc)
+        reader = Reader(translator)
+        precise = choose_precision(
+            translator, jobs, direction=wishes.direction, keep_icc=wishes.keep_icc, reader=reader
+        )
         share = jobs[ranks.rank() :: ranks.count()]
         record = Record(folder, share, _made_by(translator, planned, wishes, precise.precision))
         with ranks.by_first() as first:
@@ -62,6 +65,7 @@ def translate_all(
             print(f"failed: {failure}" if failure else f"{shown(job.source)} -> {shown(job.target)}", flush=True)
 
         rest = [job for job in share if job not in finished]
+        reader.keep(rest)
         losses = Losses()
         for job in finished:
             losses.look(job)
@@ -74,6 +78,7 @@ def translate_all(
             keep_icc=wishes.keep_icc,
             on_done=done,
             losses=losses,
+            reader=reader,
         )
         num_failed = _sum(len(failures))
         losses = Losses.merged(ranks.told_by_all(losses.to_message()))

@@ -14,13 +14,11 @@ from typing import Any
 from unpaired.config import require
 from unpaired.errors import OutputError, StorageError, UnpairedError
 from unpaired.images import (
-    MAX_PIXELS,
     Image,
     count_slices,
     encode_image,
     is_stack,
     keeps_alpha,
-    read_image,
     write_stack,
 )
 from unpaired.storage import shown, write_bytes
@@ -29,17 +27,12 @@ from unpaired.translate.jobs import Job
 from unpaired.translate.lost_metadata import Losses
 from unpaired.translate.outputs import OutputFolders
 from unpaired.translate.overlap import Behind, num_workers, read_ahead
-from unpaired.translate.precision import ASKED_FOR, Choice
-from unpaired.translate.sheets import input_half
+from unpaired.translate.precision import Choice
+from unpaired.translate.reading import Reader, size_of
 from unpaired.translate.translator import Translator
 
 QUALITY = 95
 """That of JPEG and WebP unless asked for otherwise."""
-
-_PIXELS_AT_ONCE = {"cpu": 2**14, "cuda": 2**21}  # what a batch makes faster: small images, and a GPU
-_MOST_AT_ONCE = 32
-_LOOKED_AT = 8  # images at the beginning among which one is looked for that says whether bf16 is near enough
-_WORTH_CHECKING = 3  # images from which bf16 saves more time than comparing it with fp32 takes
 
 
 @dataclass(frozen=True)
@@ -64,6 +57,7 @@ def translate_files(
     keep_icc: bool = False,
     on_done: Callable[[Job, Failure | None], None] | None = None,
     losses: Losses | None = None,
+    reader: Reader | None = None,
 ) -> list[Failure]:
     """Translate every job and return those that failed; one bad image never stops the others.
 
@@ -73,20 +67,23 @@ def translate_files(
     keep_icc: take colours with an ICC profile as they are and give the profile to the result. `on_done` is called once
     a job, in order, when its file is there or has failed. losses: where to count what results cannot carry of their
     inputs (pages, a georeference, ...); without it the logger "unpaired" warns of that, once a kind.
+    reader: one that has read some of the images already, as `choose_precision` does.
     Raises ConfigError for an unknown direction, OutputError or StorageError where the folders cannot be made
     or the disk fails: then no later image could succeed either.
     """
     require(direction in translator.directions, unknown(repr(direction), translator.directions, "direction"))
     require(batch is None or batch >= 1, f"batch must be at least 1, not {batch}.")
     counted = Losses() if losses is None else losses
+    reader = reader or Reader(translator)
     outcomes = _Outcomes(OutputFolders(job.target.parent for job in jobs), on_done, counted)
     options: dict[str, Any] = {"direction": direction, "keep_icc": keep_icc}
     stacks = {job for job in jobs if is_stack(job.source)}
-    _translate_images(translator, [job for job in jobs if job not in stacks], options, batch, quality, outcomes)
+    pictures = [job for job in jobs if job not in stacks]
+    _translate_images(translator, pictures, reader, options, batch, quality, outcomes)
     for job in jobs:
         if job in stacks:
             counted.look(job)
-            outcomes.of(job, partial(_translate_stack, translator, job, options, batch or 1, counted))
+            outcomes.of(job, partial(_translate_stack, translator, job, reader, options, batch or 1, counted))
     if losses is None:
         for sentence in counted.sentences():
             logging.getLogger("unpaired").warning(sentence)
@@ -124,6 +121,7 @@ class _Outcomes:
 def _translate_images(
     translator: Translator,
     jobs: Sequence[Job],
+    reader: Reader,
     options: dict[str, Any],
     batch: int | None,
     quality: int,
@@ -141,7 +139,7 @@ def _translate_images(
     gaps: set[Job] = set()  # whose inputs declare no data
 
     def read(job: Job) -> Image:
-        image = _read(translator, job)
+        image = reader(job)
         outcomes.losses.look(job)
         if image.nodata is not None:
             gaps.add(job)
@@ -154,41 +152,29 @@ def _translate_images(
     pool = ThreadPoolExecutor(num_workers(), thread_name_prefix="unpaired-files")
     behind: Behind[Job] = Behind(pool, finish)
     try:
-        images = read_ahead(pool, read, jobs, _bytes)
-        for group in _groups(images, lambda image: batch or _batch(translator, image, options["direction"])):
+        images = read_ahead(pool, read, jobs, size_of)
+        for group in _groups(images, lambda image: batch or translator.faster_together(image, options["direction"])):
             for job, made in _translated(translator, group, options):
                 if isinstance(made, UnpairedError):
                     behind.add_failure(job, made)
                 else:
                     if job in gaps and made.nodata is None:
                         outcomes.losses.lacks(job, "no-data")
-                    behind.add(job, partial(encoded, job, made), _bytes(made))
+                    behind.add(job, partial(encoded, job, made), size_of(made))
         behind.drain()
     finally:
         pool.shutdown(cancel_futures=True)
 
 
-def _translate_stack(translator: Translator, job: Job, options: dict[str, Any], batch: int, losses: Losses) -> None:
+def _translate_stack(
+    translator: Translator, job: Job, reader: Reader, options: dict[str, Any], batch: int, losses: Losses
+) -> None:
     """Translate all slices of a stack and write them as one."""
-    frames = range(count_slices(job.source))
-    slices = [read_image(job.source, max_pixels=_limit(translator), frame=frame) for frame in frames]
+    slices = [reader.slice(job, number) for number in range(count_slices(job.source))]
     made = translator.translate_images(slices, batch=batch, **options)
     if slices[0].nodata is not None and made[0].nodata is None:
         losses.lacks(job, "no-data")
     write_stack(job.target, made, like=job.source)
-
-
-def _read(translator: Translator, job: Job) -> Image:
-    return input_half(read_image(job.source, max_pixels=_limit(translator)), job)
-
-
-def _limit(translator: Translator) -> int:
-    """Return the pixels beyond which no image is decoded, as it would not be translated."""
-    return MAX_PIXELS if translator.max_pixels is None else min(MAX_PIXELS, translator.max_pixels)
-
-
-def _bytes(image: Image) -> int:
-    return image.pixels.nbytes + (0 if image.alpha is None else image.alpha.nbytes)
 
 
 _Group = list[tuple[Job, Image | UnpairedError]]
@@ -213,18 +199,6 @@ def _groups(read: Iterator[tuple[Job, Image | UnpairedError]], batch: Callable[[
         yield [(job, image)]
     if group:
         yield group
-
-
-def _batch(translator: Translator, image: Image, direction: str) -> int:
-    """Return how many images like this one are faster together.
-
-    In fp32 on a processor one: it gains little, and the last bits of a result could depend on its neighbours.
-    """
-    chosen = translator.settled(direction)
-    exact = chosen is None or chosen.precision == "fp32" or not translator.is_coarse(image, direction)
-    if translator.device.type == "cpu" and exact:
-        return 1
-    return max(1, min(_MOST_AT_ONCE, _PIXELS_AT_ONCE.get(translator.device.type, 1) // (image.height * image.width)))
 
 
 def _translated(
@@ -253,27 +227,28 @@ def _alone(translator: Translator, image: Image, options: dict[str, Any]) -> Ima
 
 
 def choose_precision(
-    translator: Translator, jobs: Sequence[Job], *, direction: str = "AtoB", keep_icc: bool = False
+    translator: Translator,
+    jobs: Sequence[Job],
+    *,
+    direction: str = "AtoB",
+    keep_icc: bool = False,
+    reader: Reader | None = None,
 ) -> Choice:
     """Return the precision for the 8-bit images among the jobs, decided by the first that can be translated.
 
     Under "auto" only: what the translator was asked for stands. Few images are translated in fp32, as comparing would
-    take longer; so are all where none of the first can decide. Raises ConfigError for an unknown direction.
+    take longer; so are all where none of the first can decide. Several processes that share the jobs decide alike.
+    reader: keeps what it reads for `translate_files`. Raises ConfigError for an unknown direction.
     """
     require(direction in translator.directions, unknown(repr(direction), translator.directions, "direction"))
+    reader = reader or Reader(translator)
     pictures = [job for job in jobs if not is_stack(job.source)]
-    if translator.precision != "auto":
-        return Choice(translator.precision, ASKED_FOR)
-    reason = f"comparing bf16 with it pays from {_WORTH_CHECKING} images on"
-    if jobs and not pictures:
-        reason = "as all slices of stacks"
-    if len(pictures) >= _WORTH_CHECKING:
-        reason = f"no result of 8 bits among the first {_LOOKED_AT} images"
-        for job in pictures[:_LOOKED_AT]:
-            with contextlib.suppress(UnpairedError):  # translating it will say what is wrong
-                image = _read(translator, job)
-                if translator.is_coarse(image, direction):
-                    return translator.choose(image, direction=direction, keep_icc=keep_icc)
-    exact = Choice("fp32", reason)
-    translator.settle(direction, exact)
-    return exact
+
+    def look(job: Job) -> Choice | None:
+        with contextlib.suppress(UnpairedError):  # translating it will say what is wrong
+            image = reader.look(job)
+            if translator.is_coarse(image, direction):
+                return translator.choose(image, direction=direction, keep_icc=keep_icc)
+        return None
+
+    return translator.policy.of_files(direction, pictures, look, stacks=len(pictures) < len(jobs))
