@@ -302,8 +302,10 @@ def test_what_cannot_be_translated_is_said() -> None:
         translator(torch.full((3, 4, 4), 255.0))
     with pytest.raises(ConfigError, match="c = 3"):
         translator(torch.zeros(1, 4, 4))
-    with pytest.raises(ConfigError, match="str"):
-        translator("image.png")  # type: ignore[call-overload]
+    with pytest.raises(ConfigError, match="Cannot translate bytes"):
+        translator(b"image.png")  # type: ignore[call-overload]
+    with pytest.raises(ImageError, match=r"image\.png"):
+        translator("image.png")
     with pytest.raises(ImageError, match="float64"):
         translator(np.zeros((4, 4, 3)))
     with pytest.raises(ConfigError, match="precision"):

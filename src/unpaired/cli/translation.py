@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from unpaired import ranks
 from unpaired.cli import scores
+from unpaired.cli.advice import advice_of
 from unpaired.cli.output import say
 from unpaired.storage import shown
 from unpaired.translate.jobs import Job, check_existing
@@ -107,7 +108,8 @@ class _Report:
             return
         else:
             self.num_failed += 1
-        print(f"failed: {failure}" if failure else f"{shown(job.source)} -> {shown(job.target)}", flush=True)
+        line = f"{shown(job.source)} -> {shown(job.target)}"
+        print(f"failed: {failure.sentence(advice_of(failure.error))}" if failure else line, flush=True)
 
 
 @contextmanager

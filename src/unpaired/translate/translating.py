@@ -38,7 +38,11 @@ class Failure:
     error: UnpairedError
 
     def __str__(self) -> str:
-        name, reason = shown(self.source), shown(self.error)
+        return self.sentence(str(self.error))
+
+    def sentence(self, reason: str) -> str:
+        """Return a reason with the name of the input before it, if it does not name it."""
+        name, reason = shown(self.source), shown(reason)
         return reason if name in reason else f"{name}: {reason}"
 
 

@@ -25,10 +25,12 @@ from unpaired.models.domain_values import DomainValues
 from unpaired.models.input_specs import source_spec, target_spec
 from unpaired.models.model_folder import DirectionInfo, ModelInfo, find_model, read_info
 from unpaired.networks.protocols import makes_from_noise
+from unpaired.storage import shown
 from unpaired.suggestions import unknown
 from unpaired.translate.backends import BACKENDS, LoadedGenerator, RunOptions
 from unpaired.translate.backends.torch_backend import TorchGenerator
 from unpaired.translate.finishing import finished, result_dtype
+from unpaired.translate.given_kinds import as_given, as_image
 from unpaired.translate.precision import Choice, Computed, Precision, PrecisionPolicy, compared
 from unpaired.translate.preparing import batch_of, padded
 
@@ -71,11 +73,12 @@ class Translator:
         self.device: torch.device = getattr(first, "torch_device", torch.device("cpu"))
         for loaded in self._loaded.values():
             known = loaded.capabilities.precisions
-            require(
-                precision == "auto" or precision in known,
-                f"The backend {backend} computes in {' and '.join(known)} here, not in {precision}; choose precision "
-                "auto.",
-            )
+            if precision not in ("auto", *known):
+                raise ConfigError(
+                    f"The backend {backend} computes in {' and '.join(known)} here, not in {precision}; choose "
+                    "precision auto.",
+                    setting="precision",
+                )
 
     @classmethod
     def load(
@@ -111,6 +114,26 @@ class Translator:
     def precision(self) -> Precision:
         """The precision that was asked for."""
         return self.policy.asked
+
+    @property
+    def ranges(self) -> dict[str, DomainValues]:
+        """The values of each domain, "A" and "B": `range`, whose ends become -1 and 1, and `dtype`, "" if unknown."""
+        return dict(self.info.values)
+
+    def __repr__(self) -> str:
+        names, training = self.info.domains, self.info.training
+        arrows = ", ".join(f"{name}: {names[name[0]]} -> {names[name[-1]]}" for name in self.directions)
+        kinds = dict.fromkeys(
+            f"{to_dict(one.generator)['kind']} {one.in_channels} -> {one.out_channels} channels"
+            for one in self.info.directions.values()
+        )
+        size = "unknown size" if training.crop_size is None else f"{training.crop_size} pixels"
+        step = "unknown step" if training.step is None else f"step {training.step}"
+        able = next(iter(self._loaded.values())).capabilities
+        return shown(
+            f"Translator({arrows}; {', '.join(kinds)}, trained at {size}, {step}; {self.backend} on {able.device}, "
+            f"precision {self.precision})"
+        )
 
     def fingerprint(self, direction: str) -> str:
         """Return a SHA-256 over all that makes an image of a direction: network, weights, values and background."""
@@ -157,6 +180,8 @@ class Translator:
         return max(1, min(_MOST_AT_ONCE, able.pixels_at_once // (image.height * image.width)))
 
     @overload
+    def __call__(self, image: str | os.PathLike[str], *, direction: str = ...) -> Image: ...
+    @overload
     def __call__(self, image: PIL.Image.Image, *, direction: str = ...) -> PIL.Image.Image: ...
     @overload
     def __call__(self, image: Image, *, direction: str = ...) -> Image: ...
@@ -169,23 +194,30 @@ class Translator:
     def __call__(self, image: Any, *, direction: str = "AtoB", batch: int = 1) -> Any:
         """Translate an image, or a list of images, and return the same kind of thing, exactly as large.
 
-        image: a Pillow image (turned as its EXIF says) · an `Image` · an array uint8, uint16, int16, int32 or
-        float32, h w or h w c, with alpha last where c is 2 or 4 and not the model's count of channels · a float
-        tensor c h w or n c h w in [-1, 1] with the model's channels · a list of the first three kinds, of any
-        sizes, translated `batch` at a time where sizes agree. Grey goes through a colour model as RGB and comes
-        out in colour. Alpha is kept; beneath it the image is laid over the model's background. The result has
-        the image's type, as `output_dtype` says. Raises ConfigError for an unknown direction, kind or
-        channel count, ImageError for an image that cannot be held or does not fit the memory.
+        image: one of
+
+        - a path, `str` or `os.PathLike`: the file is read, and an `Image` is returned;
+        - a Pillow image, turned as its EXIF says;
+        - an `Image`;
+        - an array h w or h w c, with alpha last where c is 2 or 4 and not the model's count of channels: uint8 0..255,
+          uint16 0..65535, int16, int32 or float32, or the range that `ranges` names for the source; the types without
+          a range of their own, int32 and float32, need one there;
+        - a float tensor c h w or n c h w in [-1, 1] with the model's channels; the result is float32, on its device;
+        - a list or tuple of these, of any kinds and sizes; a list is returned, [] for []. `batch` neighbours of one
+          size are translated at a time.
+
+        Grey goes through a colour model as RGB and comes out in colour. Alpha is kept; beneath it the image is laid
+        over the model's background. The result has the image's type, as `output_dtype` says. Raises ConfigError for an
+        unknown direction, kind or channel count, ImageError for an image that cannot be read or held or does not fit
+        the memory.
         """
         if isinstance(image, Tensor):
             return self._translate_tensor(image, direction)
-        channels = self._info(direction).in_channels
         if isinstance(image, (list, tuple)):
-            images = [_as_image(item, channels) for item in image]
-            results = self.translate_images(images, direction=direction, batch=batch)
-            return [_as_given(result, given) for result, given in zip(results, image, strict=True)]
-        (result,) = self.translate_images([_as_image(image, channels)], direction=direction)
-        return _as_given(result, image)
+            return self._translate_list(image, direction, batch)
+        given = as_image(image, self._info(direction).in_channels, self.max_pixels)
+        (result,) = self.translate_images([given], direction=direction)
+        return as_given(result, image)
 
     def translate_images(
         self, images: Sequence[Image], *, direction: str = "AtoB", batch: int = 1, keep_icc: bool = False
@@ -250,6 +282,28 @@ class Translator:
         """Return the values of the source and of the target of a direction."""
         return self.info.values[direction[0]], self.info.values[direction[-1]]
 
+    def _translate_list(self, items: Sequence[Any], direction: str, batch: int) -> list[Any]:
+        """Translate neighbours of one kind together: tensors of one shape, and everything that becomes an image."""
+        channels = self._info(direction).in_channels
+        results: list[Any] = []
+        require(batch >= 1, f"batch must be at least 1, not {batch}.")
+
+        def kind(item: Any) -> Any:
+            return (item.shape, item.dtype, item.device) if isinstance(item, Tensor) else None
+
+        for alike, group in itertools.groupby(items, kind):
+            same = list(group)
+            if alike is None:
+                images = [as_image(item, channels, self.max_pixels) for item in same]
+                made = self.translate_images(images, direction=direction, batch=batch)
+                results += [as_given(result, item) for result, item in zip(made, same, strict=True)]
+            elif same[0].ndim == 3:
+                parts = [same[start : start + batch] for start in range(0, len(same), batch)]
+                results += [made for part in parts for made in self._translate_tensor(torch.stack(part), direction)]
+            else:
+                results += [self._translate_tensor(tensor, direction) for tensor in same]
+        return results
+
     def _translate_tensor(self, tensor: Tensor, direction: str) -> Tensor:
         channels = self._info(direction).in_channels
         if tensor.ndim not in (3, 4) or not tensor.is_floating_point() or tensor.shape[-3] != channels:
@@ -307,7 +361,8 @@ class Translator:
             raise ImageError(
                 f"{count} x {width} x {height} pixels are more than the {limit:,} that are translated at once (they "
                 f"take about {need:.1f} GB); {_smaller(count)} or "
-                f"{'free some memory' if self.max_pixels is None else 'raise max_pixels (--max-pixels)'}."
+                f"{'free some memory' if self.max_pixels is None else 'raise max_pixels'}.",
+                setting="max_pixels",
             )
 
     def _info(self, direction: str) -> DirectionInfo:
@@ -325,27 +380,3 @@ def _loaded(network: nn.Module | LoadedGenerator, info: DirectionInfo, device: s
 
 def _smaller(count: int) -> str:
     return "lower the batch, scale them down" if count > 1 else "scale it down"
-
-
-def _as_image(given: Any, channels: int) -> Image:
-    if isinstance(given, Image):
-        return given
-    if isinstance(given, PIL.Image.Image):
-        return Image.from_pil(given)
-    if isinstance(given, np.ndarray):
-        array = given[:, :, None] if given.ndim == 2 else given
-        if array.ndim == 3 and array.shape[2] in (2, 4) and array.shape[2] != channels:
-            return Image(np.ascontiguousarray(array[:, :, :-1]), np.ascontiguousarray(array[:, :, -1]))
-        return Image(array)
-    raise ConfigError(
-        f"Cannot translate {type(given).__name__}; give Pillow images, arrays or tensors, or read the file."
-    )
-
-
-def _as_given(made: Image, given: Any) -> Any:
-    """Return `made` as the kind of thing that was given."""
-    if isinstance(given, PIL.Image.Image):
-        return made.to_pil()
-    if isinstance(given, np.ndarray):
-        return made.pixels[:, :, 0] if given.ndim == 2 and made.channels == 1 else made.interleaved
-    return made
