@@ -74,7 +74,8 @@ def test_an_image_left_alone_has_the_figures_of_the_untranslated(scenes: Path, m
     from unpaired.translate.translator import Translator
 
     translator = Translator.load(copy)
-    translator._forward = lambda images, direction: images  # type: ignore[method-assign]
+    for loaded in translator._loaded.values():
+        loaded._forward = lambda images, network: images  # type: ignore[attr-defined]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(evaluation.Translator, "load", classmethod(lambda *_, **__: translator))
         same = evaluate(copy, scenes)

@@ -32,6 +32,7 @@ from unpaired.translate import (
     translate_files,
     write_model,
 )
+from unpaired.translate.backends.torch_backend import TorchGenerator
 from unpaired.translate.jobs import RECORD
 from unpaired.translate.record import Record, alone_in
 
@@ -453,14 +454,14 @@ def test_every_failure_names_its_file(
     write_image(place / "in" / "2.tif", Image(np.full((24, 24, 3), np.nan, np.float32)))
     write_image(place / "in" / "3.tif", Image(np.zeros((24, 24, 3), np.int32)))
     write_image(place / "in" / "4.png", Image(picture(4).pixels))
-    forward = Translator._forward
+    forward = TorchGenerator._forward
 
-    def starved(self: Translator, images: object, network: object) -> object:
+    def starved(self: TorchGenerator, images: object, network: object) -> object:
         if images.shape[-1] == 64:  # type: ignore[attr-defined]
             raise MemoryError
         return forward(self, images, network)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(Translator, "_forward", starved)
+    monkeypatch.setattr(TorchGenerator, "_forward", starved)
     code, _, printed = run(capsys, command(place, "--batch", "8"))
     assert code == 65
     failed = [line for line in printed.splitlines() if line.startswith("failed: ")]

@@ -36,9 +36,9 @@ from unpaired.translate import (
     plan_outputs,
     translate_files,
     translating,
-    translator,
     write_model,
 )
+from unpaired.translate.backends import torch_backend
 from unpaired.translate.fast import Interleaved, LargeTiles, Winograd, _lowered, fast_form
 from unpaired.translate.overlap import Behind, read_ahead
 from unpaired.translate.precision import agreement
@@ -107,7 +107,7 @@ def write_pictures(folder: Path, count: int, side: int = 24) -> Path:
 @pytest.fixture
 def known_bf16(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let this processor have instructions for bf16; without them it computes the same, slowly."""
-    monkeypatch.setattr(translator, "has_bf16", lambda device: True)
+    monkeypatch.setattr(torch_backend, "has_bf16", lambda device: True)
 
 
 # --- in order, whatever fails ----------------------------------------------------------------------
@@ -468,7 +468,7 @@ def test_auto_is_fp32_where_the_first_image_does_not_agree_and_the_command_says_
 def test_auto_says_why_it_is_fp32(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, known: bool, count: int, sentence: str
 ) -> None:
-    monkeypatch.setattr(translator, "has_bf16", lambda device: known)
+    monkeypatch.setattr(torch_backend, "has_bf16", lambda device: known)
     jobs = plan_outputs([str(write_pictures(tmp_path / "in", count))], tmp_path / "out").jobs
     made = of(real(), "auto")
     assert str(choose_precision(made, jobs)) == sentence
