@@ -321,19 +321,19 @@ def stub(monkeypatch: pytest.MonkeyPatch) -> Callable[[float, float], None]:
 
 
 def test_a_run_keeps_its_plan_and_goes_on_with_it(
-    drawn_folders: Path, tmp_path: Path, stub: Callable[[float, float], None]
+    drawn_folders: Path, tmp_path: Path, stub: Callable[[float, float], None], said: list[str]
 ) -> None:
     config = override(config_of("cyclegan"), {"data.root": str(drawn_folders), "schedule.num_steps": 3})
     whole = train(config, out=tmp_path / "whole")
     stub(3 * GB, 1 * GB)
-    sentences: list[str] = []
+    said.clear()
     fits = override(config, {"run.memory": "2GB"})
-    made = train(fits, out=tmp_path / "run", say=sentences.append)
+    made = train(fits, out=tmp_path / "run")
     assert made.state_sha256 == whole.state_sha256
-    (plan,) = (each for each in sentences if each.startswith("Memory: "))
+    (plan,) = (each for each in said if each.startswith("Memory: "))
     assert plan.startswith("Memory: activations are computed again, for the same result in more time. 1.0")
     assert plan.endswith(" GB are expected, 2GB allowed.")
-    assert re.search(r"^At most \d\.\d\d GB of memory were in use, 2GB allowed\.$", "\n".join(sentences), re.M)
+    assert re.search(r"^At most \d\.\d\d GB of memory were in use, 2GB allowed\.$", "\n".join(said), re.M)
     assert read_yaml(Config, tmp_path / "run" / "config.yaml").run.recompute
 
     stub(1 * GB, 9 * GB)  # what is expected later plays no part
@@ -343,14 +343,14 @@ def test_a_run_keeps_its_plan_and_goes_on_with_it(
 
 
 def test_a_run_goes_on_in_the_parts_that_were_chosen(
-    drawn_folders: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    drawn_folders: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, said: list[str]
 ) -> None:
     monkeypatch.setattr(planning, "expected_memory", lambda config, *rest: 4 * GB / config.run.accumulate)
     settings = {"data.root": str(drawn_folders), "schedule.num_steps": 1, "run.memory": "2.5GB", "data.batch_size": 4}
     config, kept = override(config_of("cyclegan"), settings), tmp_path / "run" / "config.yaml"
-    sentences: list[str] = []
-    train(config, out=tmp_path / "run", say=sentences.append)
-    assert any(each.startswith("Memory: the batch is taken in 2 parts, for the same step. ") for each in sentences)
+    said.clear()
+    train(config, out=tmp_path / "run")
+    assert any(each.startswith("Memory: the batch is taken in 2 parts, for the same step. ") for each in said)
     assert read_yaml(Config, kept).run.accumulate == 2
 
     monkeypatch.setattr(

@@ -19,6 +19,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from conftest import logged_to
 from unpaired import ranks
 from unpaired.artifacts.checkpoint import list_checkpoints, load_newest
 from unpaired.artifacts.history import History
@@ -303,7 +304,8 @@ def trained(config: Config, run: Path, stop_at: int = 0, **options: Any) -> dict
     if stop_at and rank_of_environment() == 1:
         kill_self_at(stop_at)
     try:
-        found = train(config, out=run, listener=listener, say=told.append, **options)
+        with logged_to(told):
+            found = train(config, out=run, listener=listener, **options)
     except Interrupted as error:
         return {"signum": error.signum, "told": told}
     except (ConfigError, EndedElsewhere) as error:

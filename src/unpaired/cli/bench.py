@@ -66,7 +66,7 @@ def bench(
     modes = _modes(precision, way, on)
     require(rounds >= 1, f"--rounds must be at least 1, not {rounds}.")
     require(batch >= 1, f"--batch must be at least 1, not {batch}.")
-    report = measure(size, modes, device=on, rounds=rounds, batch=batch, official=official, say=say)
+    report = measure(size, modes, device=on, rounds=rounds, batch=batch, official=official)
     page = to_markdown(report)
     print(page, end="")
     for path, text in ((out, page), (json_, report.to_json())):

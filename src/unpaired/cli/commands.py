@@ -15,12 +15,13 @@ from rich.table import Table
 from rich.text import Text
 
 from unpaired.cli.app import app
-from unpaired.cli.output import ProgressLines, console, print_demo, say
+from unpaired.cli.output import console, print_demo, say
 from unpaired.cli.quick import importing, without_shapes
 from unpaired.cli.settings import resolve
 from unpaired.errors import DataError
 from unpaired.launch import launched
 from unpaired.storage import left_out, shown
+from unpaired.training.terminal import ProgressLines
 
 
 @app.command
@@ -127,7 +128,6 @@ def train(
         allow_config_change=allow_config_change,
         allow_rank_change=allow_rank_change,
         listener=ProgressLines(),
-        say=say,
     )
     say(f"Model: {run.path / 'model'}   Report: {run.path / 'report.html'}")
     draws = run.objective == "gan"
@@ -268,9 +268,7 @@ def demo(
     """
     from unpaired.demo import run_demo
 
-    result = run_demo(
-        out, num_train=count, num_steps=steps, seed=seed, device=device, listener=ProgressLines(), say=say
-    )
+    result = run_demo(out, num_train=count, num_steps=steps, seed=seed, device=device, listener=ProgressLines())
     print_demo(result, out)
 
 

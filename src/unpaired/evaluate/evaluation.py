@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import logging
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -31,6 +32,8 @@ from unpaired.models.bounds import MAX_CROP
 from unpaired.storage import writable
 from unpaired.translate.translator import Translator
 from unpaired.version import __version__
+
+_log = logging.getLogger("unpaired")
 
 LEAST_FOR_DISTANCES = 12
 """Images a domain below which sets are not compared: half of them must do for the floor."""
@@ -147,7 +150,6 @@ def evaluate(
     *,
     settings: Settings | None = None,
     device: str = "auto",
-    say: Callable[[str], None] = lambda sentence: None,
 ) -> Evaluation:
     """Translate the test half of `data` with a run or model folder, in its directions, and return every figure.
 
@@ -169,8 +171,8 @@ def evaluate(
     )
     if tests.truth:
         how = "pairs side by side" if tests.side_by_side else "matched by name"
-        say(f"Images of A and B are {how}, and taken as each other's truth; --no-truth if they are not.")
-    tests, chose = _by_the_choice(tests, translator, settings, say)
+        _log.info(f"Images of A and B are {how}, and taken as each other's truth; --no-truth if they are not.")
+    tests, chose = _by_the_choice(tests, translator, settings)
     looked = {domain: min(settings.count, len(tests.side(domain))) for domain in "AB"}
     tests.check(looked)
     results, fingerprint = {}, tests.fingerprint()
@@ -178,7 +180,7 @@ def evaluate(
         same = f"{fingerprint} {translator.info}"
         ranks.require_same(same, "The test set or the model", "give all processes the same images and the same model")
         for direction in translator.directions:
-            say(f"Translating {looked[direction[0]]} images {direction}.")
+            _log.info(f"Translating {looked[direction[0]]} images {direction}.")
             results[direction] = _Direction(translator, tests, direction, size, settings).result()
     facts = {
         "model": str(model),
@@ -199,16 +201,14 @@ def evaluate(
     return Evaluation(results, facts)
 
 
-def _by_the_choice(
-    tests: TestSet, translator: Translator, settings: Settings, say: Callable[[str], None]
-) -> tuple[TestSet, dict[str, int]]:
+def _by_the_choice(tests: TestSet, translator: Translator, settings: Settings) -> tuple[TestSet, dict[str, int]]:
     """Return the images to look at, and by domain how many of them chose the step of the model, which is told."""
     choice = translator.info.choice
     if settings.unseen:
         return tests.unseen(choice), {"A": 0, "B": 0}
     chose = {domain: sum(took_part[: settings.count]) for domain, took_part in tests.seen(choice).items()}
     if any(chose.values()):
-        say(
+        _log.info(
             f"{chose['A']} of these images of A and {chose['B']} of B chose the step of this model, so its figures may "
             "be better than on other images; --unseen leaves them out."
         )

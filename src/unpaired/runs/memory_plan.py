@@ -6,6 +6,7 @@ benchmarks/2026-11-25-memory.md has the cases, those that the constants here wer
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -28,6 +29,8 @@ from unpaired.runs.footprint import Footprint, footprint
 from unpaired.runs.validation_setup import most_held_out
 from unpaired.training.machine import memory_now
 from unpaired.training.run_config import memory_bytes
+
+_log = logging.getLogger("unpaired")
 
 STEP_FACTOR = 1.0
 """Bytes that a process takes for a byte of tensors in a step or a sample grid."""
@@ -62,10 +65,8 @@ class Plan:
     expected: float
 
 
-def planned(
-    config: Config, domains: Domains, before: Config | None, device: torch.device, say: Callable[[str], None]
-) -> Config:
-    """Return the settings with which a run fits `run.memory`, and say in a sentence what was chosen and is expected.
+def planned(config: Config, domains: Domains, before: Config | None, device: torch.device) -> Config:
+    """Return the settings with which a run fits `run.memory`, and log what was chosen and is expected.
 
     before: the settings of a run that goes on, which are taken again. Raises ConfigError where nothing fits, with what
     the smallest plan needs.
@@ -101,7 +102,7 @@ def planned(
         return expected_memory(candidate, footprint(candidate), device, looked_at)
 
     plan = fitting(config, choices, limit, expected, images, bf16=bf16)
-    say(told(config, plan, measured=on_processor))
+    _log.info(told(config, plan, measured=on_processor))
     return plan.config
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import asdict
@@ -30,7 +31,10 @@ from unpaired.training.loop import GoBack, fit
 from unpaired.training.machine import peak_memory
 from unpaired.training.progress import Progress
 from unpaired.training.state import TrainingState
+from unpaired.training.terminal import shown_by_default
 from unpaired.trust.fitting import publish_trust
+
+_log = logging.getLogger("unpaired")
 
 
 def train(
@@ -41,19 +45,22 @@ def train(
     allow_data_change: bool = False,
     allow_config_change: bool = False,
     allow_rank_change: bool = False,
-    listener: Callable[[Progress], None] = lambda progress: None,
-    say: Callable[[str], None] = lambda sentence: None,
+    listener: Callable[[Progress], None] | None = None,
+    quiet: bool = False,
 ) -> RunInfo:
     """Train as `config` says, in the run folder `out` (default: runs/NAME OF THE DATA), or continue the run there.
 
     An interrupted run continues from its newest checkpoint, bit for bit on the same build, device and number of
     threads; a finished one returns at once. A damaged checkpoint is set aside and the one before it used, or, with
     `strict`, refused. Other images or settings than the run was started with are refused unless allowed, and then
-    recorded in history.jsonl. `listener` is told every logged step, `say` gets sentences about what
-    is being done. Returns where the run stands then.
+    recorded in history.jsonl. Returns where the run stands then.
+
+    Sentences about the run are logged to the logger "unpaired" (INFO, WARNING). If neither it nor the root logger has a
+    handler, they are printed on standard error with a line of progress every ten seconds; `quiet` prints nothing, and
+    `listener`, called with the Progress of each logged step, replaces the lines.
 
     Under torchrun several processes train as one, with the same call in each: rank 0 reads and writes the run folder
-    and calls `listener` and `say`, the others compute. A run goes on with the number of processes it had, or with
+    and calls `listener`, the others compute. A run goes on with the number of processes it had, or with
     `allow_rank_change` another one.
 
     Raises DataError (folders or images that cannot be used or changed), ConfigError (the run folder belongs to another
@@ -68,27 +75,28 @@ def train(
     ranks.require_even_parts(config.data.batch_size, config.run.accumulate, "run.accumulate")
     folder = RunFolder(Path(out) if out is not None else default_out(config.data))
     allowed = Allowed(strict, allow_data_change, allow_config_change, allow_rank_change)
-    with ranks.joined(device), ExitStack() as held:
+    with shown_by_default(listener, quiet=quiet) as shown, ranks.joined(device), ExitStack() as held:
         done = False
         while not done:
             held.close()
             start = None
             with ranks.by_first() as mine:
                 if mine:
-                    start = first_start(config, folder, device, allowed, held, listener, say)
-            done = _fit(same_start(start, device), folder, device, say)
+                    start = first_start(config, folder, device, allowed, held, shown)
+            done = _fit(same_start(start, device), folder, device)
             start = None  # what it holds is no longer needed, and what follows needs memory too
-        if config.run.memory:
-            say(f"At most {peak_memory(device) / 1e9:.2f} GB of memory were in use, {config.run.memory} allowed.")
+        if config.run.memory and not ranks.rank():
+            peak = peak_memory(device) / 1e9
+            _log.info(f"At most {peak:.2f} GB of memory were in use, {config.run.memory} allowed.")
         found = None
         with ranks.by_first() as mine:
             if mine:
-                publish_trust(folder, config.run.trust_images, say)
+                publish_trust(folder, config.run.trust_images)
                 found = info(folder.path)
         return _told_info(found)
 
 
-def _fit(start: Start, folder: RunFolder, device: torch.device, say: Callable[[str], None]) -> bool:
+def _fit(start: Start, folder: RunFolder, device: torch.device) -> bool:
     """Train to the end of the schedule, unless the run is there; False where the run goes on from another start.
 
     That is, where it went back, or its schedule became shorter.
@@ -108,7 +116,7 @@ def _fit(start: Start, folder: RunFolder, device: torch.device, say: Callable[[s
 
     def look(state: TrainingState) -> bool:
         with ranks.by_first():
-            return start.choice is not None and _look(start.choice, state, start, folder, say)
+            return start.choice is not None and _look(start.choice, state, start, folder)
 
     try:
         return fit(
@@ -122,12 +130,11 @@ def _fit(start: Start, folder: RunFolder, device: torch.device, say: Callable[[s
             worker_retries=config.data.worker_retries,
             watch=None if config.run.guardian == "off" else watch,
             look=look if config.run.held_out_every else None,
-            say=say,
         )
     except GoBack as wish:
         with ranks.by_first():
             if guardian is not None:
-                _go_back(config, folder, guardian, wish.step, say)
+                _go_back(config, folder, guardian, wish.step)
         if wish.signum:
             raise Interrupted(
                 f"Stopped at step {wish.step}, where the guardian went back; run the same command again to continue.",
@@ -136,22 +143,22 @@ def _fit(start: Start, folder: RunFolder, device: torch.device, say: Callable[[s
         return False
 
 
-def _look(choice: Choice, state: TrainingState, start: Start, folder: RunFolder, say: Callable[[str], None]) -> bool:
+def _look(choice: Choice, state: TrainingState, start: Start, folder: RunFolder) -> bool:
     """Look at held-out images; returns whether training should stop here, for good or for another schedule."""
     choice.look(state)
     found = look_for_end(choice.looks, start.schedule) if start.config.run.stop_when_flat else None
     if found is None:
         return False
     History(folder.path).note(state.step, FLAT, found.sentence, **found.details)
-    say(found.sentence)
+    _log.info(found.sentence)
     return True
 
 
-def _go_back(config: Config, folder: RunFolder, guardian: Guardian, step: int, say: Callable[[str], None]) -> None:
+def _go_back(config: Config, folder: RunFolder, guardian: Guardian, step: int) -> None:
     """Put the folder where the run was healthy, with the remedy on record; the next start goes on from there."""
     assert guardian.request is not None
     settings, every = flatten(config), config.run.checkpoint_every
-    say(go_back(folder.path, folder.checkpoints, guardian.request, step, settings, every))
+    _log.warning(go_back(folder.path, folder.checkpoints, guardian.request, step, settings, every))
 
 
 def _told_info(found: RunInfo | None) -> RunInfo:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
@@ -42,6 +43,8 @@ from unpaired.training.progress import Progress
 from unpaired.training.schedule import Schedule
 from unpaired.training.state import TrainingState
 
+_log = logging.getLogger("unpaired")
+
 
 @dataclass(frozen=True)
 class Allowed:
@@ -73,7 +76,6 @@ def first_start(
     allowed: Allowed,
     held: ExitStack,
     listener: Callable[[Progress], None],
-    say: Callable[[str], None],
 ) -> Start:
     """Check settings, images and folder against one another, and put the state where the run stands.
 
@@ -86,20 +88,20 @@ def first_start(
     started = remedied(read_yaml(Config, folder.config), entries) if folder.config.exists() else None
     saved = started.data if started is not None else None
     if saved is None:
-        domains = _looked_through(config, domains, say)
+        domains = _looked_through(config, domains)
     elif folder.data.exists():
         domains = domains.without(read_data(folder), config.data)
     config = replace(config, data=domains.settled(config.data, saved))
-    config = replace(config, run=settled(config.run, started.run if started is not None else None, device, say))
-    config = planned(config, domains, started, device, say)
+    config = replace(config, run=settled(config.run, started.run if started is not None else None, device))
+    config = planned(config, domains, started, device)
     images = image_lists(domains)
     changes = agree(folder, config, domains, images, data=allowed.data, settings=allowed.settings)
     if any(change.kind == "data" for change in changes):
-        domains = _looked_through(config, domains, say)
+        domains = _looked_through(config, domains)
         images = image_lists(domains)
     state = TrainingState(build_objective(config).to(device), config.optimizer)
     folder.create()
-    newest = _restore(folder, state, allowed.strict, changes, say)
+    newest = _restore(folder, state, allowed.strict, changes)
     schedule = shortened(schedule_of(config, domains), _lengthened(folder, config, state))
     unfinished = state.step < schedule.num_steps
     if unfinished and newest is not None:
@@ -109,10 +111,10 @@ def first_start(
         changes += machine_change(before, now)
     folder.rewind(newest.log_lines if newest is not None else 0, state.step)
     if unfinished:
-        _record(config, domains, images, folder, state, changes, say)
-    opened = open_choice(config, domains, folder, state, newest, device, say, training=unfinished)
-    recorder = _recorder(config, domains, folder, state, schedule, opened, device, listener, say)
-    guardian = _guardian(config, domains, folder, state, device, recorder, say) if unfinished else None
+        _record(config, domains, images, folder, state, changes)
+    opened = open_choice(config, domains, folder, state, newest, device, training=unfinished)
+    recorder = _recorder(config, domains, folder, state, schedule, opened, device, listener)
+    guardian = _guardian(config, domains, folder, state, device, recorder) if unfinished else None
     recorder.guardian = guardian
     return Start(config, domains, state, schedule, recorder, guardian, opened[0] if opened else None)
 
@@ -132,7 +134,6 @@ def _guardian(
     state: TrainingState,
     device: torch.device,
     recorder: RunRecorder,
-    say: Callable[[str], None],
 ) -> Guardian | None:
     """Return the watch over the run, unless it is off."""
     if config.run.guardian == "off" or config.run.guardian_every == 0:
@@ -140,7 +141,7 @@ def _guardian(
 
     def note(step: int, sentence: str) -> None:
         recorder.event(step, "guardian", sentence)
-        say(sentence)
+        _log.warning(sentence)
 
     probe = domains.previews(config.data, config.run.seed).preview(min(PROBE, config.run.num_samples))
     rewind = config.run.guardian == "rewind"
@@ -179,22 +180,20 @@ def _versions(device: torch.device) -> dict[str, str | int]:
     return {key: facts[key] for key in ("unpaired", "torch", "instructions", "gpu") if key in facts}
 
 
-def _looked_through(config: Config, domains: Domains, say: Callable[[str], None]) -> Domains:
+def _looked_through(config: Config, domains: Domains) -> Domains:
     """Decode every image and tell what is odd; returns the domains of those that can be trained on."""
-    say(f"Looking at {domains.described(config.data)}.")
+    _log.info(f"Looking at {domains.described(config.data)}.")
     usable, notes = domains.usable(config.data, max(config.generator.min_size, config.discriminator.min_size))
     for note in notes:
-        say(note)
+        _log.info(note)
     return usable
 
 
-def _restore(
-    folder: RunFolder, state: TrainingState, strict: bool, changes: list[Change], say: Callable[[str], None]
-) -> Checkpoint | None:
+def _restore(folder: RunFolder, state: TrainingState, strict: bool, changes: list[Change]) -> Checkpoint | None:
     """Put `state` where the folder's newest whole checkpoint is, and return that; None where there is none."""
     newest, warnings = load_newest(folder.checkpoints, strict=strict)
     for warning in warnings:
-        say(warning)
+        _log.warning(warning)
     if newest is None:
         return None
     try:
@@ -215,13 +214,12 @@ def _record(
     folder: RunFolder,
     state: TrainingState,
     changes: list[Change],
-    say: Callable[[str], None],
 ) -> None:
     """Write what the run is made with from now on; what it was made with before is kept in its history."""
     history = History(folder.path)
     history.rewind(state.step)
     for change in changes:
-        say(change.sentence)
+        _log.warning(change.sentence)
         history.note(state.step, change.kind, change.sentence, **change.details)
     write_bytes(folder.images, (json.dumps(images) + "\n").encode(), sync=True)
     write_bytes(folder.data, (json.dumps(domains.facts(), indent=1) + "\n").encode(), sync=True)
@@ -237,16 +235,17 @@ def _recorder(
     opened: tuple[Choice, Listing] | None,
     device: torch.device,
     listener: Callable[[Progress], None],
-    say: Callable[[str], None],
 ) -> RunRecorder:
     """Return what writes the folder, which is locked and cut back to where `state` is; say where that is."""
     finished, place = state.step >= schedule.num_steps, f"{state.step} of {schedule.num_steps}"
     if finished and schedule.end is not None:
-        say(f"This run has ended. {ended_early(History(folder.path).entries())} --no-stop-when-flat goes on with it.")
+        _log.info(
+            f"This run has ended. {ended_early(History(folder.path).entries())} --no-stop-when-flat goes on with it."
+        )
     elif finished:
-        say(f"This run is finished: {place} steps are done.")
+        _log.info(f"This run is finished: {place} steps are done.")
     else:
-        say(f"{'Continuing' if state.step else 'Training'} at step {place} in {folder.path}")
+        _log.info(f"{'Continuing' if state.step else 'Training'} at step {place} in {folder.path}")
     preview = domains.previews(config.data, config.run.seed)
     facts = {
         "config": to_yaml(config),

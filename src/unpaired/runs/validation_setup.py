@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+import logging
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -24,6 +24,8 @@ from unpaired.selection.rule import RULE
 from unpaired.selection.validation_metrics import LEAST, HeldOut
 from unpaired.storage import write_bytes
 from unpaired.training.state import TrainingState
+
+_log = logging.getLogger("unpaired")
 
 _MOST = 32
 """Held-out images of a domain that are looked at: with 500 steps between two looks 1 to 2 % of the training."""
@@ -59,7 +61,6 @@ def open_choice(
     state: TrainingState,
     newest: Checkpoint | None,
     device: torch.device,
-    say: Callable[[str], None],
     *,
     training: bool,
 ) -> tuple[Choice, Listing] | None:
@@ -77,11 +78,11 @@ def open_choice(
             if config.run.stop_when_flat:
                 raise ConfigError(f"--stop-when-flat has nothing to go by, as {found}; leave it out.")
             if config.run.publish == "best":
-                say(f"The model will be that of the last step, as {found}.")
+                _log.info(f"The model will be that of the last step, as {found}.")
             return None
         now = Listing(found.origin, *(tuple(each) for each in found.digests().values()))
         if listing is not None and now != listing:
-            say("The held-out images are other ones than before, so the choice of the best step begins again.")
+            _log.warning("The held-out images are other ones than before, so the choice of the best step begins again.")
             (folder.path / NAME).unlink(missing_ok=True)
         listing, measure = now, _measure(found, config, domains, state, device)
         write_bytes(folder.held_out, (json.dumps(asdict(listing)) + "\n").encode(), sync=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from typing import Protocol
@@ -24,6 +25,8 @@ from unpaired.training.signals import stop_signals
 from unpaired.training.state import TrainingState
 from unpaired.training.step import Take, train_step
 from unpaired.training.stepper import recording_on, stepper
+
+_log = logging.getLogger("unpaired")
 
 
 class Recorder(Protocol):
@@ -66,15 +69,14 @@ def fit(
     worker_retries: int = 0,
     watch: Callable[[TrainingState, dict[str, Tensor]], bool] | None = None,
     look: Callable[[TrainingState], bool] | None = None,
-    say: Callable[[str], None] = lambda sentence: None,
 ) -> bool:
     """Train from the step after `state.step` to the schedule's end, in place.
 
     watch: looks at the state and the losses every `run.guardian_every` steps and changes neither; where it returns
     True, on any rank, nothing more is saved and GoBack raised. look: looks at the state every `run.held_out_every`
     steps and at the end and changes nothing; where it returns True, on any rank, training ends there as it would at
-    the schedule's end. say: told in one sentence where steps are taken in another way than could be expected. Returns
-    whether the schedule's end was reached.
+    the schedule's end. Logs a
+    warning if steps are taken in another way than the settings ask for. Returns whether the schedule's end was reached.
 
     Raises Interrupted after SIGINT or SIGTERM, with the state of the last whole step saved; NonFiniteError, before
     anything is updated with it, when a loss or gradient is no number and no more steps may be skipped; WorkerError
@@ -97,7 +99,8 @@ def fit(
 
     def note(sentence: str) -> None:
         recorder.event(state.step + 1, "way", sentence)
-        say(sentence)
+        if not ranks.rank():
+            _log.warning(sentence)
 
     advice = relief(objective, schedule.batch_size, lower=precision == "fp32" and has_bf16(device))
     with (
