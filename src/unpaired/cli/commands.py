@@ -21,7 +21,7 @@ from unpaired.cli.settings import resolve
 from unpaired.errors import DataError
 from unpaired.launch import launched
 from unpaired.storage import left_out, shown
-from unpaired.training.terminal import ProgressLines
+from unpaired.training.terminal import ProgressLines, sentences_printed
 
 
 @app.command
@@ -101,6 +101,8 @@ def train(
         Print the resolved configuration and stop.
     """
     from unpaired.config import to_yaml
+    from unpaired.runs import default_out
+    from unpaired.runs import dry_run as resolve_alone
     from unpaired.runs import train as train_run
 
     quick = {
@@ -117,8 +119,10 @@ def train(
     given = {key: str(value) if isinstance(value, Path) else value for key, value in quick.items() if value is not None}
     resolved = resolve(recipe, config, size, steps, epochs, given, set_)
     if dry_run:
+        with sentences_printed("stderr"):
+            settings = resolve_alone(resolved, out if out is not None else default_out(resolved.data))
         if not launched().rank:
-            print(to_yaml(resolved), end="")
+            print(to_yaml(settings), end="")
         return
     run = train_run(
         resolved,

@@ -6,8 +6,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from unpaired.errors import ConfigError
-
 if TYPE_CHECKING:
     from unpaired.recipes import Config
 
@@ -40,21 +38,15 @@ def resolve(
     settings: Sequence[str],
 ) -> Config:
     """Return the configuration: the recipe, over it the file, then the short options, then the dotted settings."""
-    from unpaired.config import override, read_yaml, require_rebuildable
-    from unpaired.recipes import Config, at_size, named
+    from unpaired.runs.configure import configured
 
-    config = named(recipe)
-    require_rebuildable(config)
-    if size is not None:
-        config = at_size(config, size)
-    if file is not None:
-        config = read_yaml(Config, file, base=config)
-    if steps is not None and epochs is not None:
-        raise ConfigError("--steps and --epochs are both given; a run has one length, so give one of them.")
-    if steps is not None:
-        quick["schedule.num_steps"] = steps
-    if epochs is not None:
-        phases = {"schedule.num_epochs_constant": epochs - epochs // 2, "schedule.num_epochs_decay": epochs // 2}
-        quick.update({**phases, "schedule.num_steps": None})
     pairs = [setting.split("=", 1) for setting in settings]
-    return override(config, {**quick, **{pair[0]: pair[1] for pair in pairs}})
+    return configured(
+        recipe,
+        file=file,
+        size=size,
+        steps=steps,
+        epochs=epochs,
+        settings={**quick, **{pair[0]: pair[1] for pair in pairs}},
+        prefix="--",
+    )

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from typing import Any
@@ -19,27 +18,24 @@ from unpaired.artifacts.history import History
 from unpaired.artifacts.rank_recorder import share_state
 from unpaired.artifacts.recorder import RunRecorder
 from unpaired.artifacts.run_folder import RunFolder
-from unpaired.artifacts.run_records import read_data
-from unpaired.config import flatten, from_dict, read_yaml, to_dict, to_yaml
+from unpaired.config import flatten, from_dict, to_dict, to_yaml
 from unpaired.data.domains import Domains, open_domains
 from unpaired.data.sources import ImageList
 from unpaired.errors import CheckpointError, ConfigError, DataError
 from unpaired.models.model_folder import GeneratorMode
 from unpaired.monitoring.guardian import PROBE, Guardian
-from unpaired.monitoring.rewind import remedied
 from unpaired.objectives.base import Direction
 from unpaired.recipes import Config, build_objective
 from unpaired.runs.agreement import agree, image_lists
-from unpaired.runs.memory_plan import planned
+from unpaired.runs.context import RunContext
 from unpaired.runs.publish import publish_model
-from unpaired.runs.validation_setup import Listing, how_chosen, open_choice
+from unpaired.runs.resolvers import inspected, resolved, scanned
+from unpaired.runs.validation_setup import Listing, Validation, how_chosen, open_choice
 from unpaired.selection.best_weights import Choice
 from unpaired.selection.early_stopping import RESUMED, ended_early, shortened
 from unpaired.storage import write_bytes
-from unpaired.training.autocast import settled
 from unpaired.training.loop import Recorder
 from unpaired.training.machine import made_with
-from unpaired.training.progress import Progress
 from unpaired.training.schedule import Schedule
 from unpaired.training.state import TrainingState
 
@@ -47,18 +43,8 @@ _log = logging.getLogger("unpaired")
 
 
 @dataclass(frozen=True)
-class Allowed:
-    """What a run may go on with: a damaged checkpoint (not `strict`), other images, settings, number of processes."""
-
-    strict: bool
-    data: bool
-    settings: bool
-    ranks: bool
-
-
-@dataclass(frozen=True)
 class Start:
-    """All that training goes on from; recorder, and guardian and choice where there are any: rank 0's."""
+    """All that training goes on from; recorder, and guardian and validation if there are any: rank 0's."""
 
     config: Config
     domains: Domains
@@ -66,38 +52,23 @@ class Start:
     schedule: Schedule
     recorder: Recorder | None = None
     guardian: Guardian | None = None
-    choice: Choice | None = None
+    validation: Validation | None = None
 
 
-def first_start(
-    config: Config,
-    folder: RunFolder,
-    device: torch.device,
-    allowed: Allowed,
-    held: ExitStack,
-    listener: Callable[[Progress], None],
-) -> Start:
+def first_start(config: Config, context: RunContext, held: ExitStack) -> Start:
     """Check settings, images and folder against one another, and put the state where the run stands.
 
     `held` keeps the folder locked, from before an image is read, so that of two trainers the second leaves at once.
     """
+    folder, device, allowed = context.folder, context.device, context.allowed
     held.enter_context(folder.lock())
-    entries = History(folder.path).entries()
-    config = remedied(config, entries)
-    domains = open_domains(config.data)
-    started = remedied(read_yaml(Config, folder.config), entries) if folder.config.exists() else None
-    saved = started.data if started is not None else None
-    if saved is None:
-        domains = _looked_through(config, domains)
-    elif folder.data.exists():
-        domains = domains.without(read_data(folder), config.data)
-    config = replace(config, data=domains.settled(config.data, saved))
-    config = replace(config, run=settled(config.run, started.run if started is not None else None, device))
-    config = planned(config, domains, started, device)
+    known = inspected(config, context)
+    config, domains = resolved(config, known), known.domains
+    assert domains is not None
     images = image_lists(domains)
     changes = agree(folder, config, domains, images, data=allowed.data, settings=allowed.settings)
     if any(change.kind == "data" for change in changes):
-        domains = _looked_through(config, domains)
+        domains = scanned(config, domains)
         images = image_lists(domains)
     state = TrainingState(build_objective(config).to(device), config.optimizer)
     folder.create()
@@ -113,10 +84,11 @@ def first_start(
     if unfinished:
         _record(config, domains, images, folder, state, changes)
     opened = open_choice(config, domains, folder, state, newest, device, training=unfinished)
-    recorder = _recorder(config, domains, folder, state, schedule, opened, device, listener)
-    guardian = _guardian(config, domains, folder, state, device, recorder) if unfinished else None
-    recorder.guardian = guardian
-    return Start(config, domains, state, schedule, recorder, guardian, opened[0] if opened else None)
+    start = Start(config, domains, state, schedule)
+    recorder = _recorder(start, context, opened)
+    recorder.guardian = _guardian(start, context, recorder) if unfinished else None
+    validation = Validation(opened[0], schedule, config.run, folder.path) if opened else None
+    return replace(start, recorder=recorder, guardian=recorder.guardian, validation=validation)
 
 
 def _lengthened(folder: RunFolder, config: Config, state: TrainingState) -> list[dict[str, Any]]:
@@ -127,15 +99,9 @@ def _lengthened(folder: RunFolder, config: Config, state: TrainingState) -> list
     return history.up_to(state.step)
 
 
-def _guardian(
-    config: Config,
-    domains: Domains,
-    folder: RunFolder,
-    state: TrainingState,
-    device: torch.device,
-    recorder: RunRecorder,
-) -> Guardian | None:
-    """Return the watch over the run, unless it is off."""
+def _guardian(start: Start, context: RunContext, recorder: RunRecorder) -> Guardian | None:
+    """Return the guardian of the run, unless it is off."""
+    config, state = start.config, start.state
     if config.run.guardian == "off" or config.run.guardian_every == 0:
         return None
 
@@ -143,9 +109,10 @@ def _guardian(
         recorder.event(step, "guardian", sentence)
         _log.warning(sentence)
 
-    probe = domains.previews(config.data, config.run.seed).preview(min(PROBE, config.run.num_samples))
+    probe = start.domains.previews(config.data, config.run.seed).preview(min(PROBE, config.run.num_samples))
     rewind = config.run.guardian == "rewind"
-    return Guardian(folder.path, state.step, probe.to(device), flatten(config), rewind=rewind, note=note)
+    settings = flatten(config)
+    return Guardian(context.folder.path, state.step, probe.to(context.device), settings, rewind=rewind, note=note)
 
 
 def same_start(start: Start | None, device: torch.device) -> Start:
@@ -178,15 +145,6 @@ def _versions(device: torch.device) -> dict[str, str | int]:
     """Return what must be the same on all ranks for their states to stay the same."""
     facts = made_with(device)
     return {key: facts[key] for key in ("unpaired", "torch", "instructions", "gpu") if key in facts}
-
-
-def _looked_through(config: Config, domains: Domains) -> Domains:
-    """Decode every image and tell what is odd; returns the domains of those that can be trained on."""
-    _log.info(f"Looking at {domains.described(config.data)}.")
-    usable, notes = domains.usable(config.data, max(config.generator.min_size, config.discriminator.min_size))
-    for note in notes:
-        _log.info(note)
-    return usable
 
 
 def _restore(folder: RunFolder, state: TrainingState, strict: bool, changes: list[Change]) -> Checkpoint | None:
@@ -226,22 +184,14 @@ def _record(
     write_bytes(folder.config, to_yaml(config).encode(), sync=True)
 
 
-def _recorder(
-    config: Config,
-    domains: Domains,
-    folder: RunFolder,
-    state: TrainingState,
-    schedule: Schedule,
-    opened: tuple[Choice, Listing] | None,
-    device: torch.device,
-    listener: Callable[[Progress], None],
-) -> RunRecorder:
-    """Return what writes the folder, which is locked and cut back to where `state` is; say where that is."""
+def _recorder(start: Start, context: RunContext, opened: tuple[Choice, Listing] | None) -> RunRecorder:
+    """Return what writes the folder, which is locked and cut back to where the state is; log where that is."""
+    config, domains, state, schedule = start.config, start.domains, start.state, start.schedule
+    folder, device = context.folder, context.device
     finished, place = state.step >= schedule.num_steps, f"{state.step} of {schedule.num_steps}"
     if finished and schedule.end is not None:
-        _log.info(
-            f"This run has ended. {ended_early(History(folder.path).entries())} --no-stop-when-flat goes on with it."
-        )
+        ended = ended_early(History(folder.path).entries())
+        _log.info(f"This run has ended. {ended} --no-stop-when-flat goes on with it.")
     elif finished:
         _log.info(f"This run is finished: {place} steps are done.")
     else:
@@ -264,7 +214,7 @@ def _recorder(
         names=domains.names,
         facts=facts,
         publish=publish,
-        listener=listener,
+        listener=context.listener,
         keep_checkpoints=config.run.keep_checkpoints,
         tensorboard=config.run.tensorboard and not finished,
         choice=None if opened is None else opened[0],

@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import logging
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
 
 from unpaired.artifacts.checkpoint import Checkpoint
+from unpaired.artifacts.history import History
 from unpaired.artifacts.run_folder import RunFolder
 from unpaired.data.datasets import DataConfig
 from unpaired.data.domains import Domains
@@ -19,10 +21,13 @@ from unpaired.evaluate.features import MIN_SIZE
 from unpaired.models.selection_info import ChoiceInfo
 from unpaired.recipes import Config
 from unpaired.selection.best_weights import NAME, Choice, Measure
-from unpaired.selection.early_stopping import SHORTENED, Entries, was_flat
+from unpaired.selection.early_stopping import FLAT, SHORTENED, Entries, look_for_end, was_flat
 from unpaired.selection.rule import RULE
 from unpaired.selection.validation_metrics import LEAST, HeldOut
 from unpaired.storage import write_bytes
+from unpaired.training.callbacks import Request, StepView
+from unpaired.training.run_config import RunConfig
+from unpaired.training.schedule import Schedule
 from unpaired.training.state import TrainingState
 
 _log = logging.getLogger("unpaired")
@@ -97,6 +102,24 @@ def open_choice(
         published=_publishes_best(config, listing),
     )
     return choice, listing
+
+
+class Validation:
+    """The callback that measures held-out images, and shortens the schedule when a run no longer improves."""
+
+    def __init__(self, choice: Choice, schedule: Schedule, run: RunConfig, folder: Path) -> None:
+        self._choice, self._schedule, self._folder = choice, schedule, folder
+        self._ends, self.every, self.at_end = run.stop_when_flat, run.held_out_every, run.held_out_every > 0
+
+    def after_step(self, view: StepView) -> Request:
+        """Measure the weights of a step; ask to restart with another schedule on a plateau."""
+        self._choice.look(view.state)
+        found = look_for_end(self._choice.looks, self._schedule) if self._ends else None
+        if found is None:
+            return Request.CONTINUE
+        History(self._folder).note(view.step, FLAT, found.sentence, **found.details)
+        _log.info(found.sentence)
+        return Request.RESTART
 
 
 def how_chosen(choice: Choice, listing: Listing, entries: Entries, run_step: int) -> ChoiceInfo | None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Literal, TextIO
 
@@ -45,15 +45,23 @@ class SentenceHandler(logging.Handler):
 
 @contextmanager
 def sentences_printed(stream: Stream = "stdout") -> Iterator[None]:
-    """Print what the package logs in the body, from INFO on."""
-    handler, before = SentenceHandler(stream), _log.level
-    _log.addHandler(handler)
+    """Print what the package logs in the body, from INFO on, and nowhere else than on this stream."""
+    before, level = [each for each in _log.handlers if isinstance(each, SentenceHandler)], _log.level
+    handler = SentenceHandler(stream)
     _log.setLevel(logging.INFO)
+    _exchange(before, [handler])
     try:
         yield
     finally:
-        _log.removeHandler(handler)
-        _log.setLevel(before)
+        _exchange([handler], before)
+        _log.setLevel(level)
+
+
+def _exchange(old: Sequence[logging.Handler], new: Sequence[logging.Handler]) -> None:
+    for each in old:
+        _log.removeHandler(each)
+    for each in new:
+        _log.addHandler(each)
 
 
 @contextmanager
