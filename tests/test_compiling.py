@@ -146,7 +146,9 @@ def test_a_run_may_go_on_in_another_way_and_its_history_says_so(
 def test_checkpoints_from_before_there_were_other_ways_were_made_in_the_usual_one() -> None:
     usual = made_with(CPU)
     assert not {"layout", "compile"} & usual.keys()
-    other = made_with(CPU, override(config_of("cyclegan"), {"run.layout": "channels_last", "run.compile": True}).run)
+    other = made_with(
+        CPU, override(config_of("cyclegan"), {"run.layout": "channels_last", "run.acceleration": "compile"}).run
+    )
     assert machine_change(usual, usual) == []
     (change,) = machine_change(usual, other)
     assert "compile off then and on now, layout nchw then and channels_last now" in change.sentence
@@ -175,7 +177,7 @@ def test_compiled_steps_have_the_losses_of_the_usual_ones(
     config = override(config_of("cyclegan"), {"data.root": str(drawn_folders), "schedule.num_steps": 3})
     said.clear()
     usual = train(config, out=tmp_path / "usual")
-    compiled = train(override(config, {"run.compile": True}), out=tmp_path / "run")
+    compiled = train(override(config, {"run.acceleration": "compile"}), out=tmp_path / "run")
     assert len(without_compiler) >= 2  # a translator and a discriminator
     assert all(count > 5 for count in without_compiler)
     assert compiled.state_sha256 == usual.state_sha256
@@ -211,7 +213,7 @@ def refused(drawn_folders: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     sentences: list[str] = []
     usual = train(config, out=tmp_path / "usual")
     with logged_to(sentences):
-        run = train(override(config, {"run.compile": True}), out=tmp_path / "run")
+        run = train(override(config, {"run.acceleration": "compile"}), out=tmp_path / "run")
     assert run.state_sha256 == usual.state_sha256
     (told,) = (each for each in sentences if each.startswith("The networks"))
     assert [each["sentence"] for each in History(tmp_path / "run").entries() if each["kind"] == "way"] == [told]
@@ -293,10 +295,10 @@ def test_what_is_recorded_is_compiled(without_compiler: list[int]) -> None:
 
 def test_compiling_and_computing_again_exclude_one_another() -> None:
     with pytest.raises(
-        ConfigError, match=r"run\.compile and run\.recompute exclude one another; leave one of them out\."
+        ConfigError, match=r"run\.acceleration compile and run\.recompute exclude one another; leave one of them out\."
     ):
-        override(config_of("cyclegan"), {"run.compile": True, "run.recompute": True})
-    config = override(config_of("cyclegan"), {"run.compile": True})
+        override(config_of("cyclegan"), {"run.acceleration": "compile", "run.recompute": True})
+    config = override(config_of("cyclegan"), {"run.acceleration": "compile"})
     assert not any(each.run.recompute for size in alternatives(config) for each in size)
 
 

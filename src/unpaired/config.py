@@ -70,6 +70,7 @@ def from_dict(annotation: Any, data: Any, where: str = "") -> Any:
         raise ConfigError(f"{where or 'The configuration'} must be a mapping of settings, not {data!r}.")
     members = _dataclasses_in(annotation)
     cls = members[0] if len(members) == 1 else _member_named(members, data, where)
+    data = getattr(cls, "upgraded", dict)(data)  # names of settings in files of earlier versions
     hints = get_type_hints(cls)
     known = [field.name for field in dataclasses.fields(cls)]
     values: dict[str, Any] = {}

@@ -41,8 +41,8 @@ def bench(
     precision
         fp32, bf16; auto: fp32, and bf16 where the device has instructions for it.
     way
-        Of the training steps: usual, channels-last (--run.layout channels_last), compiled (--run.compile, which takes
-        minutes to begin with); auto: usual, and all three on an NVIDIA GPU.
+        Of the training steps: usual, channels-last (--run.layout channels_last), compiled (--run.acceleration compile,
+        which takes minutes to begin with); auto: usual, and all three on an NVIDIA GPU.
     rounds
         How often each case is timed; the median is reported.
     batch

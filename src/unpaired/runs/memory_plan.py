@@ -184,7 +184,7 @@ def _same_steps(config: Config) -> list[tuple[bool, int]]:
     In more and more parts; computed again; both. The other way round where the discriminator steps first, since there
     a batch in parts is made twice: that takes half as much time again, computing again a third (docs/log.md).
     """
-    can = isinstance(config.generator, (ResNetGenerator, UNetGenerator)) and not config.run.compile
+    can = isinstance(config.generator, (ResNetGenerator, UNetGenerator)) and not config.run.compiles
     recompute, parts = list(dict.fromkeys((config.run.recompute, can))), [config.run.accumulate]
     if config.data.batch_size > 1:
         with torch.device("meta"):  # without content, which takes no time
@@ -216,7 +216,7 @@ def expected_memory(config: Config, counted: Footprint, device: torch.device, nu
     data = config.data
     looked_at = 4.0 * num_held_out * data.crop_size**2 * max(data.channels_a, data.channels_b)
     if device.type != "cpu":
-        recorded = counted.step if config.run.graph == "auto" and not config.run.recompute else 0
+        recorded = counted.step if config.run.replays and not config.run.recompute else 0
         return max(counted.step, counted.samples) + recorded + looked_at
     factor, beyond = (STEP_FACTOR, BEYOND) if torch.get_num_threads() == 1 else (THREADS_FACTOR, THREADS_BEYOND)
     working = factor * max(counted.step, counted.samples)

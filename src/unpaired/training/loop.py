@@ -102,13 +102,15 @@ def fit(
         if not ranks.rank():
             _log.warning(sentence)
 
+    if run.acceleration != "none" and not ranks.rank():
+        _log.warning(f"run.acceleration {run.acceleration} is experimental: it was never measured on a GPU.")
     advice = relief(objective, schedule.batch_size, lower=precision == "fp32" and has_bf16(device))
     with (
         stop_signals() as stop,
         closing(delivered),
         out_of_memory(lambda: state.step + 1, device, advice),
         stepper(
-            state, precision, take, note, record=recording_on(device, run.graph), compiled=run.compile
+            state, precision, take, note, record=recording_on(device, run.replays), compiled=run.compiles
         ) as take_step,
     ):
         if state.step == 0:

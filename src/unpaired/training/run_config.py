@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from unpaired.config import free, require
 
@@ -33,10 +34,11 @@ class RunConfig:
     """How a run is carried out. The settings marked free cannot change what is learnt.
 
     precision: fp32; bf16, forwards in bfloat16 with float32 weights; auto, bf16 where the device has instructions for
-    it, settled when a run begins. device: auto (a GPU when there is one), cpu, cuda, cuda:1, mps. graph: auto plays a
-    step from a recording, a CUDA graph, where device and method allow; off takes it one operation at a time. compile:
-    networks are compiled for the steps (torch.compile; minutes at every start). layout: the order of weights in memory,
-    channels_last for what is faster with it; the bits depend on both, what is learnt does not.
+    it, settled when a run begins. device: auto (a GPU when there is one), cpu, cuda, cuda:1, mps.
+    acceleration: experimental, and never measured on a GPU. none; graph, a step is replayed as one CUDA graph, on
+    NVIDIA's GPUs and if the method allows; compile, networks are compiled for the steps (torch.compile; minutes at
+    every start); graph+compile. layout: the order of weights in memory, channels_last for what is faster with it. The
+    bits depend on both, what is learnt does not.
     num_threads: 0 leaves torch's choice; the bits of a CPU run depend on it. recompute: generators keep little of the
     forward pass and compute it again in the backward pass, for less memory and more time. accumulate: in how many
     parts, one after the other, each process takes its images of a batch, for less memory; the step is that of the whole
@@ -57,8 +59,7 @@ class RunConfig:
     seed: int = 0
     precision: Literal["auto", "fp32", "bf16"] = "fp32"
     device: str = free("auto")
-    graph: Literal["auto", "off"] = free("auto")
-    compile: bool = free(False)
+    acceleration: Literal["none", "graph", "compile", "graph+compile"] = free("none")
     layout: Literal["nchw", "channels_last"] = free("nchw")
     num_threads: int = free(0)
     recompute: bool = free(False)
@@ -89,14 +90,35 @@ class RunConfig:
             "number of steps.",
         )
         require(
-            not (self.compile and self.recompute),
-            "run.compile and run.recompute exclude one another; leave one of them out.",
+            not (self.compiles and self.recompute),
+            "run.acceleration compile and run.recompute exclude one another; leave one of them out.",
         )
         require(self.accumulate >= 1, f"run.accumulate must be at least 1, not {self.accumulate}.")
         require(self.num_samples >= 1, f"run.num_samples must be at least 1, not {self.num_samples}.")
         memory_bytes(self.memory)
         known = re.fullmatch("stop|skip:[0-9]+", self.on_nonfinite)
         require(bool(known), f"run.on_nonfinite must be stop or skip:N with a number N, not {self.on_nonfinite!r}.")
+
+    @staticmethod
+    def upgraded(settings: Mapping[str, Any]) -> dict[str, Any]:
+        """Return settings with those of files of earlier versions, graph and compile, under today's name.
+
+        Graphs were on unless somebody turned them off; they are asked for now.
+        """
+        known = {key: value for key, value in settings.items() if key not in ("graph", "compile")}
+        if settings.get("compile") is True and known.get("acceleration", "none") == "none":
+            known["acceleration"] = "compile"
+        return known
+
+    @property
+    def replays(self) -> bool:
+        """Whether steps are replayed as CUDA graphs if the device and the method allow."""
+        return "graph" in self.acceleration
+
+    @property
+    def compiles(self) -> bool:
+        """Whether networks are compiled for the steps."""
+        return "compile" in self.acceleration
 
     @property
     def max_skipped(self) -> int:
