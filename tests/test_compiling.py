@@ -146,9 +146,8 @@ def test_a_run_may_go_on_in_another_way_and_its_history_says_so(
 def test_checkpoints_from_before_there_were_other_ways_were_made_in_the_usual_one() -> None:
     usual = made_with(CPU)
     assert not {"layout", "compile"} & usual.keys()
-    other = made_with(
-        CPU, override(config_of("cyclegan"), {"run.layout": "channels_last", "run.acceleration": "compile"}).run
-    )
+    settings = {"run.layout": "channels_last", "run.acceleration": "compile"}
+    other = made_with(CPU, override(config_of("cyclegan"), settings).run)
     assert machine_change(usual, usual) == []
     (change,) = machine_change(usual, other)
     assert "compile off then and on now, layout nchw then and channels_last now" in change.sentence

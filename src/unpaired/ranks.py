@@ -24,7 +24,7 @@ from torch.distributed.rendezvous import rendezvous
 from unpaired.errors import ConfigError, EndedElsewhere, Interrupted, NonFiniteError, RankError, UnpairedError
 from unpaired.launch import Launch, launched
 
-_PrefixStore = dist.PrefixStore  # type: ignore[attr-defined] - documented, and not among the typed names
+_PrefixStore = dist.PrefixStore  # type: ignore[attr-defined]  # documented, and not typed
 
 T = TypeVar("T")
 
