@@ -181,6 +181,7 @@ def test_compiled_steps_have_the_losses_of_the_usual_ones(
     assert all(count > 5 for count in without_compiler)
     assert compiled.state_sha256 == usual.state_sha256
     assert [each for each in said if each.startswith("The networks")] == []
+    assert "run.acceleration compile is experimental: it was never measured on a GPU." in said
 
 
 @pytest.mark.parametrize("name", METHODS)

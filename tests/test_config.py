@@ -299,6 +299,14 @@ def test_text_from_a_command_line_becomes_the_type_of_the_setting() -> None:
 
 # --- what may change when a run is continued -------------------------------------------------------
 
+
+@pytest.mark.parametrize("name", ["none", "graph", "compile", "graph+compile"])
+def test_what_is_experimental_is_off_unless_it_is_asked_for_by_name(name: str) -> None:
+    run = override(RunConfig(), {"acceleration": name})
+    assert (run.replays, run.compiles) == ("graph" in name, "compile" in name)
+    assert RunConfig().acceleration == "none"
+
+
 EARLIER = {
     "graph: auto\n  compile: false": "none",  # the defaults of earlier versions
     "graph: off\n  compile: true": "compile",
