@@ -11,14 +11,15 @@ BENCH ?=
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo bench test check slow faults mutants gpu fuzz golden dist clean help
+.PHONY: demo bench test check docs slow faults mutants gpu fuzz golden dist clean help
 
 help:
 	@echo "make demo    train on drawn scenes, translate, score, in minutes on two cores"
 	@echo "make bench   time training and translating, into runs/bench.md: OFFICIAL=CLONE times the official"
 	@echo "             code beside it, BENCH='--size 64 --rounds 3' are other options of unpaired bench"
 	@echo "make test    the test suite"
-	@echo "make check   ruff, mypy --strict, import-linter, and the tests of the docs"
+	@echo "make check   ruff, mypy --strict, import-linter, and the tests of the docs and their language"
+	@echo "make docs    build the documentation site into site/; a broken link or reference fails"
 	@echo "make slow    tests that train for minutes;  make gpu    tests that need a CUDA device"
 	@echo "make fuzz    feed the reader of images broken files: CORPUS=DIR to start from, SECONDS=600 (Linux)"
 	@echo "make faults  kills, failing system calls and full disks while training, about an hour (Linux, needs strace)"
@@ -43,7 +44,10 @@ check: $(VENV)/installed-dev
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/python -m pytest tests/test_docs.py
+	$(BIN)/python -m pytest tests/test_docs.py tests/test_language.py tests/test_site.py
+
+docs: $(VENV)/installed-docs
+	$(BIN)/python .ci/docs_site.py
 
 slow: $(VENV)/installed-dev
 	$(BIN)/python -m pytest -m slow
@@ -84,10 +88,15 @@ $(VENV)/installed-dev: $(VENV)/installed
 	$(BIN)/python -m pip install --quiet --editable ".[dev]"
 	@touch $@
 
+$(VENV)/installed-docs: $(VENV)/installed
+	@echo "Installing the site generator into $(VENV)"
+	$(BIN)/python -m pip install --quiet --editable ".[docs]"
+	@touch $@
+
 $(VENV)/installed-fuzz: $(VENV)/installed-dev
 	@echo "Installing the fuzzer into $(VENV)"
 	$(BIN)/python -m pip install --quiet --editable ".[fuzz]"
 	@touch $@
 
 clean:
-	rm -rf $(VENV) build dist src/*.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) build dist site .cache src/*.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -34,7 +34,7 @@ from unpaired.data.sources import FolderSource
 from unpaired.doctor.checkup import check_data
 from unpaired.doctor.comparing import look_alikes
 from unpaired.doctor.inspecting import over_background, thumbnail
-from unpaired.images import IMAGE_SUFFIXES, Image
+from unpaired.images import Image, is_image_name
 
 BROKEN = {"empty", "not_an_image", "damaged", "too_large", "unsupported", "lfs_pointer", "junk_image", "unreadable"}
 EXPECTED = {
@@ -169,7 +169,7 @@ def copied(image: Image, *, scale: float = 1.0, mirror: bool = False, **options:
 
 def seen_by_pillow(path: Path) -> set[str]:
     """Return the findings that Pillow, with all its parsers and without our code, agrees with."""
-    agreed = set() if path.suffix.lower() in IMAGE_SUFFIXES else {"passed_over"}
+    agreed = set() if is_image_name(path) else {"passed_over"}
     try:
         with warnings.catch_warnings(), PIL.Image.open(path) as picture:
             warnings.simplefilter("ignore")

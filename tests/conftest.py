@@ -18,6 +18,7 @@ from unpaired.data.datasets import DataConfig
 from unpaired.networks import PatchGAN, ResNetGenerator
 from unpaired.objectives import CycleGAN
 from unpaired.recipes import Config
+from unpaired.registering import registries
 from unpaired.scenes.scene import draw_scene, scene_seeds
 from unpaired.training.run_config import RunConfig
 from unpaired.training.schedule import ScheduleConfig
@@ -32,6 +33,17 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 
 # The promise of equal bits names the number of threads.
 torch.set_num_threads(1)
+
+
+@pytest.fixture
+def clean_registries() -> Iterator[None]:
+    """Undo after the test what it registers, for all later ones."""
+    before = [(registry, dict(registry._parts)) for registry in registries()]
+    yield
+    for registry, parts in before:
+        registry._parts.clear()
+        registry._parts.update(parts)
+
 
 COUNTS = {"trainA": 6, "trainB": 5, "testA": 2, "testB": 2}
 STYLES = {"A": "summer", "B": "winter"}

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from unpaired.config import from_dict, to_dict
 from unpaired.errors import ConfigError
-from unpaired.networks import DCGANDiscriminator, DCGANGenerator, Discriminator, Generator
+from unpaired.networks import DCGANDiscriminator, DCGANGenerator, DiscriminatorConfig, GeneratorConfig
 
 SIZES = [32, 64, 128, 256]
 
@@ -118,8 +118,8 @@ def test_a_class_beside_the_noise_and_beside_the_image_counts() -> None:
 @pytest.mark.parametrize(
     ("union", "config"),
     [
-        (Generator, DCGANGenerator(size=128, base_channels=5, norm="instance")),
-        (Discriminator, DCGANDiscriminator(size=32, base_channels=5, norm="none")),
+        (GeneratorConfig, DCGANGenerator(size=128, base_channels=5, norm="instance")),
+        (DiscriminatorConfig, DCGANDiscriminator(size=32, base_channels=5, norm="none")),
     ],
 )
 def test_settings_survive_plain_values_as_a_member_of_their_union(union: object, config: object) -> None:

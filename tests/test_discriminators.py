@@ -8,10 +8,10 @@ from torch import Tensor, nn
 
 from unpaired.config import from_dict, to_dict
 from unpaired.errors import ConfigError
-from unpaired.networks import DCGANDiscriminator, Discriminator, ImageGAN, PatchGAN, PixelGAN
+from unpaired.networks import DCGANDiscriminator, DiscriminatorConfig, ImageGAN, PatchGAN, PixelGAN
 from unpaired.networks.patchgan import SeveralModule, receptive_field
 from unpaired.objectives.base import initialised
-from unpaired.objectives.losses import AdversarialLoss, discriminator_adversarial, generator_adversarial
+from unpaired.objectives.losses import discriminator_adversarial, generator_adversarial
 
 
 def seeded(*shape: int, seed: int = 0, dtype: torch.dtype = torch.float32) -> Tensor:
@@ -103,7 +103,7 @@ def test_several_discriminators_are_independent_networks_with_a_channel_of_score
 
 
 @pytest.mark.parametrize("kind", ["lsgan", "cross_entropy", "hinge", "wgan_gp"])
-def test_the_loss_of_several_discriminators_is_the_average_of_their_losses(kind: AdversarialLoss) -> None:
+def test_the_loss_of_several_discriminators_is_the_average_of_their_losses(kind: str) -> None:
     several = PatchGAN(num_layers=1, base_channels=4, num_discriminators=3).build(3).double()
     assert isinstance(several, SeveralModule)
     real, fake = seeded(2, 3, 24, 32, dtype=torch.float64), seeded(2, 3, 24, 32, seed=1, dtype=torch.float64)
@@ -129,13 +129,13 @@ def test_the_loss_of_several_discriminators_is_the_average_of_their_losses(kind:
         DCGANDiscriminator(size=32),
     ],
 )
-def test_settings_survive_plain_values_as_a_member_of_the_union(config: Discriminator) -> None:
-    assert from_dict(Discriminator, to_dict(config)) == config
+def test_settings_survive_plain_values_as_a_member_of_the_union(config: DiscriminatorConfig) -> None:
+    assert from_dict(DiscriminatorConfig, to_dict(config)) == config
 
 
 def test_settings_written_before_there_could_be_several_still_read() -> None:
     old = {"kind": "patchgan", "base_channels": 32, "num_layers": 2, "norm": "instance"}
-    assert from_dict(Discriminator, old) == PatchGAN(base_channels=32, num_layers=2)
+    assert from_dict(DiscriminatorConfig, old) == PatchGAN(base_channels=32, num_layers=2)
 
 
 @pytest.mark.parametrize(

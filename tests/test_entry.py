@@ -48,8 +48,8 @@ def test_two_folders_may_be_named(two_folders: Path, tmp_path: Path, monkeypatch
 
 def test_the_command_line_and_python_resolve_alike_and_name_their_own_parameters() -> None:
     given = {"data.root": "x", "run.seed": 5}
-    assert resolve("fast", None, 128, None, 30, given, ["objective.identity-weight=0"]) == configured(
-        "fast", size=128, epochs=30, settings={**given, "objective.identity_weight": 0}
+    assert resolve("fast", None, 128, None, 30, given, ["objective.identity-weight=0"]).config == (
+        configured("fast", size=128, epochs=30, settings={**given, "objective.identity_weight": 0}).config
     )
     with pytest.raises(ConfigError, match=r"^--steps and --epochs are both given"):
         resolve("fast", None, None, 1, 2, {}, ())
@@ -103,4 +103,4 @@ def test_every_resolver_says_what_it_is_for() -> None:
         "choose_precision",
         "fit_memory",
     ]
-    assert all(resolver.__doc__ for resolver in RESOLVERS)
+    assert all(resolver.__doc__ and source for resolver, source in RESOLVERS.items())

@@ -33,7 +33,7 @@ from unpaired.data.datasets import DataConfig
 from unpaired.data.domains import open_domains
 from unpaired.data.download import download
 from unpaired.errors import DataError, ImageError, OutputError, StorageError, UnpairedError
-from unpaired.images import WRITABLE, Image, read_header, read_image, write_image
+from unpaired.images import FORMATS, Image, read_header, read_image, write_image
 from unpaired.models.model_folder import write_model
 from unpaired.networks import ResNetGenerator
 from unpaired.recipes import Config
@@ -389,7 +389,7 @@ def tagged(path: Path) -> Path:
     exif[0x010E] = exif[0x013B] = SECRET  # description, artist
     exif.get_ifd(0x8825)[29] = SECRET  # a date of the GPS block
     exif.get_ifd(0x8825)[1] = "N"
-    kind = WRITABLE[path.suffix]
+    kind = FORMATS.writable[path.suffix]
     options: dict[str, Any] = {"exif": exif} if kind in ("PNG", "JPEG", "WEBP", "TIFF") else {}
     if kind in ("JPEG", "WEBP"):
         options["xmp"] = f"<x:xmpmeta>{SECRET}</x:xmpmeta>".encode()
@@ -408,10 +408,10 @@ def tagged(path: Path) -> Path:
 def test_no_output_tells_where_and_of_whom_the_input_was(tmp_path: Path) -> None:
     (tmp_path / "in").mkdir()
     told = 0
-    for suffix in sorted(key for key in WRITABLE if PIL.Image.registered_extensions().get(key)):
+    for suffix in sorted(key for key in FORMATS.writable if PIL.Image.registered_extensions().get(key)):
         source = tagged(tmp_path / "in" / f"{suffix[1:]}{suffix}")
         told += SECRET.encode() in source.read_bytes()
-        for target in WRITABLE:
+        for target in FORMATS.writable:
             job = Job(source, tmp_path / "out" / f"{suffix[1:]}{target}")
             assert translate_files(same(), [job]) == []
             content = job.target.read_bytes()

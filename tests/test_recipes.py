@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 import torch
@@ -218,13 +219,12 @@ def odd():
 @pytest.mark.parametrize(
     ("function", "words"),
     [
-        ("wide", "generator is Wide, which cannot be rebuilt"),
-        ("disguised", "generator is Disguised, which cannot be rebuilt"),
-        ("odd", "optimizer is OptimizerConfig, which cannot be rebuilt"),
+        ("disguised", "The generator resnet of the file own.py .* has the name of one of the package"),
+        ("odd", "optimizer is OptimizerConfig, which cannot be rebuilt from its settings.*use plain values"),
     ],
 )
 def test_what_cannot_be_rebuilt_from_its_settings_is_refused_before_step_one(
-    tmp_path: Path, function: str, words: str
+    tmp_path: Path, function: str, words: str, clean_registries: None
 ) -> None:
     (tmp_path / "own.py").write_text(OWN_PARTS)
     recipe = f"{tmp_path / 'own.py'}:{function}"
@@ -233,6 +233,31 @@ def test_what_cannot_be_rebuilt_from_its_settings_is_refused_before_step_one(
             resolve(recipe, None, size, None, None, {}, ())
     with pytest.raises(ConfigError, match=words):
         train(named(recipe), out=tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Unregistered(ResNetGenerator):
+    kind: ClassVar[str] = "unregistered"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Disguised(ResNetGenerator):
+    pass
+
+
+@pytest.mark.parametrize(
+    ("part", "remedy"),
+    [
+        (Unregistered, "pass its class to unpaired.register, under a kind of its own"),
+        (Disguised, "give its class another kind than 'resnet' and pass it to unpaired.register"),
+    ],
+)
+def test_a_class_that_nobody_registered_is_refused_with_the_remedy(
+    tmp_path: Path, part: type[ResNetGenerator], remedy: str
+) -> None:
+    with pytest.raises(ConfigError, match=f"cannot be rebuilt from its settings.*{remedy}"):
+        train(replace(paper(), generator=part()), out=tmp_path / "run")
     assert not (tmp_path / "run").exists()
 
 

@@ -143,7 +143,7 @@ def test_continuous_integration_runs_the_targets_of_the_makefile_and_needs_no_se
     text = (ROOT / ".github" / "workflows" / "ci.yml").read_text(encoding="utf-8")
     steps = [step for job in yaml.safe_load(text)["jobs"].values() for step in job["steps"]]
     commands = [step["run"] for step in steps if "run" in step]
-    assert commands == ["make test", "make check", "make dist"]
+    assert commands == ["make test", "make check", "make docs", "make dist"]
     assert "secrets." not in text
     assert loaded(".github/workflows/ci.yml")["permissions"] == {"contents": "read"}
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
@@ -191,24 +191,20 @@ def test_the_paths_that_contributing_names_exist() -> None:
 
 def test_the_names_in_the_code_that_contributing_sends_to_exist() -> None:
     named = {
-        "METHODS": "tests/test_methods.py",
         "RECIPES": "src/unpaired/recipes.py",
-        "at_size": "src/unpaired/recipes.py",
-        "Recomputing": "src/unpaired/networks/recompute.py",
-        "Generator =": "src/unpaired/networks/__init__.py",
-        "Discriminator =": "src/unpaired/networks/__init__.py",
-        "Method =": "src/unpaired/objectives/__init__.py",
-        "AdversarialLoss =": "src/unpaired/objectives/losses.py",
+        "GeneratorConfig": "src/unpaired/networks/protocols.py",
+        "MethodConfig": "src/unpaired/objectives/method.py",
+        "GENERATORS": "src/unpaired/networks/__init__.py",
+        "DISCRIMINATORS": "src/unpaired/networks/__init__.py",
+        "METHODS": "src/unpaired/objectives/__init__.py",
+        "LOSSES": "src/unpaired/objectives/losses.py",
         "against_truth": "src/unpaired/evaluate/truth.py",
         "_faithful": "src/unpaired/evaluate/evaluation.py",
         "FIGURES": "src/unpaired/evaluate/figures.py",
-        "FORMATS =": "src/unpaired/images/formats.py",
-        "_foreign_header": "src/unpaired/images/files.py",
-        "_read_foreign": "src/unpaired/images/files.py",
-        "encode_image": "src/unpaired/images/files.py",
-        "encode_stack": "src/unpaired/images/files.py",
-        "_READ =": "src/unpaired/images/foreign.py",
-        "_SCIENCE =": "src/unpaired/doctor/inspecting.py",
+        "ImageFormat": "src/unpaired/images/formats.py",
+        "FORMATS": "examples/format_npy.py",
+        "PillowFormat": "src/unpaired/images/own_formats.py",
+        "OWN": "src/unpaired/images/own_formats.py",
         "def extra": "src/unpaired/images/extras.py",
     }
     for name, path in named.items():
@@ -236,3 +232,24 @@ def test_a_file_name_stands_for_one_idea() -> None:
     names = Counter(path.name for path in (ROOT / "src").rglob("*.py") if path.name != "__init__.py")
 
     assert [name for name, count in names.items() if count > 1] == []
+
+
+CHANGE_KINDS = ("Added", "Changed", "Deprecated", "Removed", "Fixed", "Security")
+
+
+def test_the_changelog_has_the_form_of_keep_a_changelog() -> None:
+    text = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+    head, *versions = re.split(r"^## ", text, flags=re.MULTILINE)
+    assert head.startswith("# Changelog\n")
+    assert versions[0].startswith("[Unreleased]\n")
+    for entry in versions:
+        assert re.match(r"\[(?:Unreleased\]|\d+\.\d+\.\d+\] - \d{4}-\d\d-\d\d)\n", entry)
+        kinds = re.findall(r"^### (.+)$", entry, flags=re.MULTILINE)
+        assert kinds == [kind for kind in CHANGE_KINDS if kind in kinds]
+        assert kinds
+
+
+def test_a_line_of_the_changelog_holds_one_sentence_in_at_most_100_columns() -> None:
+    lines = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8").splitlines()
+    assert [line for line in lines if len(line) > 100] == []
+    assert [line for line in lines if re.search(r"(?<!vs)[.!?] [A-Z`\[]", line)] == []

@@ -201,7 +201,7 @@ def test_the_options_that_translating_advises_are_those_of_translate() -> None:
     for path in [*(SOURCE / "translate").rglob("*.py"), *(SOURCE / "models").rglob("*.py")]:
         others = advised(path) - known - TRANSLATE_ONLY.get(path.name, set())
         assert not others, path.name
-    for name in ("files.py", "dicom/__init__.py", "nifti.py", "tiff/__init__.py"):
+    for name in ("files.py", "windows.py", "pillow_formats.py", "dicom/__init__.py", "nifti.py", "tiff/__init__.py"):
         assert advised(SOURCE / "images" / name) <= known, name
 
 

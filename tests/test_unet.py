@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from unpaired.config import from_dict, to_dict
 from unpaired.errors import ConfigError
-from unpaired.networks import Generator, UNetGenerator
+from unpaired.networks import GeneratorConfig, UNetGenerator
 from unpaired.networks.layers import InstanceNorm
 from unpaired.networks.unet import UNetModule
 from unpaired.objectives.base import initialised
@@ -249,7 +249,7 @@ def test_initial_weights_are_normal_with_deviation_0_02_and_biases_nought(upsamp
 def test_settings_survive_plain_values_as_a_member_of_the_union(config: UNetGenerator) -> None:
     plain = to_dict(config)
     assert plain["kind"] == "unet"
-    assert from_dict(Generator, plain) == config
+    assert from_dict(GeneratorConfig, plain) == config
 
 
 @pytest.mark.parametrize("wrong", [{"num_downs": 1}, {"num_downs": 13}, {"base_channels": 0}])

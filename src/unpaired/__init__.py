@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from unpaired import recipes
     from unpaired.images import Image
     from unpaired.recipes import Config
+    from unpaired.registering import register
     from unpaired.runs import RunInfo, info, train
     from unpaired.training.callbacks import Callback, StepView
     from unpaired.translate.translator import Translator
@@ -37,6 +38,7 @@ __all__ = [
     "info",
     "load",
     "recipes",
+    "register",
     "train",
 ]
 
@@ -49,6 +51,7 @@ _HOMES = {
     "StepView": "unpaired.training.callbacks",
     "Translator": "unpaired.translate.translator",
     "info": "unpaired.runs",
+    "register": "unpaired.registering",
     "train": "unpaired.runs",
 }
 

@@ -1,8 +1,9 @@
 """The mechanism of settings: frozen dataclasses to plain dictionaries and YAML, and back, with checked types.
 
-A setting is a field of a frozen, keyword-only dataclass; a part of the tree is a dataclass in a field. Where a
-field may hold one of several dataclasses (`CycleGAN | Pix2Pix`), each of them carries a class variable `kind`
-that names it in YAML. Unknown keys are errors with a suggestion, wrong types are errors that name the setting.
+A setting is a field of a frozen, keyword-only dataclass; a part of the tree is a dataclass in a field. A field that may
+hold one of several dataclasses is annotated with the protocol of a registry (`GeneratorConfig`) or with their union;
+each of them carries a class variable `kind` that names it in YAML. Unknown keys are errors with a suggestion, wrong
+types are errors that name the setting.
 What the settings are stands beside the parts they belong to; `unpaired.recipes` joins them in one tree.
 """
 
@@ -18,6 +19,7 @@ from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_
 import yaml
 
 from unpaired.errors import ConfigError
+from unpaired.registry import registry_of
 from unpaired.storage import shown
 from unpaired.suggestions import unknown
 
@@ -61,15 +63,14 @@ def to_dict(config: Any) -> dict[str, Any]:
 
 
 def from_dict(annotation: Any, data: Any, where: str = "") -> Any:
-    """Build the dataclass (or the member of a union of dataclasses) that `annotation` names from plain values.
+    """Build the dataclass (or the member of a registry or a union) that `annotation` names from plain values.
 
     Fields that `data` leaves out keep their defaults. Raises ConfigError for an unknown key (with a suggestion),
     a missing or unknown `kind`, or a value of the wrong type; `where` is the dotted path the message starts from.
     """
     if not isinstance(data, Mapping):
         raise ConfigError(f"{where or 'The configuration'} must be a mapping of settings, not {data!r}.")
-    members = _dataclasses_in(annotation)
-    cls = members[0] if len(members) == 1 else _member_named(members, data, where)
+    cls = _class_for(annotation, data, where)
     data = getattr(cls, "upgraded", dict)(data)  # names of settings in files of earlier versions
     hints = get_type_hints(cls)
     known = [field.name for field in dataclasses.fields(cls)]
@@ -98,7 +99,7 @@ def convert(annotation: Any, value: Any, key: str) -> Any:
         if value is None or value in ("none", "null"):
             return None
         options = [option for option in options if option is not type(None)]
-    if _dataclasses_in(annotation):
+    if registry_of(annotation) is not None or _dataclasses_in(annotation):
         return from_dict(annotation, value, key)
     (option,) = options
     if get_origin(option) is Literal:
@@ -198,11 +199,22 @@ def require_rebuildable(config: Any) -> None:
         except (ConfigError, TypeError, yaml.YAMLError):  # of another class, or with values that YAML cannot hold
             back = None
         if type(back) is not type(part) or back != part:
-            known = ", ".join(member.__name__ for member in _dataclasses_in(hints[field.name]))
             raise ConfigError(
                 f"{field.name} is {type(part).__name__}, which cannot be rebuilt from its settings, and a run of it "
-                f"could neither be continued nor its model be loaded; use one of {known}, with plain values."
+                f"could neither be continued nor its model be loaded; {_remedy(part, hints[field.name])}."
             )
+
+
+def _remedy(part: Any, annotation: Any) -> str:
+    """Return what to do with a part that cannot be rebuilt."""
+    registry = registry_of(annotation)
+    if registry is None:
+        return "use plain values"
+    if getattr(part, "kind", None) not in registry:
+        return "pass its class to unpaired.register, under a kind of its own"
+    if registry.get(part.kind) is not type(part):
+        return f"give its class another kind than {part.kind!r} and pass it to unpaired.register"
+    return "use plain values"
 
 
 def load_yaml(path: Path) -> Any:
@@ -252,17 +264,22 @@ def _merged(base: dict[str, Any], data: Mapping[str, Any]) -> dict[str, Any]:
     return merged
 
 
-def _dataclasses_in(annotation: Any) -> list[Any]:
-    options = get_args(annotation) if get_origin(annotation) in (Union, types.UnionType) else (annotation,)
-    return [option for option in options if dataclasses.is_dataclass(option)]
-
-
-def _member_named(members: list[Any], data: Mapping[str, Any], where: str) -> Any:
-    by_kind = {member.kind: member for member in members}
-    kind = data.get("kind")
+def _class_for(annotation: Any, data: Mapping[str, Any], where: str) -> Any:
+    """Return the dataclass that plain values are to become."""
+    registry, members = registry_of(annotation), _dataclasses_in(annotation)
+    if registry is not None:
+        return registry.get(data.get("kind"), _join(where, "kind"))
+    if len(members) == 1:
+        return members[0]
+    by_kind, kind = {member.kind: member for member in members}, data.get("kind")
     if not isinstance(kind, str) or kind not in by_kind:
         raise ConfigError(unknown(f"{kind!r} for {_join(where, 'kind')}", by_kind, "choice"))
     return by_kind[kind]
+
+
+def _dataclasses_in(annotation: Any) -> list[Any]:
+    options = get_args(annotation) if get_origin(annotation) in (Union, types.UnionType) else (annotation,)
+    return [option for option in options if dataclasses.is_dataclass(option)]
 
 
 def _scalar(option: Any, value: Any) -> Any:

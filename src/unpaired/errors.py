@@ -45,6 +45,12 @@ class ModelError(DataError):
     """A model folder is missing, incomplete, or its weights do not fit its description."""
 
 
+class MissingPartError(ModelError, ConfigError):
+    """A run or a model needs a part that is not installed, such as its network; the files themselves may be sound."""
+
+    exit_code: ClassVar[int] = 78
+
+
 class CheckpointError(DataError):
     """A checkpoint is damaged: a file is missing or its SHA-256 is not the one in the manifest."""
 

@@ -8,28 +8,37 @@ from __future__ import annotations
 
 import importlib.util
 import sys
-from collections.abc import Callable
+import traceback
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import torch
 
 from unpaired.config import require
 from unpaired.data.datasets import WHOLE_IMAGE_MULTIPLE, WHOLE_IMAGES, DataConfig
-from unpaired.errors import ConfigError
+from unpaired.errors import ConfigError, UnpairedError
 from unpaired.networks import (
+    DISCRIMINATORS,
+    GENERATORS,
     DCGANDiscriminator,
     DCGANGenerator,
-    Discriminator,
-    Generator,
-    ImageGAN,
+    DiscriminatorConfig,
+    GeneratorConfig,
     PatchGAN,
     ResNetGenerator,
     UNetGenerator,
 )
+from unpaired.networks.protocols import at_size as part_at_size
+from unpaired.networks.protocols import makes_from_noise, validate
 from unpaired.networks.recompute import recomputing
-from unpaired.objectives import CUT, GAN, CycleGAN, Method, Pix2Pix
+from unpaired.objectives import CUT, GAN, METHODS, CycleGAN, MethodConfig, Pix2Pix
+from unpaired.objectives.losses import LOSSES, adversarial_loss
+from unpaired.registry import Origin, Registry, registering_from
+from unpaired.storage import shown
 from unpaired.suggestions import unknown
 from unpaired.training.run_config import RunConfig
 from unpaired.training.schedule import ScheduleConfig
@@ -41,12 +50,19 @@ class Config:
     """Every setting of a run, immutable; the defaults are the paper's, at 256 x 256."""
 
     data: DataConfig = field(default_factory=DataConfig)
-    objective: Method = field(default_factory=CycleGAN)
-    generator: Generator = field(default_factory=ResNetGenerator)
-    discriminator: Discriminator = field(default_factory=PatchGAN)
+    """Images: folders, sizes, preprocessing, channels, value ranges, loading."""
+    objective: MethodConfig = field(default_factory=CycleGAN)
+    """Training method, chosen by its kind, with the weights of its losses."""
+    generator: GeneratorConfig = field(default_factory=ResNetGenerator)
+    """Generator network, chosen by its kind, with its size."""
+    discriminator: DiscriminatorConfig = field(default_factory=PatchGAN)
+    """Discriminator network, chosen by its kind, with its size."""
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
+    """Adam: learning rates, moments, weight average."""
     schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
+    """Length of the run and decay of its learning rate."""
     run: RunConfig = field(default_factory=RunConfig)
+    """Execution: seed, device, precision, memory, checkpoints, logging, monitoring."""
 
     def __post_init__(self) -> None:
         data, pairing = self.data, self.objective.pairing
@@ -55,35 +71,31 @@ class Config:
             f"objective.kind {self.objective.kind} needs data.pairing {pairing}, not {data.pairing}; the recipe of the "
             "method sets both.",
         )
-        if isinstance(self.objective, GAN):
-            require(
-                self.objective.conditional == data.classes and self.objective.noise_channels == data.noise_channels,
-                "objective.conditional and data.classes must agree, and so must objective.noise_channels and "
-                "data.noise_channels.",
-            )
-        smallest = max(self.discriminator.min_size, self.generator.min_size)
+        validate(self.objective, self)
         if data.preprocess in WHOLE_IMAGES:
             self._check_whole_images()
-            return
-        require(
-            data.crop_size % self.generator.multiple == 0 and data.crop_size >= smallest,
-            f"data.crop_size (--size) must be a multiple of {self.generator.multiple} and at least {smallest} for "
-            f"these networks, not {data.crop_size}.",
-        )
-        made = self.generator.size if isinstance(self.generator, DCGANGenerator) else data.crop_size
-        require(made == data.crop_size, f"generator.size ({made}) must be data.crop_size ({data.crop_size}).")
+        else:
+            smallest = max(self.discriminator.min_size, self.generator.min_size)
+            require(
+                data.crop_size % self.generator.multiple == 0 and data.crop_size >= smallest,
+                f"data.crop_size (--size) must be a multiple of {self.generator.multiple} and at least {smallest} for "
+                f"these networks, not {data.crop_size}.",
+            )
+        validate(self.generator, self)
+        validate(self.discriminator, self)
 
     def _check_whole_images(self) -> None:
         """Raise ConfigError where the parts cannot take images of any size, rounded to multiples of 4."""
         name, multiple = self.data.preprocess, self.generator.multiple
         require(
-            WHOLE_IMAGE_MULTIPLE % multiple == 0 and not isinstance(self.generator, DCGANGenerator),
+            WHOLE_IMAGE_MULTIPLE % multiple == 0 and not makes_from_noise(self.generator),
             f"data.preprocess {name} makes sides multiples of {WHOLE_IMAGE_MULTIPLE}, but this generator needs "
             f"multiples of {multiple}; use a preprocess that crops.",
         )
+        loss = getattr(self.objective, "adversarial", None)
         require(
-            self.objective.adversarial != "wgan_gp",
-            f"objective.adversarial wgan_gp compares images of one size, which data.preprocess {name} does not give; "
+            loss is None or not adversarial_loss(loss).penalised,
+            f"objective.adversarial {loss} compares images of one size, which data.preprocess {name} does not give; "
             "use a preprocess that crops.",
         )
 
@@ -97,7 +109,8 @@ def build_objective(config: Config) -> Any:
     networks = recomputing(objective)
     require(
         bool(networks) or not config.run.recompute,
-        f"run.recompute is for generators resnet and unet, not {config.generator.kind}; leave it out.",
+        f"run.recompute is for generators that can recompute, such as resnet and unet, not {config.generator.kind}; "
+        "leave it out.",
     )
     for network in networks:
         network.recompute = config.run.recompute
@@ -254,17 +267,86 @@ def named(name: str) -> Config:
             raise ConfigError(unknown(name, RECIPES, "recipe"))
         return RECIPES[name]()
     file, function = name.rsplit(":", 1)
-    spec = importlib.util.spec_from_file_location("user_recipe", Path(file))
-    if spec is None or spec.loader is None or not Path(file).is_file():
-        raise ConfigError(f"The recipe file {file} does not exist; check --recipe.")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module  # where dataclasses of the file look their annotations up
-    spec.loader.exec_module(module)
-    recipe = getattr(module, function, None)
-    config = recipe() if callable(recipe) else None
+    recipe = getattr(load_file(file), function, None)
+    if not callable(recipe):
+        raise ConfigError(f"{file} has no function {function}() that returns a Config; check --recipe.")
+    with registering_from(Path(file)), _own_code(file):
+        config = recipe()
+        if isinstance(config, Config):
+            register_parts(config)
     if not isinstance(config, Config):
         raise ConfigError(f"{file} has no function {function}() that returns a Config; check --recipe.")
     return config
+
+
+def load_file(file: str | Path) -> ModuleType:
+    """Execute a recipe file of the user's and return its module.
+
+    Its networks and methods (classes with a `kind`) can be named from then on, and so can the parts that it passes to
+    `unpaired.register`.
+
+    Only for files that the user named as code. Raises ConfigError if the file is missing or fails.
+    """
+    path = Path(file)
+    spec = importlib.util.spec_from_file_location(f"user_recipe_{path.stem}", path)
+    if spec is None or spec.loader is None or not path.is_file():
+        raise ConfigError(f"The recipe file {shown(file)} does not exist; check --recipe.")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module  # where dataclasses of the file look their annotations up
+    with registering_from(path), _own_code(file):
+        spec.loader.exec_module(module)
+        for part in vars(module).values():
+            if isinstance(part, type) and part.__module__ == module.__name__ and "kind" in vars(part):
+                _register_class(part)
+    return module
+
+
+def _register_class(part: type) -> None:
+    """Register a class of a recipe file that is a method or a network."""
+    for registry in (METHODS, GENERATORS, DISCRIMINATORS):
+        if registry.accepts(part):
+            registry.register(part)
+            return
+
+
+def origins_of(config: Config) -> dict[str, Origin]:
+    """Return where the parts come from that are not this package's own, as {"generator wide": ...}."""
+    kinds: list[tuple[Registry[Any], Any]] = [(registry, part.kind) for part, registry in _parts_of(config)]
+    loss = getattr(config.objective, "adversarial", None)
+    kinds += [(LOSSES, loss)] if loss is not None else []
+    found = {f"{registry.noun} {kind}": registry.origin(kind) for registry, kind in kinds}
+    return {name: origin for name, origin in found.items() if origin is not None}
+
+
+def register_parts(config: Config) -> None:
+    """Register the classes of the networks and the method of a configuration that the package does not know.
+
+    Raises ConfigError if a class lacks an attribute or bears a kind of the package.
+    """
+    for part, registry in _parts_of(config):
+        if type(part) not in registry.own():
+            registry.register(type(part))
+
+
+def _parts_of(config: Config) -> list[tuple[Any, Registry[Any]]]:
+    return [(config.objective, METHODS), (config.generator, GENERATORS), (config.discriminator, DISCRIMINATORS)]
+
+
+@contextmanager
+def _own_code(file: str | Path) -> Iterator[None]:
+    """Raise ConfigError with the line at fault if the code of a recipe file fails in the body."""
+    try:
+        yield
+    except UnpairedError:
+        raise
+    except Exception as error:
+        lines = [
+            frame.lineno for frame in traceback.extract_tb(error.__traceback__) if Path(frame.filename) == Path(file)
+        ]
+        line = error.lineno if isinstance(error, SyntaxError) else lines[-1] if lines else None
+        place = f" in line {line}" if line else ""
+        reason = " ".join(f"{type(error).__name__}: {error}".split())
+        raise ConfigError(f"The recipe file {shown(file)} fails{place} ({reason}); fix it.") from error
 
 
 def at_size(config: Config, size: int) -> Config:
@@ -276,13 +358,9 @@ def at_size(config: Config, size: int) -> Config:
     """
     proportion = config.data.load_size / config.data.crop_size
     data = replace(config.data, crop_size=size, load_size=max(size, round(size * proportion)))
-    generator, discriminator = config.generator, config.discriminator
-    if isinstance(generator, ResNetGenerator) and replace(generator, antialias=False) == ResNetGenerator():
-        generator = replace(generator, num_blocks=9 if size >= 256 else 6)
-    if isinstance(generator, UNetGenerator) and generator.num_downs == 8:
-        generator = replace(generator, num_downs=min(8, (size & -size).bit_length() - 1))
-    if isinstance(generator, DCGANGenerator):
-        generator = replace(generator, size=size)
-    if isinstance(discriminator, (DCGANDiscriminator, ImageGAN)):
-        discriminator = replace(discriminator, size=size)
-    return replace(config, data=data, generator=generator, discriminator=discriminator)
+    return replace(
+        config,
+        data=data,
+        generator=part_at_size(config.generator, size),
+        discriminator=part_at_size(config.discriminator, size),
+    )

@@ -39,13 +39,35 @@ class Origin:
     file: str = ""
     sha256: str = ""
 
+    def to_json(self) -> dict[str, str]:
+        """Return what is known, as files keep it."""
+        return {name: value for name, value in vars(self).items() if value}
+
     def __str__(self) -> str:
         if self.package:
             return f"the package {self.package} {self.version}".rstrip()
         return f"the file {shown(self.file)} (SHA-256 {self.sha256[:12]})" if self.file else "Python code"
 
 
+def origin_from_json(entry: Any) -> Origin:
+    """Return the origin that a file names; whatever it garbles is left out, as it serves for messages alone."""
+    names = ("package", "version", "file", "sha256")
+    texts = {name: entry.get(name) for name in names} if isinstance(entry, dict) else {}
+    return Origin(**{name: text[:200] for name, text in texts.items() if isinstance(text, str)})
+
+
+def not_installed(noun: str, kind: str, origin: Origin) -> str:
+    """Return the sentence for a part that a file names and that is not there; origin: where it came from, if known."""
+    sentence = f"The {noun} {shown(kind)} is not installed here"
+    if origin.package:
+        return f"{sentence}; it is a part of {shown(str(origin))}: install that package."
+    if origin.file:
+        return f"{sentence}; it came from {shown(str(origin))}: name that file with --recipe, as in training."
+    return f"{sentence}; install the package that provides it, or name its file with --recipe."
+
+
 _OWN = Origin(package="unpaired")
+_BY_PROTOCOL: dict[Any, Registry[Any]] = {}
 _loading: ContextVar[Origin | None] = ContextVar("_loading", default=None)
 
 
@@ -53,8 +75,9 @@ class Registry(Generic[PartT]):
     """The parts of one sort by kind.
 
     noun: of one part, as messages name it. group: the entry points of installed packages. own: the package's parts.
-    required: names of the attributes that a part must have; its `kind` is one of them in any case. refuse: returns what
-    else is wrong with a part, as the end of a sentence, or "".
+    protocol: the type by which settings are annotated that hold an instance of one of these classes. required: the
+    attributes that a part must have beside its `kind`. refuse: returns another reason against a part, as the end of a
+    sentence, or "".
     """
 
     def __init__(
@@ -63,10 +86,13 @@ class Registry(Generic[PartT]):
         group: str,
         own: Iterable[PartT] = (),
         *,
+        protocol: type | None = None,
         required: Iterable[str] = (),
         refuse: Callable[[Any], str] = lambda part: "",
     ) -> None:
         self.noun, self.group = noun, group
+        if protocol is not None:
+            _BY_PROTOCOL[protocol] = self
         self._required, self._refuse = ("kind", *required), refuse
         self._parts: dict[str, tuple[PartT, Origin]] = {}
         for part in own:
@@ -90,7 +116,7 @@ class Registry(Generic[PartT]):
             self._parts[kind] = part, origin
         return part
 
-    def get(self, kind: str, setting: str = "") -> PartT:
+    def get(self, kind: Any, setting: str = "") -> PartT:
         """Return the part of this kind. setting: the dotted name of the setting that names it, for the message.
 
         Raises UnknownKindError if nobody provides it, and ConfigError if the package that does cannot be loaded.
@@ -124,11 +150,11 @@ class Registry(Generic[PartT]):
     def _entries(self) -> list[importlib.metadata.EntryPoint]:
         return list(importlib.metadata.entry_points(group=self.group))
 
-    def _found(self, kind: str, setting: str) -> tuple[PartT, Origin]:
+    def _found(self, kind: Any, setting: str) -> tuple[PartT, Origin]:
         if not isinstance(kind, str) or kind not in self._parts:
             entries = [entry for entry in self._entries() if entry.name == kind]
             if not entries:
-                named = f"{kind!r} for {setting}" if setting else repr(kind)
+                named = f"{kind!r} for {setting}" if setting else str(kind)
                 sentence = unknown(named, self.kinds(), "choice" if setting else self.noun)
                 raise UnknownKindError(sentence, noun=self.noun, kind=str(kind))
             self._parts[kind] = self._loaded(entries)
@@ -158,6 +184,10 @@ class Registry(Generic[PartT]):
             )
         return part, origin
 
+    def accepts(self, part: Any) -> bool:
+        """Return whether something has the attributes of a part of this sort."""
+        return all(hasattr(part, name) for name in self._required) and not self._refuse(part)
+
     def _check(self, part: Any, where: str) -> None:
         missing = [name for name in self._required if not hasattr(part, name)]
         name = getattr(part, "__name__", type(part).__name__)
@@ -168,6 +198,14 @@ class Registry(Generic[PartT]):
         reason = self._refuse(part)
         if reason:
             raise ConfigError(f"{name} of {where} is no {self.noun}: {reason}.")
+
+
+def registry_of(annotation: Any) -> Registry[Any] | None:
+    """Return the registry of the parts that a setting with this annotation may hold, None if it holds none."""
+    try:
+        return _BY_PROTOCOL.get(annotation)
+    except TypeError:  # an annotation that cannot be hashed
+        return None
 
 
 @contextmanager

@@ -43,10 +43,10 @@ LOSSES = (
         "labels-swapped",
         "The discriminators are taught that real images are false, so both players pull the same way.",
         "objectives/losses.py",
-        "real = F.mse_loss(real_scores, target)\n"
-        "            fake = F.mse_loss(fake_scores, torch.zeros_like(fake_scores))",
+        "real = F.mse_loss(real_scores, torch.full_like(real_scores, real_label))\n"
+        "    fake = F.mse_loss(fake_scores, torch.zeros_like(fake_scores))",
         "real = F.mse_loss(real_scores, torch.zeros_like(real_scores))\n"
-        "            fake = F.mse_loss(fake_scores, torch.full_like(fake_scores, real_label))",
+        "    fake = F.mse_loss(fake_scores, torch.full_like(fake_scores, real_label))",
         ("test_losses.py::test_players_pull_in_opposite_directions",),
     ),
     Mutant(

@@ -36,6 +36,7 @@ class RunFolder:
         self.config = path / "config.yaml"
         self.data = path / "data.json"
         self.images = path / "images.json"
+        self.parts = path / "parts.json"
         self.log = path / "log.jsonl"
         self.samples = path / "samples"
         self.report = path / "report.html"

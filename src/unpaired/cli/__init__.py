@@ -17,6 +17,7 @@ from unpaired.cli import (  # noqa: F401 - each adds its verbs
     interop,
     reproduce,
     sample,
+    settings_help,
     verify_command,
 )
 from unpaired.cli.app import app

@@ -16,6 +16,7 @@ from rich.text import Text
 
 from unpaired.cli.app import app
 from unpaired.cli.output import console, print_demo, say
+from unpaired.cli.own_parts import load_parts
 from unpaired.cli.quick import importing, without_shapes
 from unpaired.cli.settings import resolve
 from unpaired.errors import DataError
@@ -48,17 +49,18 @@ def train(
     allow_config_change: Annotated[bool, Parameter(negative=(), show_default=False)] = False,
     allow_rank_change: Annotated[bool, Parameter(negative=(), show_default=False)] = False,
     dry_run: Annotated[bool, Parameter(negative=(), show_default=False)] = False,
+    explain: Annotated[bool, Parameter(negative=(), show_default=False)] = False,
     set_: Annotated[tuple[str, ...], Parameter(name="--set", show=False, negative=())] = (),
 ) -> None:
     """Train on two folders of images; the same command again continues an interrupted run.
 
     Every other setting is an option too, by its dotted name: --optimizer.learning-rate 1e-4,
-    --objective.identity-weight 0, --data.batch-size 4; --dry-run shows them all.
+    --objective.identity-weight 0, --data.batch-size 4; `unpaired settings` lists them.
 
     Parameters
     ----------
     data
-        Folder that holds trainA and trainB (and testA and testB for the sample grids).
+        Folder that holds trainA and trainB (and testA and testB for the sample grids), or pairs, or one set of images.
     a
         Folder of images of domain A, instead of DATA.
     b
@@ -71,24 +73,26 @@ def train(
     config
         YAML file of settings laid over the recipe.
     steps
-        Length of the run in steps, half at the full learning rate and half decaying, instead of the recipe's.
+        Length of the run in steps instead of epochs; both phases keep their proportion (the paper's: half each).
     epochs
         Length of the run in epochs, half of them decaying, instead of the recipe's.
     size
         Side of the training crops in pixels; images are resized in the published proportion.
     range_
-        Values that are black and white: dtype (the whole range of the images' type), LOW..HIGH as in 0..4095, or
-        percentiles as in p0.5..p99.5; --data.range-a and --data.range-b for one domain.
+        Values that become -1 and 1: dtype (the whole range of the images' type), LOW..HIGH as in 0..4095, or
+        percentiles over the training images as in p0.5..p99.5; values beyond are clamped. --data.range-a and
+        --data.range-b for one domain.
     seed
-        Seed of every draw.
+        Seed of every draw: initial weights, order, partners, crops, flips, pools, dropout. Not negative.
     device
-        auto, cpu, cuda, cuda:N or mps.
+        Device of the run: auto (a GPU if there is one), cpu, cuda, cuda:N or mps.
     memory
-        What the run may take, e.g. 6GB: settings are chosen to fit, the result unchanged where that will do.
+        Memory that the run may take, e.g. 6GB: settings are changed to fit, those without effect on the result first.
     checkpoint_every
-        Steps between two checkpoints.
+        Steps between two checkpoints; 0 saves one at the end and on interruption only.
     stop_when_flat
-        Let the learning rate decay early, and then end, once held-out images say that the run no longer improves.
+        Early stopping. On a plateau of the validations the learning-rate decay starts early; on a second plateau
+        training ends. --no-stop-when-flat also continues a run that ended so.
     strict
         Refuse a damaged checkpoint (exit code 65) instead of setting it aside and continuing from the one before.
     allow_data_change
@@ -99,7 +103,10 @@ def train(
         Continue a run with another number of processes (torchrun); the run keeps a record of that.
     dry_run
         Print the resolved configuration and stop.
+    explain
+        Print the resolved configuration with the source and the meaning of each setting as comments, and stop.
     """
+    from unpaired.cli.explaining import explained
     from unpaired.config import to_yaml
     from unpaired.runs import default_out
     from unpaired.runs import dry_run as resolve_alone
@@ -117,12 +124,14 @@ def train(
         "run.stop_when_flat": stop_when_flat,
     }
     given = {key: str(value) if isinstance(value, Path) else value for key, value in quick.items() if value is not None}
-    resolved = resolve(recipe, config, size, steps, epochs, given, set_)
-    if dry_run:
+    made = resolve(recipe, config, size, steps, epochs, given, set_)
+    resolved = made.config
+    if dry_run or explain:
         with sentences_printed("stderr"):
-            settings = resolve_alone(resolved, out if out is not None else default_out(resolved.data))
+            resolved = resolve_alone(resolved, out if out is not None else default_out(resolved.data), made)
+        text = explained(resolved, made.sources) if explain else to_yaml(resolved)
         if not launched().rank:
-            print(to_yaml(settings), end="")
+            print(text, end="")
         return
     run = train_run(
         resolved,
@@ -162,6 +171,7 @@ def translate(
     max_pixels: int | None = None,
     device: str = "auto",
     precision: Literal["auto", "fp32", "bf16"] = "auto",
+    recipe: Path | None = None,
 ) -> int:
     """Translate images of any size with a run or a model folder; each result is exactly as large as its input.
 
@@ -201,7 +211,10 @@ def translate(
         auto, cpu, cuda, cuda:N or mps.
     precision
         fp32; bf16 (8-bit results only, faster where the processor knows it); auto: bf16 if near enough (40 dB).
+    recipe
+        Your own FILE.py with the parts that this needs, such as a network, a format or a metric; it is executed.
     """
+    load_parts(recipe)
     without_shapes()
     with importing():
         from unpaired.cli.translation import Wishes, translate_all
@@ -282,6 +295,7 @@ def info(
     /,
     *,
     json_: Annotated[bool, Parameter(name="--json", negative=(), show_default=False)] = False,
+    recipe: Path | None = None,
 ) -> None:
     """Say what a run is and where it stands.
 
@@ -291,7 +305,10 @@ def info(
         The run folder.
     json_
         Print JSON instead of a table.
+    recipe
+        Your own FILE.py with the parts that this needs, such as a network, a format or a metric; it is executed.
     """
+    load_parts(recipe)
     from unpaired.runs import info as run_info
 
     found = run_info(run)

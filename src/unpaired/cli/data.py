@@ -11,6 +11,7 @@ from cyclopts import Parameter
 from unpaired.cli.app import data_app
 from unpaired.cli.data_check import CountLine, decoders_silent, print_checkup
 from unpaired.cli.output import ByteLines, say
+from unpaired.cli.own_parts import load_parts
 from unpaired.errors import DataError
 
 
@@ -29,6 +30,7 @@ def check(
     channels_b: int = 3,
     json_: Annotated[bool, Parameter(name="--json", negative=(), show_default=False)] = False,
     html: Path | None = None,
+    recipe: Path | None = None,
 ) -> int:
     """Look at every file as training would, and say what it would make of it and what to do.
 
@@ -58,7 +60,10 @@ def check(
         Print JSON, with every file, instead of a table.
     html
         Write a page with thumbnails to this file.
+    recipe
+        Your own FILE.py with the parts that this needs, such as a network, a format or a metric; it is executed.
     """
+    load_parts(recipe)
     from dataclasses import replace
 
     from unpaired.doctor.checkup import check_data

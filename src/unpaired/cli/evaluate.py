@@ -13,6 +13,7 @@ from rich.text import Text
 
 from unpaired.cli.app import app
 from unpaired.cli.output import console, say
+from unpaired.cli.own_parts import load_parts
 from unpaired.launch import launched
 from unpaired.storage import shown
 
@@ -36,6 +37,7 @@ def evaluate(
     lpips: Annotated[tuple[Path, Path] | None, Parameter(negative=())] = None,
     lpips_trunk: Literal["alex", "vgg"] = "alex",
     device: str = "auto",
+    recipe: Path | None = None,
 ) -> None:
     """Translate the test half of a data set in every direction, and print how good the translations are.
 
@@ -70,7 +72,10 @@ def evaluate(
         alex or vgg: what the LPIPS files hold.
     device
         auto, cpu, cuda, cuda:N or mps.
+    recipe
+        Your own FILE.py with the parts that this needs, such as a network, a format or a metric; it is executed.
     """
+    load_parts(recipe)
     from unpaired.evaluate.evaluation import Settings
     from unpaired.evaluate.evaluation import evaluate as measure
     from unpaired.evaluate.inception import Inception

@@ -9,6 +9,7 @@ from cyclopts import Parameter
 
 from unpaired.cli.app import app
 from unpaired.cli.output import say
+from unpaired.cli.own_parts import load_parts
 from unpaired.storage import shown
 
 
@@ -49,6 +50,7 @@ def export(
     *,
     out: Path,
     format: Literal["official"] = "official",
+    recipe: Path | None = None,
 ) -> None:
     """Write a model in another form: official is the .pth files that the official CycleGAN and pix2pix code loads.
 
@@ -60,7 +62,10 @@ def export(
         Folder for the files, such as checkpoints/NAME of the official code.
     format
         official.
+    recipe
+        Your own FILE.py with the parts that this needs, such as a network, a format or a metric; it is executed.
     """
+    load_parts(recipe)
     from unpaired.interop.official import export_official
 
     made = export_official(model, out)

@@ -9,6 +9,7 @@ from cyclopts import Parameter
 
 from unpaired.cli.app import app
 from unpaired.cli.output import say
+from unpaired.cli.own_parts import load_parts
 from unpaired.storage import shown
 
 
@@ -23,6 +24,7 @@ def sample(
     seed: int = 0,
     overwrite: Annotated[bool, Parameter(negative=(), show_default=False)] = False,
     device: str = "auto",
+    recipe: Path | None = None,
 ) -> None:
     """Draw images with a model that was trained by the recipes gan or cgan.
 
@@ -42,7 +44,10 @@ def sample(
         Replace images that exist already.
     device
         auto, cpu, cuda, cuda:N or mps.
+    recipe
+        Your own FILE.py with the parts that this needs, such as a network, a format or a metric; it is executed.
     """
+    load_parts(recipe)
     from unpaired.translate.sampling import Sampler, sample_files
 
     folder = out if out is not None else model / "sampled"

@@ -6,8 +6,25 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from unpaired.storage import shown
+
 if TYPE_CHECKING:
+    from unpaired.provenance import Provenance
     from unpaired.recipes import Config
+
+OPTIONS = {
+    "data.root": "DATA",
+    "data.a": "--a",
+    "data.b": "--b",
+    "data.range": "--range",
+    "run.seed": "--seed",
+    "run.device": "--device",
+    "run.memory": "--memory",
+    "run.checkpoint_every": "--checkpoint-every",
+    "run.stop_when_flat": "--stop-when-flat",
+    "schedule.num_steps": "--steps",
+}
+"""Settings that have a short option of `unpaired train`; its help is the docstring of the setting."""
 
 
 def dotted_settings(tokens: Sequence[str]) -> list[str]:
@@ -36,17 +53,24 @@ def resolve(
     epochs: int | None,
     quick: dict[str, Any],
     settings: Sequence[str],
-) -> Config:
-    """Return the configuration: the recipe, over it the file, then the short options, then the dotted settings."""
+) -> Provenance[Config]:
+    """Return the configuration: the recipe, over it the file, then the short options, then the dotted settings.
+
+    With it comes the source of each setting, as it would be typed: "--size 128", "--optimizer.learning-rate". Resolvers
+    that look at the images or the machine are further stages of the result: `made.stage(config, "the images")`.
+    """
     from unpaired.runs.configure import configured
 
-    pairs = [setting.split("=", 1) for setting in settings]
+    pairs = dict(setting.split("=", 1) for setting in settings)
+    sources = {key: OPTIONS.get(key, f"--{key}") for key in quick}
+    sources.update({key.replace("-", "_"): f"--{shown(key)}" for key in pairs})
     return configured(
         recipe,
         file=file,
         size=size,
         steps=steps,
         epochs=epochs,
-        settings={**quick, **{pair[0]: pair[1] for pair in pairs}},
-        prefix="--",
+        settings={**quick, **pairs},
+        sources=sources,
+        option="--{} {}",
     )

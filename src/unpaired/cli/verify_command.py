@@ -10,7 +10,8 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from unpaired.cli.app import app
-from unpaired.errors import DataError
+from unpaired.cli.own_parts import load_parts
+from unpaired.errors import DataError, MissingPartError
 from unpaired.storage import shown
 
 
@@ -20,8 +21,9 @@ def verify(
     /,
     *,
     json_: Annotated[bool, Parameter(name="--json", negative=(), show_default=False)] = False,
+    recipe: Path | None = None,
 ) -> int:
-    """Check every file of a run against its hash and change nothing; exit code 65 where one is damaged.
+    """Check every file of a run against its hash and change nothing; exit code 65 if one is damaged.
 
     Parameters
     ----------
@@ -29,16 +31,23 @@ def verify(
         A run folder, or a model folder.
     json_
         Print JSON instead of a line for each part.
+    recipe
+        Your own FILE.py with the parts that this needs, such as a network, a format or a metric; it is executed.
     """
+    load_parts(recipe)
     from unpaired.runs.verify import verify as verify_run
 
     findings = verify_run(run)
     damaged = [finding for finding in findings if finding.problem]
+    missing = [finding for finding in findings if finding.missing]
     if json_:
         parts = [asdict(finding) for finding in findings]
-        print(json.dumps({"path": str(run), "whole": not damaged, "parts": parts}, indent=1, ensure_ascii=False))
+        found = {"path": str(run), "whole": not (damaged or missing), "parts": parts}
+        print(json.dumps(found, indent=1, ensure_ascii=False))
     else:
         for finding in findings:
-            state = "damaged" if finding.problem else "whole"
-            print(f"{state:8s} {shown(finding.part)}  {finding.problem or finding.fact}")
-    return DataError.exit_code if damaged else 0
+            state = "damaged" if finding.problem else "unchecked" if finding.missing else "whole"
+            print(f"{state:8s} {shown(finding.part)}  {finding.problem or finding.missing or finding.fact}")
+    if damaged:
+        return DataError.exit_code
+    return MissingPartError.exit_code if missing else 0

@@ -16,12 +16,13 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from torch import UntypedStorage
     from torch._subclasses.fake_tensor import FakeTensorMode as FakeTensorMode
-    from torch.nn.modules.batchnorm import _BatchNorm
+    from torch.nn.modules.batchnorm import _BatchNorm, _NormBase
     from torch.optim import Optimizer
     from torch.utils._python_dispatch import TorchDispatchMode as TorchDispatchMode
     from torch.utils._pytree import tree_leaves as tree_leaves
 
     BatchNorm = _BatchNorm
+    NormBase = _NormBase
 
 
 @dataclass(frozen=True)
@@ -57,6 +58,11 @@ PRIVATE = {
         "torch.nn.modules.batchnorm",
         "_BatchNorm",
         "The common base of the batch norms of 1, 2 and 3 dimensions, whose statistics depend on the whole batch.",
+    ),
+    "NormBase": Private(
+        "torch.nn.modules.batchnorm",
+        "_NormBase",
+        "The common base of batch and instance norms, whose statistics may be those of training (translate/fast.py).",
     ),
 }
 """The names that this module gives. Those that are no classes or functions have a function of their own below."""

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from unpaired.data.sources import FolderSource
 from unpaired.errors import DataError, UnpairedError
-from unpaired.images import VOLUMES, read_header, suffix_of
+from unpaired.images import is_volume_name, read_header
 from unpaired.storage import shown
 
 _REMEDY = "bring them to the same axes (nibabel.as_closest_canonical)"
@@ -63,7 +63,7 @@ def _axes(paths: Sequence[Path]) -> dict[Path, str]:
     """Return the axes of the volumes among some files, without those that are not known or cannot be read."""
     found = {}
     for path in dict.fromkeys(paths):
-        if suffix_of(path) in VOLUMES:
+        if is_volume_name(path):
             try:
                 text = read_header(path).axes
             except UnpairedError:  # which the look at every image reports

@@ -50,60 +50,107 @@ WHOLE_IMAGE_MULTIPLE = 4
 class DataConfig:
     """Where the images are and how they become training samples.
 
-    root holds trainA and trainB; or a and b are the two folders. name_a and name_b are what people call the domains
-    (default: guessed from the folders). pairing: unpaired; paired, where root/train holds A and B side by side in
-    each image, or files of the same name are pairs; noise, where domain A is noise_channels normal numbers and B
-    the images, with the one-hot class of the image behind the noise when `classes` says that their folders are
-    classes (channels_a is then counted, not given). preprocess, with the official code's names:
-    resize_and_crop resizes to load_size x load_size (bicubic, antialiased, not keeping the aspect ratio) and
-    takes a random crop_size x crop_size crop; crop only crops; scale_width makes the width load_size and keeps
-    the ratio; scale_width_and_crop crops after that; none does neither. Sides that are not cropped are rounded to
-    multiples of 4, and batch_size is 1 then. Transparent images are laid over
-    `background` (R, G, B in 0..255). range: the values that become -1 and 1, beyond which they are clamped: dtype, the
-    whole range of each image's type; LOW..HIGH as in 0..4095; or pLOW..pHIGH, percentiles that are measured once over
-    the training images and kept as numbers. range_a and range_b stand for one domain. nodata_fill: the value that
-    stands in for no data (GDAL's no-data value, DICOM's pixel padding): low, the low end of the range, or a number;
-    nodata_fill_a and nodata_fill_b stand for one domain. dtype_a and dtype_b, the smallest types that hold all images
-    of a domain and its range, are looked up. resize_a and resize_b: how the images of a domain are resized; nearest
-    picks pixels and mixes none, for maps of classes. icc: ignore takes the colours of a file as they are, as the
-    official code does; convert makes sRGB of those that come with an ICC profile. bad_images: error stops before step
-    one and names every image that cannot be trained on; skip leaves these out, and data.json lists them. cache_mb
-    bounds the memory for decoded images, in every loader process. follow_symlinks: read files that are links to places
-    outside of their folder; links to folders are not followed below a folder of images.
+    Names of the preprocessings are those of the official code.
     """
 
     root: str = free("")
+    """Folder that holds trainA and trainB (and testA and testB for the sample grids), or pairs, or one set of images.
+    """
     a: str = free("")
+    """Folder of images of domain A, instead of DATA."""
     b: str = free("")
+    """Folder of images of domain B, instead of DATA."""
     name_a: str = free("")
+    """Name of domain A in reports and model cards. Empty: guessed from the folders, horse from horse2zebra."""
     name_b: str = free("")
+    """Name of domain B in reports and model cards. Empty: guessed from the folders, zebra from horse2zebra."""
     pairing: Pairing = "unpaired"
+    """Kind of data, which the recipe of a method sets. unpaired: two folders of unmatched images. paired: A and B side
+    by side in one file, or files of one name. noise: B are the images, and A is noise.
+    """
     noise_channels: int = 100
+    """Length of the noise vector for pairing noise: standard normal numbers for each image (DCGAN: 100)."""
     classes: bool = False
+    """For pairing noise: folders of images are classes, and the one-hot class of an image follows its noise. channels_a
+    is then counted from them.
+    """
     load_size: int = 286
+    """Size in pixels that images are resized to before the crop; at least crop_size. CycleGAN: 286 for crops of 256."""
     crop_size: int = 256
+    """Side in pixels of the square training crops (CycleGAN: 256). Must suit the networks, mostly a multiple of 4;
+    --size also scales load_size and the networks.
+    """
     preprocess: Preprocess = "resize_and_crop"
+    """resize_and_crop: resize to load_size x load_size (bicubic, aspect ratio not kept), then random crop. crop: crop
+    only. scale_width: width becomes load_size, ratio kept; scale_width_and_crop crops after that. none: neither.
+    Uncropped sides are rounded to multiples of 4.
+    """
     flip: bool = True
+    """Mirror images left to right with probability 1/2. Switch it off if left and right differ, as in text or anatomy.
+    """
     channels_a: int = 3
+    """Channels of the images of domain A: 1 for grey, 3 for colour, any number for other bands. Counted, not given, for
+    pairing noise.
+    """
     channels_b: int = 3
+    """Channels of the images of domain B: 1 for grey, 3 for colour, any number for other bands."""
     batch_size: int = 1
+    """Images of each domain in a step, over all processes together (CycleGAN and pix2pix: 1). Must be 1 for preprocess
+    none and scale_width.
+    """
     background: tuple[int, ...] = (255, 255, 255)
+    """Colour behind transparent images: red, green and blue in 0..255."""
     range: str = "dtype"
+    """Values that become -1 and 1: dtype (the whole range of the images' type), LOW..HIGH as in 0..4095, or percentiles
+    over the training images as in p0.5..p99.5; values beyond are clamped. --data.range-a and --data.range-b for one
+    domain.
+    """
     range_a: str = ""
+    """Range of domain A alone, in the form of range. Empty: that of range."""
     range_b: str = ""
+    """Range of domain B alone, in the form of range. Empty: that of range."""
     nodata_fill: str = "low"
+    """Value that replaces no data (GDAL's no-data value, DICOM's pixel padding) in the networks' input: low, the low
+    end of the range, or a number.
+    """
     nodata_fill_a: str = ""
+    """Replacement for no data in domain A alone. Empty: that of nodata_fill."""
     nodata_fill_b: str = ""
+    """Replacement for no data in domain B alone. Empty: that of nodata_fill."""
     resize_a: Resampling = "bicubic"
+    """Interpolation for images of domain A. bicubic is antialiased, as published; nearest mixes no values, for maps of
+    classes.
+    """
     resize_b: Resampling = "bicubic"
+    """Interpolation for images of domain B. bicubic is antialiased, as published; nearest mixes no values, for maps of
+    classes.
+    """
     icc: Literal["ignore", "convert"] = "ignore"
+    """Colours of files with an ICC profile. ignore: taken as they are, as in the official code; convert: converted to
+    sRGB.
+    """
     dtype_a: str = free("")
+    """Smallest type that holds all images of domain A and its range, e.g. uint16. Resolved from the images when a run
+    starts; leave it empty.
+    """
     dtype_b: str = free("")
+    """Smallest type that holds all images of domain B and its range, e.g. uint16. Resolved from the images when a run
+    starts; leave it empty.
+    """
     num_workers: int = free(0)
+    """Loader processes of each training process; 0 loads in the training process itself. Never changes a result."""
     worker_retries: int = free(0)
+    """Loader processes that may be lost and are replaced before a run ends with an error."""
     bad_images: Literal["error", "skip"] = free("error")
+    """Images that cannot be used. error: stop before step one and name all of them; skip: leave them out and list them
+    in data.json.
+    """
     cache_mb: int = free(1024)
+    """Memory for decoded images in MiB (2^20 bytes), for every loader process; 0 keeps none."""
     follow_symlinks: bool = free(False)
+    """Read files that are links to places outside of their folder. Links to folders are never followed below a folder
+    of images.
+    """
 
     def __post_init__(self) -> None:
         for name in ("load_size", "crop_size", "channels_a", "channels_b", "batch_size", "noise_channels"):

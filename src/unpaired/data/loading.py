@@ -23,6 +23,7 @@ from torch import Tensor
 
 from unpaired.data.datasets import Batch, StepDataset
 from unpaired.errors import UnpairedError, WorkerError
+from unpaired.images.other_processes import Sent, receive, to_send
 
 PATIENCE = 20
 """Seconds that training waits for a batch before it gives the loader process up."""
@@ -97,7 +98,7 @@ class _Worker:
         context: Any = _context()
         self._reader, writer = context.Pipe(duplex=False)
         self._arrived: queue.Queue[Any] = queue.Queue(maxsize=1)
-        self._process = context.Process(target=_work, args=(writer, dataset, steps), daemon=True)
+        self._process = context.Process(target=_work, args=(writer, to_send(), dataset, steps), daemon=True)
         self._patience, self._started = patience, False
         try:
             self._process.start()
@@ -168,8 +169,9 @@ def _context() -> Any:
     return context
 
 
-def _work(writer: Connection[Any, Any], dataset: StepDataset, steps: range) -> None:
+def _work(writer: Connection[Any, Any], formats: Sent, dataset: StepDataset, steps: range) -> None:
     """Send the batches of the steps in order; the pipe holds the process back until they are taken."""
+    receive(formats)
     for number in (signal.SIGINT, signal.SIGTERM):  # sent to the whole group, they are the trainer's to obey
         signal.signal(number, signal.SIG_IGN)
     torch.set_num_threads(1)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Protocol, TypedDict
 
 from unpaired.errors import DataError, ImageError
-from unpaired.images import IMAGE_SUFFIXES, VOLUMES, Image, count_slices, is_image_name, read_image, suffix_of
+from unpaired.images import FORMATS, Image, count_slices, is_image_name, is_volume_name, read_image, suffix_of
 from unpaired.images.foreign import instead
 from unpaired.storage import leads_out, refuse_folder, shown, without_junk
 
@@ -47,12 +47,12 @@ class FolderSource:
         self.paths = sorted(_image_files(folder), key=lambda path: path.relative_to(folder).as_posix())
         if not self.paths:
             others = instead(sorted(_files(folder)))
-            known = "" if others else f" ({', '.join(sorted(IMAGE_SUFFIXES))})"
+            known = "" if others else f" ({', '.join(sorted(FORMATS.suffixes))})"
             raise DataError(f"{folder} holds no images{known}; {others or 'put some there'}.")
         counts = [_num_frames(path) for path in self.paths]
         self.frames = [frame for count in counts for frame in range(count)]
         numbered = zip(self.paths, counts, strict=True)
-        self._stacks = frozenset(path for path, count in numbered if count > 1 or suffix_of(path) in VOLUMES)
+        self._stacks = frozenset(path for path, count in numbered if count > 1 or is_volume_name(path))
         self.paths = [path for path, count in zip(self.paths, counts, strict=True) for _ in range(count)]
 
     def __len__(self) -> int:

@@ -23,7 +23,6 @@ from unpaired.images import (
     read_header,
     read_image,
     resize,
-    suffix_of,
 )
 from unpaired.images.foreign import JUNK_NAMES, what_is
 from unpaired.images.headers import orientation_in
@@ -106,18 +105,16 @@ def _fault_by_content(path: Path, kind: str, num_bytes: int) -> tuple[str, str]:
     if not read:
         foreign = what_is(path)
         if foreign is None:
-            return ("passed_over" if kind in FORMATS else "other"), kind or path.suffix
+            return ("passed_over" if kind in FORMATS.content_kinds else "other"), kind or path.suffix
         return ("passed_over" if foreign.in_pictures else "other"), foreign.described
     if num_bytes == 0:
         return "empty", "0 bytes"
     if kind == "Git LFS pointer":
         return "lfs_pointer", f"{num_bytes} bytes of text"
-    if kind not in FORMATS and suffix_of(path) not in _SCIENCE:
+    known = FORMATS.named(path)
+    if kind not in FORMATS.content_kinds and (known is None or known.by_content):  # other formats judge themselves
         return "not_an_image", f"its content is {kind}" if kind else "its content is of no known kind"
     return "", ""
-
-
-_SCIENCE = (".dcm", ".nii", ".nii.gz")  # which other libraries read and judge
 
 
 def _decoded(path: Path, kind: str, file: BinaryIO, background: tuple[int, int, int]) -> Seen:

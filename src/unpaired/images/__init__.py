@@ -2,8 +2,8 @@
 
 Nothing is reduced without being asked: 8 bits stay 8, 16 stay 16, floats stay floats, transparency stays beside the
 colours, and what cannot be kept is refused in one sentence. `image` is the picture in memory, `values` its way to a
-tensor, `formats` the kinds of files, `files` reads and writes them; `tiff`, `dicom`, `nifti` and `deep` do so for what
-Pillow does not hold.
+tensor, `files` reads and writes it. `formats` has the Protocol of a format of files, `registered` all formats there are
+and `own_formats` those of the package, by Pillow (`pillow_formats`, `deep`) or by `tiff`, `dicom` and `nifti`.
 """
 
 from __future__ import annotations
@@ -17,23 +17,11 @@ from unpaired.images.files import (
     write_image,
     write_stack,
 )
-from unpaired.images.formats import (
-    FORMATS,
-    IMAGE_SUFFIXES,
-    MAX_PIXELS,
-    STACKS,
-    VOLUMES,
-    WRITABLE,
-    Carried,
-    ImageHeader,
-    is_image_name,
-    keeps_alpha,
-    lost,
-    suffix_of,
-)
+from unpaired.images.formats import MAX_PIXELS, Admit, Carried, ImageFormat, ImageHeader, Target, Window, WindowWriter
 from unpaired.images.halves import half_of
 from unpaired.images.image import HELD, Color, Image, Resampling, resize
 from unpaired.images.nodata import bands, flatten, parse_fill, restore
+from unpaired.images.registered import FORMATS, is_image_name, is_volume_name, keeps_alpha, lost, suffix_of
 from unpaired.images.values import (
     DTYPE,
     Percentiles,
@@ -45,23 +33,25 @@ from unpaired.images.values import (
     to_srgb,
     to_tensor,
 )
+from unpaired.images.windows import read_window, writing_windows
 
 __all__ = [
     "DTYPE",
     "FORMATS",
     "HELD",
-    "IMAGE_SUFFIXES",
     "MAX_PIXELS",
-    "STACKS",
-    "VOLUMES",
-    "WRITABLE",
+    "Admit",
     "Carried",
     "Color",
     "Image",
+    "ImageFormat",
     "ImageHeader",
     "Percentiles",
     "Resampling",
+    "Target",
     "ValueRange",
+    "Window",
+    "WindowWriter",
     "as_dtype",
     "bands",
     "count_slices",
@@ -71,6 +61,7 @@ __all__ = [
     "half_of",
     "is_image_name",
     "is_stack",
+    "is_volume_name",
     "keeps_alpha",
     "kept_where",
     "lost",
@@ -78,6 +69,7 @@ __all__ = [
     "parse_range",
     "read_header",
     "read_image",
+    "read_window",
     "resize",
     "restore",
     "suffix_of",
@@ -85,4 +77,5 @@ __all__ = [
     "to_tensor",
     "write_image",
     "write_stack",
+    "writing_windows",
 ]

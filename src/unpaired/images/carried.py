@@ -8,9 +8,8 @@ from pathlib import Path
 
 from unpaired.errors import UnpairedError
 from unpaired.images.files import read_header
-from unpaired.images.formats import Carried, lost, suffix_of
-from unpaired.images.headers import has_more_frames
-from unpaired.images.kinds import HEAD_BYTES, kind_of
+from unpaired.images.formats import HEAD_BYTES, Carried
+from unpaired.images.registered import FORMATS, lost
 
 WORDS: Mapping[Carried, str] = {
     "pages": "the further pages",
@@ -24,23 +23,21 @@ WORDS: Mapping[Carried, str] = {
 }
 """What a file carries, in words for a person, in the order in which it is reported."""
 
-_BARE = (".jpg", ".jpeg", ".jpe", ".jfif", ".bmp", ".dib", ".ppm", ".pnm", ".pbm", ".pgm")  # not worth opening
-_MOVING = {".png": "PNG", ".gif": "GIF", ".webp": "WEBP"}
-
 
 def lost_from(path: str | os.PathLike[str], suffix: str) -> frozenset[Carried]:
     """Return what an image file carries that a result with this suffix cannot keep.
 
     Files of kinds that carry nothing are not opened; a file that cannot be read carries nothing.
     """
-    path, own = Path(path), suffix_of(path)
-    if own in _BARE:
+    path = Path(path)
+    known = FORMATS.named(path)
+    if known is not None and known.carries is not None and not known.carries:
         return frozenset()
     try:
-        if own in _MOVING and path.is_file():  # far quicker than the whole header
+        if known is not None and known.quick is not None and known.content is not None and path.is_file():
             with path.open("rb") as file:
-                if kind_of(file.read(HEAD_BYTES)) == _MOVING[own]:
-                    return frozenset({"frames"} if has_more_frames(file, _MOVING[own]) else ())
+                if known.content.recognises(file.read(HEAD_BYTES)):
+                    return known.quick.carried(file)
         return lost(read_header(path), suffix)
     except (UnpairedError, OSError):
         return frozenset()

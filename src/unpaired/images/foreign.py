@@ -8,8 +8,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from unpaired.images.formats import DICOM, FORMATS, VOLUMES, is_image_name, suffix_of
 from unpaired.images.kinds import HEAD_BYTES, kind_of
+from unpaired.images.registered import FORMATS, is_image_name, suffix_of
 from unpaired.storage import shown
 
 _NAMED = 5  # files that a sentence names
@@ -172,12 +172,13 @@ _BY_SUFFIX = {f".{suffix}": kind for kind, suffixes in _SUFFIXES.items() for suf
 JUNK_NAMES = frozenset({".ds_store", "thumbs.db", "ehthumbs.db", "desktop.ini", ".directory", "icon\r"})
 """Names, in lower case, of the files that desktops leave behind in folders."""
 
-_READ = (*FORMATS, "DICOM", "NIfTI")
+_READ_BY_SUFFIX = ("DICOM", "NIfTI")  # which may well be what a name promises
 
 
 def foreign_by_name(path: str | os.PathLike[str]) -> Foreign | None:
     """Return what a file that is not read is by its suffix; None where that says nothing."""
-    return _BY_SUFFIX.get(suffix_of(path))
+    suffix = suffix_of(path)
+    return None if suffix in FORMATS.suffixes else _BY_SUFFIX.get(suffix)
 
 
 def foreign_by_content(path: str | os.PathLike[str]) -> Foreign | None:
@@ -187,11 +188,11 @@ def foreign_by_content(path: str | os.PathLike[str]) -> Foreign | None:
             kind = kind_of(file.read(HEAD_BYTES))
     except OSError:
         return None
-    suffix = suffix_of(path)
-    if kind in FORMATS and suffix in (DICOM, *VOLUMES):
-        return _misnamed(kind)
-    packed = kind == "archive" and suffix in VOLUMES
-    return None if kind in _READ or packed else _BY_CONTENT.get(kind)
+    named = FORMATS.named(path)
+    if kind in FORMATS.content_kinds:
+        return _misnamed(kind) if named is not None and not named.by_content else None
+    packed = kind == "archive" and named is not None and named.volumes
+    return None if kind in _READ_BY_SUFFIX or packed else _BY_CONTENT.get(kind)
 
 
 def what_is(path: Path) -> Foreign | None:
@@ -208,14 +209,17 @@ def what_is(path: Path) -> Foreign | None:
         return named
     try:
         with path.open("rb") as file:
-            kind = kind_of(file.read(HEAD_BYTES))
+            head = file.read(HEAD_BYTES)
     except OSError:
         return None
-    return _misnamed(kind) if kind in FORMATS else _BY_CONTENT.get(kind)
+    kind, known = kind_of(head), FORMATS.of_content(head)
+    if known is not None and known.origin is not None:
+        return _misnamed(known.kind)
+    return _misnamed(kind) if kind in FORMATS.content_kinds else _BY_CONTENT.get(kind)
 
 
 def _misnamed(kind: str) -> Foreign:
-    suffix = {"JPEG": ".jpg", "TIFF": ".tif"}.get(kind, f".{kind.lower()}")
+    suffix = FORMATS.get(kind).suffixes[0]
     plural = f"{kind} images by other names"
     return Foreign(f"a {kind} image by another name", plural, f"give them the suffix {suffix}", misnamed=True)
 

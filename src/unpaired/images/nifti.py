@@ -25,7 +25,7 @@ import numpy as np
 from unpaired.errors import ImageError, OutputError
 from unpaired.images import gzipped
 from unpaired.images.extras import extra
-from unpaired.images.formats import Carried, ImageHeader, suffix_of
+from unpaired.images.formats import Carried, ImageHeader
 from unpaired.images.image import HELD, Array, Image
 
 MAX_BYTES = 2**31
@@ -95,6 +95,11 @@ class _Volume:
         return height * width * slices * self.stored.itemsize
 
 
+def is_packed(path: Path) -> bool:
+    """Return whether a volume is gzipped, by its name."""
+    return path.name.lower().endswith(".gz")
+
+
 def read_header(path: Path) -> ImageHeader:
     """Return what the volume says of its slices; no value is read."""
     volume, _ = _opened(path)
@@ -124,7 +129,7 @@ def read(path: Path, frame: int) -> Image:
     if not 0 <= frame < slices:
         raise ImageError(f"It has {slices} slices, and slice {frame} was asked for.")
     size = height * width * volume.stored.itemsize
-    if suffix_of(path) == ".nii.gz":  # of which any slice costs all that come before it
+    if is_packed(path):  # of which any slice costs all that come before it
         data = _unpacked(key, volume)[frame * size : (frame + 1) * size]
     else:
         with path.open("rb") as file:
@@ -207,7 +212,7 @@ def _opened(path: Path) -> tuple[_Volume, _Key]:
 def _parsed(path: Path, device: int, inode: int, mtime: int, size: int) -> _Volume:
     """Parse the header of a file of `size` bytes, after a look at its first bytes that no library takes on trust."""
     nibabel = extra("nibabel", "Reading NIfTI")
-    packed = suffix_of(path) == ".nii.gz"
+    packed = is_packed(path)
     head = _head(path, packed)
     header = (nibabel.Nifti2Header if len(head) == 540 else nibabel.Nifti1Header)(head)
     stored, scaling = header.get_data_dtype(), header.get_slope_inter()

@@ -9,7 +9,7 @@ import PIL.Image
 
 from unpaired.errors import ImageError, UnpairedError
 from unpaired.images.foreign import foreign_by_content, foreign_by_name, refusal
-from unpaired.images.formats import FORMATS
+from unpaired.images.registered import FORMATS
 from unpaired.storage import shown
 
 _NOT_READ = ("unsupported", "not supported", "cannot handle", "unknown raw mode")  # how Pillow begins to say so
@@ -46,7 +46,7 @@ def refusal_of(error: Exception, path: Path) -> ImageError:
     """
     name = shown(path)
     if isinstance(error, PIL.UnidentifiedImageError):
-        return _unknown(path)
+        return unknown_format(path)
     if isinstance(error, PIL.Image.DecompressionBombError):
         return ImageError(f"{name} claims more pixels than pictures have and was not decoded; remove it.")
     if isinstance(error, OSError) and error.errno is not None:
@@ -61,7 +61,7 @@ def refusal_of(error: Exception, path: Path) -> ImageError:
     return ImageError(f"{name} is damaged or cut short ({reason}); replace or remove it.")
 
 
-def _unknown(path: Path) -> ImageError:
+def unknown_format(path: Path) -> ImageError:
     """Return the error about a file that none of the readers knows: what it is, if its content or else its name says.
 
     Only if neither does it may be damaged.
@@ -69,5 +69,5 @@ def _unknown(path: Path) -> ImageError:
     kind = foreign_by_content(path) or foreign_by_name(path)
     if kind is not None:
         return ImageError(refusal(path, kind))
-    known = ", ".join(FORMATS)
+    known = ", ".join(FORMATS.content_kinds)
     return ImageError(f"{shown(path)} is no image of a known format ({known}), or damaged; convert or remove it.")

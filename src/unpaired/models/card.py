@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from unpaired.registry import origin_from_json
 from unpaired.storage import shown
 
 _SPECIAL = re.compile(r"[\\`*_{}\[\]<>#|~&:@!$^=]|(?<=www)\.")
@@ -18,16 +19,7 @@ It translates {directions}.
 
 ## Use
 
-    pip install unpaired
-    unpaired translate PATH_TO_THIS_FOLDER IMAGES --direction {first}
-
-or, in Python:
-
-    import unpaired
-    translator = unpaired.load("PATH_TO_THIS_FOLDER")
-    translated = translator(PIL.Image.open("image.jpg"), direction="{first}")
-
-Images of any size and aspect ratio; the output is as large as the input.
+{use}
 
 ## Facts
 
@@ -37,6 +29,29 @@ Images of any size and aspect ratio; the output is as large as the input.
 
 What the model makes is invented: it looks like its training images and is no evidence of what is there.
 """
+
+_TRANSLATES = """    pip install unpaired
+    unpaired translate PATH_TO_THIS_FOLDER IMAGES --direction {first}
+
+or, in Python:
+
+    import PIL.Image
+    import unpaired
+    translator = unpaired.load("PATH_TO_THIS_FOLDER")
+    translated = translator(PIL.Image.open("image.jpg"), direction="{first}")
+
+Images of any size and aspect ratio; the output is as large as the input."""
+
+_SAMPLES = """    pip install unpaired
+    unpaired sample PATH_TO_THIS_FOLDER
+
+or, in Python:
+
+    from unpaired.translate.sampling import Sampler
+    sampler = Sampler.load("PATH_TO_THIS_FOLDER")
+    images = [image.to_pil() for _, image in sampler(16)]
+
+The model draws images from noise and translates none."""
 
 
 def model_card(model: Mapping[str, Any]) -> str:
@@ -59,6 +74,7 @@ def model_card(model: Mapping[str, Any]) -> str:
         "colours with an ICC profile": "converted to sRGB" if model["icc"] == "convert" else "taken as they are",
         "transparent images": f"laid over the colour {tuple(model['background'])}",
         "made by": _text(model["package"]),
+        **{f"needs the {_text(part)}": f"of {_origin(entry)}" for part, entry in model.get("requires", {}).items()},
     }
     if "side_by_side" in model:
         rows["training images"] = (
@@ -73,14 +89,26 @@ def model_card(model: Mapping[str, Any]) -> str:
         b=names["B"],
         objective=_text(training["objective"]),
         directions=" and ".join(f"{directions[name]} (`{name}`)" for name in model["directions"]),
-        first=next(iter(model["directions"])),
+        use=_use(model["directions"]),
         facts="\n".join(f"| {key} | {_cell(value)} |" for key, value in rows.items()),
     )
+
+
+def _use(directions: Mapping[str, Any]) -> str:
+    """Return the commands and the Python code that use the model."""
+    if any(entry["generator"]["kind"] == "dcgan" for entry in directions.values()):
+        return _SAMPLES
+    return _TRANSLATES.format(first=next(iter(directions)))
 
 
 def _text(value: object) -> str:
     """Return text, as a stranger may have written it, as Markdown that shows it and does nothing else."""
     return _SPECIAL.sub(r"\\\g<0>", shown(value))
+
+
+def _origin(entry: Mapping[str, str]) -> str:
+    """Return "the package unpaired-wide 1.2" or "the file wide.py"."""
+    return _text(str(origin_from_json(entry)))
 
 
 def _cell(value: object) -> str:

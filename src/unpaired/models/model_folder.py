@@ -27,14 +27,15 @@ import torch
 from torch import nn
 
 from unpaired.config import from_dict, require, to_dict
-from unpaired.errors import ConfigError, ModelError, UnpairedError
+from unpaired.errors import ConfigError, MissingPartError, ModelError, UnknownKindError, UnpairedError
 from unpaired.images import Color
 from unpaired.models import bounds as checked
 from unpaired.models.card import model_card
 from unpaired.models.domain_values import DomainValues, values_from_json, values_to_json
 from unpaired.models.selection_info import ChoiceInfo, SheetInfo
-from unpaired.networks import Generator
+from unpaired.networks import GENERATORS, GeneratorConfig
 from unpaired.networks.layers import MAX_CHANNELS, require_count
+from unpaired.registry import not_installed, origin_from_json
 from unpaired.storage import shown, storage_error, sync_folder, utf8_path, writable, write_bytes
 from unpaired.version import __version__
 
@@ -63,7 +64,7 @@ class DirectionInfo:
     the image at hand; "evaluation" otherwise.
     """
 
-    generator: Generator
+    generator: GeneratorConfig
     in_channels: int = 3
     out_channels: int = 3
     mode: GeneratorMode = "evaluation"
@@ -163,7 +164,8 @@ def read_model(path: str | os.PathLike[str]) -> tuple[ModelInfo, dict[str, nn.Mo
     """Read a model folder, or that of a run folder: its info and its generators, on the CPU, in the mode it names.
 
     Names and shapes are checked against networks without memory before a weight is loaded, and the files
-    against their SHA-256. Raises ModelError, naming the first thing that does not fit and what to do.
+    against their SHA-256. Raises ModelError, naming the first thing that does not fit and what to do, and
+    MissingPartError if a generator is not installed.
     """
     folder = find_model(Path(path))
     data = _read_json(folder / "model.json")
@@ -244,7 +246,23 @@ def _to_json(info: ModelInfo, digests: Mapping[str, str]) -> dict[str, Any]:
         **({"classes": [writable(name) for name in info.classes]} if info.classes else {}),
         **({"choice": to_dict(info.choice)} if info.choice else {}),
         **({"side_by_side": to_dict(info.sheets)} if info.sheets else {}),
+        **_requirements(info),
     }
+
+
+def _requirements(info: ModelInfo) -> dict[str, Any]:
+    """Return what model.json says about generators that this package does not bring, which whoever loads it needs."""
+    kinds = dict.fromkeys(direction.generator.kind for direction in info.directions.values())
+    origins = {kind: GENERATORS.origin(kind) for kind in kinds}
+    found = {f"generator {kind}": origin.to_json() for kind, origin in origins.items() if origin is not None}
+    return {"requires": found} if found else {}
+
+
+def _missing(error: UnknownKindError, data: Mapping[str, Any]) -> str:
+    """Return the sentence for a generator that is not installed."""
+    required = data.get("requires")
+    entry = required.get(f"{error.noun} {error.kind}") if isinstance(required, dict) else None
+    return not_installed(error.noun, error.kind, origin_from_json(entry))
 
 
 def _read_json(path: Path) -> dict[str, Any]:
@@ -292,6 +310,8 @@ def _from_json(data: dict[str, Any], folder: Path) -> ModelInfo:
             sheets=from_dict(SheetInfo, data["side_by_side"], "side_by_side") if "side_by_side" in data else None,
             version=checked.text(data["package"], "package").removeprefix("unpaired "),
         )
+    except UnknownKindError as error:
+        raise MissingPartError(f"{shown(folder)}: {_missing(error, data)}") from None
     except ConfigError as error:
         reason = str(error).rstrip(".")
     except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:

@@ -6,7 +6,6 @@ knows is in that file alone: a run that continues cuts it to its step, and goes 
 
 from __future__ import annotations
 
-import math
 import statistics
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -18,6 +17,7 @@ from unpaired.artifacts.history import History
 from unpaired.data.datasets import Batch
 from unpaired.monitoring.observe import observe
 from unpaired.monitoring.rewind import Finding, num_kept, treated
+from unpaired.objectives.losses import adversarial_loss
 from unpaired.selection.validation import Look, append_look, cut_looks
 from unpaired.training.callbacks import Request, StepView
 from unpaired.training.state import TrainingState
@@ -51,8 +51,6 @@ EXPLODED, EXPLODED_LOOKS, KNOWN_LOOKS = 50.0, 2, 5
 
 BLOWN_UP, BLOWN_UP_LOOKS = 10.0, 2
 """Largest activation on a flat image, relative to that on real ones; healthy: .01 to .03."""
-
-_UNDECIDED = {"lsgan": 0.25, "cross_entropy": math.log(2), "hinge": 1.0}  # a critic of wgan_gp cannot win
 
 
 Looks = Sequence[Look]
@@ -106,7 +104,8 @@ def collapse(looks: Looks, name: str, settings: Settings) -> Finding | None:
 
 def discriminator_won(looks: Looks, name: str, settings: Settings) -> Finding | None:
     """A discriminator is nearly always right, so that its verdict tells the generator little."""
-    undecided = _UNDECIDED.get(settings.get("objective.adversarial", ""))
+    loss = settings.get("objective.adversarial")
+    undecided = None if loss is None else adversarial_loss(loss).undecided
     if not name.startswith("discriminator_") or undecided is None:
         return None
     lost = WON * undecided

@@ -7,28 +7,32 @@ the noise and beside the image: `in_channels` counts them, and the networks need
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import ClassVar
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar
 
 from torch import Tensor, nn
 
 from unpaired.config import require
 from unpaired.networks.layers import MAX_BASE_CHANNELS, NormKind, make_norm, needs_bias, require_count
+from unpaired.networks.protocols import require_same_size
 
 
 @dataclass(frozen=True, kw_only=True)
 class DCGANGenerator:
     """Settings of the generator: noise n c 1 1 in, images n c size size out.
 
-    size: side of the images. base_channels: width of the last hidden layer (the authors' ngf: 128 in the paper's
-    figure 1, 64 in their code); it doubles a layer towards the noise, up to 8 times. norm: batch is published. How
-    long the noise is and how many classes there are is a matter of the data: `in_channels` is the sum.
+    The channels of its input, noise and classes together, come from the data.
     """
 
     kind: ClassVar[str] = "dcgan"
     size: int = 64
+    """Side of the generated images in pixels: 32, 64, 128 or 256. Must equal data.crop_size; --size sets both."""
     base_channels: int = 64
+    """Channels of the last hidden layer, 1 to 1024 (128 in figure 1 of the paper, 64 in the authors' code); doubled by
+    each layer towards the noise, up to 8 times.
+    """
     norm: NormKind = "batch"
+    """Normalisation behind each convolution but the last: instance, batch or none. Published: batch."""
 
     def __post_init__(self) -> None:
         _check("generator", self.size, self.base_channels)
@@ -42,6 +46,16 @@ class DCGANGenerator:
     def min_size(self) -> int:
         """Smallest side of an input: noise has one pixel."""
         return 1
+
+    from_noise: ClassVar[bool] = True
+
+    def at_size(self, size: int) -> DCGANGenerator:
+        """Return the generator of images of size x size pixels."""
+        return replace(self, size=size)
+
+    def validate(self, config: Any) -> None:
+        """Raise ConfigError unless the crops have the size of the images."""
+        require_same_size("generator.size", self.size, config.data.crop_size)
 
     def build(self, in_channels: int, out_channels: int) -> DCGANGeneratorModule:
         """Return the untrained network for noise (and class) and images with the given channel counts."""
@@ -72,17 +86,17 @@ class DCGANGeneratorModule(nn.Module):
 
 @dataclass(frozen=True, kw_only=True)
 class DCGANDiscriminator:
-    """Settings of the discriminator: an image in, one raw score out.
-
-    size: side of the images. base_channels: width of the first layer (the authors' ndf); it doubles a layer, up to
-    8 times. norm: batch is published, and not on the first layer; with WGAN-GP take "instance" or "none", because its
-    penalty is on each image by itself (Gulrajani et al. 2017, section 4).
-    """
+    """Settings of the discriminator: an image in, one raw score out."""
 
     kind: ClassVar[str] = "dcgan"
     size: int = 64
+    """Side of the images in pixels that gets one score: 32, 64, 128 or 256."""
     base_channels: int = 64
+    """Channels of the first layer, 1 to 1024 (the authors' ndf: 64); doubled by each layer, up to 8 times."""
     norm: NormKind = "batch"
+    """Normalisation of all layers but the first and the last: instance, batch (as published) or none. WGAN-GP needs
+    instance or none, as its penalty is computed for each image alone (Gulrajani et al. 2017, section 4).
+    """
 
     def __post_init__(self) -> None:
         _check("discriminator", self.size, self.base_channels)
@@ -91,6 +105,10 @@ class DCGANDiscriminator:
     def min_size(self) -> int:
         """Smallest side of an image: exactly this size gets one score; larger images get several."""
         return self.size
+
+    def at_size(self, size: int) -> DCGANDiscriminator:
+        """Return the discriminator of images of size x size pixels."""
+        return replace(self, size=size)
 
     def build(self, in_channels: int) -> DCGANDiscriminatorModule:
         """Return the untrained network for images (and class planes) with `in_channels` channels."""

@@ -8,7 +8,7 @@ the patches' sizes from one pixel (PixelGAN) to the whole image (ImageGAN).
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import torch
@@ -20,18 +20,21 @@ from unpaired.networks.layers import MAX_BASE_CHANNELS, NormKind, make_norm, nee
 
 @dataclass(frozen=True, kw_only=True)
 class PatchGAN:
-    """Settings of the n-layer patch discriminator.
-
-    base_channels: width of the first layer (the papers' ndf). num_layers: layers with stride 2; the receptive
-    field of one score is 16, 34, 70, 142 or 286 pixels for 1 to 5 of them. num_discriminators: independent networks
-    that judge the same image; their losses are averaged.
-    """
+    """Settings of the n-layer patch discriminator."""
 
     kind: ClassVar[str] = "patchgan"
     base_channels: int = 64
+    """Channels of the first layer, 1 to 1024 (the papers' ndf: 64); doubled by each layer, up to 8 times."""
     num_layers: int = 3
+    """Layers of stride 2, 1 to 6. The receptive field of a score is 16, 34, 70, 142 or 286 pixels for 1 to 5 of them
+    (published: 3).
+    """
     norm: NormKind = "instance"
+    """Normalisation of all layers but the first and the last: instance, batch or none. CycleGAN: instance; pix2pix:
+    batch.
+    """
     num_discriminators: int = 1
+    """Independent networks that judge the same image, 1 to 16; their losses are averaged."""
 
     def __post_init__(self) -> None:
         require_count("discriminator.base_channels", self.base_channels, MAX_BASE_CHANNELS)
@@ -83,14 +86,19 @@ class ImageGAN:
 
     It has the layers of the PatchGAN with the fewest layers whose receptive field is at least `size`: 1 to 7 of
     them for images up to 16, 34, 70, 142, 286, 574 and 1150 pixels. For 256 these are the published 286 x 286
-    discriminator's, C64-C128-C256-C512-C512-C512 (appendix 6.1.2). What these give, 6 x 6 overlapping scores on a 256
-    image, is averaged into one. size: side of the images the layers are chosen for.
+    discriminator's, C64-C128-C256-C512-C512-C512 (appendix 6.1.2). Its overlapping scores, 6 x 6 on a 256 image, are
+    averaged into one.
     """
 
     kind: ClassVar[str] = "imagegan"
     size: int = 256
+    """Side in pixels, 8 to 1150, of the images that the receptive field is to cover; sets the number of layers."""
     base_channels: int = 64
+    """Channels of the first layer, 1 to 1024 (the papers' ndf: 64); doubled by each layer, up to 8 times."""
     norm: NormKind = "instance"
+    """Normalisation of all layers but the first and the last: instance, batch or none. CycleGAN: instance; pix2pix:
+    batch.
+    """
 
     def __post_init__(self) -> None:
         require_count("discriminator.base_channels", self.base_channels, MAX_BASE_CHANNELS)
@@ -105,6 +113,10 @@ class ImageGAN:
     def min_size(self) -> int:
         """Smallest side of an image that still gets a score; never more than `size`."""
         return int(2**self.num_layers * 4)
+
+    def at_size(self, size: int) -> ImageGAN:
+        """Return the discriminator of images of size x size pixels."""
+        return replace(self, size=size)
 
     def build(self, in_channels: int) -> ImageGANModule:
         """Return the untrained network for images (or stacked pairs) with `in_channels` channels."""
@@ -152,7 +164,9 @@ class PixelGAN:
 
     kind: ClassVar[str] = "pixelgan"
     base_channels: int = 64
+    """Channels of the first layer, 1 to 1024 (the papers' ndf: 64); the second has twice as many."""
     norm: NormKind = "instance"
+    """Normalisation of the second layer: instance, batch or none. CycleGAN: instance; pix2pix: batch."""
 
     def __post_init__(self) -> None:
         require_count("discriminator.base_channels", self.base_channels, MAX_BASE_CHANNELS)

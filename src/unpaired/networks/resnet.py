@@ -5,7 +5,7 @@ In the paper's shorthand with k = 64 and 9 blocks: c7s1-64, d128, d256, R256 x 9
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 from torch import Tensor, nn
@@ -29,25 +29,29 @@ from unpaired.networks.winograd import Convolution3x3
 
 @dataclass(frozen=True, kw_only=True)
 class ResNetGenerator:
-    """Settings of the ResNet generator: an image in, an image of the same size out.
-
-    base_channels: width of the first layer (the papers' ngf). num_blocks: residual blocks; published are 9 for
-    256 x 256 and larger, 6 for 128 x 128. num_downs: halvings of the resolution before the blocks.
-    upsampling: "transposed" is published; "resize" (nearest, then a 3 x 3 convolution) leaves no checkerboards;
-    "resize_zeros" is the same with zeros as padding, as PyTorch-GAN has it.
-    antialias: halve by a convolution and a blur, double by a blur and a convolution, as CUT's authors do; it takes the
-    place of transposed convolutions.
-    dropout: 0.5 between the two convolutions of a block.
-    """
+    """Settings of the ResNet generator: an image in, an image of the same size out."""
 
     kind: ClassVar[str] = "resnet"
     base_channels: int = 64
+    """Channels of the first layer, 1 to 1024 (the papers' ngf: 64); doubled by each halving of the resolution."""
     num_blocks: int = 9
+    """Residual blocks, 1 to 64. Published: 9 for 256 x 256 and larger, 6 for 128 x 128 (section 7.1)."""
     num_downs: int = 2
+    """Halvings of the resolution before the residual blocks, 0 to 5 (published: 2). Sides must be multiples of 2 to
+    this power.
+    """
     norm: NormKind = "instance"
+    """Normalisation behind each convolution but the last: instance, batch or none. Published: instance."""
     dropout: bool = False
+    """Dropout of probability 0.5 between the two convolutions of a residual block (published: off)."""
     upsampling: Upsampling = "transposed"
+    """Doubling of the resolution. transposed: transposed convolutions, as published. resize: nearest neighbour, then a
+    3 x 3 convolution, which avoids checkerboard artefacts. resize_zeros: the same with zero padding.
+    """
     antialias: bool = False
+    """Blur after the convolution of each halving and before that of each doubling, as CUT's authors do; excludes other
+    kinds of upsampling.
+    """
 
     def __post_init__(self) -> None:
         require_count("generator.base_channels", self.base_channels, MAX_BASE_CHANNELS)
@@ -67,6 +71,24 @@ class ResNetGenerator:
     def min_size(self) -> int:
         """Smallest side of an input: reflection padding needs two pixels at the bottleneck and four at the stem."""
         return max(4, 2 * self.multiple)
+
+    recomputes: ClassVar[bool] = True
+
+    @property
+    def bytes_per_pixel(self) -> int:
+        """Peak bytes a pixel in float32, measured on a processor.
+
+        With blurs the first halving is a convolution at full resolution, of twice as many channels.
+        """
+        return 400 + (30 if self.antialias else 13) * self.base_channels
+
+    def at_size(self, size: int) -> ResNetGenerator:
+        """Return the published depth for crops of size x size: 6 blocks below 256, 9 from there on (section 7.1).
+
+        Generators with other settings keep their depth.
+        """
+        published = replace(self, antialias=False) == ResNetGenerator()
+        return replace(self, num_blocks=9 if size >= 256 else 6) if published else self
 
     def build(self, in_channels: int, out_channels: int) -> ResNetModule:
         """Return the untrained network for images with the given channel counts."""

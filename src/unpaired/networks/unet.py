@@ -7,7 +7,7 @@ down and CD512 x 3-C512-C256-C128-C64 on the way up, all with 4 x 4 kernels and 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import torch
@@ -29,21 +29,26 @@ from unpaired.networks.recompute import Recomputing
 
 @dataclass(frozen=True, kw_only=True)
 class UNetGenerator:
-    """Settings of the U-Net generator: an image in, an image of the same size out.
-
-    num_downs: levels; published are 8 (U-Net-256) and 7 (U-Net-128), which bring their size to one pixel.
-    base_channels: width of the outermost level (the papers' ngf); it doubles a level, up to 8 times. norm: batch
-    is published. dropout: 0.5 on the way up of the published levels, those from the fifth down to the one above
-    the innermost; pix2pix has it on. upsampling: "transposed" is published; "resize" (nearest, then a 3 x 3
-    convolution) leaves no checkerboards; "resize_zeros" is the same with zeros as padding.
-    """
+    """Settings of the U-Net generator: an image in, an image of the same size out."""
 
     kind: ClassVar[str] = "unet"
     num_downs: int = 8
+    """Levels, 2 to 12, each of which halves the resolution: 8 is U-Net-256, 7 is U-Net-128. Sides must be multiples of
+    2 to this power.
+    """
     base_channels: int = 64
+    """Channels of the outermost level, 1 to 1024 (the papers' ngf: 64); doubled by each level, up to 8 times."""
     norm: NormKind = "batch"
+    """Normalisation of each level: instance, batch (as published) or none. The outermost level has none, nor has the
+    innermost on its way down.
+    """
     dropout: bool = False
+    """Dropout of probability 0.5 on the way up, from the fifth level down to the one above the innermost (pix2pix: on).
+    """
     upsampling: Upsampling = "transposed"
+    """Doubling of the resolution. transposed: transposed convolutions, as published. resize: nearest neighbour, then a
+    3 x 3 convolution, which avoids checkerboard artefacts. resize_zeros: the same with zero padding.
+    """
 
     def __post_init__(self) -> None:
         require_count("generator.base_channels", self.base_channels, MAX_BASE_CHANNELS)
@@ -63,6 +68,18 @@ class UNetGenerator:
     def widths(self) -> tuple[int, ...]:
         """Channels that each level's way down makes, the outermost level first."""
         return tuple(self.base_channels * min(2**level, 8) for level in range(self.num_downs))
+
+    recomputes: ClassVar[bool] = True
+    crop_shares: ClassVar[tuple[float, ...]] = (1 / 2, 1 / 4)  # each halving of the crop is a level less
+
+    @property
+    def bytes_per_pixel(self) -> int:
+        """Peak bytes a pixel in float32, measured on a processor."""
+        return 100 + 8 * self.base_channels
+
+    def at_size(self, size: int) -> UNetGenerator:
+        """Return a U-Net-256 with as many levels as a size allows, down to one pixel; others keep their depth."""
+        return replace(self, num_downs=min(8, (size & -size).bit_length() - 1)) if self.num_downs == 8 else self
 
     def build(self, in_channels: int, out_channels: int) -> UNetModule:
         """Return the untrained network for images with the given channel counts."""

@@ -1,13 +1,24 @@
-"""The published training methods, one file each; the table of those a recipe may name."""
+"""The published training methods, one file each; the registries of methods and of adversarial losses."""
 
 from __future__ import annotations
 
+from unpaired.networks.protocols import config_fault
 from unpaired.objectives.cut import CUT
 from unpaired.objectives.cyclegan import CycleGAN
 from unpaired.objectives.gan import GAN
+from unpaired.objectives.losses import LOSSES, Loss
+from unpaired.objectives.method import MethodConfig, method_fault
 from unpaired.objectives.pix2pix import Pix2Pix
+from unpaired.registry import Registry
 
-Method = CycleGAN | Pix2Pix | CUT | GAN
-"""Every objective configuration that a recipe may name; a new method is added here."""
+METHODS: Registry[type[MethodConfig]] = Registry(
+    "method",
+    "unpaired.methods",
+    (CycleGAN, Pix2Pix, CUT, GAN),
+    protocol=MethodConfig,
+    required=("pairing", "build"),
+    refuse=lambda part: config_fault(part) or method_fault(part),
+)
+"""The methods that a recipe may name by their kind."""
 
-__all__ = ["CUT", "GAN", "CycleGAN", "Method", "Pix2Pix"]
+__all__ = ["CUT", "GAN", "LOSSES", "METHODS", "CycleGAN", "Loss", "MethodConfig", "Pix2Pix"]

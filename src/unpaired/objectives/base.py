@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from unpaired.compat.torch_private import BatchNorm
 from unpaired.data.datasets import Batch
 from unpaired.networks.layers import initialise
-from unpaired.objectives.losses import AdversarialLoss, discriminator_adversarial, gradient_penalty
+from unpaired.objectives.losses import adversarial_loss, discriminator_adversarial, gradient_penalty
 from unpaired.objectives.pool import ImagePool
 from unpaired.randomness import torch_seeded
 from unpaired.ranks import of_own_images
@@ -62,9 +62,7 @@ class Objective(nn.Module, ABC, Generic[ImagesT]):
     def samples(self, batch: Batch) -> Samples:
         """Return what a person looks at, by direction and column (real_a, fake_b, ...); no graph, no side effect."""
 
-    def judged(
-        self, domain: str, real: Tensor, fake: Tensor, kind: AdversarialLoss, real_label: float = 1.0
-    ) -> dict[str, Tensor]:
+    def judged(self, domain: str, real: Tensor, fake: Tensor, kind: str, real_label: float = 1.0) -> dict[str, Tensor]:
         """Return the terms of one domain's discriminator on real and on detached generated images (or stacks).
 
         With WGAN-GP its gradient penalty, weighted 10 as published, is a term of its own.
@@ -73,7 +71,7 @@ class Objective(nn.Module, ABC, Generic[ImagesT]):
         terms = {
             f"discriminator_{name}": discriminator_adversarial(kind, judge(real), judge(fake), real_label=real_label)
         }
-        if kind == "wgan_gp":
+        if adversarial_loss(kind).penalised:
             alpha = of_own_images(lambda count: torch.rand(count, 1, 1, 1, device=real.device), len(real))
             terms[f"penalty_{name}"] = PENALTY_WEIGHT * gradient_penalty(judge, real, fake, alpha)
         return terms

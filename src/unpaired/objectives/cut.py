@@ -6,7 +6,8 @@ patches. The features come from the generator's own encoder, through a small hea
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import torch
@@ -15,41 +16,54 @@ from torch import Tensor, nn
 
 from unpaired.config import require
 from unpaired.data.datasets import Batch
-from unpaired.networks import Discriminator, Generator, ResNetGenerator
-from unpaired.networks.resnet import ResNetModule
+from unpaired.networks.protocols import DiscriminatorConfig, GeneratorConfig, HasFeatures
 from unpaired.objectives.base import Objective, Player, Samples, initialised
-from unpaired.objectives.losses import AdversarialLoss, generator_adversarial
+from unpaired.objectives.losses import AdversarialKind, adversarial_loss, generator_adversarial
 
 
 @dataclass(frozen=True, kw_only=True)
 class CUT:
-    """Weights as published; FastCUT is contrast_weight 10, identity_contrast off, flip_equivariance on.
-
-    temperature: tau of eq. 3. num_patches: places drawn in each layer. contrast_weight: lambda_X (and lambda_Y with
-    identity_contrast, the same loss on images of B, averaged with the first). flip_equivariance: with probability 1/2
-    a batch is translated mirrored and its features are compared mirrored back. head_channels: size of the vectors
-    that are compared.
-    """
+    """Settings of CUT; FastCUT is contrast_weight 10, identity_contrast off, flip_equivariance on."""
 
     kind: ClassVar[str] = "cut"
     pairing: ClassVar[str] = "unpaired"
-    adversarial: AdversarialLoss = "lsgan"
+    adversarial: AdversarialKind = "lsgan"
+    """Adversarial loss: lsgan (least squares), cross_entropy (non-saturating), hinge, or wgan_gp (gradient penalty of
+    weight 10; for discriminators without batch norm). CUT: lsgan.
+    """
     contrast_weight: float = 1.0
+    """Weight of the patch-wise contrastive loss (lambda_X of eq. 5: 1 for CUT, 10 for FastCUT)."""
     identity_contrast: bool = True
+    """Whether the same loss on images of B, translated into themselves, is averaged with it (lambda_Y of eq. 5: on for
+    CUT, off for FastCUT).
+    """
     flip_equivariance: bool = False
+    """Translate a batch mirrored with probability 1/2 and compare its features mirrored back (FastCUT)."""
     temperature: float = 0.07
+    """Temperature tau of the softmax over similarities (eq. 3: 0.07). Smaller is sharper."""
     num_patches: int = 256
+    """Places drawn in each layer of features for each image (published: 256)."""
     head_channels: int = 256
+    """Length of the feature vectors that are compared, after the two-layer head (published: 256)."""
 
     def __post_init__(self) -> None:
+        adversarial_loss(self.adversarial)
         for name in ("contrast_weight", "temperature", "num_patches", "head_channels"):
             require(getattr(self, name) > 0, f"objective.{name} must be positive, not {getattr(self, name)}.")
 
+    def without_draws(self) -> CUT:
+        """Return the settings without mirroring, which reads a draw; a mirrored batch takes the same memory."""
+        return replace(self, flip_equivariance=False)
+
     def build(
-        self, generator: Generator, discriminator: Discriminator, channels_a: int, channels_b: int, seed: int
+        self,
+        generator: GeneratorConfig,
+        discriminator: DiscriminatorConfig,
+        channels_a: int,
+        channels_b: int,
+        seed: int,
     ) -> CUTObjective:
-        """Return the untrained method; the generator must be a ResNet, whose encoder gives the features."""
-        require(isinstance(generator, ResNetGenerator), "objective.kind cut needs generator.kind resnet.")
+        """Return the untrained method; the generator's module must have `features(image)`, as a ResNet's has."""
         same = channels_a == channels_b
         require(same, f"objective.kind cut needs domains of equal channels, not {channels_a} and {channels_b}.")
         return CUTObjective(self, generator, discriminator, channels_a, channels_b, seed)
@@ -71,14 +85,25 @@ class CUTObjective(Objective[CUTImages]):
     order: ClassVar[tuple[Player, Player]] = ("discriminator", "generator")
 
     def __init__(
-        self, config: CUT, generator: Generator, discriminator: Discriminator, a: int, b: int, seed: int
+        self,
+        config: CUT,
+        generator: GeneratorConfig,
+        discriminator: DiscriminatorConfig,
+        a: int,
+        b: int,
+        seed: int,
     ) -> None:
         super().__init__()
         self.config = config
         network = initialised(generator.build(a, b), seed, "AtoB")
-        assert isinstance(network, ResNetModule)
+        require(
+            isinstance(network, HasFeatures),
+            f"objective.kind cut needs a generator whose module has features(image), as that of generator.kind resnet, "
+            f"and {generator.kind} has none.",
+        )
         self.translators["AtoB"] = network
-        channels = [features.shape[1] for features in network.features(torch.zeros(1, a, 32, 32))]
+        side = generator.multiple * -(-max(32, generator.min_size) // generator.multiple)
+        channels = [features.shape[1] for features in features_of(network, torch.zeros(1, a, side, side))]
         heads = nn.ModuleList(ContrastHead(width, config.head_channels) for width in channels)
         self.translators["heads"] = initialised(heads, seed, "heads")
         self.discriminators["B"] = initialised(discriminator.build(b), seed, "discriminator B")
@@ -122,10 +147,9 @@ class CUTObjective(Objective[CUTImages]):
     def _contrast(self, source: Tensor, made: Tensor, mirrored: bool) -> Tensor:
         """Return the patch-wise contrast of a translation with its source, the mean over the encoder's layers."""
         generator, heads = self.translators["AtoB"], self.translators["heads"]
-        assert isinstance(generator, ResNetModule)
         assert isinstance(heads, nn.ModuleList)
-        of_made = generator.features(made)
-        of_source = generator.features(source)
+        of_made = features_of(generator, made)
+        of_source = features_of(generator, source)
         losses = []
         for head, query, key in zip(heads, of_made, of_source, strict=True):
             query = query.flip(3) if mirrored else query
@@ -148,6 +172,12 @@ class ContrastHead(nn.Module):
         """Return n p out_channels of unit length, from features n c h w at `places` (p indices into h w)."""
         vectors = features.flatten(2)[:, :, places].transpose(1, 2)
         return F.normalize(self.layers(vectors), dim=2)
+
+
+def features_of(generator: nn.Module, image: Tensor) -> Sequence[Tensor]:
+    """Return the activations of a generator's encoder, n c' h' w' each."""
+    assert isinstance(generator, HasFeatures)
+    return generator.features(image)
 
 
 def patch_contrast(queries: Tensor, keys: Tensor, temperature: float) -> Tensor:

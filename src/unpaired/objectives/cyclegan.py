@@ -12,10 +12,11 @@ from torch import Tensor, nn
 
 from unpaired.config import require
 from unpaired.data.datasets import Batch
-from unpaired.networks import Discriminator, Generator, winograd
+from unpaired.networks import winograd
+from unpaired.networks.protocols import DiscriminatorConfig, GeneratorConfig
 from unpaired.objectives.augmentation import CHANGES, augmented
 from unpaired.objectives.base import Objective, Samples, initialised
-from unpaired.objectives.losses import AdversarialLoss, generator_adversarial, l1
+from unpaired.objectives.losses import AdversarialKind, adversarial_loss, generator_adversarial, l1
 from unpaired.objectives.pool import ImagePool
 from unpaired.side_by_side import First, Second, side_by_side
 
@@ -45,27 +46,39 @@ Winograd's form divide their work among threads less well than plain ones do."""
 
 @dataclass(frozen=True, kw_only=True)
 class CycleGAN:
-    """Weights of the full objective (eq. 3) and of identity mapping (section 5.2).
-
-    cycle_weight_a, cycle_weight_b: on |F(G(a)) - a| and |G(F(b)) - b|. identity_weight: relative to the cycle
-    weight of the same domain, so 0.5 means 5 beside a cycle weight of 10; 0 switches it off. adversarial_weight:
-    on both adversarial terms. pool_size: images held for each discriminator, 0 for none. augmentation: changes that
-    an image goes through, with augmentation_probability, before a discriminator sees it; none as published. See
-    `unpaired.objectives.augmentation`.
-    """
+    """Settings of CycleGAN: weights of the full objective (eq. 3) and of identity mapping (section 5.2)."""
 
     kind: ClassVar[str] = "cyclegan"
     pairing: ClassVar[str] = "unpaired"
     cycle_weight_a: float = 10.0
+    """Weight of the forward cycle consistency |F(G(a)) - a| (lambda of eq. 3; 10 as published). 0 leaves the term out.
+    """
     cycle_weight_b: float = 10.0
+    """Weight of the backward cycle consistency |G(F(b)) - b| (lambda of eq. 3; 10 as published). 0 leaves the term out.
+    """
     identity_weight: float = 0.5
+    """Weight of identity mapping, relative to the cycle weight of the same domain (section 5.2): 0.5 is 5 beside 10. It
+    keeps colours; 0 leaves it out, as domains of different channels need.
+    """
     adversarial_weight: float = 1.0
-    adversarial: AdversarialLoss = "lsgan"
+    """Weight of both adversarial terms; 0 trains on cycle consistency alone (section 5.1.4)."""
+    adversarial: AdversarialKind = "lsgan"
+    """Adversarial loss: lsgan (least squares), cross_entropy (non-saturating), hinge, or wgan_gp (gradient penalty of
+    weight 10; for discriminators without batch norm). CycleGAN: lsgan (section 4).
+    """
     pool_size: int = 50
+    """Generated images kept for each discriminator, which sees older ones among the new (section 4: 50). 0 shows new
+    images only.
+    """
     augmentation: tuple[str, ...] = ()
+    """Random changes of all images that a discriminator sees, comma-separated: colour, translation, cutout (Zhao et al.
+    2020). Helps on small sets; none as published.
+    """
     augmentation_probability: float = 1.0
+    """Probability in (0, 1] of each change for each image; below 1 keeps generated colours from drifting."""
 
     def __post_init__(self) -> None:
+        adversarial_loss(self.adversarial)
         for name in ("cycle_weight_a", "cycle_weight_b", "identity_weight", "adversarial_weight", "pool_size"):
             value = getattr(self, name)
             require(value >= 0, f"objective.{name} must not be negative, not {value}.")
@@ -79,7 +92,12 @@ class CycleGAN:
             require(name in CHANGES, f"objective.augmentation may name {', '.join(CHANGES)}, not {name!r}.")
 
     def build(
-        self, generator: Generator, discriminator: Discriminator, channels_a: int, channels_b: int, seed: int
+        self,
+        generator: GeneratorConfig,
+        discriminator: DiscriminatorConfig,
+        channels_a: int,
+        channels_b: int,
+        seed: int,
     ) -> CycleGANObjective:
         """Return the untrained method for images with the given channel counts."""
         same = channels_a == channels_b
@@ -110,7 +128,13 @@ class CycleGANObjective(Objective[CycleGANImages]):
     """G: A to B, F: B to A, one discriminator a domain."""
 
     def __init__(
-        self, config: CycleGAN, generator: Generator, discriminator: Discriminator, a: int, b: int, seed: int
+        self,
+        config: CycleGAN,
+        generator: GeneratorConfig,
+        discriminator: DiscriminatorConfig,
+        a: int,
+        b: int,
+        seed: int,
     ) -> None:
         super().__init__()
         self.config = config
@@ -209,7 +233,7 @@ class CycleGANObjective(Objective[CycleGANImages]):
             isinstance(module, nn.BatchNorm2d) or (isinstance(module, nn.Dropout) and module.p > 0)
             for module in self.modules()
         )
-        return not shared and self.config.adversarial != "wgan_gp"
+        return not shared and not adversarial_loss(self.config.adversarial).penalised
 
     def _seen(self, images: Tensor) -> Tensor:
         """Return images as a discriminator sees them."""

@@ -6,40 +6,60 @@ Domain A is noise, n z+k 1 1 (k one-hot numbers for k classes, none without); do
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 
 from unpaired.config import require
 from unpaired.data.datasets import Batch
-from unpaired.networks import Discriminator, Generator
+from unpaired.networks.protocols import DiscriminatorConfig, GeneratorConfig
 from unpaired.objectives.base import Objective, Player, Samples, initialised
-from unpaired.objectives.losses import AdversarialLoss, generator_adversarial
+from unpaired.objectives.losses import AdversarialKind, adversarial_loss, generator_adversarial
 
 
 @dataclass(frozen=True, kw_only=True)
 class GAN:
-    """Settings of image synthesis; what is drawn and which classes there are is a matter of the data.
-
-    adversarial: cross_entropy is the published non-saturating loss. real_label: 0.9 is one-sided label smoothing
-    (Salimans et al. 2016), 1 none. conditional: the discriminator sees the class of an image as one-hot planes.
-    noise_channels: how many of A's channels are noise.
-    """
+    """Settings of image synthesis. Length of the noise and classes are settings of the data."""
 
     kind: ClassVar[str] = "gan"
     pairing: ClassVar[str] = "noise"
-    adversarial: AdversarialLoss = "cross_entropy"
+    adversarial: AdversarialKind = "cross_entropy"
+    """Adversarial loss: lsgan (least squares), cross_entropy (non-saturating), hinge, or wgan_gp (gradient penalty of
+    weight 10; for discriminators without batch norm). GAN: cross_entropy.
+    """
     real_label: float = 1.0
+    """Target of the discriminator for real images, in (0, 1]: 0.9 is one-sided label smoothing (Salimans et al. 2016),
+    1 none.
+    """
     conditional: bool = False
+    """Whether the discriminator sees the class of an image as one-hot planes (Mirza & Osindero 2014). Must equal
+    data.classes.
+    """
     noise_channels: int = 100
+    """Channels of domain A that are noise, the others being the class. Must equal data.noise_channels."""
 
     def __post_init__(self) -> None:
+        adversarial_loss(self.adversarial)
         require(0 < self.real_label <= 1, f"objective.real_label must be in (0, 1], not {self.real_label}.")
         require(self.noise_channels >= 1, f"objective.noise_channels must be at least 1, not {self.noise_channels}.")
 
+    def validate(self, config: Any) -> None:
+        """Raise ConfigError unless the data draws the noise and the classes that the method takes."""
+        data = config.data
+        require(
+            self.conditional == data.classes and self.noise_channels == data.noise_channels,
+            "objective.conditional and data.classes must agree, and so must objective.noise_channels and "
+            "data.noise_channels.",
+        )
+
     def build(
-        self, generator: Generator, discriminator: Discriminator, channels_a: int, channels_b: int, seed: int
+        self,
+        generator: GeneratorConfig,
+        discriminator: DiscriminatorConfig,
+        channels_a: int,
+        channels_b: int,
+        seed: int,
     ) -> GANObjective:
         """Return the untrained method for noise (and classes) and images with the given channel counts."""
         enough = channels_a >= self.noise_channels + 2 * self.conditional
@@ -64,7 +84,13 @@ class GANObjective(Objective[GANImages]):
     order: ClassVar[tuple[Player, Player]] = ("discriminator", "generator")
 
     def __init__(
-        self, config: GAN, generator: Generator, discriminator: Discriminator, a: int, b: int, seed: int
+        self,
+        config: GAN,
+        generator: GeneratorConfig,
+        discriminator: DiscriminatorConfig,
+        a: int,
+        b: int,
+        seed: int,
     ) -> None:
         super().__init__()
         self.config = config

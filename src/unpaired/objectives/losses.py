@@ -5,61 +5,144 @@ Scores are a discriminator's raw outputs (any shape); images are n c h w in [-1,
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
-from typing import Literal
+from dataclasses import dataclass
+from typing import Annotated, Protocol
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from unpaired.config import require
+from unpaired.registry import Registry
 
-AdversarialLoss = Literal["lsgan", "cross_entropy", "hinge", "wgan_gp"]
+
+class DiscriminatorTerm(Protocol):
+    """A discriminator's loss."""
+
+    def __call__(self, real_scores: Tensor, fake_scores: Tensor, real_label: float) -> Tensor:
+        """Return a scalar, from raw scores of any shape and the label of real images (1 unless smoothed)."""
+        ...
 
 
-def generator_adversarial(kind: AdversarialLoss, fake_scores: Tensor) -> Tensor:
-    """Return how far the generator is from being taken for real.
+@dataclass(frozen=True, kw_only=True)
+class Loss:
+    """An adversarial loss: a pair of functions, named by `objective.adversarial`.
 
-    lsgan: mean (D(fake) - 1)^2 (Mao et al. 2017; CycleGAN section 4, not halved). cross_entropy: the
-    non-saturating -log sigmoid D(fake) (Goodfellow et al. 2014). hinge: -mean D(fake) (Lim & Ye 2017).
-    wgan_gp: the same -mean D(fake) (Arjovsky et al. 2017).
+    kind: its name. generator: raw scores of generated images to a scalar. discriminator: raw scores of real and of
+    generated images, and the label of real ones, to a scalar, weighted as it is to be minimised. labelled: whether real
+    images have a label that can be smoothed. penalised: whether the gradient penalty of WGAN-GP belongs to it, which
+    compares images of one size. undecided: the discriminator's loss if it cannot tell generated images from real ones,
+    by which the guardian sees that it has won; None if the loss has no such value.
     """
-    match kind:
-        case "lsgan":
-            return F.mse_loss(fake_scores, torch.ones_like(fake_scores))
-        case "cross_entropy":
-            return F.binary_cross_entropy_with_logits(fake_scores, torch.ones_like(fake_scores))
-        case "hinge" | "wgan_gp":
-            return -fake_scores.mean()
+
+    kind: str
+    generator: Callable[[Tensor], Tensor]
+    discriminator: DiscriminatorTerm
+    labelled: bool = False
+    penalised: bool = False
+    undecided: float | None = None
+
+
+def _lsgan_generator(fake_scores: Tensor) -> Tensor:
+    """Mao et al. 2017; not halved (CycleGAN, section 4)."""
+    return F.mse_loss(fake_scores, torch.ones_like(fake_scores))
+
+
+def _lsgan_discriminator(real_scores: Tensor, fake_scores: Tensor, real_label: float) -> Tensor:
+    real = F.mse_loss(real_scores, torch.full_like(real_scores, real_label))
+    fake = F.mse_loss(fake_scores, torch.zeros_like(fake_scores))
+    return _half_of_both(real, fake)
+
+
+def _cross_entropy_generator(fake_scores: Tensor) -> Tensor:
+    """Goodfellow et al. 2014: the non-saturating -log sigmoid D(fake)."""
+    return F.binary_cross_entropy_with_logits(fake_scores, torch.ones_like(fake_scores))
+
+
+def _cross_entropy_discriminator(real_scores: Tensor, fake_scores: Tensor, real_label: float) -> Tensor:
+    real = F.binary_cross_entropy_with_logits(real_scores, torch.full_like(real_scores, real_label))
+    fake = F.binary_cross_entropy_with_logits(fake_scores, torch.zeros_like(fake_scores))
+    return _half_of_both(real, fake)
+
+
+def _critic_generator(fake_scores: Tensor) -> Tensor:
+    """Lim & Ye 2017 (hinge) and Arjovsky et al. 2017 (WGAN)."""
+    return -fake_scores.mean()
+
+
+def _hinge_discriminator(real_scores: Tensor, fake_scores: Tensor, real_label: float) -> Tensor:
+    return _half_of_both(F.relu(1 - real_scores).mean(), F.relu(1 + fake_scores).mean())
+
+
+def _wgan_discriminator(real_scores: Tensor, fake_scores: Tensor, real_label: float) -> Tensor:
+    """Gulrajani et al. 2017, eq. 3, without its penalty: not halved."""
+    return fake_scores.mean() - real_scores.mean()
+
+
+def _half_of_both(real: Tensor, fake: Tensor) -> Tensor:
+    """Weight the two sides as the official code does."""
+    return (real + fake) / 2
+
+
+LOSSES: Registry[Loss] = Registry(
+    "adversarial loss",
+    "unpaired.losses",
+    (
+        Loss(
+            kind="lsgan",
+            generator=_lsgan_generator,
+            discriminator=_lsgan_discriminator,
+            labelled=True,
+            undecided=0.25,
+        ),
+        Loss(
+            kind="cross_entropy",
+            generator=_cross_entropy_generator,
+            discriminator=_cross_entropy_discriminator,
+            labelled=True,
+            undecided=math.log(2),
+        ),
+        Loss(kind="hinge", generator=_critic_generator, discriminator=_hinge_discriminator, undecided=1.0),
+        Loss(kind="wgan_gp", generator=_critic_generator, discriminator=_wgan_discriminator, penalised=True),
+    ),
+    required=("generator", "discriminator", "labelled", "penalised", "undecided"),
+)
+"""The adversarial losses by their kind."""
+
+AdversarialKind = Annotated[str, LOSSES]
+"""A setting that names an adversarial loss."""
+
+
+def adversarial_loss(kind: str) -> Loss:
+    """Return the loss that `objective.adversarial` names. Raises UnknownKindError."""
+    return LOSSES.get(kind, "objective.adversarial")
+
+
+def generator_adversarial(kind: str, fake_scores: Tensor) -> Tensor:
+    """Return the generator's loss: its distance from being taken for real.
+
+    lsgan: mean (D(fake) - 1)^2. cross_entropy: mean -log sigmoid D(fake). hinge, wgan_gp: -mean D(fake).
+    """
+    return adversarial_loss(kind).generator(fake_scores)
 
 
 def discriminator_adversarial(
-    kind: AdversarialLoss, real_scores: Tensor, fake_scores: Tensor, *, real_label: float = 1.0
+    kind: str, real_scores: Tensor, fake_scores: Tensor, *, real_label: float = 1.0
 ) -> Tensor:
     """Return the discriminator's loss, (real + fake) / 2 as the official code weights it, but for wgan_gp.
 
     lsgan: (mean (D(real) - 1)^2 + mean D(fake)^2) / 2. cross_entropy: likewise with binary cross-entropy.
     hinge: (mean relu(1 - D(real)) + mean relu(1 + D(fake))) / 2. wgan_gp: mean D(fake) - mean D(real), not halved,
-    and to it belongs the weighted `gradient_penalty` (Gulrajani et al. 2017, eq. 3). real_label: what real images
-    are labelled with, in (0, 1]; below 1 is one-sided label smoothing (Salimans et al. 2016, section 3.4). Raises
-    ConfigError where that has no meaning: hinge and wgan_gp have no labels.
+    and to it belongs the weighted `gradient_penalty` (Gulrajani et al. 2017, eq. 3). real_label: the label of real
+    images, in (0, 1]; below 1 is one-sided label smoothing (Salimans et al. 2016, section 3.4). Raises ConfigError if
+    the loss has no labels: hinge and wgan_gp.
     """
     require(0 < real_label <= 1, f"The label of real images must be above 0 and at most 1, not {real_label}.")
-    labelled = kind in ("lsgan", "cross_entropy")
-    require(labelled or real_label == 1, f"{kind} has no labels to smooth: leave the label of real images at 1.")
-    target = torch.full_like(real_scores, real_label)
-    match kind:
-        case "lsgan":
-            real = F.mse_loss(real_scores, target)
-            fake = F.mse_loss(fake_scores, torch.zeros_like(fake_scores))
-        case "cross_entropy":
-            real = F.binary_cross_entropy_with_logits(real_scores, target)
-            fake = F.binary_cross_entropy_with_logits(fake_scores, torch.zeros_like(fake_scores))
-        case "hinge":
-            real, fake = F.relu(1 - real_scores).mean(), F.relu(1 + fake_scores).mean()
-        case "wgan_gp":
-            return fake_scores.mean() - real_scores.mean()
-    return (real + fake) / 2
+    loss = adversarial_loss(kind)
+    require(loss.labelled or real_label == 1, f"{kind} has no labels to smooth: leave the label of real images at 1.")
+    return loss.discriminator(real_scores, fake_scores, real_label)
 
 
 def gradient_penalty(judge: Callable[[Tensor], Tensor], real: Tensor, fake: Tensor, alpha: Tensor) -> Tensor:

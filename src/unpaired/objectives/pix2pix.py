@@ -10,28 +10,32 @@ from torch import Tensor
 
 from unpaired.config import require
 from unpaired.data.datasets import Batch
-from unpaired.networks import Discriminator, Generator
+from unpaired.networks.protocols import DiscriminatorConfig, GeneratorConfig
 from unpaired.objectives.base import Direction, Objective, Player, Samples, initialised
-from unpaired.objectives.losses import AdversarialLoss, generator_adversarial, l1
+from unpaired.objectives.losses import AdversarialKind, adversarial_loss, generator_adversarial, l1
 
 
 @dataclass(frozen=True, kw_only=True)
 class Pix2Pix:
-    """Weights of eq. 4 and the paper's ablations (section 4.2).
-
-    l1_weight 0 is the cGAN alone, adversarial_weight 0 is L1 alone, conditional false lets the discriminator see the
-    output without the input. direction: which half of a pair is translated into the other.
-    """
+    """Settings of pix2pix: weights of eq. 4 and the paper's ablations (section 4.2)."""
 
     kind: ClassVar[str] = "pix2pix"
     pairing: ClassVar[str] = "paired"
     l1_weight: float = 100.0
+    """Weight of the L1 distance to the true image (lambda of eq. 4; 100 as published). 0 is the cGAN alone."""
     adversarial_weight: float = 1.0
-    adversarial: AdversarialLoss = "cross_entropy"
+    """Weight of the adversarial term; 0 is L1 alone, without a discriminator."""
+    adversarial: AdversarialKind = "cross_entropy"
+    """Adversarial loss: lsgan (least squares), cross_entropy (non-saturating), hinge, or wgan_gp (gradient penalty of
+    weight 10; for discriminators without batch norm). pix2pix: cross_entropy.
+    """
     conditional: bool = True
+    """Whether the discriminator sees the input beside the output; false is the ablation L1+GAN."""
     direction: Direction = "AtoB"
+    """Half of a pair that is the input: AtoB translates A into B, BtoA the reverse."""
 
     def __post_init__(self) -> None:
+        adversarial_loss(self.adversarial)
         for name in ("l1_weight", "adversarial_weight"):
             value = getattr(self, name)
             require(value >= 0, f"objective.{name} must not be negative, not {value}.")
@@ -41,7 +45,12 @@ class Pix2Pix:
         )
 
     def build(
-        self, generator: Generator, discriminator: Discriminator, channels_a: int, channels_b: int, seed: int
+        self,
+        generator: GeneratorConfig,
+        discriminator: DiscriminatorConfig,
+        channels_a: int,
+        channels_b: int,
+        seed: int,
     ) -> Pix2PixObjective:
         """Return the untrained method for pairs with the given channel counts."""
         return Pix2PixObjective(self, generator, discriminator, channels_a, channels_b, seed)
@@ -65,7 +74,13 @@ class Pix2PixObjective(Objective[Pix2PixImages]):
     uses_training_mode: ClassVar[bool] = True
 
     def __init__(
-        self, config: Pix2Pix, generator: Generator, discriminator: Discriminator, a: int, b: int, seed: int
+        self,
+        config: Pix2Pix,
+        generator: GeneratorConfig,
+        discriminator: DiscriminatorConfig,
+        a: int,
+        b: int,
+        seed: int,
     ) -> None:
         super().__init__()
         self.config = config

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from unpaired.artifacts.changes import Change, fingerprints_change, images_change, settings_change
 from unpaired.artifacts.history import History
+from unpaired.artifacts.part_records import parts_change, read_config, read_origins
 from unpaired.artifacts.run_folder import RunFolder
 from unpaired.artifacts.run_records import read_data, read_images
-from unpaired.config import differences, read_yaml
+from unpaired.config import differences
 from unpaired.data.domains import Domains
 from unpaired.data.sources import ImageList, image_list
 from unpaired.monitoring.rewind import remedied
-from unpaired.recipes import Config
+from unpaired.recipes import Config, origins_of
 from unpaired.storage import shown
 
 
@@ -40,8 +41,9 @@ def agree(
     if not folder.config.exists():
         return []
     run = shown(folder.path)
-    before = remedied(read_yaml(Config, folder.config), History(folder.path).entries())
+    before = remedied(read_config(folder), History(folder.path).entries())
     changes = settings_change(run, differences(before, config), allowed=settings)
+    changes += parts_change(run, read_origins(folder), origins_of(config), allowed=settings)
     if folder.images.exists():
         return changes + images_change(run, read_images(folder), images, allowed=data)
     if not folder.data.exists():

@@ -137,7 +137,7 @@ def _configured(
         return data
     places = {"data.root": data, **places}
     paths = {key: str(place) for key, place in places.items() if place is not None}
-    return configured(**given, settings={**paths, **(settings or {})})
+    return configured(**given, settings={**paths, **(settings or {})}).config
 
 
 def default_out(data: DataConfig) -> Path:

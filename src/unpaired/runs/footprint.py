@@ -17,7 +17,6 @@ from torch import Tensor
 from unpaired import ranks
 from unpaired.compat.torch_private import FakeTensorMode, TorchDispatchMode, storage_key, tree_leaves
 from unpaired.data.datasets import Batch
-from unpaired.objectives import CUT
 from unpaired.recipes import Config, build_objective
 from unpaired.side_by_side import in_this_thread
 from unpaired.training.autocast import precision_on
@@ -45,8 +44,9 @@ def footprint(config: Config) -> Footprint:
 
     Images are taken to be crops. Nothing is drawn from torch's random numbers, and no memory taken to speak of.
     """
-    if isinstance(config.objective, CUT):  # whose mirroring reads a draw; a mirrored batch takes what another does
-        config = replace(config, objective=replace(config.objective, flip_equivariance=False))
+    without_draws = getattr(config.objective, "without_draws", None)
+    if without_draws is not None:
+        config = replace(config, objective=without_draws())
     with in_this_thread(), FakeTensorMode(), _Counting() as count:
         state = TrainingState(build_objective(config), config.optimizer)
         under_way(state, config)

@@ -23,7 +23,6 @@ from unpaired.data.domains import Domains
 from unpaired.data.held_out import held_out_images
 from unpaired.devices import has_bf16
 from unpaired.errors import ConfigError
-from unpaired.networks import ResNetGenerator, UNetGenerator
 from unpaired.recipes import Config, at_size, build_objective
 from unpaired.runs.footprint import Footprint, footprint
 from unpaired.runs.validation_setup import most_held_out
@@ -184,7 +183,7 @@ def _same_steps(config: Config) -> list[tuple[bool, int]]:
     In more and more parts; computed again; both. The other way round where the discriminator steps first, since there
     a batch in parts is made twice: that takes half as much time again, computing again a third (docs/log.md).
     """
-    can = isinstance(config.generator, (ResNetGenerator, UNetGenerator)) and not config.run.compiles
+    can = bool(getattr(config.generator, "recomputes", False)) and not config.run.compiles
     recompute, parts = list(dict.fromkeys((config.run.recompute, can))), [config.run.accumulate]
     if config.data.batch_size > 1:
         with torch.device("meta"):  # without content, which takes no time
@@ -197,10 +196,10 @@ def _same_steps(config: Config) -> list[tuple[bool, int]]:
 
 
 def _sizes(config: Config) -> Iterator[Config]:
-    """Yield the settings, then those for smaller crops; a U-Net's are halved, as each halving is a level of it."""
+    """Yield the settings, then those for smaller crops, by the shares that the generator allows."""
     yield config
     whole = config.data.crop_size
-    for share in (1 / 2, 1 / 4) if isinstance(config.generator, UNetGenerator) else _CROPS:
+    for share in getattr(config.generator, "crop_shares", _CROPS):
         side = int(whole * share) // 32 * 32
         if side >= _SMALLEST_CROP:
             with suppress(ConfigError):  # of networks that cannot take this size
@@ -248,8 +247,8 @@ def changes(config: Config, chosen: Config) -> list[str]:
     if chosen.data.crop_size != config.data.crop_size:
         blocks = ""
         if chosen.generator != config.generator:
-            depth = "num_blocks" if isinstance(chosen.generator, ResNetGenerator) else "num_downs"
-            blocks = f", and generator.{depth} is {getattr(chosen.generator, depth)}"
+            depth = differences(config.generator, chosen.generator)
+            blocks = "".join(f", and generator.{each.key} is {each.given}" for each in depth)
         found.append(f"crops are {chosen.data.crop_size} pixels wide, not {config.data.crop_size}{blocks}")
     return found
 

@@ -13,12 +13,14 @@ from pathlib import Path
 from typing import Any
 
 from unpaired.artifacts.history import History
+from unpaired.artifacts.part_records import read_config
 from unpaired.artifacts.run_folder import RunFolder
 from unpaired.artifacts.run_records import read_data
-from unpaired.config import read_yaml, require_rebuildable
+from unpaired.config import require_rebuildable
 from unpaired.data.domains import Domains, open_domains
 from unpaired.devices import resolve_device
 from unpaired.monitoring.rewind import remedied
+from unpaired.provenance import Provenance
 from unpaired.recipes import Config
 from unpaired.runs.context import RunContext
 from unpaired.runs.memory_plan import planned
@@ -71,13 +73,24 @@ def fit_memory(config: Config, known: Known) -> Config:
     return planned(config, known.domains, known.started, known.context.device)
 
 
-RESOLVERS: tuple[Resolver, ...] = (repeat_remedies, read_values, choose_precision, fit_memory)
+RESOLVERS: dict[Resolver, str] = {
+    repeat_remedies: "the guardian",
+    read_values: "the images",
+    choose_precision: "this machine",
+    fit_memory: "memory plan",
+}
+"""The resolvers in their order, and what each is called as the source of a setting."""
 
 
-def resolved(config: Config, known: Known) -> Config:
-    """Return the settings that a run has; raises ConfigError or DataError if they suit neither images nor machine."""
-    for resolver in RESOLVERS:
+def resolved(config: Config, known: Known, made: Provenance[Config] | None = None) -> Config:
+    """Return the settings that a run has; `made` records the source of each.
+
+    Raises ConfigError or DataError if they do not suit the images or the machine.
+    """
+    for resolver, source in RESOLVERS.items():
         config = resolver(config, known)
+        if made is not None:
+            made.stage(config, source)
     return config
 
 
@@ -101,19 +114,19 @@ def scanned(config: Config, domains: Domains) -> Domains:
     return usable
 
 
-def dry_run(config: Config, out: Path) -> Config:
+def dry_run(config: Config, out: Path, made: Provenance[Config] | None = None) -> Config:
     """Return the settings that training in the run folder `out` would begin with, as far as no image has to be decoded.
 
-    Only `run.memory` needs the images at all, to count them. Changes nothing. Raises ConfigError, DataError,
-    DeviceError.
+    Only `run.memory` needs the images at all, to count them. Changes no file. made: records the source of each setting.
+    Raises ConfigError, DataError, DeviceError.
     """
     require_rebuildable(config)
     context = RunContext(folder=RunFolder(out), device=resolve_device(config.run.device))
     domains = open_domains(config.data) if config.run.memory else None
-    return resolved(config, Known(context, *_standing(context.folder), domains, scanned=False))
+    return resolved(config, Known(context, *_standing(context.folder), domains, scanned=False), made)
 
 
 def _standing(folder: RunFolder) -> tuple[Sequence[Mapping[str, Any]], Config | None]:
     """Return the history of a run and the settings it was started with, None for a new run."""
     entries = History(folder.path).entries()
-    return entries, remedied(read_yaml(Config, folder.config), entries) if folder.config.exists() else None
+    return entries, remedied(read_config(folder), entries) if folder.config.exists() else None

@@ -8,11 +8,11 @@ from typing import Any
 
 from unpaired.artifacts.checkpoint import list_checkpoints, read_manifest
 from unpaired.artifacts.history import OF_STEPS, History
+from unpaired.artifacts.part_records import read_config
 from unpaired.artifacts.run_folder import RunFolder
 from unpaired.artifacts.run_records import read_data
-from unpaired.config import read_yaml, to_dict
+from unpaired.config import to_dict
 from unpaired.errors import DataError
-from unpaired.recipes import Config
 from unpaired.selection.early_stopping import ended_early, shortened
 from unpaired.storage import shown
 from unpaired.training.schedule import Schedule
@@ -20,24 +20,32 @@ from unpaired.training.schedule import Schedule
 
 @dataclass(frozen=True)
 class RunInfo:
-    """Where a run stands. `state_sha256` is the hash over all state of its newest checkpoint, "" before the first.
-
-    bit_exact: whether its settings, images and machine have been the same from the start. ended: why it ended before
-    its schedule did, or "".
-    """
+    """Where a run stands."""
 
     path: Path
+    """Folder of the run, as it was given."""
     step: int
+    """Step of the newest checkpoint; 0 before the first."""
     num_steps: int
+    """Steps of the whole run, as scheduled or as shortened by early stopping."""
     epoch: int
+    """Epoch of that step, from 1."""
     state_sha256: str
+    """Hash over all state of the newest checkpoint; empty before the first."""
     domains: dict[str, str]
+    """Names of the domains, by A and B."""
     objective: str
+    """Kind of the training method, e.g. cyclegan."""
     num_images: dict[str, int]
+    """Number of training images, by A and B; 0 for noise."""
     losses: dict[str, float]
+    """Weighted loss terms of the last logged step, by name; empty before the first."""
     has_model: bool
+    """Whether there is a model folder to translate with."""
     bit_exact: bool
+    """Whether its settings, images and machine have been the same from the start."""
     ended: str = ""
+    """Reason for an end ahead of the schedule, as a sentence; empty if there is none."""
 
     @property
     def finished(self) -> bool:
@@ -52,7 +60,7 @@ def info(path: str | Path) -> RunInfo:
         raise DataError(
             f"{shown(folder.path)} holds no run (no config.yaml); give the folder that `unpaired train` wrote."
         )
-    config = read_yaml(Config, folder.config)
+    config = read_config(folder)
     data = read_data(folder)
     length = max(facts["images"] for facts in data.values())
     checkpoints = list_checkpoints(folder.checkpoints)

@@ -15,6 +15,7 @@ from unpaired import ranks
 from unpaired.artifacts.changes import Change, machine_change, ranks_change
 from unpaired.artifacts.checkpoint import Checkpoint, list_checkpoints, load_newest, read_manifest
 from unpaired.artifacts.history import History
+from unpaired.artifacts.part_records import write_origins
 from unpaired.artifacts.rank_recorder import share_state
 from unpaired.artifacts.recorder import RunRecorder
 from unpaired.artifacts.run_folder import RunFolder
@@ -181,6 +182,7 @@ def _record(
         history.note(state.step, change.kind, change.sentence, **change.details)
     write_bytes(folder.images, (json.dumps(images) + "\n").encode(), sync=True)
     write_bytes(folder.data, (json.dumps(domains.facts(), indent=1) + "\n").encode(), sync=True)
+    write_origins(folder, config)
     write_bytes(folder.config, to_yaml(config).encode(), sync=True)
 
 

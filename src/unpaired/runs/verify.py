@@ -9,11 +9,10 @@ from pathlib import Path
 
 from unpaired.artifacts.checkpoint import list_checkpoints, load_checkpoint, lost_checkpoint, read_manifest
 from unpaired.artifacts.history import History
+from unpaired.artifacts.part_records import read_config
 from unpaired.artifacts.run_folder import RunFolder
-from unpaired.config import read_yaml
-from unpaired.errors import DataError, UnpairedError
+from unpaired.errors import DataError, MissingPartError, UnpairedError
 from unpaired.models.model_folder import find_model, read_description, read_model
-from unpaired.recipes import Config
 from unpaired.selection.best_weights import NAME
 from unpaired.storage import shown
 from unpaired.trust.trust_file import read_reference
@@ -21,11 +20,16 @@ from unpaired.trust.trust_file import read_reference
 
 @dataclass(frozen=True, kw_only=True)
 class Finding:
-    """One part of a run. part: its path below the run. fact: what it is; problem: what is wrong with it, or ""."""
+    """One part of a run.
+
+    part: its path below the run. fact: its content, in words. problem: the reason why it is not whole, or "". missing:
+    the reason why it could not be checked here, or "": a network that is not installed.
+    """
 
     part: str
     fact: str = ""
     problem: str = ""
+    missing: str = ""
 
 
 def verify(path: str | Path) -> list[Finding]:
@@ -65,6 +69,8 @@ def _tried(part: str, look: Callable[[], str]) -> Finding:
     for _ in range(2):
         try:
             return Finding(part=part, fact=look())
+        except MissingPartError as error:
+            return Finding(part=part, missing=str(error))
         except UnpairedError as error:
             problem = str(error)
         except OSError as error:
@@ -73,7 +79,7 @@ def _tried(part: str, look: Callable[[], str]) -> Finding:
 
 
 def _config(folder: RunFolder) -> str:
-    config = read_yaml(Config, folder.config)
+    config = read_config(folder)
     return f"{config.objective.kind}, {config.generator.kind}, {config.discriminator.kind}, seed {config.run.seed}"
 
 

@@ -31,54 +31,74 @@ def memory_bytes(text: str) -> int:
 
 @dataclass(frozen=True, kw_only=True)
 class RunConfig:
-    """How a run is carried out. The settings marked free cannot change what is learnt.
+    """How a run is carried out. The settings marked free cannot change the result of training.
 
-    precision: fp32; bf16, forwards in bfloat16 with float32 weights; auto, bf16 where the device has instructions for
-    it, settled when a run begins. device: auto (a GPU when there is one), cpu, cuda, cuda:1, mps.
-    acceleration: experimental, and never measured on a GPU. none; graph, a step is replayed as one CUDA graph, on
-    NVIDIA's GPUs and if the method allows; compile, networks are compiled for the steps (torch.compile; minutes at
-    every start); graph+compile. layout: the order of weights in memory, channels_last for what is faster with it. The
-    bits depend on both, what is learnt does not.
-    num_threads: 0 leaves torch's choice; the bits of a CPU run depend on it. recompute: generators keep little of the
-    forward pass and compute it again in the backward pass, for less memory and more time. accumulate: in how many
-    parts, one after the other, each process takes its images of a batch, for less memory; the step is that of the whole
-    batch, but for rounding and the draws of augmentation and the like. memory: what the run may take, e.g. 6GB; other
-    settings are changed so that it fits, those without a bearing on the result first, and precision only with
-    memory_bf16.
-    on_nonfinite: stop, or skip:N to leave out up to N steps of the run in which a loss or gradient is no number; no
-    other step is touched by it. keep_checkpoints: the newest ones kept, at least two. A *_every of 0 means never (a
-    checkpoint is always taken at the end and when the run is interrupted). guardian: warn tells of what goes wrong,
-    rewind also goes back once for each ailment and applies its remedy, on record. trust_images: of each domain,
-    measured at the end for `translate --scores`; 0 for none.
-    held_out_every: steps between two looks at held-out images, 0 for none. publish: what model/ holds, the best step by
-    those looks (the last one where there are none) or the last, as the official code does; auto is best where there
-    are validation images, and last where the looks are at test images. stop_when_flat: bring the decay forward, and
-    then end, once the looks no longer improve; false also goes on with a run that ended so.
+    A *_every of 0 means never; a checkpoint is always saved at the end and on interruption.
     """
 
     seed: int = 0
+    """Seed of every draw: initial weights, order, partners, crops, flips, pools, dropout. Not negative."""
     precision: Literal["auto", "fp32", "bf16"] = "fp32"
+    """Number format of the forward pass. fp32; bf16: bfloat16 with float32 weights; auto: bf16 if the device has
+    instructions for it, resolved when a run starts.
+    """
     device: str = free("auto")
+    """Device of the run: auto (a GPU if there is one), cpu, cuda, cuda:N or mps."""
     acceleration: Literal["none", "graph", "compile", "graph+compile"] = free("none")
+    """Experimental, never measured on a GPU. graph: replay each training step as one CUDA graph, on NVIDIA's GPUs and
+    if the method allows it; compile: compile the networks for training steps with torch.compile, which takes minutes at
+    every start; graph+compile: both; none. Results differ in rounding.
+    """
     layout: Literal["nchw", "channels_last"] = free("nchw")
+    """Memory layout of the convolutions' weights: nchw, or channels_last for hardware that is faster with it. Results
+    differ in rounding.
+    """
     num_threads: int = free(0)
+    """Threads of each process on a CPU; 0 leaves torch's choice. The bits of a CPU run depend on it."""
     recompute: bool = free(False)
+    """Activation checkpointing in ResNet and U-Net generators: less memory, more time, the same result."""
     accumulate: int = free(1)
+    """Micro-batches that each process splits its images of a batch into (gradient accumulation): less memory, the same
+    step but for rounding and random draws.
+    """
     memory: str = free("")
+    """Memory that the run may take, e.g. 6GB: settings are changed to fit, those without effect on the result first."""
     memory_bf16: bool = free(False)
+    """Allow run.memory to choose bfloat16, which changes the result."""
     on_nonfinite: str = free("stop")
+    """Reaction to a NaN or infinite loss or gradient. stop: end the run; skip:N: leave out up to N such steps of the
+    run.
+    """
     log_every: int = free(20)
+    """Steps between two lines of log.jsonl; 0 for none."""
     sample_every: int = free(500)
+    """Steps between two sample grids, with which report.html is refreshed; 0 for none."""
     num_samples: int = free(4)
+    """Images of each domain in a sample grid, at least 1."""
     checkpoint_every: int = free(500)
+    """Steps between two checkpoints; 0 saves one at the end and on interruption only."""
     keep_checkpoints: int = free(2)
+    """Number of newest checkpoints that are kept, at least 2; older ones are deleted."""
     tensorboard: bool = free(False)
+    """Also write TensorBoard event files (needs unpaired[tensorboard])."""
     trust_images: int = free(256)
+    """Images of each domain that are measured at the end of training for translate --scores; 0 for no scores."""
     guardian: Literal["off", "warn", "rewind"] = free("warn")
+    """Monitoring for collapse, colour inversion and other failures. warn: reports them; rewind: also goes back, once
+    for each failure, and applies its remedy; off.
+    """
     guardian_every: int = free(200)
+    """Steps between two checks of the guardian; 0 for none."""
     held_out_every: int = free(500)
+    """Steps between two validations on held-out images; 0 for none."""
     publish: Literal["auto", "best", "last"] = free("auto")
+    """Checkpoint that becomes model/. best: chosen by validation; last: the last step, as in the official code; auto:
+    best if there are validation images (valA, valB), else last.
+    """
     stop_when_flat: bool | None = free(None)
+    """Early stopping. On a plateau of the validations the learning-rate decay starts early; on a second plateau
+    training ends. --no-stop-when-flat also continues a run that ended so.
+    """
 
     def __post_init__(self) -> None:
         every = ("log_every", "sample_every", "checkpoint_every", "guardian_every", "held_out_every")

@@ -10,16 +10,19 @@ from unpaired.config import require
 
 @dataclass(frozen=True, kw_only=True)
 class ScheduleConfig:
-    """How long a run is and how its learning rate falls.
+    """How long a run is and how its learning rate falls: constant, then linear decay.
 
-    Published: num_epochs_constant 100 and num_epochs_decay 100 (the official n_epochs, n_epochs_decay), the rate
-    changing once an epoch. num_steps, where given, is the length instead; it is shared between the two phases in
-    the proportion of the epochs, and the rate changes every step.
+    With epochs, as published, the rate changes once an epoch; with num_steps it changes every step.
     """
 
     num_epochs_constant: int = 100
+    """Epochs at the full learning rate (CycleGAN, section 4: 100; the official n_epochs)."""
     num_epochs_decay: int = 100
+    """Epochs over which the learning rate falls linearly towards 0 (CycleGAN, section 4: 100; the official
+    n_epochs_decay).
+    """
     num_steps: int | None = None
+    """Length of the run in steps instead of epochs; both phases keep their proportion (the paper's: half each)."""
 
     def __post_init__(self) -> None:
         ok = min(self.num_epochs_constant, self.num_epochs_decay) >= 0

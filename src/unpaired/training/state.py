@@ -24,18 +24,22 @@ Parts = dict[str, dict[str, Tensor]]
 
 @dataclass(frozen=True, kw_only=True)
 class OptimizerConfig:
-    """Adam as published: 2e-4, betas (0.5, 0.999), one optimizer for each player.
-
-    discriminator_learning_rate: where the players differ; none means the same. ema_decay: 0 publishes the trained
-    weights; otherwise an exponential moving average of the generators' weights is kept and published.
-    """
+    """Settings of Adam, one optimizer for each player, and of the weight average."""
 
     learning_rate: float = 2e-4
+    """Learning rate of Adam before its decay, above 0, for both players (CycleGAN, section 4: 2e-4)."""
     discriminator_learning_rate: float | None = None
+    """Learning rate of the discriminators, if it differs from that of the generators; none for the same."""
     beta1: float = 0.5
+    """Decay of Adam's mean of gradients, in [0, 1). The papers of this family use 0.5, and not Adam's own 0.9."""
     beta2: float = 0.999
+    """Decay of Adam's mean of squared gradients, in [0, 1) (Adam's default: 0.999)."""
     eps: float = 1e-8
+    """Number added to Adam's denominator against division by zero (Adam's default: 1e-8)."""
     ema_decay: float = 0.0
+    """Decay of the exponential moving average of the generators' weights, in [0, 1); the EMA weights are published. 0
+    keeps no average and publishes the raw weights, as in the papers.
+    """
 
     def __post_init__(self) -> None:
         require(self.learning_rate > 0, f"optimizer.learning_rate must be positive, not {self.learning_rate}.")

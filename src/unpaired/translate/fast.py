@@ -15,6 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from unpaired.compat.torch_private import NormBase
 from unpaired.devices import processor_bf16
 from unpaired.networks.layers import InstanceNorm
 from unpaired.networks.winograd import KERNEL, PRODUCT, combine, scratch, squared
@@ -77,9 +78,23 @@ def _lowered(network: nn.Module, winograd: bool) -> nn.Module:
             return Winograd(module)
         if _is_plain(module) and module.out_channels <= _THIN and min(module.kernel_size) > 1:
             return Interleaved(module)
-        return _lower(module) if isinstance(module, (nn.Conv2d, nn.ConvTranspose2d, nn.Linear)) else None
+        if isinstance(module, (nn.Conv2d, nn.ConvTranspose2d, nn.Linear)):
+            return _lower(module)
+        if not isinstance(module, (NormBase, nn.GroupNorm, nn.LayerNorm)):
+            _lower_own_weights(module)
+        return None
 
     return _replaced(network, form)
+
+
+def _lower_own_weights(module: nn.Module) -> None:
+    """Take the weights that a module holds beside its layers, as a learnt gain, into bfloat16.
+
+    In float32 they would raise their results to float32, which a following convolution in bfloat16 refuses.
+    """
+    for weight in module.parameters(recurse=False):
+        if weight.is_floating_point():
+            weight.data = weight.data.to(torch.bfloat16)
 
 
 def _with_large_tiles(network: nn.Module) -> nn.Module:

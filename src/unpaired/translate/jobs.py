@@ -12,15 +12,13 @@ from pathlib import Path
 from typing import Literal
 
 from unpaired.errors import ConfigError, DataError, OutputError
-from unpaired.images import IMAGE_SUFFIXES, WRITABLE, is_image_name, is_stack, suffix_of
+from unpaired.images import FORMATS, is_image_name, is_stack, suffix_of
 from unpaired.images.foreign import instead
 from unpaired.storage import is_junk_folder, leads_out, refuse_folder, shown, without_junk
 from unpaired.suggestions import unknown
 
 RECORD = ".unpaired-translated.jsonl"
 """The name of the file beside the results that says what each was made from."""
-
-_OF_THEIR_KIND = (".dcm", ".nii", ".nii.gz")  # which are written only where the input is one
 
 Half = Literal["", "left", "right"]
 
@@ -92,7 +90,7 @@ def plan_outputs(
             jobs[Job(source, out / _named(relative, suffix, source))] = None
     if not jobs:
         named = ", ".join(shown(os.fspath(given)) for given in inputs) or "no input"
-        others = instead(list(passed_over)) or f"images end in {', '.join(sorted(IMAGE_SUFFIXES))}"
+        others = instead(list(passed_over)) or f"images end in {', '.join(sorted(FORMATS.suffixes))}"
         raise DataError(f"There is no image to translate in {named}; {others}.")
     plan = Plan(tuple(jobs), tuple(passed_over), tuple(dict.fromkeys(left_out)))
     _check_targets(plan.jobs)
@@ -102,8 +100,8 @@ def plan_outputs(
 
 def _suffix(format: str) -> str:
     suffix = "." + format.lower().removeprefix(".")
-    if suffix not in WRITABLE:
-        raise ConfigError(unknown(format, [name[1:] for name in WRITABLE], "output format"))
+    if suffix not in FORMATS.writable:
+        raise ConfigError(unknown(format, [name[1:] for name in FORMATS.writable], "output format"))
     return suffix
 
 
@@ -112,12 +110,12 @@ def _named(source: Path, suffix: str | None, file: Path) -> Path:
 
     Raises OutputError for a stack of slices that is to become a picture.
     """
-    own = suffix_of(source)
-    if suffix is not None and WRITABLE[suffix] != WRITABLE.get(own) and is_stack(file):
+    own, known = suffix_of(source), FORMATS.named(source)
+    if suffix is not None and FORMATS.writable[suffix] != FORMATS.writable.get(own) and is_stack(file):
         raise OutputError(
             f"{shown(file)} is a stack of slices and becomes one; translate it without --format {suffix[1:]}."
         )
-    if suffix is None and (own in WRITABLE or own in _OF_THEIR_KIND):
+    if suffix is None and known is not None and own in known.writes:
         return source
     return source.with_suffix(suffix or ".png")
 

@@ -7,23 +7,19 @@ from pathlib import Path
 import torch
 
 from unpaired.launch import launched
-from unpaired.networks import Generator, ResNetGenerator, UNetGenerator
+from unpaired.networks.protocols import GeneratorConfig, Measured
 
+_ASSUMED = 1200  # bytes a pixel of a generator that was not measured
 _SMALLEST = 2**18  # what is always tried: a picture of 512 x 512
 _MEMINFO, _CGROUP = Path("/proc/meminfo"), Path("/sys/fs/cgroup")
 
 
-def bytes_per_pixel(generator: Generator) -> int:
-    """Return about how much memory a generator takes for each pixel in fp32, as measured on a processor."""
-    if isinstance(generator, ResNetGenerator):
-        # With blurs the first halving is a convolution at full resolution, of twice as many channels.
-        return 400 + (30 if generator.antialias else 13) * generator.base_channels
-    if isinstance(generator, UNetGenerator):
-        return 100 + 8 * generator.base_channels
-    return 1200
+def bytes_per_pixel(generator: GeneratorConfig) -> int:
+    """Return about how many bytes of memory a generator takes for each pixel in float32."""
+    return generator.bytes_per_pixel if isinstance(generator, Measured) else _ASSUMED
 
 
-def pixels_that_fit(generator: Generator, device: torch.device) -> int | None:
+def pixels_that_fit(generator: GeneratorConfig, device: torch.device) -> int | None:
     """Return how many pixels a generator can translate in the memory that is free now; None where nobody says.
 
     Several processes of a machine share what is free, unless each has a GPU of its own.

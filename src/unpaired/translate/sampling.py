@@ -14,7 +14,7 @@ from unpaired.devices import resolve_device
 from unpaired.errors import ConfigError, OutputError
 from unpaired.images import Image, from_tensor, write_image
 from unpaired.models.model_folder import ModelInfo, read_model
-from unpaired.networks import DCGANGenerator
+from unpaired.networks.protocols import makes_from_noise
 from unpaired.randomness import rng
 from unpaired.storage import shown, storage_error
 from unpaired.suggestions import unknown
@@ -36,7 +36,7 @@ class Sampler:
         """Return the sampler of a run or model folder. Raises ModelError; ConfigError for a translation model."""
         info, networks = read_model(path)
         direction = info.directions.get(_DIRECTION)
-        if direction is None or not isinstance(direction.generator, DCGANGenerator):
+        if direction is None or not makes_from_noise(direction.generator):
             raise ConfigError(f"{shown(path)} translates images and makes none from noise; use `unpaired translate`.")
         return cls(info, networks[_DIRECTION], device=device)
 

@@ -23,7 +23,7 @@ from unpaired.errors import ConfigError, ImageError
 from unpaired.images import Image, ValueRange, as_dtype, bands, from_tensor, kept_where, restore, to_srgb
 from unpaired.models.domain_values import DomainValues
 from unpaired.models.model_folder import DirectionInfo, ModelInfo, read_model
-from unpaired.networks import DCGANGenerator
+from unpaired.networks.protocols import makes_from_noise
 from unpaired.randomness import torch_seeded
 from unpaired.suggestions import unknown
 from unpaired.translate.fast import fast_form, fast_type
@@ -53,7 +53,7 @@ class Translator:
         known = get_args(Precision)
         require(precision in known, unknown(repr(precision), known, "precision"))
         require(max_pixels is None or max_pixels >= 1, f"max_pixels must be at least 1, not {max_pixels}.")
-        if any(isinstance(direction.generator, DCGANGenerator) for direction in info.directions.values()):
+        if any(makes_from_noise(direction.generator) for direction in info.directions.values()):
             raise ConfigError("This model makes images from noise and translates none; use `unpaired sample` with it.")
         self.info = info
         self.directions = tuple(info.directions)

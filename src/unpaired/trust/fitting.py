@@ -13,9 +13,10 @@ import torch
 from torch import Tensor
 
 from unpaired.artifacts.checkpoint import load_newest
+from unpaired.artifacts.part_records import read_config
 from unpaired.artifacts.run_folder import RunFolder
 from unpaired.artifacts.run_records import read_data
-from unpaired.config import read_yaml, to_dict
+from unpaired.config import to_dict
 from unpaired.data.datasets import DataConfig, Domain, prepare
 from unpaired.data.domains import Domains, open_domains
 from unpaired.data.normalising import taken
@@ -23,8 +24,8 @@ from unpaired.data.sources import ImageSource
 from unpaired.errors import UnpairedError
 from unpaired.images import to_tensor
 from unpaired.models.model_folder import read_description, read_model, write_model
-from unpaired.networks import Discriminator
-from unpaired.recipes import Config, build_objective
+from unpaired.networks import DiscriminatorConfig
+from unpaired.recipes import build_objective
 from unpaired.selection.best_weights import put_back
 from unpaired.translate.translator import Translator
 from unpaired.trust.ood import LEAST, squares
@@ -50,7 +51,7 @@ def publish_trust(folder: RunFolder, most: int) -> None:
 
 
 def _measure(folder: RunFolder, most: int) -> None:
-    config = read_yaml(Config, folder.config)
+    config = read_config(folder)
     if config.data.pairing == "noise":
         return
     domains = open_domains(config.data).without(read_data(folder), config.data)
@@ -103,6 +104,6 @@ def _as_tried(source: ImageSource, index: int, data: DataConfig, domain: Domain)
     return parts[len(parts) // 2]
 
 
-def _described(config: Discriminator, judge: torch.nn.Module) -> JudgeInfo:
+def _described(config: DiscriminatorConfig, judge: torch.nn.Module) -> JudgeInfo:
     first = next(weight for weight in judge.parameters() if weight.ndim == 4)
     return JudgeInfo(discriminator=config, in_channels=first.shape[1])

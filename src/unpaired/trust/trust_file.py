@@ -28,7 +28,7 @@ from torch import Tensor, nn
 from unpaired.config import from_dict, require, to_dict
 from unpaired.errors import ConfigError, ModelError
 from unpaired.models.model_folder import MAX_WEIGHTS, ModelInfo, TrustFile, find_model, read_description
-from unpaired.networks import Discriminator
+from unpaired.networks import DiscriminatorConfig
 from unpaired.networks.layers import MAX_CHANNELS, require_count
 from unpaired.networks.random_convolutions import num_features
 from unpaired.storage import shown, utf8_path
@@ -47,7 +47,7 @@ _KNOWN = re.compile(
 class JudgeInfo:
     """A discriminator: its configuration, and the channels of the image (or of input and output) that it sees."""
 
-    discriminator: Discriminator
+    discriminator: DiscriminatorConfig
     in_channels: int
 
 

@@ -23,7 +23,7 @@ from unpaired.interop.official.importing import official_name
 from unpaired.interop.official.options import options_text
 from unpaired.interop.official.weight_names import to_official
 from unpaired.models.model_folder import DirectionInfo, ModelInfo, read_model
-from unpaired.networks import Discriminator, ResNetGenerator, UNetGenerator
+from unpaired.networks import DiscriminatorConfig, ResNetGenerator, UNetGenerator
 from unpaired.storage import shown, storage_error, write_bytes
 
 _KNOWN = ("resnet_9blocks", "resnet_6blocks", "unet_128", "unet_256")
@@ -98,7 +98,7 @@ def _discriminators(path: Path) -> dict[str, tuple[Any, dict[str, Tensor]]]:
         return {}
     try:
         settings = load_yaml(run.config)
-        config = from_dict(Discriminator, settings["discriminator"], "discriminator")
+        config = from_dict(DiscriminatorConfig, settings["discriminator"], "discriminator")
     except (KeyError, TypeError, ConfigError) as error:
         raise ModelError(f"{shown(run.config)} does not describe a run ({shown(error)}).") from None
     for checkpoint in list_checkpoints(run.checkpoints):

@@ -1,0 +1,75 @@
+"""RUN/parts.json: where the parts of a run come from that are not this package's own."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from unpaired.artifacts.changes import Change
+from unpaired.artifacts.run_folder import RunFolder
+from unpaired.config import read_yaml
+from unpaired.errors import ConfigError, DataError, MissingPartError, UnknownKindError
+from unpaired.recipes import Config, origins_of
+from unpaired.registry import Origin, not_installed, origin_from_json
+from unpaired.storage import shown, write_bytes
+
+
+def read_config(folder: RunFolder) -> Config:
+    """Return the configuration of a run.
+
+    Raises ConfigError, and MissingPartError with the package or the file that the run had a part from.
+    """
+    try:
+        return read_yaml(Config, folder.config)
+    except UnknownKindError as error:
+        origin = read_origins(folder).get(f"{error.noun} {error.kind}", Origin())
+        raise MissingPartError(f"{shown(folder.path)}: {not_installed(error.noun, error.kind, origin)}") from None
+
+
+def write_origins(folder: RunFolder, config: Config) -> None:
+    """Write parts.json if the run has parts that are not this package's own."""
+    found = {name: origin.to_json() for name, origin in origins_of(config).items()}
+    if found:
+        write_bytes(folder.parts, (json.dumps(found, indent=1) + "\n").encode(), sync=True)
+
+
+def read_origins(folder: RunFolder) -> dict[str, Origin]:
+    """Return the origins in parts.json by sort and kind, as "generator wide"; none if there is no such file."""
+    if not folder.parts.exists():
+        return {}
+    found = _read(folder.parts)
+    return {str(name): origin_from_json(entry) for name, entry in found.items()}
+
+
+def parts_change(run: str, saved: Mapping[str, Origin], now: Mapping[str, Origin], *, allowed: bool) -> list[Change]:
+    """Return the change of the code of own parts, none if it is as it was.
+
+    Raises ConfigError if the content of a recipe file changed, unless that is allowed: the networks or losses may be
+    others. A package of another version is recorded.
+    """
+    changed = [name for name in now if name in saved and saved[name] != now[name]]
+    files = [name for name in changed if saved[name].sha256 and saved[name].sha256 != now[name].sha256]
+    if files and not allowed:
+        raise ConfigError(
+            f"{run} was started with another content of {shown(saved[files[0]].file)}; restore that "
+            "file to continue it, go on with --allow-config-change, or give another --out."
+        )
+    if not changed:
+        return []
+    listed = "; ".join(f"{name} from {saved[name]} then, from {now[name]} now" for name in changed)
+    details = {name: {"saved": saved[name].to_json(), "given": now[name].to_json()} for name in changed}
+    return [Change("parts", f"The code of own parts changed: {listed}.", {"parts": details})]
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        found = json.loads(path.read_bytes())
+    except OSError as error:
+        raise DataError(f"Cannot read {shown(path)}: {error.strerror}; check the disk and its permissions.") from None
+    except (ValueError, RecursionError):
+        found = None
+    if not isinstance(found, dict):
+        raise DataError(f"{shown(path)} is damaged (it is not JSON); copy the run folder again.")
+    return found
