@@ -58,7 +58,7 @@ def test_the_command_line_and_python_resolve_alike_and_name_their_own_parameters
 
 
 def test_a_configuration_leaves_nothing_to_be_named(toy_config: Config) -> None:
-    with pytest.raises(TypeError, match=r"train\(\) takes settings, size with a folder, not with a Config"):
+    with pytest.raises(TypeError, match=r"train\(\) takes size, settings with a folder, not with a Config"):
         train(toy_config, size=32, settings={"run.seed": 1})  # type: ignore[call-overload]
     with pytest.raises(TypeError, match="recepi"):
         train("x", recepi="fast")  # type: ignore[call-overload]

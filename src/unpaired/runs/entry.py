@@ -66,6 +66,13 @@ def train(
     data: Config | str | Path | None = None,
     /,
     *,
+    a: str | Path | None = None,
+    b: str | Path | None = None,
+    recipe: str | None = None,
+    size: int | None = None,
+    steps: int | None = None,
+    epochs: int | None = None,
+    settings: Mapping[str, Any] | None = None,
     out: str | Path | None = None,
     callbacks: Sequence[Callback] = (),
     listener: Callable[[Progress], None] | None = None,
@@ -74,38 +81,50 @@ def train(
     allow_data_change: bool = False,
     allow_config_change: bool = False,
     allow_rank_change: bool = False,
-    **given: Any,
 ) -> RunInfo:
     """Train on a folder of images, or with a whole configuration; the same call continues an interrupted run.
 
         unpaired.train("datasets/summer2winter", recipe="fast", steps=2000, settings={"objective.identity_weight": 0})
         unpaired.train(unpaired.Config(...))
 
-    data: a Config, or a folder that holds trainA and trainB, or pairs, as the recipe takes them. a, b: the folders of
-    the domains instead. recipe: a name of `unpaired.recipes.RECIPES`, or FILE.py:FUNCTION. size: side of the training
-    crops in pixels. steps, epochs: length of the run, half of it with a decaying learning rate. settings: any other
-    setting by its dotted path. With a Config none of these but `data` is given.
+    An interrupted run continues from its newest checkpoint, bit for bit on the same build, device and number of
+    threads; a finished one returns at once.
 
-    out: the run folder (default: runs/NAME OF THE DATA). An interrupted run continues from its newest checkpoint, bit
-    for bit on the same build, device and number of threads; a finished one returns at once. A damaged checkpoint is set
-    aside and the one before it used, or, with `strict`, refused. Other images or settings than the run was started with
-    are refused unless allowed, and then recorded in history.jsonl. Returns where the run stands then.
-
-    callbacks: called after steps, see `unpaired.Callback`. Sentences about the run are logged to the logger "unpaired"
-    (INFO, WARNING). If neither it nor the root logger has a handler, they are printed on standard error, with a line of
-    progress every ten seconds; `quiet` prints nothing, and `listener`, called with the Progress of each logged step,
-    replaces the lines.
+    Sentences about the run are logged to the logger "unpaired" (INFO, WARNING). If neither it nor the root logger has a
+    handler, they are printed on standard error, with a line of progress every ten seconds.
 
     Under torchrun several processes train as one, with the same call in each: rank 0 reads and writes the run folder
-    and calls `listener` and `callbacks`, the others compute. A run goes on with the number of processes it had, or with
-    `allow_rank_change` another one.
+    and calls `listener` and `callbacks`, the others compute.
+
+    Args:
+        data: A folder that holds trainA and trainB, or pairs, as the recipe takes them; or a Config, which leaves no
+            room for the parameters up to `settings`.
+        a: The folder of domain A, instead of `data`.
+        b: The folder of domain B, instead of `data`.
+        recipe: A name of `unpaired.recipes.RECIPES` (default: paper), or FILE.py:FUNCTION.
+        size: Side of the training crops in pixels.
+        steps: Length of the run in steps, half of it with a decaying learning rate.
+        epochs: Length of the run in epochs, instead of `steps`.
+        settings: Any other setting by its dotted path.
+        out: The run folder (default: runs/NAME OF THE DATA).
+        callbacks: Called after steps, see `unpaired.Callback`.
+        listener: Called with the Progress of each logged step, instead of printing lines of progress.
+        quiet: Print nothing.
+        strict: Refuse a damaged checkpoint, instead of setting it aside and using the one before.
+        allow_data_change: Go on though the images changed; history.jsonl records that, as it does the next two.
+        allow_config_change: Go on with other settings, the networks' excepted.
+        allow_rank_change: Go on with another number of processes.
+
+    Returns:
+        Where the run stands at the end.
 
     Raises DataError (folders or images that cannot be used or changed), ConfigError (bad settings, or the run folder
     belongs to another configuration), CheckpointError (with `strict`), DeviceError, OutputError (another process trains
     in it), StorageError, NonFiniteError, WorkerError, OutOfMemoryError, RankError (another process was lost),
     Interrupted.
     """
-    config = _configured(data, **given)
+    given = {"a": a, "b": b, "recipe": recipe, "size": size, "steps": steps, "epochs": epochs, "settings": settings}
+    config = _configured(data, {name: value for name, value in given.items() if value is not None})
     require_rebuildable(config)
     device = resolve_device(config.run.device)
     if config.run.num_threads:
@@ -120,24 +139,15 @@ def train(
         return carry_out(config, context)
 
 
-def _configured(
-    data: Config | str | Path | None,
-    *,
-    a: str | Path | None = None,
-    b: str | Path | None = None,
-    settings: Mapping[str, Any] | None = None,
-    **given: Any,
-) -> Config:
+def _configured(data: Config | str | Path | None, given: dict[str, Any]) -> Config:
     """Return the configuration that `train` was called with; raises TypeError for parameters beside a Config."""
-    places = {"data.a": a, "data.b": b}
     if isinstance(data, Config):
-        others = [name for name, value in {"a": a, "b": b, "settings": settings, **given}.items() if value is not None]
-        if others:
-            raise TypeError(f"train() takes {', '.join(others)} with a folder, not with a Config, which has it all.")
+        if given:
+            raise TypeError(f"train() takes {', '.join(given)} with a folder, not with a Config, which has it all.")
         return data
-    places = {"data.root": data, **places}
+    places = {"data.root": data, "data.a": given.pop("a", None), "data.b": given.pop("b", None)}
     paths = {key: str(place) for key, place in places.items() if place is not None}
-    return configured(**given, settings={**paths, **(settings or {})}).config
+    return configured(**{**given, "settings": {**paths, **given.get("settings", {})}}).config
 
 
 def default_out(data: DataConfig) -> Path:
