@@ -81,7 +81,7 @@ def main() -> None:
     given = parser.parse_args()
     for seed in given.seeds:
         config = config_of(given.data, given.steps, seed)
-        train(config, out=given.out / f"pix2pix-{seed}", say=lambda sentence: print(sentence, flush=True))
+        train(config, out=given.out / f"pix2pix-{seed}")
     if given.train_only:
         return
     _, train_maps = stacked(given.data / "train")

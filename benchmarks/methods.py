@@ -66,9 +66,7 @@ def main() -> None:
     for seed in given.seeds:
         for method in given.only:
             run = given.out / f"{method}-{seed}"
-            train(
-                config_of(method, drawn, given.steps, seed), out=run, say=lambda sentence: print(sentence, flush=True)
-            )
+            train(config_of(method, drawn, given.steps, seed), out=run)
             results[method].append(scores_of(run, data))
             print(method, seed, results[method][-1], flush=True)
     (given.out / "methods.json").write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")

@@ -112,7 +112,7 @@ def trained(out: Path, task: str, recipe: str, steps: int, seed: int) -> None:
         with clock.open("a", encoding="utf-8") as file:
             file.write(json.dumps({"step": progress.step, "seconds": round(base[0] + time.process_time(), 2)}) + "\n")
 
-    train(config_of(out, task, recipe, steps, seed), out=run, listener=note, say=lambda text: print(text, flush=True))
+    train(config_of(out, task, recipe, steps, seed), out=run, listener=note)
 
 
 def images_of(folder: Path) -> torch.Tensor:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 import shutil
 import signal
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import PIL.Image
@@ -78,3 +80,36 @@ def drawn_folders(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def two_folders(drawn_folders: Path, tmp_path: Path) -> Path:
     """A folder of one's own: trainA and trainB with 6 and 5 images, testA and testB with 2, 40 x 40 PNG."""
     return shutil.copytree(drawn_folders, tmp_path / drawn_folders.name)
+
+
+class _Kept(logging.Handler):
+    """Keeps the messages of records."""
+
+    def __init__(self, kept: list[str]) -> None:
+        super().__init__(logging.INFO)
+        self._kept = kept
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self._kept.append(record.getMessage())
+
+
+@contextmanager
+def logged_to(kept: list[str]) -> Iterator[None]:
+    """Add what the package logs in the body to a list."""
+    logger, handler = logging.getLogger("unpaired"), _Kept(kept)
+    before = logger.level
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+        logger.setLevel(before)
+
+
+@pytest.fixture
+def said() -> Iterator[list[str]]:
+    """The sentences that the package logs from now on."""
+    kept: list[str] = []
+    with logged_to(kept):
+        yield kept

@@ -156,19 +156,17 @@ def test_other_ways_to_the_step_are_timed_beside_the_usual_one(monkeypatch: pyte
     assert any(not weight.is_contiguous() for weight in weights)
 
 
-def test_what_cannot_be_compiled_is_left_out_with_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_cannot_be_compiled_is_left_out_with_a_sentence(monkeypatch: pytest.MonkeyPatch, said: list[str]) -> None:
     def backend(graph: Any, inputs: Any) -> Any:
         raise RuntimeError("no compiler")
 
     monkeypatch.setattr("unpaired.training.compiling.BACKEND", backend)
     monkeypatch.setattr("unpaired.bench.suite.measure_ceilings", lambda device, precisions: CEILINGS)
     torch._dynamo.reset()
-    sentences: list[str] = []
-    report = bench(
-        (32,), [Mode("fp32"), Mode("fp32", "compiled")], device=CPU, rounds=1, memory=False, say=sentences.append
-    )
+    said.clear()
+    report = bench((32,), [Mode("fp32"), Mode("fp32", "compiled")], device=CPU, rounds=1, memory=False)
     assert [row.mode for row in report.rows] == ["fp32", "fp32"]
-    assert any(each.startswith("The networks in fp32 cannot be compiled (") for each in sentences)
+    assert any(each.startswith("The networks in fp32 cannot be compiled (") for each in said)
     with pytest.raises(UnpairedError, match="None of these ways can be timed here"):
         bench((32,), [Mode("fp32", "compiled")], device=CPU, rounds=1, memory=False)
 

@@ -234,11 +234,11 @@ def test_ending_a_flat_run_without_held_out_images_is_refused(config: Config, fo
 
 
 def test_without_held_out_images_the_model_is_that_of_the_last_step_and_the_run_says_so(
-    config: Config, folders: Path, tmp_path: Path
+    config: Config, folders: Path, tmp_path: Path, said: list[str]
 ) -> None:
     shutil.rmtree(folders / "testA")
-    said: list[str] = []
-    train(config, out=tmp_path / "run", say=said.append)
+    said.clear()
+    train(config, out=tmp_path / "run")
     assert any("that of the last step, as there are no held-out images" in sentence for sentence in said)
     assert not (tmp_path / "run" / "held_out.jsonl").exists()
     assert "choice" not in read_description(tmp_path / "run" / "model")
@@ -340,14 +340,14 @@ def test_every_checkpoint_holds_the_best_step_up_to_it_beside_its_state(
 
 
 def test_other_held_out_images_begin_the_choice_again(
-    config: Config, folders: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    config: Config, folders: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, said: list[str]
 ) -> None:
     scripted(monkeypatch, bowl)
     with pytest.raises(Interrupted):
         train(config, out=tmp_path / "run", listener=stop_at(5))
     PIL.Image.new("RGB", (40, 40), (9, 9, 9)).save(folders / "testA" / "003.png")
-    said: list[str] = []
-    train(config, out=tmp_path / "run", say=said.append)
+    said.clear()
+    train(config, out=tmp_path / "run")
     assert any("other ones than before" in sentence for sentence in said)
     assert [each.step for each in read_looks(tmp_path / "run" / "held_out.jsonl")] == [6, 7, 8]
     assert read_model(tmp_path / "run")[0].training.step == 6
@@ -390,15 +390,15 @@ def test_what_translations_are_scored_by_is_measured_with_the_networks_of_the_be
 
 
 def test_evaluating_the_images_that_chose_is_told_and_they_can_be_left_out(
-    config: Config, folders: Path, tmp_path: Path
+    config: Config, folders: Path, tmp_path: Path, said: list[str]
 ) -> None:
     train(config, out=tmp_path / "run")
-    said: list[str] = []
-    found = evaluate(tmp_path / "run", folders, say=said.append)
+    said.clear()
+    found = evaluate(tmp_path / "run", folders)
     assert any(sentence.startswith("9 of these images of A and 9 of B chose the step") for sentence in said)
     assert found.facts["images_that_chose"] == {"A": 9, "B": 9}
     said.clear()
-    unseen = evaluate(tmp_path / "run", folders, settings=Settings(unseen=True), say=said.append)
+    unseen = evaluate(tmp_path / "run", folders, settings=Settings(unseen=True))
     assert unseen.directions["AtoB"].names == tuple(f"{number:03d}.png" for number in range(0, NUM_TEST, 2))
     assert not any("chose the step" in sentence for sentence in said)
 
@@ -491,9 +491,11 @@ def flat(config: Config, monkeypatch: pytest.MonkeyPatch) -> Config:
     return override(config, settings)
 
 
-def test_a_flat_run_ends_early_says_why_and_is_not_started_again_unless_asked(flat: Config, tmp_path: Path) -> None:
-    run, said = tmp_path / "run", list[str]()
-    found = train(flat, out=run, say=said.append)
+def test_a_flat_run_ends_early_says_why_and_is_not_started_again_unless_asked(
+    flat: Config, tmp_path: Path, said: list[str]
+) -> None:
+    run = tmp_path / "run"
+    found = train(flat, out=run)
     first, second = (entry for entry in History(run).entries() if entry["kind"] == "flat")
     assert (first["decay_from"], second["end"]) == (16, 24)
     assert first["sentence"] in said
@@ -508,7 +510,7 @@ def test_a_flat_run_ends_early_says_why_and_is_not_started_again_unless_asked(fl
     assert (last.step, read_model(run)[0].training.step) == (24, 24)
     assert "no longer improved" in read_description(run / "model")["choice"]["rule"]  # of images that ended the run
     for setting in (True, None):
-        assert train(override(flat, {"run.stop_when_flat": setting}), out=run, say=said.append).step == 24
+        assert train(override(flat, {"run.stop_when_flat": setting}), out=run).step == 24
     assert "--no-stop-when-flat goes on" in said[-1]
     on = train(override(flat, {"run.stop_when_flat": False}), out=run)
     assert (on.step, on.num_steps, on.ended) == (32, 32, "")

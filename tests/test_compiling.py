@@ -14,6 +14,7 @@ from typing import Any, get_args
 import pytest
 import torch
 
+from conftest import logged_to
 from test_methods import METHODS, batch_of, config_of
 from unpaired.artifacts.changes import machine_change
 from unpaired.artifacts.history import History
@@ -124,7 +125,9 @@ def test_a_run_in_channels_last_goes_on_bit_for_bit(name: str, two_threads: None
     assert second.sha256() == whole.sha256()
 
 
-def test_a_run_may_go_on_in_another_way_and_its_history_says_so(drawn_folders: Path, tmp_path: Path) -> None:
+def test_a_run_may_go_on_in_another_way_and_its_history_says_so(
+    drawn_folders: Path, tmp_path: Path, said: list[str]
+) -> None:
     config = override(config_of("cyclegan"), {"data.root": str(drawn_folders), "schedule.num_steps": 4})
 
     def stop(progress: Any) -> None:
@@ -133,9 +136,9 @@ def test_a_run_may_go_on_in_another_way_and_its_history_says_so(drawn_folders: P
 
     with pytest.raises(RuntimeError, match="killed"):
         train(config, out=tmp_path / "run", listener=stop)
-    sentences: list[str] = []
-    train(override(config, {"run.layout": "channels_last"}), out=tmp_path / "run", say=sentences.append)
-    (told,) = (each for each in sentences if "layout" in each)
+    said.clear()
+    train(override(config, {"run.layout": "channels_last"}), out=tmp_path / "run")
+    (told,) = (each for each in said if "layout" in each)
     assert told.startswith("The run goes on with layout nchw then and channels_last now: it is sound, but no longer")
     assert any("layout" in each["sentence"] for each in History(tmp_path / "run").entries())
 
@@ -143,7 +146,8 @@ def test_a_run_may_go_on_in_another_way_and_its_history_says_so(drawn_folders: P
 def test_checkpoints_from_before_there_were_other_ways_were_made_in_the_usual_one() -> None:
     usual = made_with(CPU)
     assert not {"layout", "compile"} & usual.keys()
-    other = made_with(CPU, override(config_of("cyclegan"), {"run.layout": "channels_last", "run.compile": True}).run)
+    settings = {"run.layout": "channels_last", "run.acceleration": "compile"}
+    other = made_with(CPU, override(config_of("cyclegan"), settings).run)
     assert machine_change(usual, usual) == []
     (change,) = machine_change(usual, other)
     assert "compile off then and on now, layout nchw then and channels_last now" in change.sentence
@@ -167,16 +171,17 @@ def without_compiler(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
 
 def test_compiled_steps_have_the_losses_of_the_usual_ones(
-    drawn_folders: Path, tmp_path: Path, without_compiler: list[int]
+    drawn_folders: Path, tmp_path: Path, without_compiler: list[int], said: list[str]
 ) -> None:
     config = override(config_of("cyclegan"), {"data.root": str(drawn_folders), "schedule.num_steps": 3})
-    sentences: list[str] = []
+    said.clear()
     usual = train(config, out=tmp_path / "usual")
-    compiled = train(override(config, {"run.compile": True}), out=tmp_path / "run", say=sentences.append)
+    compiled = train(override(config, {"run.acceleration": "compile"}), out=tmp_path / "run")
     assert len(without_compiler) >= 2  # a translator and a discriminator
     assert all(count > 5 for count in without_compiler)
     assert compiled.state_sha256 == usual.state_sha256
-    assert [each for each in sentences if each.startswith("The networks")] == []
+    assert [each for each in said if each.startswith("The networks")] == []
+    assert "run.acceleration compile is experimental: it was never measured on a GPU." in said
 
 
 @pytest.mark.parametrize("name", METHODS)
@@ -207,7 +212,8 @@ def refused(drawn_folders: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     config = override(config_of("cyclegan"), {"data.root": str(drawn_folders), "schedule.num_steps": 2})
     sentences: list[str] = []
     usual = train(config, out=tmp_path / "usual")
-    run = train(override(config, {"run.compile": True}), out=tmp_path / "run", say=sentences.append)
+    with logged_to(sentences):
+        run = train(override(config, {"run.acceleration": "compile"}), out=tmp_path / "run")
     assert run.state_sha256 == usual.state_sha256
     (told,) = (each for each in sentences if each.startswith("The networks"))
     assert [each["sentence"] for each in History(tmp_path / "run").entries() if each["kind"] == "way"] == [told]
@@ -289,10 +295,10 @@ def test_what_is_recorded_is_compiled(without_compiler: list[int]) -> None:
 
 def test_compiling_and_computing_again_exclude_one_another() -> None:
     with pytest.raises(
-        ConfigError, match=r"run\.compile and run\.recompute exclude one another; leave one of them out\."
+        ConfigError, match=r"run\.acceleration compile and run\.recompute exclude one another; leave one of them out\."
     ):
-        override(config_of("cyclegan"), {"run.compile": True, "run.recompute": True})
-    config = override(config_of("cyclegan"), {"run.compile": True})
+        override(config_of("cyclegan"), {"run.acceleration": "compile", "run.recompute": True})
+    config = override(config_of("cyclegan"), {"run.acceleration": "compile"})
     assert not any(each.run.recompute for size in alternatives(config) for each in size)
 
 

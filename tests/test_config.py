@@ -299,6 +299,33 @@ def test_text_from_a_command_line_becomes_the_type_of_the_setting() -> None:
 
 # --- what may change when a run is continued -------------------------------------------------------
 
+
+@pytest.mark.parametrize("name", ["none", "graph", "compile", "graph+compile"])
+def test_what_is_experimental_is_off_unless_it_is_asked_for_by_name(name: str) -> None:
+    run = override(RunConfig(), {"acceleration": name})
+    assert (run.replays, run.compiles) == ("graph" in name, "compile" in name)
+    assert RunConfig().acceleration == "none"
+
+
+EARLIER = {
+    "graph: auto\n  compile: false": "none",  # the defaults of earlier versions
+    "graph: off\n  compile: true": "compile",
+    "graph: auto": "none",
+    "acceleration: graph+compile": "graph+compile",
+    "compile: true\n  acceleration: graph": "graph",
+}
+
+
+@pytest.mark.parametrize("lines", EARLIER)
+def test_files_with_the_switches_of_earlier_versions_are_read(tmp_path: Path, lines: str) -> None:
+    (tmp_path / "config.yaml").write_text(f"schema: 1\nrun:\n  seed: 7\n  {lines}\n")
+    for base in (None, Config()):
+        run = read_yaml(Config, tmp_path / "config.yaml", base=base).run
+        assert (run.seed, run.acceleration) == (7, EARLIER[lines])
+    with pytest.raises(ConfigError, match=r"Unknown setting run\.graph"):
+        override(Config(), {"run.graph": "off"})
+
+
 FREE = {
     "DataConfig.root",
     "DataConfig.a",
@@ -313,8 +340,7 @@ FREE = {
     "DataConfig.dtype_b",
     "DataConfig.follow_symlinks",
     "RunConfig.device",
-    "RunConfig.graph",
-    "RunConfig.compile",
+    "RunConfig.acceleration",
     "RunConfig.layout",
     "RunConfig.num_threads",
     "RunConfig.on_nonfinite",

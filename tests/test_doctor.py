@@ -548,7 +548,7 @@ def thousand(root: Path) -> set[str]:
 
 
 def test_fifty_bad_images_of_a_thousand_are_all_named_before_step_one_or_skipped_and_listed(
-    toy_config: Config, tmp_path: Path
+    toy_config: Config, tmp_path: Path, said: list[str]
 ) -> None:
     bad = thousand(tmp_path / "data")
     config = replace(toy_config, data=replace(toy_config.data, root=str(tmp_path / "data")))
@@ -562,9 +562,9 @@ def test_fifty_bad_images_of_a_thousand_are_all_named_before_step_one_or_skipped
     broken = [item for finding in checkup.findings if finding.fault.severity == "error" for item in finding.items]
     assert {item.paths[0].name for item in broken} == bad
 
-    said = list[str]()
+    said.clear()
     skipping = replace(config, data=replace(config.data, bad_images="skip"))
-    done = train(skipping, out=tmp_path / "run", say=said.append)
+    done = train(skipping, out=tmp_path / "run")
     assert done.finished
     assert sum(done.num_images.values()) == 950
     facts = json.loads((tmp_path / "run" / "data.json").read_text())

@@ -161,15 +161,17 @@ def test_pairs_arrive_ready_to_train_on(server: Served, tmp_path: Path) -> None:
     assert (len(domains.train_b), domains.preview_b.folder.name) == (2, "val")
 
 
-def test_a_cut_connection_keeps_what_came_and_is_continued_to_equal_bytes(server: Served, tmp_path: Path) -> None:
-    server.cut_after, out, said = 5000, tmp_path / "h", list[str]()
+def test_a_cut_connection_keeps_what_came_and_is_continued_to_equal_bytes(
+    server: Served, tmp_path: Path, said: list[str]
+) -> None:
+    server.cut_after, out = 5000, tmp_path / "h"
     with pytest.raises(DownloadError, match=r"was cut after 5,000 of [\d,]+ bytes, which are kept; run the same again"):
         download("horse2zebra", out=out, url=server.url)
     part = tmp_path / "h.zip.part"
     assert part.read_bytes() == server.files[ZIP][:5000]
     assert not out.exists()
     with pytest.raises(DownloadError, match="cut after 10,000"):
-        download("horse2zebra", out=out, url=server.url, say=said.append)
+        download("horse2zebra", out=out, url=server.url)
     assert "at 5,000 bytes" in said[0]
     server.cut_after = None
     made = download("horse2zebra", out=out, url=server.url)
@@ -230,10 +232,12 @@ def test_a_server_that_does_not_say_the_size_is_believed_to_the_end(server: Serv
         download("horse2zebra", out=tmp_path / "h", url=server.url)
 
 
-def test_what_is_there_already_is_not_fetched_again_and_not_overwritten(server: Served, tmp_path: Path) -> None:
+def test_what_is_there_already_is_not_fetched_again_and_not_overwritten(
+    server: Served, tmp_path: Path, said: list[str]
+) -> None:
     first = download("horse2zebra", out=tmp_path / "h", url=server.url)
-    said: list[str] = []
-    assert download("horse2zebra", out=tmp_path / "h", url=server.url, say=said.append) == first
+    said.clear()
+    assert download("horse2zebra", out=tmp_path / "h", url=server.url) == first
     assert "is there already" in said[0]
     assert len(server.asked) == 1
     with pytest.raises(OutputError, match="holds something else"):

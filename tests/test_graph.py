@@ -38,7 +38,7 @@ from unpaired.runs import info, train
 from unpaired.training import loop
 from unpaired.training.graph import Record, Work, as_called
 from unpaired.training.machine import made_with
-from unpaired.training.run_config import Precision
+from unpaired.training.run_config import Precision, RunConfig
 from unpaired.training.state import OptimizerConfig, TrainingState
 from unpaired.training.static_pool import StaticPool
 from unpaired.training.step import train_step
@@ -312,9 +312,9 @@ def test_several_processes_and_pools_of_several_sizes_are_not_recorded(monkeypat
 
 def test_only_gpus_of_nvidia_record_and_only_where_they_may() -> None:
     for name in ("cpu", "mps"):
-        assert recording_on(torch.device(name), "auto") is None
-    assert recording_on(torch.device("cuda"), "auto") is not None
-    assert recording_on(torch.device("cuda"), "off") is None
+        assert recording_on(torch.device(name), True) is None
+    assert recording_on(torch.device("cuda"), True) is not None
+    assert recording_on(torch.device("cuda"), False) is None
 
 
 # --- the pool in one place -------------------------------------------------------------------------
@@ -351,7 +351,7 @@ def test_a_cuda_graph_takes_the_usual_steps(method: str, precision: Precision) -
     cuda, told = torch.device("cuda"), list[str]()
     usual, recorded = state_of(method, device=cuda), state_of(method, device=cuda)
     expected = taken(usual, method, range(9), None, precision, broken=(5,))
-    seen = taken(recorded, method, range(9), recording_on(cuda, "auto"), precision, broken=(5,), told=told)
+    seen = taken(recorded, method, range(9), recording_on(cuda, True), precision, broken=(5,), told=told)
     assert not any("one operation at a time:" in sentence for sentence in told), told
     assert seen[5] == expected[5]
     for one, other in zip(seen[:5], expected[:5], strict=True):
@@ -361,7 +361,7 @@ def test_a_cuda_graph_takes_the_usual_steps(method: str, precision: Precision) -
 @pytest.mark.gpu
 def test_a_cuda_graph_is_faster_than_launching_every_kernel() -> None:
     cuda, seconds = torch.device("cuda"), dict[str, float]()
-    for name, graph in (("usual", "off"), ("recorded", "auto")):
+    for name, graph in (("usual", False), ("recorded", True)):
         state = state_of("cyclegan", device=cuda)
         batch, times = batch_of("cyclegan", 0, state), list[float]()
 
@@ -376,4 +376,5 @@ def test_a_cuda_graph_is_faster_than_launching_every_kernel() -> None:
                 times.append(time.perf_counter() - before)
         seconds[name] = statistics.median(times[10:])
     assert seconds["recorded"] < seconds["usual"]
-    assert made_with(cuda)["graph"] == "auto"
+    assert made_with(cuda)["graph"] == "off"
+    assert made_with(cuda, RunConfig(acceleration="graph"))["graph"] == "auto"

@@ -200,11 +200,11 @@ PROVOKED: dict[str, Patch] = {
 
 @pytest.mark.parametrize("ailment", PROVOKED)
 def test_an_ailment_is_named_once_with_figure_and_remedy_in_history_log_and_report(
-    config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ailment: str
+    config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ailment: str, said: list[str]
 ) -> None:
     PROVOKED[ailment](monkeypatch)
-    said: list[str] = []
-    train(config, out=tmp_path / "run", say=said.append)
+    said.clear()
+    train(config, out=tmp_path / "run")
     entries = [entry["sentence"] for entry in History(tmp_path / "run").entries() if entry["kind"] == "guardian"]
     (sentence,) = [entry for entry in entries if f", {ailment}: " in entry]
     assert "; remedy: " in sentence

@@ -209,10 +209,10 @@ def test_a_run_planned_in_bfloat16_goes_on_in_it_on_any_processor(
     monkeypatch.setattr(planning, "footprint", lambda config: None)
     config = override(paper(), {"run.memory": "2.1GB", "run.memory_bf16": True, "data.root": str(two_folders)})
     domains = open_domains(config.data)
-    fresh = planning.planned(config, domains, None, CPU, lambda sentence: None)
+    fresh = planning.planned(config, domains, None, CPU)
     assert (fresh.run.precision, fresh.data.crop_size) == (("bf16", 256) if known else ("fp32", 192))
     begun = override(config, {"run.precision": "bf16", "run.recompute": True})
-    assert planning.planned(config, domains, begun, CPU, lambda sentence: None).run.precision == "bf16"
+    assert planning.planned(config, domains, begun, CPU).run.precision == "bf16"
 
 
 def test_only_batches_that_can_be_taken_in_parts_are() -> None:
@@ -284,7 +284,7 @@ def test_the_plan_counts_as_many_held_out_images_as_are_looked_at(
     monkeypatch.setattr(planning, "expected_memory", expected)
     monkeypatch.setattr(planning, "most_held_out", lambda data: 0 if data.crop_size > 64 else 32)
     config = override(at_size(paper(), 128), {"data.root": str(drawn_folders), "run.memory": "90GB"})
-    planning.planned(config, open_domains(config.data), None, CPU, lambda sentence: None)
+    planning.planned(config, open_domains(config.data), None, CPU)
     assert counted == {128: 0, 96: 0, 64: 2}  # every second of the two test images of a domain
 
 
@@ -296,9 +296,9 @@ def test_images_of_unknown_size_take_the_whole_cache() -> None:
 
 def test_a_gpu_has_the_step_again_where_it_is_recorded_and_is_said_to_be_unmeasured() -> None:
     counted, gpu, config = Footprint(5, 7, 100), torch.device("cuda"), paper()
-    assert expected_memory(config, counted, gpu) == 12
-    assert expected_memory(override(config, {"run.graph": "off"}), counted, gpu) == 7
-    assert expected_memory(override(config, {"run.graph": "off"}), counted, gpu, 2) == 7 + 2 * 4 * 3 * 256**2
+    assert expected_memory(override(config, {"run.acceleration": "graph"}), counted, gpu) == 12
+    assert expected_memory(override(config, {"run.acceleration": "none"}), counted, gpu) == 7
+    assert expected_memory(override(config, {"run.acceleration": "none"}), counted, gpu, 2) == 7 + 2 * 4 * 3 * 256**2
     plan = planning.Plan(config, 3 * GB)
     assert "never measured on a GPU" in told(config, plan, measured=False)
     assert "never measured" not in told(config, plan, measured=True)
@@ -321,19 +321,19 @@ def stub(monkeypatch: pytest.MonkeyPatch) -> Callable[[float, float], None]:
 
 
 def test_a_run_keeps_its_plan_and_goes_on_with_it(
-    drawn_folders: Path, tmp_path: Path, stub: Callable[[float, float], None]
+    drawn_folders: Path, tmp_path: Path, stub: Callable[[float, float], None], said: list[str]
 ) -> None:
     config = override(config_of("cyclegan"), {"data.root": str(drawn_folders), "schedule.num_steps": 3})
     whole = train(config, out=tmp_path / "whole")
     stub(3 * GB, 1 * GB)
-    sentences: list[str] = []
+    said.clear()
     fits = override(config, {"run.memory": "2GB"})
-    made = train(fits, out=tmp_path / "run", say=sentences.append)
+    made = train(fits, out=tmp_path / "run")
     assert made.state_sha256 == whole.state_sha256
-    (plan,) = (each for each in sentences if each.startswith("Memory: "))
+    (plan,) = (each for each in said if each.startswith("Memory: "))
     assert plan.startswith("Memory: activations are computed again, for the same result in more time. 1.0")
     assert plan.endswith(" GB are expected, 2GB allowed.")
-    assert re.search(r"^At most \d\.\d\d GB of memory were in use, 2GB allowed\.$", "\n".join(sentences), re.M)
+    assert re.search(r"^At most \d\.\d\d GB of memory were in use, 2GB allowed\.$", "\n".join(said), re.M)
     assert read_yaml(Config, tmp_path / "run" / "config.yaml").run.recompute
 
     stub(1 * GB, 9 * GB)  # what is expected later plays no part
@@ -343,14 +343,14 @@ def test_a_run_keeps_its_plan_and_goes_on_with_it(
 
 
 def test_a_run_goes_on_in_the_parts_that_were_chosen(
-    drawn_folders: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    drawn_folders: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, said: list[str]
 ) -> None:
     monkeypatch.setattr(planning, "expected_memory", lambda config, *rest: 4 * GB / config.run.accumulate)
     settings = {"data.root": str(drawn_folders), "schedule.num_steps": 1, "run.memory": "2.5GB", "data.batch_size": 4}
     config, kept = override(config_of("cyclegan"), settings), tmp_path / "run" / "config.yaml"
-    sentences: list[str] = []
-    train(config, out=tmp_path / "run", say=sentences.append)
-    assert any(each.startswith("Memory: the batch is taken in 2 parts, for the same step. ") for each in sentences)
+    said.clear()
+    train(config, out=tmp_path / "run")
+    assert any(each.startswith("Memory: the batch is taken in 2 parts, for the same step. ") for each in said)
     assert read_yaml(Config, kept).run.accumulate == 2
 
     monkeypatch.setattr(

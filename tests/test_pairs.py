@@ -325,15 +325,15 @@ def test_an_unknown_pairing_is_refused() -> None:
         override(DataConfig(), {"pairing": "pared"})
 
 
-def test_pix2pix_trains_on_a_folder_of_pairs(toy_config: Config, tmp_path: Path) -> None:
+def test_pix2pix_trains_on_a_folder_of_pairs(toy_config: Config, tmp_path: Path, said: list[str]) -> None:
     draw_pairs(tmp_path / "labels2summer", count=3, num_test=2, size=40)
     config = replace(
         toy_config,
         data=replace(toy_config.data, pairing="paired", root=str(tmp_path / "labels2summer")),
         objective=Pix2Pix(),
     )
-    said: list[str] = []
-    run = train(config, out=tmp_path / "run", say=said.append)
+    said.clear()
+    run = train(config, out=tmp_path / "run")
     assert run.finished
     assert said[0] == "Looking at 3 pairs."
     assert run.domains == {"A": "labels", "B": "summer"}

@@ -50,28 +50,25 @@ def test_a_processor_is_asked_for_its_extensions(
 
 
 @pytest.mark.usefixtures("known")
-def test_auto_is_bf16_where_the_device_is_made_for_it() -> None:
-    said: list[str] = []
+def test_auto_is_bf16_where_the_device_is_made_for_it(said: list[str]) -> None:
     assert precision_on(CPU, AUTO) == "bf16"
-    assert settled(AUTO, None, CPU, said.append).precision == "bf16"
+    assert settled(AUTO, None, CPU).precision == "bf16"
     assert said == []
 
 
 @pytest.mark.usefixtures("unknown")
-def test_auto_is_fp32_elsewhere_and_says_so() -> None:
-    said: list[str] = []
+def test_auto_is_fp32_elsewhere_and_says_so(said: list[str]) -> None:
     assert precision_on(CPU, AUTO) == "fp32"
-    assert settled(AUTO, None, CPU, said.append).precision == "fp32"
+    assert settled(AUTO, None, CPU).precision == "fp32"
     assert said == ["This cpu has no instructions for bfloat16, so the run computes in float32."]
 
 
 @pytest.mark.usefixtures("unknown")
 @pytest.mark.parametrize("before", [None, "bf16"])
-def test_bf16_on_such_a_device_is_done_and_its_price_told(before: str | None) -> None:
+def test_bf16_on_such_a_device_is_done_and_its_price_told(before: str | None, said: list[str]) -> None:
     """Asked for by name, or by a run that was begun elsewhere and must not become another one."""
-    said: list[str] = []
     asked = RunConfig(precision="bf16")
-    found = settled(AUTO if before else asked, asked if before else None, CPU, said.append)
+    found = settled(AUTO if before else asked, asked if before else None, CPU)
     assert found.precision == "bf16"
     (sentence,) = said
     assert "many times as long" in sentence

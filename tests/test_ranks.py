@@ -19,6 +19,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from conftest import logged_to
 from unpaired import ranks
 from unpaired.artifacts.checkpoint import list_checkpoints, load_newest
 from unpaired.artifacts.history import History
@@ -37,6 +38,7 @@ from unpaired.randomness import torch_seeded
 from unpaired.recipes import Config
 from unpaired.runs import RunInfo, info, train
 from unpaired.scenes.draw import draw_dataset
+from unpaired.training.callbacks import StepView
 from unpaired.training.progress import Progress
 from unpaired.training.state import OptimizerConfig, TrainingState
 from unpaired.training.step import gradients_of, train_step
@@ -303,7 +305,8 @@ def trained(config: Config, run: Path, stop_at: int = 0, **options: Any) -> dict
     if stop_at and rank_of_environment() == 1:
         kill_self_at(stop_at)
     try:
-        found = train(config, out=run, listener=listener, say=told.append, **options)
+        with logged_to(told):
+            found = train(config, out=run, listener=listener, **options)
     except Interrupted as error:
         return {"signum": error.signum, "told": told}
     except (ConfigError, EndedElsewhere) as error:
@@ -371,6 +374,32 @@ def test_another_number_of_processes_may_go_on_and_the_run_says_so(config: Confi
 
 def trained_anyway(config: Config, run: Path) -> dict[str, Any]:
     return trained(config, run, allow_rank_change=True)
+
+
+class StopAt3:
+    """A callback that notes the steps it is asked after."""
+
+    every = 1
+
+    def __init__(self) -> None:
+        self.steps: list[int] = []
+
+    def after_step(self, view: StepView) -> bool:
+        self.steps.append(view.step)
+        return view.step == 3
+
+
+def watched(config: Config, run: Path) -> tuple[list[int], RunInfo]:
+    callback = StopAt3()
+    found = train(config, out=run, callbacks=[callback])
+    return callback.steps, found
+
+
+def test_callbacks_are_called_on_the_first_rank_and_stop_all_of_them(config: Config, tmp_path: Path) -> None:
+    first, second = together(2, watched, config, tmp_path / "run")
+    assert (first[0], second[0]) == ([1, 2, 3], [])
+    assert first[1] == second[1]
+    assert (first[1].step, first[1].finished) == (3, False)
 
 
 def test_a_batch_that_cannot_be_shared_evenly_is_refused(config: Config, tmp_path: Path) -> None:

@@ -129,16 +129,16 @@ def test_another_seed_ends_in_another_state(config: Config, uninterrupted: Path,
     assert other.state_sha256 != info(uninterrupted).state_sha256
 
 
-def test_a_finished_run_is_left_as_it_is(config: Config, uninterrupted: Path) -> None:
+def test_a_finished_run_is_left_as_it_is(config: Config, uninterrupted: Path, said: list[str]) -> None:
     log = (uninterrupted / "log.jsonl").read_bytes()
-    said: list[str] = []
-    assert train(config, out=uninterrupted, say=said.append).finished
+    said.clear()
+    assert train(config, out=uninterrupted).finished
     assert any("finished" in sentence for sentence in said)
     assert (uninterrupted / "log.jsonl").read_bytes() == log
 
 
 def test_a_damaged_newest_checkpoint_is_named_and_the_one_before_continues(
-    config: Config, uninterrupted: Path, tmp_path: Path
+    config: Config, uninterrupted: Path, tmp_path: Path, said: list[str]
 ) -> None:
     newest = list_checkpoints(uninterrupted / "checkpoints")[0]
     before = info(uninterrupted).state_sha256
@@ -146,8 +146,8 @@ def test_a_damaged_newest_checkpoint_is_named_and_the_one_before_continues(
     content = bytearray(path.read_bytes())
     content[len(content) // 2] ^= 1
     path.write_bytes(content)
-    said: list[str] = []
-    assert train(config, out=uninterrupted, say=said.append).state_sha256 == before
+    said.clear()
+    assert train(config, out=uninterrupted).state_sha256 == before
     assert any("optim.safetensors" in sentence and "set aside" in sentence for sentence in said)
 
 

@@ -368,7 +368,7 @@ def test_a_default_is_shown_as_it_would_be_typed() -> None:
     shown = {
         row.name: row.default for part in parts(own=True) for cls in parts(own=True)[part] for row in rows(part, cls)
     }
-    assert (shown["optimizer.eps"], shown["run.compile"], shown["schedule.num_steps"]) == ("1e-08", "false", "none")
+    assert (shown["optimizer.eps"], shown["run.tensorboard"], shown["schedule.num_steps"]) == ("1e-08", "false", "none")
     assert (shown["data.background"], shown["objective.augmentation"], shown["data.root"]) == ("255,255,255", "", "")
     config = resolve(
         "paper", None, None, None, None, {}, [f"{key}={shown[key]}" for key in shown if key[:4] in ("data", "run.")]

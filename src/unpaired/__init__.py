@@ -2,8 +2,8 @@
 
 import unpaired
 
-run = unpaired.train(unpaired.recipes.paper(), out="runs/mine")     # or: unpaired train DATA
-translator = unpaired.load("runs/mine")
+run = unpaired.train("datasets/summer2winter")      # or: unpaired train DATA
+translator = unpaired.load(run.path)
 winter = translator(PIL.Image.open("summer.jpg"))
 """
 
@@ -21,14 +21,17 @@ if TYPE_CHECKING:
     from unpaired.recipes import Config
     from unpaired.registering import register
     from unpaired.runs import RunInfo, info, train
+    from unpaired.training.callbacks import Callback, StepView
     from unpaired.translate.translator import Translator
 
     load = Translator.load
 
 __all__ = [
+    "Callback",
     "Config",
     "Image",
     "RunInfo",
+    "StepView",
     "Translator",
     "__version__",
     "errors",
@@ -41,9 +44,11 @@ __all__ = [
 
 # Names are imported when first used: torch takes a second to import, and `unpaired --help` does not need it.
 _HOMES = {
+    "Callback": "unpaired.training.callbacks",
     "Config": "unpaired.recipes",
     "Image": "unpaired.images",
     "RunInfo": "unpaired.runs",
+    "StepView": "unpaired.training.callbacks",
     "Translator": "unpaired.translate.translator",
     "info": "unpaired.runs",
     "register": "unpaired.registering",

@@ -71,6 +71,7 @@ def from_dict(annotation: Any, data: Any, where: str = "") -> Any:
     if not isinstance(data, Mapping):
         raise ConfigError(f"{where or 'The configuration'} must be a mapping of settings, not {data!r}.")
     cls = _class_for(annotation, data, where)
+    data = getattr(cls, "upgraded", dict)(data)  # names of settings in files of earlier versions
     hints = get_type_hints(cls)
     known = [field.name for field in dataclasses.fields(cls)]
     values: dict[str, Any] = {}

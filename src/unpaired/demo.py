@@ -8,6 +8,7 @@ the best global colour transform, which, unlike the model, is fitted with their 
 from __future__ import annotations
 
 import json
+import logging
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -27,6 +28,8 @@ from unpaired.training.progress import Progress
 from unpaired.translate.jobs import plan_outputs
 from unpaired.translate.translating import translate_files
 from unpaired.translate.translator import Translator
+
+_log = logging.getLogger("unpaired")
 
 STYLES = {"A": "summer", "B": "winter"}
 DIRECTIONS = {"AtoB": ("testA", "testB"), "BtoA": ("testB", "testA")}
@@ -59,7 +62,6 @@ def run_demo(
     seed: int = 0,
     device: str = "auto",
     listener: Callable[[Progress], None] = lambda progress: None,
-    say: Callable[[str], None] = lambda sentence: None,
 ) -> DemoResult:
     """Draw, train, translate and score in the run folder `out`; an interrupted demo continues.
 
@@ -72,12 +74,12 @@ def run_demo(
         config = override(config, {"schedule.num_steps": num_steps})
     data = out / "data"
     size = config.data.crop_size
-    say(f"Drawing {num_train} summer scenes, {num_train} other winter scenes and {num_test} test scenes.")
+    _log.info(f"Drawing {num_train} summer scenes, {num_train} other winter scenes and {num_test} test scenes.")
     draw_dataset(data, a=STYLES["A"], b=STYLES["B"], count=num_train, size=size, seed=seed, num_test=num_test)
     config = replace(config, data=replace(config.data, root=str(data), name_a=STYLES["A"], name_b=STYLES["B"]))
-    train(config, out=out, listener=listener, say=say)
+    train(config, out=out, listener=listener)
 
-    say("Translating the test scenes and scoring them against truth.")
+    _log.info("Translating the test scenes and scoring them against truth.")
     translator = Translator.load(out, device=device, precision="fp32")
     for direction, (source, _) in DIRECTIONS.items():
         folder = out / "translated" / direction

@@ -19,11 +19,12 @@ import safetensors.torch
 import torch
 import torch.distributed as dist
 from torch import Tensor
-from torch.distributed.distributed_c10d import PrefixStore
 from torch.distributed.rendezvous import rendezvous
 
 from unpaired.errors import ConfigError, EndedElsewhere, Interrupted, NonFiniteError, RankError, UnpairedError
 from unpaired.launch import Launch, launched
+
+_PrefixStore = dist.PrefixStore  # type: ignore[attr-defined]  # documented, and not typed
 
 T = TypeVar("T")
 
@@ -67,7 +68,7 @@ def joined(device: torch.device) -> Iterator[None]:
             watch = _Watch(launch, store)
             dist.init_process_group(
                 _backend(device, launch),
-                store=PrefixStore("messages", store),
+                store=_PrefixStore("messages", store),
                 rank=launch.rank,
                 world_size=launch.count,
                 timeout=_MESSAGE_PATIENCE,
@@ -355,7 +356,7 @@ def _store(launch: Launch) -> Any:
     if missing:
         raise ConfigError(f"{missing[0]} is not in the environment; start several processes with torchrun.")
     store, _, _ = next(rendezvous("env://", launch.rank, launch.count, timeout=_START_PATIENCE))
-    return PrefixStore(f"unpaired {os.environ.get('TORCHELASTIC_RESTART_COUNT', 0)}", store)
+    return _PrefixStore(f"unpaired {os.environ.get('TORCHELASTIC_RESTART_COUNT', 0)}", store)
 
 
 def _backend(device: torch.device, launch: Launch) -> str:

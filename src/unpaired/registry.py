@@ -23,7 +23,7 @@ from unpaired.suggestions import unknown
 
 PartT = TypeVar("PartT")
 
-_log = logging.getLogger("unpaired")
+_log = logging.getLogger("unpaired.registry")  # a child: beside the sentences of a run
 
 
 @dataclass(frozen=True, kw_only=True)

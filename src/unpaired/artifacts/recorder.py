@@ -29,6 +29,7 @@ from unpaired.training.inference_weights import averaged, in_use
 from unpaired.training.machine import peak_memory
 from unpaired.training.progress import Progress
 from unpaired.training.state import TrainingState
+from unpaired.training.terminal import duration
 
 
 class Guardian(Protocol):
@@ -210,16 +211,6 @@ class RunRecorder:
             best_step=None if self._choice is None or self._choice.best is None else self._choice.best.step,
             publishes_best=self._choice is not None and self._choice.chosen is not None,
         )
-
-
-def duration(seconds: float) -> str:
-    """Return a length of time as people say it: 45 s, 12:05 min, 3:20 h."""
-    seconds = round(seconds)
-    if seconds < 60:
-        return f"{seconds} s"
-    if seconds < 3600:
-        return f"{seconds // 60}:{seconds % 60:02d} min"
-    return f"{seconds // 3600}:{seconds % 3600 // 60:02d} h"
 
 
 def _progress_of(record: Mapping[str, Any]) -> Progress | None:

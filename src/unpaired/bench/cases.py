@@ -31,7 +31,7 @@ SMALL = 64
 
 
 Way = Literal["usual", "channels-last", "compiled"]
-"""How the networks of a training step are carried out: `run.layout` and `run.compile`."""
+"""How the networks of a training step are carried out: `run.layout` and `run.acceleration`."""
 
 
 @dataclass(frozen=True)
@@ -145,7 +145,7 @@ class RecordedTrainingCase:
         if difference > ROUNDING[precision]:
             raise UnpairedError(
                 f"The recorded step at {size} x {size} in {precision} has other losses than the usual one (by "
-                f"{difference:.2g} of their size), so it is not timed; train with --run.graph off."
+                f"{difference:.2g} of their size), so it is not timed; train with --run.acceleration none."
             )
         return cls(usual, step, usual.flop)
 

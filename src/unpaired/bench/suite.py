@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import logging
 import platform
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -20,6 +21,8 @@ from unpaired.bench.peak_memory import peak_memory
 from unpaired.bench.timing import Timing, in_turns, ratio
 from unpaired.errors import UnpairedError
 from unpaired.version import __version__
+
+_log = logging.getLogger("unpaired")
 
 OFFICIAL = "official fp32"
 GRAPH = " graph"
@@ -70,29 +73,28 @@ def bench(
     batch: int = 1,
     official: Path | None = None,
     memory: bool = True,
-    say: Callable[[str], None] = lambda sentence: None,
 ) -> Report:
     """Time training steps and translations at each size, beside the official code where it is given.
 
     modes: of the steps; translations are timed in the usual way at the same precisions. All cases of one size and kind
     are timed in turns; on an NVIDIA GPU the steps are also played from a recording. What cannot be compiled or recorded
-    is left out with a sentence. Raises UnpairedError where a mode's gradients, or a recording's losses, are wrong;
+    is left out with a warning. Raises UnpairedError where a mode's gradients, or a recording's losses, are wrong;
     DataError where `official` holds no official code.
     """
     theirs = OfficialCode(official) if official else None
-    gradients = _checked(modes, min(sizes), device, say)
+    gradients = _checked(modes, min(sizes), device)
     modes = [mode for mode in modes if mode.name in gradients]
     if not modes:
         raise UnpairedError("None of these ways can be timed here; take --way usual.")
     precisions = list(dict.fromkeys(mode.precision for mode in modes))
-    say("Measuring what the machine can do at most.")
+    _log.info("Measuring what the machine can do at most.")
     ceilings = measure_ceilings(device, precisions)
     rows: list[Row] = []
     for size in sizes:
         for kind in ("train", "translate"):
-            say(f"Timing {kind} at {size} x {size}.")
+            _log.info(f"Timing {kind} at {size} x {size}.")
             timed = modes if kind == "train" else [Mode(precision) for precision in precisions]
-            cases = _ours(kind, size, timed, device, batch, say)
+            cases = _ours(kind, size, timed, device, batch)
             if theirs is not None:
                 make = theirs.training if kind == "train" else theirs.translation
                 cases[OFFICIAL] = make(size, device, batch)
@@ -110,42 +112,38 @@ def bench(
     return Report(machine(device), ceilings, gradients, rounds, rows)
 
 
-def _ours(
-    kind: str, size: int, modes: Sequence[Mode], device: torch.device, batch: int, say: Callable[[str], None]
-) -> dict[str, Case]:
+def _ours(kind: str, size: int, modes: Sequence[Mode], device: torch.device, batch: int) -> dict[str, Case]:
     """Return our cases of a kind by mode; on an NVIDIA GPU with the recorded steps beside the usual ones."""
     if kind == "translate":
         return {mode.name: TranslationCase.at(size, mode.precision, device, batch) for mode in modes}
     cases: dict[str, Case] = {
         mode.name: TrainingCase.at(size, mode.precision, device, batch, mode.way) for mode in modes
     }
-    return cases | (_recorded(size, modes, device, batch, say) if device.type == "cuda" else {})
+    return cases | (_recorded(size, modes, device, batch) if device.type == "cuda" else {})
 
 
-def _checked(modes: Sequence[Mode], size: int, device: torch.device, say: Callable[[str], None]) -> dict[str, float]:
+def _checked(modes: Sequence[Mode], size: int, device: torch.device) -> dict[str, float]:
     """Return the cosine of the gradients to float64 by mode, but for those that cannot be compiled."""
     gradients: dict[str, float] = {}
     for mode in modes:
-        say(f"Checking the gradients of {mode.name} against float64.")
+        _log.info(f"Checking the gradients of {mode.name} against float64.")
         try:
             gradients[mode.name] = check_gradients(size, mode, device)
         except RuntimeError as error:
             if mode.way != "compiled":
                 raise
-            say(f"The networks in {mode.precision} cannot be compiled ({str(error).splitlines()[0]}).")
+            _log.warning(f"The networks in {mode.precision} cannot be compiled ({str(error).splitlines()[0]}).")
     return gradients
 
 
-def _recorded(
-    size: int, modes: Sequence[Mode], device: torch.device, batch: int, say: Callable[[str], None]
-) -> dict[str, Case]:
+def _recorded(size: int, modes: Sequence[Mode], device: torch.device, batch: int) -> dict[str, Case]:
     """Return the recorded steps by mode, but for those that cannot be recorded."""
     cases: dict[str, Case] = {}
     for mode in modes:
         try:
             recorded = RecordedTrainingCase.at(size, mode.precision, device, batch, mode.way)
         except RuntimeError as error:
-            say(f"The step in {mode.name} cannot be recorded ({str(error).splitlines()[0]}).")
+            _log.warning(f"The step in {mode.name} cannot be recorded ({str(error).splitlines()[0]}).")
             continue
         cases[f"{mode.name}{GRAPH}"] = recorded
     return cases

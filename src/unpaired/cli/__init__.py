@@ -28,6 +28,7 @@ from unpaired.errors import ConfigError, Interrupted, UnpairedError
 from unpaired.launch import launched
 from unpaired.storage import printable, shown
 from unpaired.training.signals import second_signal_ends
+from unpaired.training.terminal import sentences_printed
 
 SHARED = ("train", "translate", "evaluate")
 """The verbs that several processes may share."""
@@ -43,7 +44,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """
     if isinstance(sys.stdout, io.TextIOWrapper):  # a letter that the terminal does not know is spelled out
         sys.stdout.reconfigure(errors="backslashreplace")
-    with second_signal_ends(say_below):
+    with second_signal_ends(say_below), sentences_printed():
         run(dotted_settings(sys.argv[1:] if arguments is None else arguments))
 
 

@@ -41,8 +41,8 @@ def bench(
     precision
         fp32, bf16; auto: fp32, and bf16 where the device has instructions for it.
     way
-        Of the training steps: usual, channels-last (--run.layout channels_last), compiled (--run.compile, which takes
-        minutes to begin with); auto: usual, and all three on an NVIDIA GPU.
+        Of the training steps: usual, channels-last (--run.layout channels_last), compiled (--run.acceleration compile,
+        which takes minutes to begin with); auto: usual, and all three on an NVIDIA GPU.
     rounds
         How often each case is timed; the median is reported.
     batch
@@ -66,7 +66,7 @@ def bench(
     modes = _modes(precision, way, on)
     require(rounds >= 1, f"--rounds must be at least 1, not {rounds}.")
     require(batch >= 1, f"--batch must be at least 1, not {batch}.")
-    report = measure(size, modes, device=on, rounds=rounds, batch=batch, official=official, say=say)
+    report = measure(size, modes, device=on, rounds=rounds, batch=batch, official=official)
     page = to_markdown(report)
     print(page, end="")
     for path, text in ((out, page), (json_, report.to_json())):

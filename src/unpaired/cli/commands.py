@@ -15,13 +15,14 @@ from rich.table import Table
 from rich.text import Text
 
 from unpaired.cli.app import app
-from unpaired.cli.output import ProgressLines, console, print_demo, say
+from unpaired.cli.output import console, print_demo, say
 from unpaired.cli.own_parts import load_parts
 from unpaired.cli.quick import importing, without_shapes
 from unpaired.cli.settings import resolve
 from unpaired.errors import DataError
 from unpaired.launch import launched
 from unpaired.storage import left_out, shown
+from unpaired.training.terminal import ProgressLines, sentences_printed
 
 
 @app.command
@@ -107,6 +108,8 @@ def train(
     """
     from unpaired.cli.explaining import explained
     from unpaired.config import to_yaml
+    from unpaired.runs import default_out
+    from unpaired.runs import dry_run as resolve_alone
     from unpaired.runs import train as train_run
 
     quick = {
@@ -124,6 +127,8 @@ def train(
     made = resolve(recipe, config, size, steps, epochs, given, set_)
     resolved = made.config
     if dry_run or explain:
+        with sentences_printed("stderr"):
+            resolved = resolve_alone(resolved, out if out is not None else default_out(resolved.data), made)
         text = explained(resolved, made.sources) if explain else to_yaml(resolved)
         if not launched().rank:
             print(text, end="")
@@ -136,7 +141,6 @@ def train(
         allow_config_change=allow_config_change,
         allow_rank_change=allow_rank_change,
         listener=ProgressLines(),
-        say=say,
     )
     say(f"Model: {run.path / 'model'}   Report: {run.path / 'report.html'}")
     draws = run.objective == "gan"
@@ -284,9 +288,7 @@ def demo(
     """
     from unpaired.demo import run_demo
 
-    result = run_demo(
-        out, num_train=count, num_steps=steps, seed=seed, device=device, listener=ProgressLines(), say=say
-    )
+    result = run_demo(out, num_train=count, num_steps=steps, seed=seed, device=device, listener=ProgressLines())
     print_demo(result, out)
 
 

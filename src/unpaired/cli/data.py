@@ -159,5 +159,5 @@ def download(
     """
     from unpaired.data.download import PUBLISHED_AT, download
 
-    arrived = download(name, out=out, paired=paired, url=url or PUBLISHED_AT, listener=ByteLines(), say=say)
+    arrived = download(name, out=out, paired=paired, url=url or PUBLISHED_AT, listener=ByteLines())
     say(f"{arrived.path}: {arrived.num_bytes:,} bytes, SHA-256 {arrived.sha256}")

@@ -93,7 +93,7 @@ def evaluate(
         lpips=LPIPS.load(*lpips, trunk=lpips_trunk) if lpips else None,
     )
     folder = out if out is not None else model / "evaluation"
-    found = measure(model, data, settings=settings, device=device, say=say)
+    found = measure(model, data, settings=settings, device=device)
     if launched().rank:  # the first process has the same and writes it
         return
     make_folder(folder)

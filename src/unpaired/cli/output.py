@@ -10,12 +10,10 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 from rich.table import Table
 
-from unpaired.launch import launched
-from unpaired.storage import printable
+from unpaired.training.terminal import print_sentence
 
 if TYPE_CHECKING:
     from unpaired.demo import DemoResult
-    from unpaired.training.progress import Progress
 
 
 def console(width: int = 100) -> Console:
@@ -25,44 +23,12 @@ def console(width: int = 100) -> Console:
 
 def say(sentence: str) -> None:
     """Print a sentence at once; of several processes only the first does."""
-    if launched().rank == 0:
-        print(printable(sentence), flush=True)
+    print_sentence(sentence)
 
 
 def say_below(sentence: str) -> None:
     """Print a sentence on a line of its own, below the line on a terminal that keeps changing."""
     say("\n" * sys.stdout.isatty() + sentence)
-
-
-class ProgressLines:
-    """Prints logged steps: on a terminal one line that keeps changing, in a log file a line every ten seconds.
-
-    The first and the last step are always printed, and on a terminal a line stays behind every minute.
-    """
-
-    def __init__(self) -> None:
-        self._terminal = sys.stdout.isatty()
-        self._spacing = 60.0 if self._terminal else 10.0
-        self._kept = -self._spacing
-
-    def __call__(self, progress: Progress) -> None:
-        """Print a step, if it is time to."""
-        from unpaired.artifacts.recorder import duration
-
-        keep = progress.seconds - self._kept >= self._spacing or progress.step == progress.num_steps
-        if keep:
-            self._kept = progress.seconds
-        elif not self._terminal:
-            return
-        losses = "  ".join(f"{name} {value:.3f}" for name, value in progress.losses.items())
-        line = (
-            f"step {progress.step:{len(str(progress.num_steps))}d}/{progress.num_steps}  epoch {progress.epoch}  "
-            f"{progress.images_per_second:.1f} images/s  {duration(progress.seconds_left)} left  {losses}"
-        )
-        if self._terminal:
-            clear = "\r\x1b[K"
-            line = clear + (line if keep else line[: console().width - 1])
-        print(line, end="\n" if keep else "", flush=True)
 
 
 class ByteLines:

@@ -8,7 +8,8 @@ from typing import Annotated, Literal
 from cyclopts import Parameter
 
 from unpaired.cli.app import app
-from unpaired.cli.output import ProgressLines, say
+from unpaired.cli.output import say
+from unpaired.training.terminal import ProgressLines
 
 
 @app.command
@@ -61,7 +62,7 @@ def reproduce(
         say(f"Preparing {root}.")
         prepared = prepare(root, folder / "data", size=size or (128 if data == "cityscapes" else 64))
     methods = COMPARISON if table == "fcn" else ABLATION
-    made = make_table(prepared, folder, methods=methods, seeds=seeds, steps=steps, listener=ProgressLines(), say=say)
+    made = make_table(prepared, folder, methods=methods, seeds=seeds, steps=steps, listener=ProgressLines())
     page = to_markdown(made)
     write_bytes(folder / f"{table}.md", page.encode())
     print(page, end="")

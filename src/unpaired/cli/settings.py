@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from unpaired.errors import ConfigError
 from unpaired.storage import shown
 
 if TYPE_CHECKING:
@@ -60,28 +59,18 @@ def resolve(
     With it comes the source of each setting, as it would be typed: "--size 128", "--optimizer.learning-rate". Resolvers
     that look at the images or the machine are further stages of the result: `made.stage(config, "the images")`.
     """
-    from unpaired.config import override, read_yaml, require_rebuildable
-    from unpaired.provenance import Provenance
-    from unpaired.recipes import Config, at_size, named
+    from unpaired.runs.configure import configured
 
-    config = named(recipe)
-    require_rebuildable(config)
-    made = Provenance(config, f"recipe {shown(recipe)}")
-    if size is not None:
-        made.stage(at_size(made.config, size), f"--size {size}")
-    if file is not None:
-        made.stage(read_yaml(Config, file, base=made.config), f"--config {shown(file)}")
-    if steps is not None and epochs is not None:
-        raise ConfigError("--steps and --epochs are both given; a run has one length, so give one of them.")
-    sources = {key: OPTIONS.get(key, f"--{key}") for key in quick}
-    if steps is not None:
-        quick["schedule.num_steps"] = steps
-        sources["schedule.num_steps"] = "--steps"
-    if epochs is not None:
-        phases = {"schedule.num_epochs_constant": epochs - epochs // 2, "schedule.num_epochs_decay": epochs // 2}
-        quick.update({**phases, "schedule.num_steps": None})
-        sources.update(dict.fromkeys([*phases, "schedule.num_steps"], "--epochs"))
     pairs = dict(setting.split("=", 1) for setting in settings)
+    sources = {key: OPTIONS.get(key, f"--{key}") for key in quick}
     sources.update({key.replace("-", "_"): f"--{shown(key)}" for key in pairs})
-    made.stage(override(made.config, {**quick, **pairs}), "options", sources)
-    return made
+    return configured(
+        recipe,
+        file=file,
+        size=size,
+        steps=steps,
+        epochs=epochs,
+        settings={**quick, **pairs},
+        sources=sources,
+        option="--{} {}",
+    )

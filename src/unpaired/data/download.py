@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import http.client
 import json
+import logging
 import secrets
 import shutil
 import urllib.error
@@ -27,6 +28,8 @@ from unpaired.storage import alone, shown, storage_error, write_bytes
 from unpaired.suggestions import unknown
 from unpaired.untrusted.archives import unpack
 from unpaired.version import __version__
+
+_log = logging.getLogger("unpaired")
 
 PUBLISHED_AT = "http://efrosgans.eecs.berkeley.edu"
 """Where the authors of CycleGAN and pix2pix keep their data sets."""
@@ -76,12 +79,11 @@ def download(
     paired: bool = False,
     url: str = PUBLISHED_AT,
     listener: Callable[[int, int], None] = lambda received, total: None,
-    say: Callable[[str], None] = lambda sentence: None,
 ) -> Download:
     """Fetch a published data set into the folder `out` (default: datasets/NAME), or return what is there already.
 
     paired: pix2pix's set of a name that CycleGAN uses too. url: where a copy with the authors' paths is kept.
-    `listener` is told the bytes received and expected (0: unknown), `say` gets sentences. download.json in the folder
+    `listener` is told the bytes received and expected (0: unknown). download.json in the folder
     records url, SHA-256, size and date.
 
     Raises ConfigError for an unknown name or address, DownloadError for a server that is absent, refuses or breaks
@@ -91,7 +93,7 @@ def download(
     source, folder = address(name, paired, url), Path(out) if out is not None else default_folder(name, paired)
     there = _recorded(folder, source)
     if there is not None:
-        say(f"{folder} is there already.")
+        _log.info(f"{folder} is there already.")
         return there
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
@@ -99,16 +101,16 @@ def download(
         raise storage_error(error, folder) from None
     busy = f"{shown(folder)} is being fetched by another process; wait for it, or give another --out."
     with alone(folder.parent / f".{folder.name}.lock", busy):
-        return _recorded(folder, source) or _arrive(source, folder, listener, say)
+        return _recorded(folder, source) or _arrive(source, folder, listener)
 
 
-def _arrive(source: str, folder: Path, listener: Callable[[int, int], None], say: Callable[[str], None]) -> Download:
+def _arrive(source: str, folder: Path, listener: Callable[[int, int], None]) -> Download:
     """Fetch and unpack what is not there yet."""
     part = Part(folder.parent / f"{folder.name}.{source.rsplit('/', 1)[1].split('.', 1)[1]}.part")
     if part.start(source):
-        say(f"Continuing {source} at {part.received:,} bytes.")
+        _log.info(f"Continuing {source} at {part.received:,} bytes.")
     fetch(source, part, listener)
-    say(f"Unpacking into {folder}")
+    _log.info(f"Unpacking into {folder}")
     arrived = Download(folder, source, part.sha256(), part.received)
     _install(part, arrived)
     return arrived

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+import logging
 import math
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -38,6 +39,8 @@ from unpaired.models.bounds import MAX_CROP
 from unpaired.storage import writable
 from unpaired.translate.translator import Translator
 from unpaired.version import __version__
+
+_log = logging.getLogger("unpaired")
 
 LEAST_FOR_DISTANCES = 12
 """Images a domain below which sets are not compared: half of them must do for the floor."""
@@ -174,7 +177,6 @@ def evaluate(
     *,
     settings: Settings | None = None,
     device: str = "auto",
-    say: Callable[[str], None] = lambda sentence: None,
 ) -> Evaluation:
     """Translate the test half of `data` with a run or model folder, in its directions, and return every figure.
 
@@ -197,8 +199,8 @@ def evaluate(
     )
     if tests.truth:
         how = "pairs side by side" if tests.side_by_side else "matched by name"
-        say(f"Images of A and B are {how}, and taken as each other's truth; --no-truth if they are not.")
-    tests, chose = _by_the_choice(tests, translator, settings, say)
+        _log.info(f"Images of A and B are {how}, and taken as each other's truth; --no-truth if they are not.")
+    tests, chose = _by_the_choice(tests, translator, settings)
     looked = {domain: min(settings.count, len(tests.side(domain))) for domain in "AB"}
     tests.check(looked)
     results, fingerprint, metrics = {}, tests.fingerprint(), settings.every_metric()
@@ -206,7 +208,7 @@ def evaluate(
         same = f"{fingerprint} {translator.info}"
         ranks.require_same(same, "The test set or the model", "give all processes the same images and the same model")
         for direction in translator.directions:
-            say(f"Translating {looked[direction[0]]} images {direction}.")
+            _log.info(f"Translating {looked[direction[0]]} images {direction}.")
             results[direction] = _Direction(translator, tests, direction, size, settings, metrics).result()
     facts = {
         "model": str(model),
@@ -235,16 +237,14 @@ def _of_others() -> dict[str, str]:
     return {kind: str(origin) for kind, origin in origins.items() if origin is not None}
 
 
-def _by_the_choice(
-    tests: TestSet, translator: Translator, settings: Settings, say: Callable[[str], None]
-) -> tuple[TestSet, dict[str, int]]:
+def _by_the_choice(tests: TestSet, translator: Translator, settings: Settings) -> tuple[TestSet, dict[str, int]]:
     """Return the images to look at, and by domain how many of them chose the step of the model, which is told."""
     choice = translator.info.choice
     if settings.unseen:
         return tests.unseen(choice), {"A": 0, "B": 0}
     chose = {domain: sum(took_part[: settings.count]) for domain, took_part in tests.seen(choice).items()}
     if any(chose.values()):
-        say(
+        _log.info(
             f"{chose['A']} of these images of A and {chose['B']} of B chose the step of this model, so its figures may "
             "be better than on other images; --unseen leaves them out."
         )

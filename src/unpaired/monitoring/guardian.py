@@ -19,6 +19,7 @@ from unpaired.monitoring.observe import observe
 from unpaired.monitoring.rewind import Finding, num_kept, treated
 from unpaired.objectives.losses import adversarial_loss
 from unpaired.selection.validation import Look, append_look, cut_looks
+from unpaired.training.callbacks import Request, StepView
 from unpaired.training.state import TrainingState
 
 Mode = Literal["off", "warn", "rewind"]
@@ -205,16 +206,19 @@ def _slower(settings: Settings, player: str) -> dict[str, Any]:
 
 
 class Guardian:
-    """Looks at a run in the folder `run`, from the step that its state is at.
+    """The callback that watches a run in the folder `run`, from the step that its state is at.
 
     probe: a few images of both domains. settings: the run's by dotted path. note: told the step and the sentence of
     each ailment, once until it has recovered. request: what to go back for, after a look that asked for it.
     """
 
+    at_end = False
+
     def __init__(
         self, run: Path, step: int, probe: Batch, settings: Settings, *, rewind: bool, note: Callable[[int, str], None]
     ) -> None:
         self.request: Finding | None = None
+        self.every: int = settings["run.guardian_every"]
         self._path, self._probe, self._settings, self._note = run / "guardian.jsonl", probe, settings, note
         self._looks = cut_looks(self._path, step)
         self._known = {finding.ailment for finding in judge(self._looks, settings)}
@@ -232,6 +236,10 @@ class Guardian:
         # No ailment that is yet to be named can have begun before this look.
         safe = self._looks[-WON_LOOKS].step if len(self._looks) >= WON_LOOKS else 0
         return num_kept(checkpoints, least, safe, self._settings["run.checkpoint_every"])
+
+    def after_step(self, view: StepView) -> Request:
+        """Observe a step, unless it was left out; ask to go back if the run should."""
+        return Request.GO_BACK if view.terms and self.look(view.state, view.terms) else Request.CONTINUE
 
     def look(self, state: TrainingState, terms: Mapping[str, Tensor]) -> bool:
         """Observe the step just taken, whose losses are `terms`; returns whether the run should go back for it."""

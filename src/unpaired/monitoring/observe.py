@@ -96,8 +96,7 @@ def gradient(networks: nn.Module) -> float | None:
     found = [weight.grad for weight in networks.parameters() if weight.grad is not None]
     if not found:
         return None
-    norm = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(found)))
-    return float(norm) / math.sqrt(sum(each.numel() for each in found))
+    return float(torch.nn.utils.get_total_norm(found)) / math.sqrt(sum(each.numel() for each in found))
 
 
 def coarse(images: Tensor) -> Tensor:

@@ -11,8 +11,9 @@ from contextlib import contextmanager, nullcontext
 
 import torch
 from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.checkpoint import checkpoint
+
+from unpaired.compat.torch_private import BatchNorm
 
 
 class Recomputing(nn.Module):
@@ -46,7 +47,7 @@ def statistics_stand_still(network: nn.Module) -> Iterator[None]:
     They normalise by the batch as before, and keep the same tensors for the backward pass, which must find what it
     found the first time; so the statistics are still handed over, and moved by nothing.
     """
-    norms = [module for module in network.modules() if isinstance(module, _BatchNorm)]
+    norms = [module for module in network.modules() if isinstance(module, BatchNorm)]
     before = [(norm.momentum, norm.num_batches_tracked) for norm in norms]
     for norm in norms:
         norm.momentum, norm.num_batches_tracked = 0.0, None

@@ -9,8 +9,8 @@ from typing import ClassVar, Generic, Literal, TypeVar
 
 import torch
 from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _BatchNorm
 
+from unpaired.compat.torch_private import BatchNorm
 from unpaired.data.datasets import Batch
 from unpaired.networks.layers import initialise
 from unpaired.objectives.losses import adversarial_loss, discriminator_adversarial, gradient_penalty
@@ -91,7 +91,7 @@ class Objective(nn.Module, ABC, Generic[ImagesT]):
         Where the discriminators step first, the images of each part are made twice and must be the same.
         """
         for player, networks in self.players().items():
-            if any(isinstance(module, _BatchNorm) for module in networks.modules()):
+            if any(isinstance(module, BatchNorm) for module in networks.modules()):
                 return f"{player}.norm batch"
         dropout = any(isinstance(module, nn.Dropout) and module.p > 0 for module in self.translators.modules())
         return "generator.dropout" if dropout and self.order[0] == "discriminator" else self.varying()

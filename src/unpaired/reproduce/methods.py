@@ -80,11 +80,10 @@ def translations(
     inputs: dict[str, Tensor],
     *,
     listener: Callable[[Progress], None],
-    say: Callable[[str], None],
 ) -> dict[str, Tensor]:
     """Train the trial, or continue or just load it, and return its translations of `inputs` by direction."""
     folder = trial.folder(out)
-    train(config_of(trial, data, steps), out=folder, listener=listener, say=say)
+    train(config_of(trial, data, steps), out=folder, listener=listener)
     translator = Translator.load(folder, precision="fp32")
     if trial.method == "cut" and trial.direction == "BtoA":
         return {"BtoA": _translated(translator, inputs["BtoA"], "AtoB")}

@@ -7,7 +7,7 @@ and not with the paper's numbers.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import logging
 from pathlib import Path
 
 import safetensors.torch
@@ -21,6 +21,8 @@ from unpaired.evaluate.segmentation import nearest_colours
 from unpaired.randomness import rng, torch_seeded
 from unpaired.reproduce.labelled import Labelled
 from unpaired.storage import write_bytes
+
+_log = logging.getLogger("unpaired")
 
 _BATCH = 8
 
@@ -52,9 +54,7 @@ class Reader(nn.Module):
         return torch.cat([self(images[start : start + 16]).argmax(1) for start in range(0, len(images), 16)])
 
 
-def trained_reader(
-    data: Labelled, folder: Path, *, num_steps: int = 1000, seed: int = 0, say: Callable[[str], None]
-) -> Reader:
+def trained_reader(data: Labelled, folder: Path, *, num_steps: int = 1000, seed: int = 0) -> Reader:
     """Return the reader of these data, trained on their pairs; kept in `folder` and trained only once."""
     path = folder / f"reader-{num_steps}-{seed}.safetensors"
     with torch_seeded(seed, "reader"):
@@ -62,7 +62,7 @@ def trained_reader(
     if path.exists():
         reader.load_state_dict(safetensors.torch.load_file(path))
         return reader.eval()
-    say(f"Training the reader of photographs, {num_steps} steps.")
+    _log.info(f"Training the reader of photographs, {num_steps} steps.")
     images, classes = training_images(data)
     optimizer = torch.optim.Adam(reader.parameters(), lr=2e-3)
     for step in range(num_steps):
@@ -79,7 +79,7 @@ def trained_reader(
         loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
         if (step + 1) % 250 == 0:
-            say(f"  step {step + 1}: cross-entropy {loss.item():.3f}")
+            _log.info(f"  step {step + 1}: cross-entropy {loss.item():.3f}")
     reader.eval()
     write_bytes(path, safetensors.torch.save(dict(reader.state_dict())))
     return reader

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -21,6 +22,8 @@ from unpaired.reproduce.published import FIGURES, LABELS_TO_PHOTO, PHOTO_TO_LABE
 from unpaired.reproduce.reader import Reader, trained_reader
 from unpaired.storage import write_bytes
 from unpaired.training.progress import Progress
+
+_log = logging.getLogger("unpaired")
 
 REAL = "real images"
 """The row of the reader's own reading of real photographs: what a perfect translation would score."""
@@ -61,20 +64,19 @@ def make_table(
     steps: int,
     reader_steps: int = 1000,
     listener: Callable[[Progress], None] = lambda progress: None,
-    say: Callable[[str], None] = lambda sentence: None,
 ) -> Table:
     """Train what is missing of methods × seeds, and read all of it. The same call continues an interrupted one.
 
     Raises as `unpaired.train` does.
     """
-    reader = trained_reader(data, out, num_steps=reader_steps, say=say)
+    reader = trained_reader(data, out, num_steps=reader_steps)
     labels, photos = (stacked(FolderSource(data.unpaired / f"test{domain}")) for domain in "AB")
     inputs = {"AtoB": labels, "BtoA": photos}
     judge = Judge(data, reader, labels, photos)
     rows: dict[str, dict[str, dict[int, Scores]]] = {"AtoB": {REAL: {0: judge.scores("AtoB", photos)}}, "BtoA": {}}
     for trial in trials(tuple(methods), seeds):
-        say(f"{trial.method}, seed {trial.seed}:")
-        made = translations(trial, data, out, steps, inputs, listener=listener, say=say)
+        _log.info(f"{trial.method}, seed {trial.seed}:")
+        made = translations(trial, data, out, steps, inputs, listener=listener)
         for direction, images in made.items():
             rows[direction].setdefault(trial.method, {})[trial.seed] = judge.scores(direction, images)
         table = Table(rows, steps, seeds, len(labels))

@@ -13,11 +13,9 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch._subclasses.fake_tensor import FakeTensorMode
-from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves
 
 from unpaired import ranks
+from unpaired.compat.torch_private import FakeTensorMode, TorchDispatchMode, storage_key, tree_leaves
 from unpaired.data.datasets import Batch
 from unpaired.recipes import Config, build_objective
 from unpaired.side_by_side import in_this_thread
@@ -123,7 +121,7 @@ class _Counting(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
     def _note(self, tensor: Tensor) -> None:
         storage = tensor.untyped_storage()
-        key, size = storage._cdata, storage.nbytes()
+        key, size = storage_key(storage), storage.nbytes()
         if key not in self._known:
             self.live += size
             self._known[key] = weakref.ref(storage, lambda _: self._forget(key, size))

@@ -6,6 +6,7 @@ benchmarks/2026-11-25-memory.md has the cases, those that the constants here wer
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -27,6 +28,8 @@ from unpaired.runs.footprint import Footprint, footprint
 from unpaired.runs.validation_setup import most_held_out
 from unpaired.training.machine import memory_now
 from unpaired.training.run_config import memory_bytes
+
+_log = logging.getLogger("unpaired")
 
 STEP_FACTOR = 1.0
 """Bytes that a process takes for a byte of tensors in a step or a sample grid."""
@@ -61,10 +64,8 @@ class Plan:
     expected: float
 
 
-def planned(
-    config: Config, domains: Domains, before: Config | None, device: torch.device, say: Callable[[str], None]
-) -> Config:
-    """Return the settings with which a run fits `run.memory`, and say in a sentence what was chosen and is expected.
+def planned(config: Config, domains: Domains, before: Config | None, device: torch.device) -> Config:
+    """Return the settings with which a run fits `run.memory`, and log what was chosen and is expected.
 
     before: the settings of a run that goes on, which are taken again. Raises ConfigError where nothing fits, with what
     the smallest plan needs.
@@ -100,7 +101,7 @@ def planned(
         return expected_memory(candidate, footprint(candidate), device, looked_at)
 
     plan = fitting(config, choices, limit, expected, images, bf16=bf16)
-    say(told(config, plan, measured=on_processor))
+    _log.info(told(config, plan, measured=on_processor))
     return plan.config
 
 
@@ -182,7 +183,7 @@ def _same_steps(config: Config) -> list[tuple[bool, int]]:
     In more and more parts; computed again; both. The other way round where the discriminator steps first, since there
     a batch in parts is made twice: that takes half as much time again, computing again a third (docs/log.md).
     """
-    can = bool(getattr(config.generator, "recomputes", False)) and not config.run.compile
+    can = bool(getattr(config.generator, "recomputes", False)) and not config.run.compiles
     recompute, parts = list(dict.fromkeys((config.run.recompute, can))), [config.run.accumulate]
     if config.data.batch_size > 1:
         with torch.device("meta"):  # without content, which takes no time
@@ -214,7 +215,7 @@ def expected_memory(config: Config, counted: Footprint, device: torch.device, nu
     data = config.data
     looked_at = 4.0 * num_held_out * data.crop_size**2 * max(data.channels_a, data.channels_b)
     if device.type != "cpu":
-        recorded = counted.step if config.run.graph == "auto" and not config.run.recompute else 0
+        recorded = counted.step if config.run.replays and not config.run.recompute else 0
         return max(counted.step, counted.samples) + recorded + looked_at
     factor, beyond = (STEP_FACTOR, BEYOND) if torch.get_num_threads() == 1 else (THREADS_FACTOR, THREADS_BEYOND)
     working = factor * max(counted.step, counted.samples)

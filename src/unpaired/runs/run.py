@@ -1,99 +1,64 @@
-"""From a configuration to a trained run: what `unpaired train` and `unpaired.train` do."""
+"""Carrying out a run: start, train, start again from another place if need be, publish."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+import logging
 from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
 
-import torch
-from torch import Tensor
-
 from unpaired import ranks
-from unpaired.artifacts.history import History
 from unpaired.artifacts.rank_recorder import RankRecorder
 from unpaired.artifacts.run_folder import RunFolder
-from unpaired.config import flatten, require_rebuildable
-from unpaired.data.datasets import DataConfig
-from unpaired.devices import resolve_device
+from unpaired.config import flatten
 from unpaired.errors import Interrupted
 from unpaired.monitoring.guardian import Guardian
 from unpaired.monitoring.rewind import go_back
 from unpaired.recipes import Config
+from unpaired.runs.context import RunContext
 from unpaired.runs.standing import RunInfo, info
-from unpaired.runs.start import Allowed, Start, first_start, same_start
-from unpaired.selection.best_weights import Choice
-from unpaired.selection.early_stopping import FLAT, look_for_end
+from unpaired.runs.start import Start, first_start, same_start
+from unpaired.training.callbacks import Callback, OnFirstRank, Request
 from unpaired.training.loop import GoBack, fit
 from unpaired.training.machine import peak_memory
-from unpaired.training.progress import Progress
-from unpaired.training.state import TrainingState
 from unpaired.trust.fitting import publish_trust
 
+_log = logging.getLogger("unpaired")
 
-def train(
-    config: Config,
-    *,
-    out: str | Path | None = None,
-    strict: bool = False,
-    allow_data_change: bool = False,
-    allow_config_change: bool = False,
-    allow_rank_change: bool = False,
-    listener: Callable[[Progress], None] = lambda progress: None,
-    say: Callable[[str], None] = lambda sentence: None,
-) -> RunInfo:
-    """Train as `config` says, in the run folder `out` (default: runs/NAME OF THE DATA), or continue the run there.
 
-    An interrupted run continues from its newest checkpoint, bit for bit on the same build, device and number of
-    threads; a finished one returns at once. A damaged checkpoint is set aside and the one before it used, or, with
-    `strict`, refused. Other images or settings than the run was started with are refused unless allowed, and then
-    recorded in history.jsonl. `listener` is told every logged step, `say` gets sentences about what
-    is being done. Returns where the run stands then.
+def carry_out(config: Config, context: RunContext) -> RunInfo:
+    """Train with these settings in the context's run folder, or continue the run there; return where it stands then.
 
-    Under torchrun several processes train as one, with the same call in each: rank 0 reads and writes the run folder
-    and calls `listener` and `say`, the others compute. A run goes on with the number of processes it had, or with
-    `allow_rank_change` another one.
-
-    Raises DataError (folders or images that cannot be used or changed), ConfigError (the run folder belongs to another
-    configuration), CheckpointError (with `strict`), DeviceError, OutputError (another process trains in it),
-    StorageError, NonFiniteError, WorkerError, OutOfMemoryError, RankError (another process was lost), Interrupted.
+    Raises as `unpaired.train` does.
     """
-    require_rebuildable(config)
-    device = resolve_device(config.run.device)
-    if config.run.num_threads:
-        torch.set_num_threads(config.run.num_threads)
-    ranks.require_even(config.data.batch_size, "data.batch_size")
-    ranks.require_even_parts(config.data.batch_size, config.run.accumulate, "run.accumulate")
-    folder = RunFolder(Path(out) if out is not None else default_out(config.data))
-    allowed = Allowed(strict, allow_data_change, allow_config_change, allow_rank_change)
-    with ranks.joined(device), ExitStack() as held:
+    with ranks.joined(context.device), ExitStack() as held:
         done = False
         while not done:
             held.close()
             start = None
             with ranks.by_first() as mine:
                 if mine:
-                    start = first_start(config, folder, device, allowed, held, listener, say)
-            done = _fit(same_start(start, device), folder, device, say)
+                    start = first_start(config, context, held)
+            done = _fit(same_start(start, context.device), context)
             start = None  # what it holds is no longer needed, and what follows needs memory too
-        if config.run.memory:
-            say(f"At most {peak_memory(device) / 1e9:.2f} GB of memory were in use, {config.run.memory} allowed.")
+        if config.run.memory and not ranks.rank():
+            peak = peak_memory(context.device) / 1e9
+            _log.info(f"At most {peak:.2f} GB of memory were in use, {config.run.memory} allowed.")
         found = None
         with ranks.by_first() as mine:
             if mine:
-                publish_trust(folder, config.run.trust_images, say)
-                found = info(folder.path)
+                publish_trust(context.folder, config.run.trust_images)
+                found = info(context.folder.path)
         return _told_info(found)
 
 
-def _fit(start: Start, folder: RunFolder, device: torch.device, say: Callable[[str], None]) -> bool:
-    """Train to the end of the schedule, unless the run is there; False where the run goes on from another start.
+def _fit(start: Start, context: RunContext) -> bool:
+    """Train to the end of the schedule, unless the run is there; False if the run goes on from another start.
 
-    That is, where it went back, or its schedule became shorter.
+    That is, if it went back, or its schedule became shorter.
     """
-    config, guardian, schedule = start.config, start.guardian, start.schedule
+    config, schedule = start.config, start.schedule
     dataset = start.domains.dataset(config.data, config.run.seed)
     if start.state.step >= schedule.num_steps:
         return True
@@ -101,57 +66,45 @@ def _fit(start: Start, folder: RunFolder, device: torch.device, say: Callable[[s
     recorder = start.recorder
     if recorder is None or ranks.count() > 1:
         recorder = RankRecorder(recorder)
-
-    def watch(state: TrainingState, terms: dict[str, Tensor]) -> bool:
-        with ranks.by_first():
-            return guardian is not None and guardian.look(state, terms)
-
-    def look(state: TrainingState) -> bool:
-        with ranks.by_first():
-            return start.choice is not None and _look(start.choice, state, start, folder, say)
-
     try:
-        return fit(
+        request = fit(
             start.state,
             dataset,
             schedule,
             config.run,
-            device,
+            context.device,
             recorder,
             num_workers=config.data.num_workers,
             worker_retries=config.data.worker_retries,
-            watch=None if config.run.guardian == "off" else watch,
-            look=look if config.run.held_out_every else None,
-            say=say,
+            callbacks=[*_own_callbacks(start), *context.callbacks],
         )
     except GoBack as wish:
         with ranks.by_first():
-            if guardian is not None:
-                _go_back(config, folder, guardian, wish.step, say)
+            if start.guardian is not None:
+                _go_back(config, context.folder, start.guardian, wish.step)
         if wish.signum:
             raise Interrupted(
                 f"Stopped at step {wish.step}, where the guardian went back; run the same command again to continue.",
                 signum=wish.signum,
             ) from None
         return False
+    return request is not Request.RESTART
 
 
-def _look(choice: Choice, state: TrainingState, start: Start, folder: RunFolder, say: Callable[[str], None]) -> bool:
-    """Look at held-out images; returns whether training should stop here, for good or for another schedule."""
-    choice.look(state)
-    found = look_for_end(choice.looks, start.schedule) if start.config.run.stop_when_flat else None
-    if found is None:
-        return False
-    History(folder.path).note(state.step, FLAT, found.sentence, **found.details)
-    say(found.sentence)
-    return True
+def _own_callbacks(start: Start) -> list[Callback]:
+    """Return the callbacks of the package on every rank; rank 0 has what they call."""
+    run = start.config.run
+    return [
+        OnFirstRank(start.guardian, run.guardian_every if run.guardian != "off" else 0, at_end=False),
+        OnFirstRank(start.validation, run.held_out_every, at_end=run.held_out_every > 0),
+    ]
 
 
-def _go_back(config: Config, folder: RunFolder, guardian: Guardian, step: int, say: Callable[[str], None]) -> None:
+def _go_back(config: Config, folder: RunFolder, guardian: Guardian, step: int) -> None:
     """Put the folder where the run was healthy, with the remedy on record; the next start goes on from there."""
     assert guardian.request is not None
     settings, every = flatten(config), config.run.checkpoint_every
-    say(go_back(folder.path, folder.checkpoints, guardian.request, step, settings, every))
+    _log.warning(go_back(folder.path, folder.checkpoints, guardian.request, step, settings, every))
 
 
 def _told_info(found: RunInfo | None) -> RunInfo:
@@ -159,10 +112,3 @@ def _told_info(found: RunInfo | None) -> RunInfo:
     facts = {} if found is None else {**asdict(found), "path": str(found.path)}
     told = json.loads(ranks.told_by_first(json.dumps(facts).encode()))
     return found or RunInfo(**{**told, "path": Path(told["path"])})
-
-
-def default_out(data: DataConfig) -> Path:
-    """Return runs/NAME for the data: the folder's name, or "A to B" for two folders."""
-    folders = [Path(folder).resolve().name for folder in (data.a, data.b) if folder]
-    name = "2".join(folders) or Path(data.root).resolve().name
-    return Path("runs") / name

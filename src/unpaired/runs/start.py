@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+import logging
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from typing import Any
@@ -15,48 +15,37 @@ from unpaired import ranks
 from unpaired.artifacts.changes import Change, machine_change, ranks_change
 from unpaired.artifacts.checkpoint import Checkpoint, list_checkpoints, load_newest, read_manifest
 from unpaired.artifacts.history import History
-from unpaired.artifacts.part_records import read_config, write_origins
+from unpaired.artifacts.part_records import write_origins
 from unpaired.artifacts.rank_recorder import share_state
 from unpaired.artifacts.recorder import RunRecorder
 from unpaired.artifacts.run_folder import RunFolder
-from unpaired.artifacts.run_records import read_data
 from unpaired.config import flatten, from_dict, to_dict, to_yaml
 from unpaired.data.domains import Domains, open_domains
 from unpaired.data.sources import ImageList
 from unpaired.errors import CheckpointError, ConfigError, DataError
 from unpaired.models.model_folder import GeneratorMode
 from unpaired.monitoring.guardian import PROBE, Guardian
-from unpaired.monitoring.rewind import remedied
 from unpaired.objectives.base import Direction
 from unpaired.recipes import Config, build_objective
 from unpaired.runs.agreement import agree, image_lists
-from unpaired.runs.memory_plan import planned
+from unpaired.runs.context import RunContext
 from unpaired.runs.publish import publish_model
-from unpaired.runs.validation_setup import Listing, how_chosen, open_choice
+from unpaired.runs.resolvers import inspected, resolved, scanned
+from unpaired.runs.validation_setup import Listing, Validation, how_chosen, open_choice
 from unpaired.selection.best_weights import Choice
 from unpaired.selection.early_stopping import RESUMED, ended_early, shortened
 from unpaired.storage import write_bytes
-from unpaired.training.autocast import settled
 from unpaired.training.loop import Recorder
 from unpaired.training.machine import made_with
-from unpaired.training.progress import Progress
 from unpaired.training.schedule import Schedule
 from unpaired.training.state import TrainingState
 
-
-@dataclass(frozen=True)
-class Allowed:
-    """What a run may go on with: a damaged checkpoint (not `strict`), other images, settings, number of processes."""
-
-    strict: bool
-    data: bool
-    settings: bool
-    ranks: bool
+_log = logging.getLogger("unpaired")
 
 
 @dataclass(frozen=True)
 class Start:
-    """All that training goes on from; recorder, and guardian and choice where there are any: rank 0's."""
+    """All that training goes on from; recorder, and guardian and validation if there are any: rank 0's."""
 
     config: Config
     domains: Domains
@@ -64,43 +53,27 @@ class Start:
     schedule: Schedule
     recorder: Recorder | None = None
     guardian: Guardian | None = None
-    choice: Choice | None = None
+    validation: Validation | None = None
 
 
-def first_start(
-    config: Config,
-    folder: RunFolder,
-    device: torch.device,
-    allowed: Allowed,
-    held: ExitStack,
-    listener: Callable[[Progress], None],
-    say: Callable[[str], None],
-) -> Start:
+def first_start(config: Config, context: RunContext, held: ExitStack) -> Start:
     """Check settings, images and folder against one another, and put the state where the run stands.
 
     `held` keeps the folder locked, from before an image is read, so that of two trainers the second leaves at once.
     """
+    folder, device, allowed = context.folder, context.device, context.allowed
     held.enter_context(folder.lock())
-    entries = History(folder.path).entries()
-    config = remedied(config, entries)
-    domains = open_domains(config.data)
-    started = remedied(read_config(folder), entries) if folder.config.exists() else None
-    saved = started.data if started is not None else None
-    if saved is None:
-        domains = _looked_through(config, domains, say)
-    elif folder.data.exists():
-        domains = domains.without(read_data(folder), config.data)
-    config = replace(config, data=domains.settled(config.data, saved))
-    config = replace(config, run=settled(config.run, started.run if started is not None else None, device, say))
-    config = planned(config, domains, started, device, say)
+    known = inspected(config, context)
+    config, domains = resolved(config, known), known.domains
+    assert domains is not None
     images = image_lists(domains)
     changes = agree(folder, config, domains, images, data=allowed.data, settings=allowed.settings)
     if any(change.kind == "data" for change in changes):
-        domains = _looked_through(config, domains, say)
+        domains = scanned(config, domains)
         images = image_lists(domains)
     state = TrainingState(build_objective(config).to(device), config.optimizer)
     folder.create()
-    newest = _restore(folder, state, allowed.strict, changes, say)
+    newest = _restore(folder, state, allowed.strict, changes)
     schedule = shortened(schedule_of(config, domains), _lengthened(folder, config, state))
     unfinished = state.step < schedule.num_steps
     if unfinished and newest is not None:
@@ -110,12 +83,13 @@ def first_start(
         changes += machine_change(before, now)
     folder.rewind(newest.log_lines if newest is not None else 0, state.step)
     if unfinished:
-        _record(config, domains, images, folder, state, changes, say)
-    opened = open_choice(config, domains, folder, state, newest, device, say, training=unfinished)
-    recorder = _recorder(config, domains, folder, state, schedule, opened, device, listener, say)
-    guardian = _guardian(config, domains, folder, state, device, recorder, say) if unfinished else None
-    recorder.guardian = guardian
-    return Start(config, domains, state, schedule, recorder, guardian, opened[0] if opened else None)
+        _record(config, domains, images, folder, state, changes)
+    opened = open_choice(config, domains, folder, state, newest, device, training=unfinished)
+    start = Start(config, domains, state, schedule)
+    recorder = _recorder(start, context, opened)
+    recorder.guardian = _guardian(start, context, recorder) if unfinished else None
+    validation = Validation(opened[0], schedule, config.run, folder.path) if opened else None
+    return replace(start, recorder=recorder, guardian=recorder.guardian, validation=validation)
 
 
 def _lengthened(folder: RunFolder, config: Config, state: TrainingState) -> list[dict[str, Any]]:
@@ -126,26 +100,20 @@ def _lengthened(folder: RunFolder, config: Config, state: TrainingState) -> list
     return history.up_to(state.step)
 
 
-def _guardian(
-    config: Config,
-    domains: Domains,
-    folder: RunFolder,
-    state: TrainingState,
-    device: torch.device,
-    recorder: RunRecorder,
-    say: Callable[[str], None],
-) -> Guardian | None:
-    """Return the watch over the run, unless it is off."""
+def _guardian(start: Start, context: RunContext, recorder: RunRecorder) -> Guardian | None:
+    """Return the guardian of the run, unless it is off."""
+    config, state = start.config, start.state
     if config.run.guardian == "off" or config.run.guardian_every == 0:
         return None
 
     def note(step: int, sentence: str) -> None:
         recorder.event(step, "guardian", sentence)
-        say(sentence)
+        _log.warning(sentence)
 
-    probe = domains.previews(config.data, config.run.seed).preview(min(PROBE, config.run.num_samples))
+    probe = start.domains.previews(config.data, config.run.seed).preview(min(PROBE, config.run.num_samples))
     rewind = config.run.guardian == "rewind"
-    return Guardian(folder.path, state.step, probe.to(device), flatten(config), rewind=rewind, note=note)
+    settings = flatten(config)
+    return Guardian(context.folder.path, state.step, probe.to(context.device), settings, rewind=rewind, note=note)
 
 
 def same_start(start: Start | None, device: torch.device) -> Start:
@@ -180,22 +148,11 @@ def _versions(device: torch.device) -> dict[str, str | int]:
     return {key: facts[key] for key in ("unpaired", "torch", "instructions", "gpu") if key in facts}
 
 
-def _looked_through(config: Config, domains: Domains, say: Callable[[str], None]) -> Domains:
-    """Decode every image and tell what is odd; returns the domains of those that can be trained on."""
-    say(f"Looking at {domains.described(config.data)}.")
-    usable, notes = domains.usable(config.data, max(config.generator.min_size, config.discriminator.min_size))
-    for note in notes:
-        say(note)
-    return usable
-
-
-def _restore(
-    folder: RunFolder, state: TrainingState, strict: bool, changes: list[Change], say: Callable[[str], None]
-) -> Checkpoint | None:
+def _restore(folder: RunFolder, state: TrainingState, strict: bool, changes: list[Change]) -> Checkpoint | None:
     """Put `state` where the folder's newest whole checkpoint is, and return that; None where there is none."""
     newest, warnings = load_newest(folder.checkpoints, strict=strict)
     for warning in warnings:
-        say(warning)
+        _log.warning(warning)
     if newest is None:
         return None
     try:
@@ -216,13 +173,12 @@ def _record(
     folder: RunFolder,
     state: TrainingState,
     changes: list[Change],
-    say: Callable[[str], None],
 ) -> None:
     """Write what the run is made with from now on; what it was made with before is kept in its history."""
     history = History(folder.path)
     history.rewind(state.step)
     for change in changes:
-        say(change.sentence)
+        _log.warning(change.sentence)
         history.note(state.step, change.kind, change.sentence, **change.details)
     write_bytes(folder.images, (json.dumps(images) + "\n").encode(), sync=True)
     write_bytes(folder.data, (json.dumps(domains.facts(), indent=1) + "\n").encode(), sync=True)
@@ -230,25 +186,18 @@ def _record(
     write_bytes(folder.config, to_yaml(config).encode(), sync=True)
 
 
-def _recorder(
-    config: Config,
-    domains: Domains,
-    folder: RunFolder,
-    state: TrainingState,
-    schedule: Schedule,
-    opened: tuple[Choice, Listing] | None,
-    device: torch.device,
-    listener: Callable[[Progress], None],
-    say: Callable[[str], None],
-) -> RunRecorder:
-    """Return what writes the folder, which is locked and cut back to where `state` is; say where that is."""
+def _recorder(start: Start, context: RunContext, opened: tuple[Choice, Listing] | None) -> RunRecorder:
+    """Return what writes the folder, which is locked and cut back to where the state is; log where that is."""
+    config, domains, state, schedule = start.config, start.domains, start.state, start.schedule
+    folder, device = context.folder, context.device
     finished, place = state.step >= schedule.num_steps, f"{state.step} of {schedule.num_steps}"
     if finished and schedule.end is not None:
-        say(f"This run has ended. {ended_early(History(folder.path).entries())} --no-stop-when-flat goes on with it.")
+        ended = ended_early(History(folder.path).entries())
+        _log.info(f"This run has ended. {ended} --no-stop-when-flat goes on with it.")
     elif finished:
-        say(f"This run is finished: {place} steps are done.")
+        _log.info(f"This run is finished: {place} steps are done.")
     else:
-        say(f"{'Continuing' if state.step else 'Training'} at step {place} in {folder.path}")
+        _log.info(f"{'Continuing' if state.step else 'Training'} at step {place} in {folder.path}")
     preview = domains.previews(config.data, config.run.seed)
     facts = {
         "config": to_yaml(config),
@@ -267,7 +216,7 @@ def _recorder(
         names=domains.names,
         facts=facts,
         publish=publish,
-        listener=listener,
+        listener=context.listener,
         keep_checkpoints=config.run.keep_checkpoints,
         tensorboard=config.run.tensorboard and not finished,
         choice=None if opened is None else opened[0],

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+import logging
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
 
 from unpaired.artifacts.checkpoint import Checkpoint
+from unpaired.artifacts.history import History
 from unpaired.artifacts.run_folder import RunFolder
 from unpaired.data.datasets import DataConfig
 from unpaired.data.domains import Domains
@@ -19,11 +21,16 @@ from unpaired.evaluate.features import MIN_SIZE
 from unpaired.models.selection_info import ChoiceInfo
 from unpaired.recipes import Config
 from unpaired.selection.best_weights import NAME, Choice, Measure
-from unpaired.selection.early_stopping import SHORTENED, Entries, was_flat
+from unpaired.selection.early_stopping import FLAT, SHORTENED, Entries, look_for_end, was_flat
 from unpaired.selection.rule import RULE
 from unpaired.selection.validation_metrics import LEAST, HeldOut
 from unpaired.storage import write_bytes
+from unpaired.training.callbacks import Request, StepView
+from unpaired.training.run_config import RunConfig
+from unpaired.training.schedule import Schedule
 from unpaired.training.state import TrainingState
+
+_log = logging.getLogger("unpaired")
 
 _MOST = 32
 """Held-out images of a domain that are looked at: with 500 steps between two looks 1 to 2 % of the training."""
@@ -59,7 +66,6 @@ def open_choice(
     state: TrainingState,
     newest: Checkpoint | None,
     device: torch.device,
-    say: Callable[[str], None],
     *,
     training: bool,
 ) -> tuple[Choice, Listing] | None:
@@ -77,11 +83,11 @@ def open_choice(
             if config.run.stop_when_flat:
                 raise ConfigError(f"--stop-when-flat has nothing to go by, as {found}; leave it out.")
             if config.run.publish == "best":
-                say(f"The model will be that of the last step, as {found}.")
+                _log.info(f"The model will be that of the last step, as {found}.")
             return None
         now = Listing(found.origin, *(tuple(each) for each in found.digests().values()))
         if listing is not None and now != listing:
-            say("The held-out images are other ones than before, so the choice of the best step begins again.")
+            _log.warning("The held-out images are other ones than before, so the choice of the best step begins again.")
             (folder.path / NAME).unlink(missing_ok=True)
         listing, measure = now, _measure(found, config, domains, state, device)
         write_bytes(folder.held_out, (json.dumps(asdict(listing)) + "\n").encode(), sync=True)
@@ -96,6 +102,24 @@ def open_choice(
         published=_publishes_best(config, listing),
     )
     return choice, listing
+
+
+class Validation:
+    """The callback that measures held-out images, and shortens the schedule when a run no longer improves."""
+
+    def __init__(self, choice: Choice, schedule: Schedule, run: RunConfig, folder: Path) -> None:
+        self._choice, self._schedule, self._folder = choice, schedule, folder
+        self._ends, self.every, self.at_end = run.stop_when_flat, run.held_out_every, run.held_out_every > 0
+
+    def after_step(self, view: StepView) -> Request:
+        """Measure the weights of a step; ask to restart with another schedule on a plateau."""
+        self._choice.look(view.state)
+        found = look_for_end(self._choice.looks, self._schedule) if self._ends else None
+        if found is None:
+            return Request.CONTINUE
+        History(self._folder).note(view.step, FLAT, found.sentence, **found.details)
+        _log.info(found.sentence)
+        return Request.RESTART
 
 
 def how_chosen(choice: Choice, listing: Listing, entries: Entries, run_step: int) -> ChoiceInfo | None:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import logging
 from dataclasses import replace
 
 import torch
 
 from unpaired.devices import has_bf16
 from unpaired.training.run_config import Precision, RunConfig
+
+_log = logging.getLogger("unpaired")
 
 
 def precision_on(device: torch.device, run: RunConfig) -> Precision:
@@ -18,20 +20,20 @@ def precision_on(device: torch.device, run: RunConfig) -> Precision:
     return "bf16" if has_bf16(device) else "fp32"
 
 
-def settled(run: RunConfig, before: RunConfig | None, device: torch.device, say: Callable[[str], None]) -> RunConfig:
+def settled(run: RunConfig, before: RunConfig | None, device: torch.device) -> RunConfig:
     """Return the settings of a run without auto as its precision, which is part of what its result depends on.
 
-    before: the settings of a run that goes on, on whatever machine: it stays with what it was begun in. Tells where
-    bfloat16 is not what the device is made for.
+    before: the settings of a run that goes on, on whatever machine: it stays with what it was begun in. Logs a
+    warning if bfloat16 is not what the device is made for.
     """
     if run.precision == "auto" and before is not None:
         run = replace(run, precision=before.precision)
     chosen = precision_on(device, run)
     if chosen == "bf16" and not has_bf16(device):
-        say(
+        _log.warning(
             f"This {device.type} has no instructions for bfloat16 and may take many times as long in it as in float32; "
             "new runs take what suits it with --run.precision auto."
         )
     if run.precision == "auto" and chosen == "fp32":
-        say(f"This {device.type} has no instructions for bfloat16, so the run computes in float32.")
+        _log.info(f"This {device.type} has no instructions for bfloat16, so the run computes in float32.")
     return replace(run, precision=chosen)

@@ -14,6 +14,7 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor
 
+from unpaired.compat.torch_private import withhold_updates
 from unpaired.data.datasets import Batch
 from unpaired.objectives.base import Player
 from unpaired.objectives.losses import total
@@ -155,7 +156,7 @@ class RecordedStep:
             self._plain[domain].restore(pool.images, pool.num_seen)
             self._state.objective.pools[domain] = self._plain[domain]
         for optimizer in self._optimizers():
-            optimizer.found_inf = None  # type: ignore[attr-defined]
+            withhold_updates(optimizer, None)
         for group, rate in self._rates:
             group["capturable"] = False
             group["lr"] = float(rate) if rate.device.type == "cpu" else rate
@@ -168,7 +169,7 @@ class RecordedStep:
             self._plain[domain].images = []
         for optimizer in self._optimizers():
             # Adam leaves everything as it is where this is 1: what mixed precision uses for an overflow.
-            optimizer.found_inf = self._bad  # type: ignore[attr-defined]
+            withhold_updates(optimizer, self._bad)
         for group, rate in self._rates:
             group["capturable"] = True
             group["lr"] = rate.fill_(group["lr"])

@@ -1,8 +1,9 @@
-"""The one training loop, for every method: it owns the schedule, the weight average and what is told of a run."""
+"""The training loop shared by all methods: applies the learning-rate schedule, updates the EMA weights, calls back."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import logging
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from typing import Protocol
 
@@ -16,6 +17,7 @@ from unpaired.devices import has_bf16
 from unpaired.errors import Interrupted, NonFiniteError
 from unpaired.randomness import torch_seeded
 from unpaired.training.autocast import precision_on
+from unpaired.training.callbacks import Callback, Request, StepView, call_after_step, call_at_start, due
 from unpaired.training.machine import out_of_memory, relief
 from unpaired.training.progress import Clock, Progress
 from unpaired.training.run_config import RunConfig
@@ -25,9 +27,11 @@ from unpaired.training.state import TrainingState
 from unpaired.training.step import Take, train_step
 from unpaired.training.stepper import recording_on, stepper
 
+_log = logging.getLogger("unpaired")
+
 
 class Recorder(Protocol):
-    """What the loop tells about itself; `unpaired.artifacts.recorder` writes files and passes it on."""
+    """Where the loop reports to; `unpaired.artifacts.recorder` writes files and passes it on."""
 
     def progress(self, progress: Progress) -> None:
         """Take note of a logged step."""
@@ -47,7 +51,7 @@ class Recorder(Protocol):
 
 
 class GoBack(Exception):  # noqa: N818 - a wish, no error
-    """The watch over a run asked to go back at step `step`; signum: of a signal that came in that step, or 0."""
+    """A callback asked to go back at step `step`; signum: of a signal that came in that step, or 0."""
 
     def __init__(self, step: int, signum: int) -> None:
         super().__init__()
@@ -64,24 +68,22 @@ def fit(
     *,
     num_workers: int = 0,
     worker_retries: int = 0,
-    watch: Callable[[TrainingState, dict[str, Tensor]], bool] | None = None,
-    look: Callable[[TrainingState], bool] | None = None,
-    say: Callable[[str], None] = lambda sentence: None,
-) -> bool:
+    callbacks: Sequence[Callback] = (),
+) -> Request:
     """Train from the step after `state.step` to the schedule's end, in place.
 
-    watch: looks at the state and the losses every `run.guardian_every` steps and changes neither; where it returns
-    True, on any rank, nothing more is saved and GoBack raised. look: looks at the state every `run.held_out_every`
-    steps and at the end and changes nothing; where it returns True, on any rank, training ends there as it would at
-    the schedule's end. say: told in one sentence where steps are taken in another way than could be expected. Returns
-    whether the schedule's end was reached.
+    callbacks: called after each step in their order, then the log and the sample grids of `recorder`; a checkpoint is
+    taken last. Logs a warning if steps are taken in another way than the settings ask for. Returns the request of the
+    callbacks that ended training, CONTINUE at the schedule's end.
 
-    Raises Interrupted after SIGINT or SIGTERM, with the state of the last whole step saved; NonFiniteError, before
-    anything is updated with it, when a loss or gradient is no number and no more steps may be skipped; WorkerError
-    when a loader process is lost; OutOfMemoryError; ImageError when an image cannot be read.
+    Raises GoBack for a callback's request, with nothing saved; Interrupted after SIGINT or SIGTERM, with the state of
+    the last whole step saved; NonFiniteError, before anything is updated with it, if a loss or gradient is NaN or
+    infinite and no more steps may be skipped; WorkerError when a loader process is lost; OutOfMemoryError; ImageError
+    when an image cannot be read.
     """
     objective, clock = state.objective, Clock(state.step, schedule)
     precision = precision_on(device, run)
+    callbacks = [*callbacks, Log(recorder, clock, run.log_every), Samples(recorder, run.sample_every)]
     objective.train()
     delivered = batches(
         dataset,
@@ -97,44 +99,60 @@ def fit(
 
     def note(sentence: str) -> None:
         recorder.event(state.step + 1, "way", sentence)
-        say(sentence)
+        if not ranks.rank():
+            _log.warning(sentence)
 
+    if run.acceleration != "none" and not ranks.rank():
+        _log.warning(f"run.acceleration {run.acceleration} is experimental: it was never measured on a GPU.")
     advice = relief(objective, schedule.batch_size, lower=precision == "fp32" and has_bf16(device))
     with (
         stop_signals() as stop,
         closing(delivered),
         out_of_memory(lambda: state.step + 1, device, advice),
         stepper(
-            state, precision, take, note, record=recording_on(device, run.graph), compiled=run.compile
+            state, precision, take, note, record=recording_on(device, run.replays), compiled=run.compiles
         ) as take_step,
     ):
-        if state.step == 0 and run.sample_every:
-            recorder.sample(state)
+        if state.step == 0:
+            call_at_start(callbacks, StepView(state, {}, schedule))
         for batch in clock.timed(delivered):
             state.set_learning_rate(schedule.multiplier(state.step + 1))
             with skipping(state, run.max_skipped, recorder) as terms:
                 terms.update(learnt(state, batch.to(device), take_step, run.seed, dataset))
             step = state.step = state.step + 1
 
-            if watch is not None and terms and due(step, run.guardian_every) and ranks.agreed(watch(state, terms)):
+            view = StepView(state, terms, schedule, last=step == schedule.num_steps)
+            request = call_after_step(callbacks, view)
+            if request is Request.GO_BACK:
                 raise GoBack(step, ranks.agreed(stop()))
-
-            # what a person and a later process want to know
-            last = step == schedule.num_steps
-            if look is not None and (last or due(step, run.held_out_every)) and ranks.agreed(look(state)):
-                last = True
-            if last or due(step, run.log_every):
-                rate = state.config.learning_rate * schedule.multiplier(step)
-                recorder.progress(clock.progress(step, terms, rate))
-            if last or due(step, run.sample_every):
-                recorder.sample(state)
-            saved = last or ranks.agreed(stop()) > 0 or due(step, run.checkpoint_every)
-            if saved:
+            if view.last or ranks.agreed(stop()) > 0 or due(step, run.checkpoint_every):
                 recorder.checkpoint(state)
                 obey(ranks.agreed(stop()), step, schedule)
-            if last:
-                break
-    return state.step == schedule.num_steps
+            if view.last:
+                return Request.CONTINUE if step == schedule.num_steps else request
+    return Request.CONTINUE
+
+
+class Log:
+    """Reports the losses, the learning rate and the speed of a step to a recorder."""
+
+    def __init__(self, recorder: Recorder, clock: Clock, every: int) -> None:
+        self._recorder, self._clock, self.every = recorder, clock, every
+
+    def after_step(self, view: StepView) -> None:
+        """Report the step."""
+        self._recorder.progress(self._clock.progress(view.step, view.terms, view.learning_rate))
+
+
+class Samples:
+    """Has a recorder draw the sample grid, before the first step and at the end too."""
+
+    def __init__(self, recorder: Recorder, every: int) -> None:
+        self._recorder, self.every, self.at_start = recorder, every, every > 0
+
+    def after_step(self, view: StepView) -> None:
+        """Draw the grid."""
+        self._recorder.sample(view.state)
 
 
 def learnt(state: TrainingState, batch: Batch, take_step: Take, seed: int, dataset: StepDataset) -> dict[str, Tensor]:
@@ -173,8 +191,3 @@ def skipping(state: TrainingState, most: int, recorder: Recorder) -> Iterator[di
             raise
         state.skipped += 1
         recorder.event(state.step + 1, "skipped", f"{error.finding}; this step was left out.")
-
-
-def due(step: int, every: int) -> bool:
-    """Whether something done every `every` steps is done at `step`; 0 means never."""
-    return every > 0 and step % every == 0

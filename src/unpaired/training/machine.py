@@ -30,8 +30,8 @@ _STATUS = Path("/proc/self/status")
 def made_with(device: torch.device, run: RunConfig | None = None) -> dict[str, str | int]:
     """Return versions, processor, threads and device. Equal values promise equal bits for equal runs.
 
-    run: settings by which sums are rounded: `graph` on NVIDIA's GPUs, and those of `accumulate`, `compile` and `layout`
-    that are not what they are when nobody says anything.
+    run: settings by which sums are rounded: `acceleration` on NVIDIA's GPUs, and those of `accumulate`, `acceleration`
+    and `layout` that differ from their defaults. graph and compile are facts of their own, as in earlier versions.
     """
     run = RunConfig() if run is None else run
     facts: dict[str, str | int] = {
@@ -51,14 +51,14 @@ def made_with(device: torch.device, run: RunConfig | None = None) -> dict[str, s
         facts["ranks"] = ranks.count()
     if run.accumulate > 1:
         facts["accumulate"] = run.accumulate
-    if run.compile:
+    if run.compiles:
         facts["compile"] = "on"
     if run.layout != "nchw":
         facts["layout"] = run.layout
     if device.type == "cuda":
         facts["gpu"] = torch.cuda.get_device_name(device)
         facts["cuda"] = str(torch.version.cuda)
-        facts["graph"] = run.graph
+        facts["graph"] = "auto" if run.replays else "off"
     return facts
 
 

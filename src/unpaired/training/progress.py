@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from torch import Tensor
@@ -49,7 +49,7 @@ class Clock:
                 return
             yield batch
 
-    def progress(self, step: int, terms: dict[str, Tensor], learning_rate: float) -> Progress:
+    def progress(self, step: int, terms: Mapping[str, Tensor], learning_rate: float) -> Progress:
         """Return the report of a step, with speeds since the last report."""
         now = time.monotonic()
         span = max(now - self._last, 1e-9)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from unpaired.config import free, require
 
@@ -43,13 +44,10 @@ class RunConfig:
     """
     device: str = free("auto")
     """Device of the run: auto (a GPU if there is one), cpu, cuda, cuda:N or mps."""
-    graph: Literal["auto", "off"] = free("auto")
-    """CUDA graph of the training step. auto: captured and replayed if device and method allow it; off: operations are
-    launched one by one.
-    """
-    compile: bool = free(False)
-    """Compile the networks for training steps with torch.compile; takes minutes at every start. Results differ in
-    rounding.
+    acceleration: Literal["none", "graph", "compile", "graph+compile"] = free("none")
+    """Experimental, never measured on a GPU. graph: replay each training step as one CUDA graph, on NVIDIA's GPUs and
+    if the method allows it; compile: compile the networks for training steps with torch.compile, which takes minutes at
+    every start; graph+compile: both; none. Results differ in rounding.
     """
     layout: Literal["nchw", "channels_last"] = free("nchw")
     """Memory layout of the convolutions' weights: nchw, or channels_last for hardware that is faster with it. Results
@@ -112,14 +110,35 @@ class RunConfig:
             "number of steps.",
         )
         require(
-            not (self.compile and self.recompute),
-            "run.compile and run.recompute exclude one another; leave one of them out.",
+            not (self.compiles and self.recompute),
+            "run.acceleration compile and run.recompute exclude one another; leave one of them out.",
         )
         require(self.accumulate >= 1, f"run.accumulate must be at least 1, not {self.accumulate}.")
         require(self.num_samples >= 1, f"run.num_samples must be at least 1, not {self.num_samples}.")
         memory_bytes(self.memory)
         known = re.fullmatch("stop|skip:[0-9]+", self.on_nonfinite)
         require(bool(known), f"run.on_nonfinite must be stop or skip:N with a number N, not {self.on_nonfinite!r}.")
+
+    @staticmethod
+    def upgraded(settings: Mapping[str, Any]) -> dict[str, Any]:
+        """Return settings with those of files of earlier versions, graph and compile, under today's name.
+
+        Graphs were on unless somebody turned them off; they are asked for now.
+        """
+        known = {key: value for key, value in settings.items() if key not in ("graph", "compile")}
+        if settings.get("compile") is True and known.get("acceleration", "none") == "none":
+            known["acceleration"] = "compile"
+        return known
+
+    @property
+    def replays(self) -> bool:
+        """Whether steps are replayed as CUDA graphs if the device and the method allow."""
+        return "graph" in self.acceleration
+
+    @property
+    def compiles(self) -> bool:
+        """Whether networks are compiled for the steps."""
+        return "compile" in self.acceleration
 
     @property
     def max_skipped(self) -> int:

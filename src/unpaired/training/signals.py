@@ -53,13 +53,13 @@ def stop_signals() -> Iterator[Callable[[], int]]:
 
 
 @contextmanager
-def second_signal_ends(say: Callable[[str], None]) -> Iterator[None]:
+def second_signal_ends(remark: Callable[[str], None]) -> Iterator[None]:
     """End the process soon after a second SIGINT or SIGTERM in the body, whatever it is doing, with 128 + the number.
 
     A handler written in Python waits for the call at hand, and one of torch can take minutes. The interpreter writes
     down at once, though, that a signal has come, and a thread reads that. After `GRACE` seconds in which handlers could
-    do better the process ends without clearing up: what is on the disk is as after a kill. `say`, called by the thread,
-    is told at the first signal, while training, what a second one does. Not for notebooks, which it would end, too.
+    do better the process ends without clearing up: what is on the disk is as after a kill. The thread calls
+    `remark` at the first signal, while training, with a sentence about a second. Not for notebooks, which would end.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -68,7 +68,7 @@ def second_signal_ends(say: Callable[[str], None]) -> Iterator[None]:
     noted.setblocking(False)
     before = signal.set_wakeup_fd(noted.fileno(), warn_on_full_buffer=False)
     first = threading.Event()
-    watch = threading.Thread(target=_watch, args=(arrivals, say, first), daemon=True)
+    watch = threading.Thread(target=_watch, args=(arrivals, remark, first), daemon=True)
     watch.start()
     try:
         yield
@@ -98,14 +98,14 @@ def _leave(signum: int, _frame: FrameType | None) -> None:
     os._exit(128 + signum)
 
 
-def _watch(arrivals: socket.socket, say: Callable[[str], None], first: threading.Event) -> None:
+def _watch(arrivals: socket.socket, remark: Callable[[str], None], first: threading.Event) -> None:
     """Count the signals that arrive until the other end is closed; `first` is set by the first one."""
     with arrivals:
         if _next(arrivals):
             first.set()
         if first.is_set() and _finishing.is_set():
             with suppress(OSError, ValueError):  # nobody reads it
-                say("Stopping when this step is done and saved; a second Ctrl-C leaves at once, without saving.")
+                remark("Stopping when this step is done and saved; a second Ctrl-C leaves at once, without saving.")
         signum = _next(arrivals)
         if signum:
             # Also where Python had its turn and clears up, which may take long: the body waits for this thread.

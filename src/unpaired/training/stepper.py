@@ -50,9 +50,9 @@ def stepper(
         yield take
 
 
-def recording_on(device: torch.device, graph: str) -> Record | None:
-    """Return how steps are recorded on a device: as CUDA graphs on NVIDIA's GPUs unless `run.graph` is off."""
-    return as_graph if device.type == "cuda" and graph == "auto" else None
+def recording_on(device: torch.device, wanted: bool) -> Record | None:
+    """Return how steps are captured on a device if that is wanted: as CUDA graphs on NVIDIA's GPUs, nowhere else."""
+    return as_graph if device.type == "cuda" and wanted else None
 
 
 def obstacle(objective: Objective[Any]) -> str:

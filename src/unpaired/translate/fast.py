@@ -14,8 +14,8 @@ from typing import Literal, TypeGuard, TypeVar
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _NormBase
 
+from unpaired.compat.torch_private import NormBase
 from unpaired.devices import processor_bf16
 from unpaired.networks.layers import InstanceNorm
 from unpaired.networks.winograd import KERNEL, PRODUCT, combine, scratch, squared
@@ -80,7 +80,7 @@ def _lowered(network: nn.Module, winograd: bool) -> nn.Module:
             return Interleaved(module)
         if isinstance(module, (nn.Conv2d, nn.ConvTranspose2d, nn.Linear)):
             return _lower(module)
-        if not isinstance(module, (_NormBase, nn.GroupNorm, nn.LayerNorm)):
+        if not isinstance(module, (NormBase, nn.GroupNorm, nn.LayerNorm)):
             _lower_own_weights(module)
         return None
 

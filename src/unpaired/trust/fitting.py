@@ -6,7 +6,7 @@ are no longer there is finished all the same.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import logging
 from dataclasses import replace
 
 import torch
@@ -31,22 +31,25 @@ from unpaired.trust.ood import LEAST, squares
 from unpaired.trust.score import measure
 from unpaired.trust.trust_file import JudgeInfo, pack
 
+_log = logging.getLogger("unpaired")
 
-def publish_trust(folder: RunFolder, most: int, say: Callable[[str], None] = lambda sentence: None) -> None:
+
+def publish_trust(folder: RunFolder, most: int) -> None:
     """Add trust.safetensors to the model of a finished run, where it is missing and there are images enough.
 
     most: images of a domain that are measured, evenly spread; shares of 256 are good to 0.4 %. 0 for no trust file.
 
-    What is in the way (images that are gone, a full disk) is told and no error: the model is whole without it.
+    What is in the way (images that are gone, a full disk) is logged as a warning and no error: the model is whole
+    without it.
     """
     try:
         if most and "trust" not in read_description(folder.model):
-            _measure(folder, most, say)
+            _measure(folder, most)
     except UnpairedError as error:
-        say(f"The model cannot say how far to trust its translations: {error}")
+        _log.warning(f"The model cannot say how far to trust its translations: {error}")
 
 
-def _measure(folder: RunFolder, most: int, say: Callable[[str], None]) -> None:
+def _measure(folder: RunFolder, most: int) -> None:
     config = read_config(folder)
     if config.data.pairing == "noise":
         return
@@ -58,7 +61,9 @@ def _measure(folder: RunFolder, most: int, say: Callable[[str], None]) -> None:
         return
     if info.training.step != newest.step and (info.training.step != newest.best_step or not newest.best):
         return
-    say(f"Measuring on {' + '.join(str(len(some)) for some in images.values())} training images what can be trusted.")
+    _log.info(
+        f"Measuring on {' + '.join(str(len(some)) for some in images.values())} training images what can be trusted."
+    )
     objective = build_objective(config)
     if info.training.step == newest.step:
         objective.load_state_dict(newest.parts["weights"])

@@ -1,0 +1,157 @@
+"""`unpaired.train`: from a folder of images, or a configuration, to a trained run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, overload
+
+import torch
+
+from unpaired import ranks
+from unpaired.artifacts.run_folder import RunFolder
+from unpaired.config import require_rebuildable
+from unpaired.data.datasets import DataConfig
+from unpaired.devices import resolve_device
+from unpaired.recipes import Config
+from unpaired.runs.configure import configured
+from unpaired.runs.context import Allowed, RunContext
+from unpaired.runs.run import carry_out
+from unpaired.runs.standing import RunInfo
+from unpaired.training.callbacks import Callback, on_first_rank
+from unpaired.training.progress import Progress
+from unpaired.training.terminal import shown_by_default
+
+
+@overload
+def train(
+    config: Config,
+    /,
+    *,
+    out: str | Path | None = None,
+    callbacks: Sequence[Callback] = (),
+    listener: Callable[[Progress], None] | None = None,
+    quiet: bool = False,
+    strict: bool = False,
+    allow_data_change: bool = False,
+    allow_config_change: bool = False,
+    allow_rank_change: bool = False,
+) -> RunInfo: ...
+
+
+@overload
+def train(
+    data: str | Path | None = None,
+    /,
+    *,
+    a: str | Path | None = None,
+    b: str | Path | None = None,
+    recipe: str = "paper",
+    size: int | None = None,
+    steps: int | None = None,
+    epochs: int | None = None,
+    settings: Mapping[str, Any] | None = None,
+    out: str | Path | None = None,
+    callbacks: Sequence[Callback] = (),
+    listener: Callable[[Progress], None] | None = None,
+    quiet: bool = False,
+    strict: bool = False,
+    allow_data_change: bool = False,
+    allow_config_change: bool = False,
+    allow_rank_change: bool = False,
+) -> RunInfo: ...
+
+
+def train(
+    data: Config | str | Path | None = None,
+    /,
+    *,
+    a: str | Path | None = None,
+    b: str | Path | None = None,
+    recipe: str | None = None,
+    size: int | None = None,
+    steps: int | None = None,
+    epochs: int | None = None,
+    settings: Mapping[str, Any] | None = None,
+    out: str | Path | None = None,
+    callbacks: Sequence[Callback] = (),
+    listener: Callable[[Progress], None] | None = None,
+    quiet: bool = False,
+    strict: bool = False,
+    allow_data_change: bool = False,
+    allow_config_change: bool = False,
+    allow_rank_change: bool = False,
+) -> RunInfo:
+    """Train on a folder of images, or with a whole configuration; the same call continues an interrupted run.
+
+        unpaired.train("datasets/summer2winter", recipe="fast", steps=2000, settings={"objective.identity_weight": 0})
+        unpaired.train(unpaired.Config(...))
+
+    An interrupted run continues from its newest checkpoint, bit for bit on the same build, device and number of
+    threads; a finished one returns at once.
+
+    Sentences about the run are logged to the logger "unpaired" (INFO, WARNING). If neither it nor the root logger has a
+    handler, they are printed on standard error, with a line of progress every ten seconds.
+
+    Under torchrun several processes train as one, with the same call in each: rank 0 reads and writes the run folder
+    and calls `listener` and `callbacks`, the others compute.
+
+    Args:
+        data: A folder that holds trainA and trainB, or pairs, as the recipe takes them; or a Config, which leaves no
+            room for the parameters up to `settings`.
+        a: The folder of domain A, instead of `data`.
+        b: The folder of domain B, instead of `data`.
+        recipe: A name of `unpaired.recipes.RECIPES` (default: paper), or FILE.py:FUNCTION.
+        size: Side of the training crops in pixels.
+        steps: Length of the run in steps, half of it with a decaying learning rate.
+        epochs: Length of the run in epochs, instead of `steps`.
+        settings: Any other setting by its dotted path.
+        out: The run folder (default: runs/NAME OF THE DATA).
+        callbacks: Called after steps, see `unpaired.Callback`.
+        listener: Called with the Progress of each logged step, instead of printing lines of progress.
+        quiet: Print nothing.
+        strict: Refuse a damaged checkpoint, instead of setting it aside and using the one before.
+        allow_data_change: Go on though the images changed; history.jsonl records that, as it does the next two.
+        allow_config_change: Go on with other settings, the networks' excepted.
+        allow_rank_change: Go on with another number of processes.
+
+    Returns:
+        Where the run stands at the end.
+
+    Raises DataError (folders or images that cannot be used or changed), ConfigError (bad settings, or the run folder
+    belongs to another configuration), CheckpointError (with `strict`), DeviceError, OutputError (another process trains
+    in it), StorageError, NonFiniteError, WorkerError, OutOfMemoryError, RankError (another process was lost),
+    Interrupted.
+    """
+    given = {"a": a, "b": b, "recipe": recipe, "size": size, "steps": steps, "epochs": epochs, "settings": settings}
+    config = _configured(data, {name: value for name, value in given.items() if value is not None})
+    require_rebuildable(config)
+    device = resolve_device(config.run.device)
+    if config.run.num_threads:
+        torch.set_num_threads(config.run.num_threads)
+    ranks.require_even(config.data.batch_size, "data.batch_size")
+    ranks.require_even_parts(config.data.batch_size, config.run.accumulate, "run.accumulate")
+    folder = RunFolder(Path(out) if out is not None else default_out(config.data))
+    allowed = Allowed(strict, allow_data_change, allow_config_change, allow_rank_change)
+    wrapped = tuple(on_first_rank(callbacks))
+    with shown_by_default(listener, quiet=quiet) as shown:
+        context = RunContext(folder=folder, device=device, allowed=allowed, listener=shown, callbacks=wrapped)
+        return carry_out(config, context)
+
+
+def _configured(data: Config | str | Path | None, given: dict[str, Any]) -> Config:
+    """Return the configuration that `train` was called with; raises TypeError for parameters beside a Config."""
+    if isinstance(data, Config):
+        if given:
+            raise TypeError(f"train() takes {', '.join(given)} with a folder, not with a Config, which has it all.")
+        return data
+    places = {"data.root": data, "data.a": given.pop("a", None), "data.b": given.pop("b", None)}
+    paths = {key: str(place) for key, place in places.items() if place is not None}
+    return configured(**{**given, "settings": {**paths, **given.get("settings", {})}}).config
+
+
+def default_out(data: DataConfig) -> Path:
+    """Return runs/NAME for the data: the folder's name, or "A to B" for two folders."""
+    folders = [Path(folder).resolve().name for folder in (data.a, data.b) if folder]
+    name = "2".join(folders) or Path(data.root).resolve().name
+    return Path("runs") / name

@@ -1,0 +1,132 @@
+"""From the settings that were given to those that a run has: an ordered list of functions, each with one purpose.
+
+A resolver takes a Config and what is known of the run, and returns a Config. `RESOLVERS` is the list; training and
+`unpaired train --dry-run` apply it alike.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from unpaired.artifacts.history import History
+from unpaired.artifacts.part_records import read_config
+from unpaired.artifacts.run_folder import RunFolder
+from unpaired.artifacts.run_records import read_data
+from unpaired.config import require_rebuildable
+from unpaired.data.domains import Domains, open_domains
+from unpaired.devices import resolve_device
+from unpaired.monitoring.rewind import remedied
+from unpaired.provenance import Provenance
+from unpaired.recipes import Config
+from unpaired.runs.context import RunContext
+from unpaired.runs.memory_plan import planned
+from unpaired.training.autocast import settled
+
+_log = logging.getLogger("unpaired")
+
+
+@dataclass(frozen=True)
+class Known:
+    """What resolvers go by, beside the settings.
+
+    entries: the history of a run that goes on. started: the settings that it was started with, None for a new run.
+    domains: the images, None in a dry run that needs none of them. scanned: whether those of a new run were decoded.
+    """
+
+    context: RunContext
+    entries: Sequence[Mapping[str, Any]]
+    started: Config | None
+    domains: Domains | None
+    scanned: bool = True
+
+
+Resolver = Callable[[Config, Known], Config]
+
+
+def repeat_remedies(config: Config, known: Known) -> Config:
+    """Apply the remedies of the guardian that are in the run's history."""
+    return remedied(config, known.entries)
+
+
+def read_values(config: Config, known: Known) -> Config:
+    """Set what the images decide: their types, and the numbers behind percentiles. Not without having decoded them."""
+    if known.domains is None or not known.scanned:
+        return config
+    saved = known.started.data if known.started is not None else None
+    return replace(config, data=known.domains.settled(config.data, saved))
+
+
+def choose_precision(config: Config, known: Known) -> Config:
+    """Replace the precision auto by the one that suits the device, or that the run was started in."""
+    before = known.started.run if known.started is not None else None
+    return replace(config, run=settled(config.run, before, known.context.device))
+
+
+def fit_memory(config: Config, known: Known) -> Config:
+    """Change settings so that the run fits `run.memory`, if that is given."""
+    if known.domains is None:
+        return config
+    return planned(config, known.domains, known.started, known.context.device)
+
+
+RESOLVERS: dict[Resolver, str] = {
+    repeat_remedies: "the guardian",
+    read_values: "the images",
+    choose_precision: "this machine",
+    fit_memory: "memory plan",
+}
+"""The resolvers in their order, and what each is called as the source of a setting."""
+
+
+def resolved(config: Config, known: Known, made: Provenance[Config] | None = None) -> Config:
+    """Return the settings that a run has; `made` records the source of each.
+
+    Raises ConfigError or DataError if they do not suit the images or the machine.
+    """
+    for resolver, source in RESOLVERS.items():
+        config = resolver(config, known)
+        if made is not None:
+            made.stage(config, source)
+    return config
+
+
+def inspected(config: Config, context: RunContext) -> Known:
+    """Read what resolvers go by: the run that is there already, and the images. Those of a new run are decoded."""
+    folder, entries, started = context.folder, *_standing(context.folder)
+    domains = open_domains(config.data)
+    if started is None:
+        domains = scanned(config, domains)
+    elif folder.data.exists():
+        domains = domains.without(read_data(folder), config.data)
+    return Known(context, entries, started, domains)
+
+
+def scanned(config: Config, domains: Domains) -> Domains:
+    """Decode every image and log what is odd; returns the domains of those that can be trained on."""
+    _log.info(f"Looking at {domains.described(config.data)}.")
+    usable, notes = domains.usable(config.data, max(config.generator.min_size, config.discriminator.min_size))
+    for note in notes:
+        _log.info(note)
+    return usable
+
+
+def dry_run(config: Config, out: Path, made: Provenance[Config] | None = None) -> Config:
+    """Return the settings that training in the run folder `out` would begin with, as far as no image has to be decoded.
+
+    Only `run.memory` needs the images at all, to count them. Changes no file. made: records the source of each setting.
+    Raises ConfigError, DataError, DeviceError.
+    """
+    require_rebuildable(config)
+    context = RunContext(folder=RunFolder(out), device=resolve_device(config.run.device))
+    domains = open_domains(config.data) if config.run.memory else None
+    return resolved(config, Known(context, *_standing(context.folder), domains, scanned=False), made)
+
+
+def _standing(folder: RunFolder) -> tuple[Sequence[Mapping[str, Any]], Config | None]:
+    """Return the history of a run and the settings it was started with, None for a new run."""
+    entries = History(folder.path).entries()
+    return entries, remedied(read_config(folder), entries) if folder.config.exists() else None
