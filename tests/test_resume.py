@@ -17,6 +17,7 @@ import PIL.Image
 import pytest
 import torch
 
+import forked
 from unpaired.artifacts.checkpoint import list_checkpoints
 from unpaired.artifacts.run_folder import RunFolder
 from unpaired.config import override, to_yaml
@@ -296,7 +297,8 @@ def test_a_signalled_process_leaves_with_its_code_and_the_same_command_continues
 ) -> None:
     long = override(config, {"schedule.num_steps": 60, "run.sample_every": 0, "data.num_workers": 2})
     train(override(long, {"data.num_workers": 0}), out=tmp_path / "whole")
-    process = subprocess.Popen(
+    starting = subprocess if signum == signal.SIGINT else forked  # one of them is started as users do
+    process = starting.Popen(
         command(long, tmp_path / "run", tmp_path), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
     wait_for_step(tmp_path / "run", 10)
@@ -307,6 +309,6 @@ def test_a_signalled_process_leaves_with_its_code_and_the_same_command_continues
         assert errors.startswith("unpaired: Stopped at step ")
         assert errors.count("\n") == 1
     assert info(tmp_path / "run").step < 60
-    again = subprocess.run(command(long, tmp_path / "run", tmp_path), capture_output=True, text=True, timeout=120)
+    again = starting.run(command(long, tmp_path / "run", tmp_path), capture_output=True, text=True, timeout=120)
     assert again.returncode == 0, again.stderr
     assert info(tmp_path / "run").state_sha256 == info(tmp_path / "whole").state_sha256
