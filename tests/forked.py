@@ -26,6 +26,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from functools import cache
+from multiprocessing import forkserver
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -159,6 +160,12 @@ def run(
     if check:
         done.check_returncode()
     return done
+
+
+def end_multiprocessing_server() -> None:
+    """End multiprocessing's own fork server, if it runs; the next one imports what is preloaded then."""
+    with suppress(AttributeError):  # private
+        forkserver._forkserver._stop()  # type: ignore[attr-defined]
 
 
 # --- the server ------------------------------------------------------------------------------------
