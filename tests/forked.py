@@ -96,7 +96,7 @@ def forkable(command: Sequence[Word], env: Mapping[str, str] | None = None) -> b
     return all(wanted.get(name) == given.get(name) for name in names)
 
 
-class _Forked(subprocess.Popen[Any]):
+class Forked(subprocess.Popen[Any]):
     """A process that is no child of this one; the server reports its end.
 
     What is overridden is private to subprocess, see POSSIBLE.
@@ -133,7 +133,7 @@ class _Forked(subprocess.Popen[Any]):
 
 def Popen(command: Sequence[Word], **options: Any) -> subprocess.Popen[Any]:  # noqa: N802
     """Return what subprocess.Popen returns; options: stdin, stdout, stderr, text, env and cwd."""
-    return (_Forked if forkable(command, options.get("env")) else subprocess.Popen)(command, **options)
+    return (Forked if forkable(command, options.get("env")) else subprocess.Popen)(command, **options)
 
 
 def run(
@@ -215,12 +215,14 @@ def become(request: dict[str, Any]) -> None:
     os.environ.clear()
     os.environ.update(request["env"])
     os.chdir(request["cwd"])
-    for number, (name, mode, errors) in enumerate(
-        (("stdin", "r", "strict"), ("stdout", "w", "strict"), ("stderr", "w", "backslashreplace"))
-    ):
-        before = getattr(sys, f"__{name}__")
-        binary = open(number, f"{mode}b", closefd=False)  # noqa: SIM115
-        stream = io.TextIOWrapper(binary, before.encoding, errors, line_buffering=name == "stderr" or os.isatty(number))
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        before, mode = getattr(sys, name), "w" if number else "r"
+        through = before.write_through  # $PYTHONUNBUFFERED
+        binary: Any = open(number, f"{mode}b", 0 if through and number else -1, closefd=False)  # noqa: SIM115
+        getattr(binary, "raw", binary).name = f"<{name}>"
+        lines = not through and (name == "stderr" or os.isatty(number))
+        stream: Any = io.TextIOWrapper(binary, before.encoding, before.errors, None, lines, through)
+        stream.mode = mode
         setattr(sys, name, stream)
         setattr(sys, f"__{name}__", stream)
     option, word, *rest = request["command"]
