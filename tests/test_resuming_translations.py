@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import forked
 from unpaired import cli
 from unpaired.errors import ImageError, OutputError, StorageError
 from unpaired.images import Image, write_image
@@ -291,7 +292,7 @@ def test_a_record_of_50_000_results_costs_little(place: Path) -> None:
 
 def started(place: Path, *more: str, out: str = "out") -> subprocess.Popen[str]:
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    return subprocess.Popen(
+    return forked.Popen(
         [sys.executable, "-m", "unpaired", *command(place, *more, out=out)],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

@@ -17,6 +17,7 @@ import pytest
 import torch
 from torch import nn
 
+import forked
 from unpaired.cli import main
 from unpaired.cli.quick import importing
 from unpaired.errors import ImageError, OutputError, StorageError, UnpairedError
@@ -221,7 +222,7 @@ def test_a_process_killed_in_the_middle_of_a_folder_leaves_whole_files_and_can_b
     write_model(tmp_path / "model", info(), {"AtoB": real(4)})
     command = [sys.executable, "-m", "unpaired", "translate", str(tmp_path / "model"), str(folder), "--device", "cpu"]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    process = subprocess.Popen([*command, "--out", str(out)], stdout=subprocess.PIPE, text=True, env=environment)
+    process = forked.Popen([*command, "--out", str(out)], stdout=subprocess.PIPE, text=True, env=environment)
     assert process.stdout is not None
     for _ in range(5):
         assert " -> " in process.stdout.readline()
@@ -603,6 +604,6 @@ def test_the_shell_translates_to_the_bit_as_the_library_does(tmp_path: Path) -> 
     images = write_pictures(tmp_path / "in", 1)
     write_model(tmp_path / "model", info(), {"AtoB": real(4)})
     command = ["translate", str(tmp_path / "model"), str(images), "--out", str(tmp_path / "out"), "--device", "cpu"]
-    subprocess.run([sys.executable, "-m", "unpaired", *command], check=True, capture_output=True)
+    forked.run([sys.executable, "-m", "unpaired", *command], check=True, capture_output=True)
     expected = Translator.load(tmp_path / "model", device="cpu")(read_image(images / "000.png"))
     np.testing.assert_array_equal(read_image(tmp_path / "out" / "000.png").pixels, expected.pixels)
