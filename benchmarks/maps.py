@@ -18,9 +18,9 @@ import torch
 from torch import Tensor
 
 from unpaired.config import override
-from unpaired.evaluate.intervals import Interval, mean_interval
-from unpaired.evaluate.segmentation import confusions, nearest_colours, segmentation_scores
-from unpaired.evaluate.truth import against_truth
+from unpaired.evaluation.intervals import Interval, mean_interval
+from unpaired.evaluation.segmentation import confusions, nearest_colours, segmentation_scores
+from unpaired.evaluation.truth import against_truth
 from unpaired.images import Image, read_image, resize, to_tensor
 from unpaired.recipes import Config, at_size, pix2pix
 from unpaired.runs import train

@@ -19,7 +19,7 @@ import torch
 from unpaired.config import override
 from unpaired.data.sources import FolderSource
 from unpaired.data.stacked import stacked
-from unpaired.evaluate.truth import score
+from unpaired.evaluation.truth import score
 from unpaired.recipes import Config
 from unpaired.reproduce import labelled
 from unpaired.reproduce.labelled import Labelled

@@ -18,13 +18,13 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from unpaired.evaluate import faults
-from unpaired.evaluate.describe import Description, describe
-from unpaired.evaluate.distances import distances
-from unpaired.evaluate.faithful import gradient_correlation, self_similarity_correlation
-from unpaired.evaluate.figures import FIGURES
-from unpaired.evaluate.intervals import Interval, mean_interval
-from unpaired.evaluate.truth import against_truth
+from unpaired.evaluation import faults
+from unpaired.evaluation.describe import Description, describe
+from unpaired.evaluation.distances import distances
+from unpaired.evaluation.faithful import gradient_correlation, self_similarity_correlation
+from unpaired.evaluation.figures import FIGURES
+from unpaired.evaluation.intervals import Interval, mean_interval
+from unpaired.evaluation.truth import against_truth
 from unpaired.scenes.scene import draw_scene, scene_seeds
 
 FAULTS: dict[str, Callable[[Tensor], Tensor]] = {

@@ -33,9 +33,9 @@ from unpaired.artifacts.checkpoint import list_checkpoints, load_checkpoint
 from unpaired.bench.cases import config_at
 from unpaired.config import override, read_yaml
 from unpaired.data.sources import FolderSource
-from unpaired.evaluate.intervals import Interval, mean_interval
-from unpaired.evaluate.segmentation import confusions, nearest_colours, segmentation_scores
-from unpaired.evaluate.truth import against_truth
+from unpaired.evaluation.intervals import Interval, mean_interval
+from unpaired.evaluation.segmentation import confusions, nearest_colours, segmentation_scores
+from unpaired.evaluation.truth import against_truth
 from unpaired.images import resize, to_tensor
 from unpaired.networks import winograd
 from unpaired.recipes import Config, demo, fast

@@ -21,7 +21,7 @@ import torch
 
 from unpaired.artifacts.run_folder import RunFolder
 from unpaired.data.sources import FolderSource
-from unpaired.evaluate.truth import against_truth
+from unpaired.evaluation.truth import against_truth
 from unpaired.images import Image, resize, to_tensor
 from unpaired.randomness import rng
 from unpaired.scenes.scene import draw_scene, scene_seeds

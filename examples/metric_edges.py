@@ -2,10 +2,10 @@
 
 From Python:
 
-    import unpaired.evaluate.evaluation
+    import unpaired.evaluation.evaluating
     import metric_edges  # this file; importing it registers the metric
 
-    found = unpaired.evaluate.evaluation.evaluate("runs/NAME", "DATA")
+    found = unpaired.evaluation.evaluating.evaluate("runs/NAME", "DATA")
     print(found.directions["AtoB"].rows["kept_edges"].made)
 
 From the command line: `unpaired evaluate runs/NAME DATA --recipe metric_edges.py`.
@@ -19,7 +19,7 @@ Installed, for every evaluation on this machine: a package whose pyproject.toml 
 import torch
 import torch.nn.functional as F
 
-from unpaired.evaluate import METRICS, Translated
+from unpaired.evaluation import METRICS, Translated
 
 SHARE = 0.1  # of the pixels that count as edges
 
@@ -32,7 +32,7 @@ class KeptEdges:
     better = "more"  # or "less"
     digits = 3
     sees = "whether outlines stay where they are"  # a few words for the page
-    # Optional attributes, such as needs = ("truth",), are listed in unpaired.evaluate.Metric.
+    # Optional attributes, such as needs = ("truth",), are listed in unpaired.evaluation.Metric.
 
     def per_image(self, images: Translated) -> torch.Tensor:
         """Return n shares in [0, 1], 1 for outputs like their inputs; images.real and images.fake are n c h w."""

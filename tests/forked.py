@@ -33,7 +33,7 @@ from typing import Any
 
 Word = str | os.PathLike[str]
 
-PRELOADED = ("unpaired.cli.commands", "unpaired.runs.run", "unpaired.runs.verify", "unpaired.evaluate.evaluation")
+PRELOADED = ("unpaired.cli.commands", "unpaired.runs.run", "unpaired.runs.verify", "unpaired.evaluation.evaluating")
 """Between them they import torch and nearly all of `unpaired`; importing them has no other effect."""
 
 READ_AT_START = ("PYTHON", "LC_", "LANG", "OMP_", "MKL_", "KMP_", "GOMP_", "TORCH", "PYTORCH", "CUDA", "LD_", "MALLOC_")

@@ -27,8 +27,8 @@ from unpaired.config import override
 from unpaired.data.domains import open_domains
 from unpaired.data.held_out import digests, held_out_images
 from unpaired.errors import ConfigError, Interrupted
-from unpaired.evaluate import faults
-from unpaired.evaluate.evaluation import Settings, evaluate
+from unpaired.evaluation import faults
+from unpaired.evaluation.evaluating import Settings, evaluate
 from unpaired.models.model_folder import read_description, read_model
 from unpaired.objectives import CUT
 from unpaired.recipes import Config

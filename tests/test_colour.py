@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from unpaired.evaluate.colour import ColourTransform
+from unpaired.evaluation.colour import ColourTransform
 
 
 def random_images(*shape: int, seed: int = 0) -> Tensor:

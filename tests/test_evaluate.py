@@ -13,10 +13,10 @@ import torch
 
 from unpaired.cli import main
 from unpaired.errors import ConfigError, DataError
-from unpaired.evaluate.describe import describe
-from unpaired.evaluate.evaluation import Evaluation, Settings, evaluate, spread
-from unpaired.evaluate.page import ranking, to_html
-from unpaired.evaluate.test_set import open_test_set
+from unpaired.evaluation.describe import describe
+from unpaired.evaluation.evaluating import Evaluation, Settings, evaluate, spread
+from unpaired.evaluation.page import ranking, to_html
+from unpaired.evaluation.test_set import open_test_set
 from unpaired.networks import ResNetGenerator
 from unpaired.objectives.base import initialised
 from unpaired.scenes.draw import draw_dataset, draw_pairs
@@ -70,7 +70,7 @@ def test_an_untrained_model_is_further_from_the_domain_than_its_real_images_are(
 
 def test_an_image_left_alone_has_the_figures_of_the_untranslated(scenes: Path, model: Path, tmp_path: Path) -> None:
     copy = shutil.copytree(model, tmp_path / "model")
-    from unpaired.evaluate import evaluation
+    from unpaired.evaluation import evaluation
     from unpaired.translate.translator import Translator
 
     translator = Translator.load(copy)

@@ -9,13 +9,13 @@ import pytest
 import torch
 from torch import Tensor
 
-from unpaired.evaluate import METRICS
-from unpaired.evaluate.describe import describe
-from unpaired.evaluate.distances import distances
-from unpaired.evaluate.kernel import kernel_distance, kid
-from unpaired.evaluate.manifold import density_and_coverage
-from unpaired.evaluate.sliced import enlarged, patches, pyramid, sliced_distance
-from unpaired.evaluate.two_sample import FOLDS, RIDGE, _held_out, two_sample_test
+from unpaired.evaluation import METRICS
+from unpaired.evaluation.describe import describe
+from unpaired.evaluation.distances import distances
+from unpaired.evaluation.kernel import kernel_distance, kid
+from unpaired.evaluation.manifold import density_and_coverage
+from unpaired.evaluation.sliced import enlarged, patches, pyramid, sliced_distance
+from unpaired.evaluation.two_sample import FOLDS, RIDGE, _held_out, two_sample_test
 
 
 def normal(*shape: int, seed: int) -> Tensor:
@@ -170,7 +170,7 @@ def test_the_sliced_distance_matches_sorted_projections(monkeypatch: pytest.Monk
     directions = normal(98, 48, seed=19).numpy()
     directions /= np.linalg.norm(directions, axis=0)
     blocks = [torch.from_numpy(directions[:, start : start + 16]).float() for start in (0, 16, 32)]
-    monkeypatch.setattr("unpaired.evaluate.sliced._slices", lambda size, count, seed: iter(blocks))
+    monkeypatch.setattr("unpaired.evaluation.sliced._slices", lambda size, count, seed: iter(blocks))
     found = sliced_distance(x, y, resamples=0)
     assert found.value == pytest.approx(1000 * slow_sliced_distance(x, y, directions), rel=1e-4)
     assert sliced_distance(y, x.mul(1), resamples=0, normalise_each=True).value > 0
@@ -178,7 +178,7 @@ def test_the_sliced_distance_matches_sorted_projections(monkeypatch: pytest.Monk
 
 def test_an_image_drawn_twice_counts_as_two_images() -> None:
     x, y = normal(3, 4, 1, 49, seed=20).float(), normal(5, 4, 1, 49, seed=21).float()
-    from unpaired.evaluate.sliced import _Merged
+    from unpaired.evaluation.sliced import _Merged
 
     u, v = x.flatten(2) @ torch.eye(49)[:, :4], y.flatten(2) @ torch.eye(49)[:, :4]
     found = _Merged.of(u, v).distances(torch.tensor([2.0, 0, 1]), torch.ones(5))

@@ -7,8 +7,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from unpaired.evaluate.faithful import cycle_error, gradient_correlation, self_similarity_correlation
-from unpaired.evaluate.faults import blur, hue_shift
+from unpaired.evaluation.faithful import cycle_error, gradient_correlation, self_similarity_correlation
+from unpaired.evaluation.faults import blur, hue_shift
 from unpaired.scenes.scene import draw_scene
 
 KEPT = [gradient_correlation, self_similarity_correlation]

@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from unpaired.evaluate.describe import describe
-from unpaired.evaluate.features import RandomConvolutions, standardised
+from unpaired.evaluation.describe import describe
+from unpaired.evaluation.features import RandomConvolutions, standardised
 
 
 def random_images(*shape: int, seed: int = 0) -> Tensor:

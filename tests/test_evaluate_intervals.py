@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from unpaired.evaluate.intervals import Interval, around, draws, halves, mean_interval
+from unpaired.evaluation.intervals import Interval, around, draws, halves, mean_interval
 
 
 def normal(count: int, seed: int) -> torch.Tensor:

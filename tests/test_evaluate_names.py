@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from unpaired.cli import main
-from unpaired.evaluate.test_set import open_test_set
+from unpaired.evaluation.test_set import open_test_set
 from unpaired.networks import ResNetGenerator
 from unpaired.objectives.base import initialised
 from unpaired.scenes.draw import draw_dataset

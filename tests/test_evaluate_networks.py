@@ -18,10 +18,10 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from unpaired.errors import ModelError
-from unpaired.evaluate.frechet import Moments, frechet_distance, frechet_interval
-from unpaired.evaluate.inception import PUBLISHED, Inception, InceptionModule
-from unpaired.evaluate.lpips import LPIPS, LPIPSModule
-from unpaired.evaluate.weights import Weights, fill, read_weights
+from unpaired.evaluation.frechet import Moments, frechet_distance, frechet_interval
+from unpaired.evaluation.inception import PUBLISHED, Inception, InceptionModule
+from unpaired.evaluation.lpips import LPIPS, LPIPSModule
+from unpaired.evaluation.weights import Weights, fill, read_weights
 
 
 def normal(*shape: int, seed: int) -> Tensor:
@@ -92,7 +92,7 @@ def test_inner_products_give_the_same_distance_as_covariances(size: int) -> None
 
 
 def test_a_resample_counts_an_image_as_often_as_it_was_drawn() -> None:
-    from unpaired.evaluate.frechet import _from_products
+    from unpaired.evaluation.frechet import _from_products
 
     x, y = normal(4, 3, seed=6), normal(5, 3, seed=7)
     p, q = torch.tensor([2.0, 0, 1, 1]).double(), torch.tensor([1.0, 3, 0, 1, 0]).double()

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from unpaired.evaluate.segmentation import (
+from unpaired.evaluation.segmentation import (
     class_accuracy,
     class_iou,
     confusions,

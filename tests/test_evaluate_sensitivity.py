@@ -8,10 +8,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from unpaired.evaluate import faults
-from unpaired.evaluate.describe import Description, describe
-from unpaired.evaluate.distances import Distances, distances
-from unpaired.evaluate.metrics import l1, pixel_accuracy, psnr, ssim
+from unpaired.evaluation import faults
+from unpaired.evaluation.describe import Description, describe
+from unpaired.evaluation.distances import Distances, distances
+from unpaired.evaluation.metrics import l1, pixel_accuracy, psnr, ssim
 from unpaired.scenes.scene import draw_scene, scene_seeds
 
 COUNT = 60

@@ -13,7 +13,7 @@ import pytest
 from unpaired import cli
 from unpaired.config import to_dict
 from unpaired.errors import ImageError
-from unpaired.evaluate.evaluation import evaluate
+from unpaired.evaluation.evaluating import evaluate
 from unpaired.images import FORMATS, read_header, read_image, read_window, write_image
 from unpaired.recipes import Config, named
 

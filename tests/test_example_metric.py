@@ -17,11 +17,11 @@ from torch import Tensor
 
 from unpaired.cli import main
 from unpaired.errors import ConfigError
-from unpaired.evaluate import METRICS, ImageMetric, Interval, Metric, SetMetric, Sets, Translated, faults
-from unpaired.evaluate.computing import accepts, image_figures, own_features, set_figure
-from unpaired.evaluate.describe import Description, describe
-from unpaired.evaluate.evaluation import Evaluation, Settings, evaluate
-from unpaired.evaluate.page import to_html
+from unpaired.evaluation import METRICS, ImageMetric, Interval, Metric, SetMetric, Sets, Translated, faults
+from unpaired.evaluation.computing import accepts, image_figures, own_features, set_figure
+from unpaired.evaluation.describe import Description, describe
+from unpaired.evaluation.evaluating import Evaluation, Settings, evaluate
+from unpaired.evaluation.page import to_html
 from unpaired.networks import ResNetGenerator
 from unpaired.objectives.base import initialised
 from unpaired.registry import registering_from

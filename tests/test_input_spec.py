@@ -11,7 +11,7 @@ import torch
 from unpaired.data.datasets import DataConfig, prepare
 from unpaired.data.normalising import spec_from_config
 from unpaired.errors import ConfigError, ImageError
-from unpaired.evaluate.test_set import as_seen
+from unpaired.evaluation.test_set import as_seen
 from unpaired.images import Image, ValueRange
 from unpaired.images.input_spec import InputSpec
 from unpaired.models.domain_values import DomainValues

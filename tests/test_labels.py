@@ -23,7 +23,7 @@ from unpaired.data.pairs import side_by_side
 from unpaired.data.sources import FolderSource
 from unpaired.doctor.checkup import Checkup, check_data
 from unpaired.errors import ModelError
-from unpaired.evaluate.test_set import as_seen
+from unpaired.evaluation.test_set import as_seen
 from unpaired.images import Image, resize
 from unpaired.images.input_spec import InputSpec
 from unpaired.images.labels import is_label_map

@@ -24,7 +24,7 @@ from unpaired.data.noise import class_names
 from unpaired.data.sources import FolderSource
 from unpaired.doctor.checkup import check_data
 from unpaired.errors import DataError, ImageError
-from unpaired.evaluate.test_set import open_test_set
+from unpaired.evaluation.test_set import open_test_set
 from unpaired.images import Carried, ImageHeader, lost, read_header, read_image
 from unpaired.images.carried import WORDS, lost_from
 from unpaired.images.foreign import foreign_by_name, passed_over

@@ -9,8 +9,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from unpaired.evaluate.metrics import l1, pixel_accuracy, psnr, ssim
-from unpaired.evaluate.truth import against_truth, score
+from unpaired.evaluation.metrics import l1, pixel_accuracy, psnr, ssim
+from unpaired.evaluation.truth import against_truth, score
 
 
 def random_images(*shape: int, seed: int = 0) -> Tensor:

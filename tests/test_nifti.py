@@ -20,7 +20,7 @@ from unpaired.data.pairs import matched
 from unpaired.data.sources import FolderSource
 from unpaired.doctor.checkup import check_data
 from unpaired.errors import DataError, ImageError
-from unpaired.evaluate.test_set import TestSet, open_test_set
+from unpaired.evaluation.test_set import TestSet, open_test_set
 from unpaired.images import nifti, read_header, read_image, write_stack
 from unpaired.images.nifti import MAX_SLICES, _kept
 

@@ -30,7 +30,7 @@ from unpaired.config import override
 from unpaired.data.datasets import Batch
 from unpaired.devices import resolve_device
 from unpaired.errors import ConfigError, EndedElsewhere, Interrupted, NonFiniteError, RankError
-from unpaired.evaluate.evaluation import Settings, evaluate
+from unpaired.evaluation.evaluating import Settings, evaluate
 from unpaired.launch import Launch, launched
 from unpaired.networks import DCGANDiscriminator, DCGANGenerator, PatchGAN, ResNetGenerator, UNetGenerator
 from unpaired.objectives import CUT, GAN, CycleGAN, Pix2Pix

@@ -12,7 +12,7 @@ import torch
 
 from unpaired.cli import main
 from unpaired.errors import ConfigError, DataError
-from unpaired.evaluate.segmentation import nearest_colours
+from unpaired.evaluation.segmentation import nearest_colours
 from unpaired.reproduce import labelled
 from unpaired.reproduce.methods import ABLATION, COMPARISON, Trial, config_of, trials
 from unpaired.reproduce.published import LABELS_TO_PHOTO, PHOTO_TO_LABELS

@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from unpaired.errors import ConfigError
-from unpaired.evaluate.colour import ColourTransform
-from unpaired.evaluate.metrics import psnr, ssim
+from unpaired.evaluation.colour import ColourTransform
+from unpaired.evaluation.metrics import psnr, ssim
 from unpaired.scenes.materials import LABEL_COLOURS as MATERIAL_LABELS
 from unpaired.scenes.materials import ROWS, Material
 from unpaired.scenes.scene import LABEL_COLOURS, STYLES, draw_scene, sample_scene, scene_seeds

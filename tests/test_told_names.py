@@ -178,7 +178,7 @@ def every_option() -> set[str]:
     )
 
 
-ADVISING = ("translate", "models", "images", "evaluate", "data", "doctor", "runs", "training", "artifacts", "trust")
+ADVISING = ("translate", "models", "images", "evaluation", "data", "doctor", "runs", "training", "artifacts", "trust")
 
 
 @pytest.mark.parametrize("package", [*ADVISING, "monitoring", "selection", "scenes"])

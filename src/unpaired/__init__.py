@@ -1,10 +1,13 @@
 """Image-to-image translation learnt from two folders of images that were never matched up.
 
-import unpaired
+    import PIL.Image
+    import unpaired
 
-run = unpaired.train("datasets/summer2winter")      # or: unpaired train DATA
-translator = unpaired.load(run.path)
-winter = translator(PIL.Image.open("summer.jpg"))
+    run = unpaired.train("summer2winter", recipe="fast", steps=2000)      # or: unpaired train DATA
+    translator = unpaired.load(run.path)
+    winter = translator(PIL.Image.open("summer.jpg"))
+
+The names below are the public interface; everything else may change between versions.
 """
 
 from __future__ import annotations
@@ -17,43 +20,104 @@ from unpaired.version import __version__
 
 if TYPE_CHECKING:
     from unpaired import recipes
+    from unpaired.data.datasets import DataConfig
     from unpaired.images import Image
+    from unpaired.networks import (
+        DCGANDiscriminator,
+        DCGANGenerator,
+        ImageGAN,
+        PatchGAN,
+        PixelGAN,
+        ResNetGenerator,
+        UNetGenerator,
+    )
+    from unpaired.objectives import CUT, GAN, CycleGAN, Loss, Pix2Pix
+    from unpaired.public import check, evaluate, export, import_weights
     from unpaired.recipes import Config
     from unpaired.registering import register
     from unpaired.runs import RunInfo, info, train
+    from unpaired.runs.verify import verify
     from unpaired.training.callbacks import Callback, StepView
+    from unpaired.training.run_config import RunConfig
+    from unpaired.training.schedule import ScheduleConfig
+    from unpaired.training.state import OptimizerConfig
+    from unpaired.translate.sampling import Sampler
     from unpaired.translate.translator import Translator
 
     load = Translator.load
 
+# Names are imported when first used: torch takes a second to import, and `unpaired --help` does not need it.
+_HOMES = {
+    "CUT": "unpaired.objectives",
+    "Callback": "unpaired.training.callbacks",
+    "Config": "unpaired.recipes",
+    "CycleGAN": "unpaired.objectives",
+    "DCGANDiscriminator": "unpaired.networks",
+    "DCGANGenerator": "unpaired.networks",
+    "DataConfig": "unpaired.data.datasets",
+    "GAN": "unpaired.objectives",
+    "Image": "unpaired.images",
+    "ImageGAN": "unpaired.networks",
+    "Loss": "unpaired.objectives",
+    "OptimizerConfig": "unpaired.training.state",
+    "PatchGAN": "unpaired.networks",
+    "Pix2Pix": "unpaired.objectives",
+    "PixelGAN": "unpaired.networks",
+    "ResNetGenerator": "unpaired.networks",
+    "RunConfig": "unpaired.training.run_config",
+    "RunInfo": "unpaired.runs",
+    "Sampler": "unpaired.translate.sampling",
+    "ScheduleConfig": "unpaired.training.schedule",
+    "StepView": "unpaired.training.callbacks",
+    "Translator": "unpaired.translate.translator",
+    "UNetGenerator": "unpaired.networks",
+    "check": "unpaired.public",
+    "evaluate": "unpaired.public",
+    "export": "unpaired.public",
+    "import_weights": "unpaired.public",
+    "info": "unpaired.runs",
+    "register": "unpaired.registering",
+    "train": "unpaired.runs",
+    "verify": "unpaired.runs.verify",
+}
+
 __all__ = [
+    "CUT",
+    "GAN",
     "Callback",
     "Config",
+    "CycleGAN",
+    "DCGANDiscriminator",
+    "DCGANGenerator",
+    "DataConfig",
     "Image",
+    "ImageGAN",
+    "Loss",
+    "OptimizerConfig",
+    "PatchGAN",
+    "Pix2Pix",
+    "PixelGAN",
+    "ResNetGenerator",
+    "RunConfig",
     "RunInfo",
+    "Sampler",
+    "ScheduleConfig",
     "StepView",
     "Translator",
+    "UNetGenerator",
     "__version__",
+    "check",
     "errors",
+    "evaluate",
+    "export",
+    "import_weights",
     "info",
     "load",
     "recipes",
     "register",
     "train",
+    "verify",
 ]
-
-# Names are imported when first used: torch takes a second to import, and `unpaired --help` does not need it.
-_HOMES = {
-    "Callback": "unpaired.training.callbacks",
-    "Config": "unpaired.recipes",
-    "Image": "unpaired.images",
-    "RunInfo": "unpaired.runs",
-    "StepView": "unpaired.training.callbacks",
-    "Translator": "unpaired.translate.translator",
-    "info": "unpaired.runs",
-    "register": "unpaired.registering",
-    "train": "unpaired.runs",
-}
 
 
 def __getattr__(name: str) -> Any:

@@ -18,8 +18,8 @@ from unpaired.artifacts.samples import draw_samples, write_samples
 from unpaired.config import override
 from unpaired.data.sources import FolderSource
 from unpaired.data.stacked import stacked
-from unpaired.evaluate.colour import ColourTransform
-from unpaired.evaluate.truth import Scores, score
+from unpaired.evaluation.colour import ColourTransform
+from unpaired.evaluation.truth import Scores, score
 from unpaired.recipes import demo as demo_recipe
 from unpaired.runs import train
 from unpaired.scenes.draw import draw_dataset

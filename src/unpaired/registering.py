@@ -16,6 +16,9 @@ HOMES = (
     ("unpaired.networks", "DISCRIMINATORS"),
     ("unpaired.objectives", "LOSSES"),
     ("unpaired.images", "FORMATS"),
+    ("unpaired.evaluation", "METRICS"),
+    ("unpaired.interop", "EXPORTERS"),
+    ("unpaired.translate.backends", "BACKENDS"),
 )
 """Where each registry is; of two that accept a part, the first one asks for more."""
 

@@ -64,25 +64,22 @@ def check(
         Your own FILE.py with the parts that this needs, such as a network, a format or a metric; it is executed.
     """
     load_parts(recipe)
-    from dataclasses import replace
-
-    from unpaired.doctor.checkup import check_data
     from unpaired.doctor.sheet import write_sheet
-    from unpaired.recipes import at_size, paper
+    from unpaired.public import check as check_folder
 
-    settings = paper() if size is None else at_size(paper(), size)
-    config = replace(
-        settings.data,
-        root=str(data or ""),
-        a=str(a or ""),
-        b=str(b or ""),
-        range=range_,
-        channels_a=channels_a,
-        channels_b=channels_b,
-        preprocess=preprocess or settings.data.preprocess,
-    )
     with CountLine() as counted, decoders_silent():
-        checkup = check_data(config, pairing=pairing or "", progress=counted)
+        checkup = check_folder(
+            data or "",
+            a=a or "",
+            b=b or "",
+            size=size,
+            preprocess=preprocess,
+            pairing=pairing or "",
+            range=range_,
+            channels_a=channels_a,
+            channels_b=channels_b,
+            progress=counted,
+        )
         if html is not None:
             write_sheet(html, checkup)
     if json_:

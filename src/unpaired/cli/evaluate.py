@@ -18,7 +18,7 @@ from unpaired.launch import launched
 from unpaired.storage import shown
 
 if TYPE_CHECKING:
-    from unpaired.evaluate.evaluation import Evaluation
+    from unpaired.evaluation.evaluating import Evaluation
 
 
 @app.command
@@ -76,11 +76,11 @@ def evaluate(
         Your own FILE.py with the parts that this needs, such as a network, a format or a metric; it is executed.
     """
     load_parts(recipe)
-    from unpaired.evaluate.evaluation import Settings
-    from unpaired.evaluate.evaluation import evaluate as measure
-    from unpaired.evaluate.inception import Inception
-    from unpaired.evaluate.lpips import LPIPS
-    from unpaired.evaluate.page import to_html
+    from unpaired.evaluation.evaluating import Settings
+    from unpaired.evaluation.evaluating import evaluate as measure
+    from unpaired.evaluation.inception import Inception
+    from unpaired.evaluation.lpips import LPIPS
+    from unpaired.evaluation.page import to_html
     from unpaired.storage import make_folder, write_bytes
 
     settings = Settings(
@@ -107,7 +107,7 @@ def evaluate(
 
 def print_evaluation(found: Evaluation) -> None:
     """Print a table for each direction."""
-    from unpaired.evaluate.page import headed, told
+    from unpaired.evaluation.page import headed, told
 
     names = found.facts["domains"]
     for result in found.directions.values():

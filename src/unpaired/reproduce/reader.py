@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from unpaired.data.pairs import side_by_side
 from unpaired.data.stacked import stacked
-from unpaired.evaluate.segmentation import nearest_colours
+from unpaired.evaluation.segmentation import nearest_colours
 from unpaired.randomness import rng, torch_seeded
 from unpaired.reproduce.labelled import Labelled
 from unpaired.storage import write_bytes

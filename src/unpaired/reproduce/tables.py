@@ -14,8 +14,8 @@ from torch import Tensor
 
 from unpaired.data.sources import FolderSource
 from unpaired.data.stacked import stacked
-from unpaired.evaluate.segmentation import IGNORE, confusions, nearest_colours, segmentation_scores
-from unpaired.evaluate.truth import score
+from unpaired.evaluation.segmentation import IGNORE, confusions, nearest_colours, segmentation_scores
+from unpaired.evaluation.truth import score
 from unpaired.reproduce.labelled import Labelled
 from unpaired.reproduce.methods import translations, trials
 from unpaired.reproduce.published import FIGURES, LABELS_TO_PHOTO, PHOTO_TO_LABELS

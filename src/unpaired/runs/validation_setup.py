@@ -17,7 +17,7 @@ from unpaired.data.datasets import DataConfig
 from unpaired.data.domains import Domains
 from unpaired.data.held_out import TEST_HALF, HeldOutImages, held_out_images
 from unpaired.errors import ConfigError
-from unpaired.evaluate.features import MIN_SIZE
+from unpaired.evaluation.features import MIN_SIZE
 from unpaired.models.selection_info import ChoiceInfo
 from unpaired.recipes import Config
 from unpaired.selection.best_weights import NAME, Choice, Measure

@@ -11,10 +11,10 @@ from collections.abc import Callable, Mapping
 import torch
 from torch import Tensor
 
-from unpaired.evaluate import METRICS, ImageMetric, Translated
-from unpaired.evaluate.features import MIN_SIZE, RandomConvolutions, standardised
-from unpaired.evaluate.intervals import Interval
-from unpaired.evaluate.kernel import kernel_distance
+from unpaired.evaluation import METRICS, ImageMetric, Translated
+from unpaired.evaluation.features import MIN_SIZE, RandomConvolutions, standardised
+from unpaired.evaluation.intervals import Interval
+from unpaired.evaluation.kernel import kernel_distance
 from unpaired.images.tensors import as_files
 
 LEAST = 8

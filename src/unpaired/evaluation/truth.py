@@ -9,7 +9,7 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from unpaired.evaluate.metrics import l1, pixel_accuracy, psnr, ssim
+from unpaired.evaluation.metrics import l1, pixel_accuracy, psnr, ssim
 from unpaired.images.tensors import as_files
 
 LEVELS = (5, 10, 16)

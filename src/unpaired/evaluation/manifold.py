@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from unpaired.evaluate.intervals import Interval, around, draws
+from unpaired.evaluation.intervals import Interval, around, draws
 
 NEIGHBOURS = 5
 

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from unpaired.evaluate.intervals import Interval, mean_interval
+from unpaired.evaluation.intervals import Interval, mean_interval
 from unpaired.randomness import rng
 
 FOLDS = 5

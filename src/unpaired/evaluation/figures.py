@@ -8,15 +8,15 @@ from typing import ClassVar, Literal
 
 from torch import Tensor
 
-from unpaired.evaluate.faithful import cycle_error, gradient_correlation, self_similarity_correlation
-from unpaired.evaluate.frechet import frechet_interval
-from unpaired.evaluate.inception import Inception
-from unpaired.evaluate.intervals import Interval
-from unpaired.evaluate.kernel import kernel_distance
-from unpaired.evaluate.lpips import LPIPS
-from unpaired.evaluate.metric_protocol import Metric, Need, Sets, Translated, refuse
-from unpaired.evaluate.sliced import sliced_distance
-from unpaired.evaluate.truth import AGAINST_TRUTH
+from unpaired.evaluation.faithful import cycle_error, gradient_correlation, self_similarity_correlation
+from unpaired.evaluation.frechet import frechet_interval
+from unpaired.evaluation.inception import Inception
+from unpaired.evaluation.intervals import Interval
+from unpaired.evaluation.kernel import kernel_distance
+from unpaired.evaluation.lpips import LPIPS
+from unpaired.evaluation.metric_protocol import Metric, Need, Sets, Translated, refuse
+from unpaired.evaluation.sliced import sliced_distance
+from unpaired.evaluation.truth import AGAINST_TRUTH
 from unpaired.images.tensors import as_files
 from unpaired.registry import Registry
 

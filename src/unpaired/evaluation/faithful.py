@@ -12,8 +12,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from unpaired.evaluate.features import RandomConvolutions
-from unpaired.evaluate.metrics import l1
+from unpaired.evaluation.features import RandomConvolutions
+from unpaired.evaluation.metrics import l1
 from unpaired.images.tensors import floats
 
 _GRID = 16

@@ -1,6 +1,6 @@
 """Metrics as parts: the Protocol of a figure of each image and of a figure of a set, and the data that both get.
 
-An installed package or a user's file adds a metric to `unpaired.evaluate.METRICS`; `examples/metric_edges.py` is a
+An installed package or a user's file adds a metric to `unpaired.evaluation.METRICS`; `examples/metric_edges.py` is a
 template.
 """
 
@@ -14,11 +14,11 @@ from typing import Any, Literal, Protocol, runtime_checkable
 import torch
 from torch import Tensor
 
-from unpaired.evaluate.describe import Description
-from unpaired.evaluate.features import standardised
-from unpaired.evaluate.intervals import Interval, draws
-from unpaired.evaluate.manifold import DensityAndCoverage, density_and_coverage
-from unpaired.evaluate.two_sample import TwoSampleTest, two_sample_test
+from unpaired.evaluation.describe import Description
+from unpaired.evaluation.features import standardised
+from unpaired.evaluation.intervals import Interval, draws
+from unpaired.evaluation.manifold import DensityAndCoverage, density_and_coverage
+from unpaired.evaluation.two_sample import TwoSampleTest, two_sample_test
 
 Need = Literal["truth", "cycle"]
 """Data that not every evaluation has: the true images, and translations back to the source domain."""

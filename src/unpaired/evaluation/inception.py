@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from unpaired.evaluate.weights import Weights, fill, read_weights
+from unpaired.evaluation.weights import Weights, fill, read_weights
 from unpaired.images.tensors import as_files
 
 PUBLISHED = "6726825d0af5f729cebd5821db510b11b1cfad8faad88a03f1befd49fb9129b2"

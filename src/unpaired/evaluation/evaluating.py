@@ -17,14 +17,14 @@ from torch import Tensor
 from unpaired import ranks
 from unpaired.config import require
 from unpaired.errors import ConfigError
-from unpaired.evaluate.computing import accepts, image_figures, own_features, set_figure
-from unpaired.evaluate.describe import MAX_IMAGES, Description, describe
-from unpaired.evaluate.features import MIN_SIZE
-from unpaired.evaluate.figures import METRICS, InceptionDistance, PerceptualDistance
-from unpaired.evaluate.inception import Inception
-from unpaired.evaluate.intervals import Interval, halves, mean_interval
-from unpaired.evaluate.lpips import LPIPS
-from unpaired.evaluate.metric_protocol import (
+from unpaired.evaluation.computing import accepts, image_figures, own_features, set_figure
+from unpaired.evaluation.describe import MAX_IMAGES, Description, describe
+from unpaired.evaluation.features import MIN_SIZE
+from unpaired.evaluation.figures import METRICS, InceptionDistance, PerceptualDistance
+from unpaired.evaluation.inception import Inception
+from unpaired.evaluation.intervals import Interval, halves, mean_interval
+from unpaired.evaluation.lpips import LPIPS
+from unpaired.evaluation.metric_protocol import (
     ImageMetric,
     Metric,
     SetMetric,
@@ -33,7 +33,7 @@ from unpaired.evaluate.metric_protocol import (
     features_name,
     option,
 )
-from unpaired.evaluate.test_set import TestSet, batch_of, dealt, open_test_set
+from unpaired.evaluation.test_set import TestSet, batch_of, dealt, open_test_set
 from unpaired.images.tensors import as_files
 from unpaired.models.bounds import MAX_CROP
 from unpaired.storage import writable

@@ -10,7 +10,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from unpaired.evaluate.intervals import Interval, around, draws
+from unpaired.evaluation.intervals import Interval, around, draws
 from unpaired.randomness import rng
 
 

@@ -12,9 +12,9 @@ from string import Template
 import torch
 from torch import Tensor
 
-from unpaired.evaluate.evaluation import DirectionResult, Evaluation, Row
-from unpaired.evaluate.intervals import Interval
-from unpaired.evaluate.test_set import as_seen, open_test_set
+from unpaired.evaluation.evaluating import DirectionResult, Evaluation, Row
+from unpaired.evaluation.intervals import Interval
+from unpaired.evaluation.test_set import as_seen, open_test_set
 from unpaired.images import from_tensor
 from unpaired.storage import shown
 from unpaired.translate.translator import Translator
@@ -35,7 +35,7 @@ def ranking(result: DirectionResult) -> tuple[str, list[int]]:
 
 def to_html(evaluation: Evaluation, model: str, data: str, *, device: str = "auto", command: str = "") -> str:
     """Return the page; the shown images are translated again."""
-    template = Template((files("unpaired.evaluate") / "page.html").read_text(encoding="utf-8"))
+    template = Template((files("unpaired.evaluation") / "page.html").read_text(encoding="utf-8"))
     translator = Translator.load(model, device=device, precision="fp32")
     sections = [_section(result, evaluation, translator, data) for result in evaluation.directions.values()]
     facts = {key: value for key, value in evaluation.facts.items() if not isinstance(value, dict)}

@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from unpaired.evaluate.intervals import Interval, around, draws
+from unpaired.evaluation.intervals import Interval, around, draws
 from unpaired.images.tensors import floats
 from unpaired.randomness import rng
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from unpaired.evaluate.computing import accepts, with_interval
-from unpaired.evaluate.describe import Description
-from unpaired.evaluate.figures import METRICS
-from unpaired.evaluate.intervals import Interval
-from unpaired.evaluate.metric_protocol import SetMetric, Sets
+from unpaired.evaluation.computing import accepts, with_interval
+from unpaired.evaluation.describe import Description
+from unpaired.evaluation.figures import METRICS
+from unpaired.evaluation.intervals import Interval
+from unpaired.evaluation.metric_protocol import SetMetric, Sets
 
 
 @dataclass(frozen=True)

@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 
 from unpaired.errors import ConfigError, UnpairedError
-from unpaired.evaluate.figures import METRICS
-from unpaired.evaluate.intervals import Interval, around
-from unpaired.evaluate.metric_protocol import ImageMetric, Metric, SetMetric, Sets, Translated, option
+from unpaired.evaluation.figures import METRICS
+from unpaired.evaluation.intervals import Interval, around
+from unpaired.evaluation.metric_protocol import ImageMetric, Metric, SetMetric, Sets, Translated, option
 from unpaired.storage import shown
 
 RESAMPLES = 100

@@ -5,8 +5,8 @@
 
 from __future__ import annotations
 
-from unpaired.evaluate.figures import METRICS
-from unpaired.evaluate.intervals import Interval
-from unpaired.evaluate.metric_protocol import ImageMetric, Metric, SetMetric, Sets, Translated
+from unpaired.evaluation.figures import METRICS
+from unpaired.evaluation.intervals import Interval
+from unpaired.evaluation.metric_protocol import ImageMetric, Metric, SetMetric, Sets, Translated
 
 __all__ = ["METRICS", "ImageMetric", "Interval", "Metric", "SetMetric", "Sets", "Translated"]

@@ -13,7 +13,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from unpaired.evaluate.weights import Weights, fill, read_weights
+from unpaired.evaluation.weights import Weights, fill, read_weights
 from unpaired.images.tensors import floats
 
 Trunk = Literal["alex", "vgg"]

@@ -9,7 +9,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from unpaired.evaluate.intervals import Interval, around, draws
+from unpaired.evaluation.intervals import Interval, around, draws
 
 
 class Moments:

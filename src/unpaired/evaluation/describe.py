@@ -9,8 +9,8 @@ from typing import Generic, TypeVar
 import torch
 from torch import Tensor
 
-from unpaired.evaluate.features import RandomConvolutions
-from unpaired.evaluate.sliced import PATCH, PATCHES, patches, pyramid
+from unpaired.evaluation.features import RandomConvolutions
+from unpaired.evaluation.sliced import PATCH, PATCHES, patches, pyramid
 from unpaired.images.tensors import as_files
 from unpaired.randomness import rng
 

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Sequence
 import torch
 from torch import Tensor
 
-from unpaired.evaluate.intervals import Interval, around, draws
+from unpaired.evaluation.intervals import Interval, around, draws
 from unpaired.images.tensors import levels
 
 IGNORE = 255
