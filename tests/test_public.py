@@ -65,7 +65,8 @@ def test_checking_evaluating_verifying_and_exporting_from_python(
 ) -> None:
     found = unpaired.check(two_folders, size=32)
     assert found.count("error") == 0
-    run = unpaired.train(override(toy_config, {"data.root": str(two_folders), "generator.num_blocks": 6}), out=tmp_path / "run")
+    config = override(toy_config, {"data.root": str(two_folders), "generator.num_blocks": 6})
+    run = unpaired.train(config, out=tmp_path / "run")
     assert not [part for part in unpaired.verify(run.path) if part.problem]
     evaluated = unpaired.evaluate(run.path, two_folders, device="cpu")
     assert set(evaluated.directions) == {"AtoB", "BtoA"}
