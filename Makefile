@@ -37,7 +37,7 @@ bench: $(VENV)/installed
 
 # A worker for each core, so each is to compute on one: threads that wait for one another on busy cores are slow.
 test: $(VENV)/installed-dev
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadfile
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist worksteal
 
 check: $(VENV)/installed-dev
 	$(BIN)/ruff check .

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import shutil
 import signal
 from collections.abc import Iterator
@@ -34,6 +35,15 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 # The promise of equal bits names the number of threads.
 torch.set_num_threads(1)
 
+# Every save waits for the disk several times (fsync), and the suite makes thousands. Its folders, under 1 GB in all and
+# removed as the tests pass, are kept in memory where there is plenty.
+MEMORY = Path("/dev/shm")
+if MEMORY.is_dir() and os.access(MEMORY, os.W_OK) and shutil.disk_usage(MEMORY).free > 4 << 30:
+    os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(MEMORY))
+
+COUNTS = {"trainA": 6, "trainB": 5, "testA": 2, "testB": 2}
+STYLES = {"A": "summer", "B": "winter"}
+
 
 @pytest.fixture
 def clean_registries() -> Iterator[None]:
@@ -45,11 +55,7 @@ def clean_registries() -> Iterator[None]:
         registry._parts.update(parts)
 
 
-COUNTS = {"trainA": 6, "trainB": 5, "testA": 2, "testB": 2}
-STYLES = {"A": "summer", "B": "winter"}
-
-
-@pytest.fixture
+@pytest.fixture(scope="session")
 def toy_config() -> Config:
     """The published method in miniature: 8 steps at 32 x 32 on the processor; it names no data."""
     return Config(

@@ -19,6 +19,7 @@ from pathlib import Path
 import pytest
 import torch
 
+import forked
 from faults import orphans, system_calls
 from faults.order import violations
 from faults.toy import METHODS, toy_config
@@ -434,10 +435,10 @@ def test_a_second_trainer_leaves_and_a_second_signal_stops_at_once(config: Confi
     run, file = tmp_path / "run", tmp_path / "toy.yaml"
     file.write_text(to_yaml(override(config, {"schedule.num_steps": 100_000, "data.num_workers": 2})))
     line = [sys.executable, "-m", "unpaired", "train", "--config", str(file), "--out", str(run)]
-    first = subprocess.Popen(line, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    first = forked.Popen(line, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     while not (run / "model").exists() and first.poll() is None:
         time.sleep(0.05)
-    second = subprocess.run(line, capture_output=True, text=True, timeout=120, check=False)
+    second = forked.run(line, capture_output=True, text=True, timeout=120, check=False)
     assert second.returncode == 73, second.stderr
     assert "in use by another training" in second.stderr
     before = len(RunFolder(run).records())
@@ -501,7 +502,7 @@ def test_a_second_signal_ends_a_training_in_the_middle_of_a_call_that_takes_long
     config = override(config, {"schedule.num_steps": 40})  # so many that the loader processes are not done
     file.write_text(to_yaml(override(config, {"data.num_workers": 2})))
     line = [sys.executable, "-c", BUSY, "train", "--config", str(file), "--out", str(run)]
-    process = subprocess.Popen(line, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    process = forked.Popen(line, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     with process:
         assert process.stdout is not None
         assert "busy\n" in iter(process.stdout.readline, "")

@@ -7,7 +7,6 @@ import os
 import re
 import shutil
 import struct
-import subprocess
 import sys
 import zlib
 from collections.abc import Callable
@@ -19,6 +18,7 @@ import numpy as np
 import PIL.Image
 import pytest
 
+import forked
 from test_values import write_dicom, write_nifti
 from unpaired import cli
 from unpaired.config import to_yaml
@@ -512,7 +512,7 @@ def test_a_check_of_a_hostile_folder_writes_nothing_but_the_table(tmp_path: Path
     content[100:2000] = bytes(1900)
     (tmp_path / "x.tif").write_bytes(content)
     command = [sys.executable, "-m", "unpaired", "data", "check", str(tmp_path)]
-    made = subprocess.run(command, capture_output=True, text=True, check=False)
+    made = forked.run(command, capture_output=True, text=True)
     assert made.returncode == 65
     assert made.stderr == ""
 

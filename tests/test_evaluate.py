@@ -13,6 +13,7 @@ import torch
 
 from unpaired.cli import main
 from unpaired.errors import ConfigError, DataError
+from unpaired.evaluate.describe import describe
 from unpaired.evaluate.evaluation import Evaluation, Settings, evaluate, spread
 from unpaired.evaluate.page import ranking, to_html
 from unpaired.evaluate.test_set import open_test_set
@@ -73,7 +74,8 @@ def test_an_image_left_alone_has_the_figures_of_the_untranslated(scenes: Path, m
     from unpaired.translate.translator import Translator
 
     translator = Translator.load(copy)
-    translator._forward = lambda images, direction: images  # type: ignore[method-assign]
+    for loaded in translator._loaded.values():
+        loaded._forward = lambda images, network: images  # type: ignore[attr-defined]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(evaluation.Translator, "load", classmethod(lambda *_, **__: translator))
         same = evaluate(copy, scenes)
@@ -97,6 +99,14 @@ def test_few_images_are_not_compared_as_a_set(model: Path, scenes: Path) -> None
     assert "kernel_distance" not in found.directions["AtoB"].rows
     assert len(found.directions["AtoB"].images["ssim"]) == 5
     assert found.directions["AtoB"].two_sample_p is None
+
+
+def test_sets_with_more_patches_than_a_description_keeps_by_default_are_compared(
+    model: Path, scenes: Path, found: Evaluation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(describe.__kwdefaults__, "max_patch_bytes", 1)
+    again = evaluate(model, scenes, settings=Settings(truth=False))
+    assert again.directions["AtoB"].rows["swd_1"] == found.directions["AtoB"].rows["swd_1"]
 
 
 def test_batches_do_not_change_the_figures(model: Path, scenes: Path, found: Evaluation) -> None:

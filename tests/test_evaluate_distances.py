@@ -9,9 +9,9 @@ import pytest
 import torch
 from torch import Tensor
 
+from unpaired.evaluate import METRICS
 from unpaired.evaluate.describe import describe
 from unpaired.evaluate.distances import distances
-from unpaired.evaluate.figures import FIGURES
 from unpaired.evaluate.kernel import kernel_distance, kid
 from unpaired.evaluate.manifold import density_and_coverage
 from unpaired.evaluate.sliced import enlarged, patches, pyramid, sliced_distance
@@ -214,7 +214,7 @@ def test_all_distances_take_any_number_of_channels(channels: int) -> None:
     x, y = (describe([torch.rand(7, channels, 40, 33) * 2 - 1]) for _ in range(2))
     found = distances(x, y, resamples=20)
     assert set(found.figures) == {"kernel_distance", "swd_1", "swd_2", "density", "coverage", "two_sample_accuracy"}
-    assert set(found.figures) <= set(FIGURES)
+    assert set(found.figures) <= set(METRICS.kinds())
     for interval in found.figures.values():
         assert interval.low <= interval.value <= interval.high
 

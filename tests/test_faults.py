@@ -45,14 +45,19 @@ NAN = float("nan")
 GOLDEN_RUN = Path(__file__).parent / "golden" / "run-0.1"
 
 
+SETTINGS = {"optimizer.ema_decay": 0.9, "run.sample_every": 0}
+
+
 @pytest.fixture
 def config(toy_config: Config, two_folders: Path) -> Config:
-    return override(toy_config, {"data.root": str(two_folders), "optimizer.ema_decay": 0.9, "run.sample_every": 0})
+    return override(toy_config, {"data.root": str(two_folders), **SETTINGS})
 
 
-@pytest.fixture
-def whole(config: Config, tmp_path: Path) -> RunInfo:
-    return train(config, out=tmp_path / "whole")
+@pytest.fixture(scope="module")
+def whole(toy_config: Config, drawn_folders: Path, tmp_path_factory: pytest.TempPathFactory) -> RunInfo:
+    """A run of `config`, made once, to compare with."""
+    config = override(toy_config, {"data.root": str(drawn_folders), **SETTINGS})
+    return train(config, out=tmp_path_factory.mktemp("uninterrupted") / "whole")
 
 
 def stop_at(step: int) -> Callable[[Progress], None]:

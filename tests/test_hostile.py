@@ -446,7 +446,7 @@ def test_an_output_folder_that_cannot_be_used_is_found_before_the_first_image(
 
     write_image(tmp_path / "x.png", picture())
     translator = same()
-    translator._networks["AtoB"] = Never().eval()
+    translator._loaded["AtoB"].network = Never().eval()  # type: ignore[attr-defined]
     (tmp_path / "file").touch()
     with pytest.raises(OutputError, match="Cannot create"):
         translate_files(translator, plan_outputs([tmp_path / "x.png"], tmp_path / "file" / "out").jobs)

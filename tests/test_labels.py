@@ -19,13 +19,13 @@ from unpaired.data.beside import mixed_classes
 from unpaired.data.datasets import DataConfig, PairedDataset, UnpairedDataset, prepare
 from unpaired.data.domains import open_domains
 from unpaired.data.noise import NoiseDataset
-from unpaired.data.normalising import Taken
 from unpaired.data.pairs import side_by_side
 from unpaired.data.sources import FolderSource
 from unpaired.doctor.checkup import Checkup, check_data
 from unpaired.errors import ModelError
 from unpaired.evaluate.test_set import as_seen
 from unpaired.images import Image, resize
+from unpaired.images.input_spec import InputSpec
 from unpaired.images.labels import is_label_map
 from unpaired.scenes.scene import draw_scene, scene_seeds
 from unpaired.translate import DomainValues, read_model, write_model
@@ -118,7 +118,7 @@ def test_images_made_from_noise_are_resized_as_domain_b(pairs: Path) -> None:
 
 def test_an_image_of_the_right_size_is_left_alone() -> None:
     image = Image(classes()[:, :, None])
-    assert prepare(image, replace(SMALL, load_size=70), Taken(1, resize="nearest")) is image
+    assert prepare(image, replace(SMALL, load_size=70), InputSpec(channels=1, resize="nearest")) is image
 
 
 # ---- evaluation ----

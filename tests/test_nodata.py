@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from unpaired.data.datasets import DataConfig, prepare
 from unpaired.data.domains import open_domains
-from unpaired.data.normalising import fill_of, taken
+from unpaired.data.normalising import fill_of, spec_from_config
 from unpaired.doctor.checkup import check_data
 from unpaired.errors import ConfigError, DataError, ImageError
 from unpaired.images import (
@@ -128,7 +128,7 @@ def test_the_low_end_of_the_range_stands_in_for_no_data() -> None:
 
 def test_training_fills_before_it_resizes_so_that_no_gap_bleeds_into_a_height() -> None:
     config = DataConfig(load_size=20, crop_size=16, channels_a=1, range_a="500..900", nodata_fill_a="600")
-    made = prepare(Image(heights(), nodata=-9999), config, taken(config, "A"))
+    made = prepare(Image(heights(), nodata=-9999), config, spec_from_config(config, "A"))
     assert made.pixels[:, :4].min() >= 590
     assert made.pixels[:, :4].max() <= 610
 

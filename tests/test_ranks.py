@@ -10,7 +10,7 @@ import os
 import signal
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ import pytest
 import torch
 from torch import Tensor
 
+import forked
 from conftest import logged_to
 from unpaired import ranks
 from unpaired.artifacts.checkpoint import list_checkpoints, load_newest
@@ -51,12 +52,20 @@ GLOBAL_BATCH = 4
 # --- starting several processes --------------------------------------------------------------------
 
 
+@pytest.fixture(scope="module", autouse=True)
+def own_server() -> Iterator[None]:
+    """Have ranks forked from a server that imported all they need, loader processes later from theirs."""
+    forked.end_multiprocessing_server()
+    yield
+    forked.end_multiprocessing_server()
+
+
 class Company:
     """`count` processes that run `act(*arguments)`, each with the environment that torchrun would give it."""
 
     def __init__(self, count: int, act: Callable[..., Any], *arguments: Any) -> None:
         context: Any = multiprocessing.get_context("forkserver")
-        context.set_forkserver_preload([__name__])
+        context.set_forkserver_preload([*forked.PRELOADED, "pytest"])  # not this file, which the server does not find
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             port = free.getsockname()[1]

@@ -17,6 +17,7 @@ import PIL.Image
 import pytest
 import torch
 
+import forked
 from unpaired.artifacts.checkpoint import list_checkpoints
 from unpaired.artifacts.run_folder import RunFolder
 from unpaired.config import override, to_yaml
@@ -36,13 +37,25 @@ from unpaired.training.progress import Progress
 STEPS = 8
 
 
+SETTINGS = {"optimizer.ema_decay": 0.9, "generator.dropout": True}
+
+
 @pytest.fixture
 def config(toy_config: Config, two_folders: Path) -> Config:
-    return override(toy_config, {"data.root": str(two_folders), "optimizer.ema_decay": 0.9, "generator.dropout": True})
+    return override(toy_config, {"data.root": str(two_folders), **SETTINGS})
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(toy_config: Config, drawn_folders: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of `config`, made once, to compare with."""
+    run = tmp_path_factory.mktemp("uninterrupted") / "whole"
+    train(override(toy_config, {"data.root": str(drawn_folders), **SETTINGS}), out=run)
+    return run
 
 
 @pytest.fixture
-def uninterrupted(config: Config, tmp_path: Path) -> Path:
+def own(config: Config, tmp_path: Path) -> Path:
+    """A run of `config` that a test may change or continue."""
     train(config, out=tmp_path / "whole")
     return tmp_path / "whole"
 
@@ -129,43 +142,43 @@ def test_another_seed_ends_in_another_state(config: Config, uninterrupted: Path,
     assert other.state_sha256 != info(uninterrupted).state_sha256
 
 
-def test_a_finished_run_is_left_as_it_is(config: Config, uninterrupted: Path, said: list[str]) -> None:
-    log = (uninterrupted / "log.jsonl").read_bytes()
+def test_a_finished_run_is_left_as_it_is(config: Config, own: Path, said: list[str]) -> None:
+    log = (own / "log.jsonl").read_bytes()
     said.clear()
-    assert train(config, out=uninterrupted).finished
+    assert train(config, out=own).finished
     assert any("finished" in sentence for sentence in said)
-    assert (uninterrupted / "log.jsonl").read_bytes() == log
+    assert (own / "log.jsonl").read_bytes() == log
 
 
 def test_a_damaged_newest_checkpoint_is_named_and_the_one_before_continues(
-    config: Config, uninterrupted: Path, tmp_path: Path, said: list[str]
+    config: Config, own: Path, tmp_path: Path, said: list[str]
 ) -> None:
-    newest = list_checkpoints(uninterrupted / "checkpoints")[0]
-    before = info(uninterrupted).state_sha256
+    newest = list_checkpoints(own / "checkpoints")[0]
+    before = info(own).state_sha256
     path = newest / "optim.safetensors"
     content = bytearray(path.read_bytes())
     content[len(content) // 2] ^= 1
     path.write_bytes(content)
     said.clear()
-    assert train(config, out=uninterrupted).state_sha256 == before
+    assert train(config, out=own).state_sha256 == before
     assert any("optim.safetensors" in sentence and "set aside" in sentence for sentence in said)
 
 
 def test_a_run_folder_of_another_configuration_is_refused_with_the_differing_settings(
-    config: Config, uninterrupted: Path
+    config: Config, own: Path
 ) -> None:
     other = override(config, {"optimizer.learning_rate": 1e-3, "objective.pool_size": 7, "run.log_every": 2})
     with pytest.raises(ConfigError) as refused:
-        train(other, out=uninterrupted)
+        train(other, out=own)
     assert "optimizer.learning_rate: saved 0.0002, given 0.001" in str(refused.value)
     assert "objective.pool_size: saved 3, given 7" in str(refused.value)
     assert "log_every" not in str(refused.value)
 
 
-def test_changed_images_are_refused(config: Config, uninterrupted: Path, two_folders: Path) -> None:
+def test_changed_images_are_refused(config: Config, own: Path, two_folders: Path) -> None:
     next((two_folders / "trainB").glob("*.png")).unlink()
     with pytest.raises(DataError, match=r"images changed since .* \(1 removed\)"):
-        train(config, out=uninterrupted)
+        train(config, out=own)
 
 
 def test_two_trainers_cannot_share_a_run_folder(config: Config, tmp_path: Path) -> None:
@@ -212,26 +225,24 @@ def test_a_gradient_that_is_no_number_stops_before_anything_is_updated(
         train(config, out=tmp_path / "nan")
 
 
-def test_the_run_folder_holds_what_the_manual_says(config: Config, uninterrupted: Path) -> None:
+def test_the_run_folder_holds_what_the_manual_says(config: Config, own: Path) -> None:
     told = override(config, {"data.dtype_a": "uint8", "data.dtype_b": "uint8"})  # looked up in the images
-    assert (uninterrupted / "config.yaml").read_text() == to_yaml(told)
-    assert [record["step"] for record in RunFolder(uninterrupted).records()] == list(range(1, STEPS + 1))
-    assert [path.name for path in RunFolder(uninterrupted).sample_paths()] == [
-        f"step-{step:08d}.png" for step in (0, 4, 8)
-    ]
-    manifest = json.loads((uninterrupted / "checkpoints" / "step-00000008" / "MANIFEST.json").read_text())
+    assert (own / "config.yaml").read_text() == to_yaml(told)
+    assert [record["step"] for record in RunFolder(own).records()] == list(range(1, STEPS + 1))
+    assert [path.name for path in RunFolder(own).sample_paths()] == [f"step-{step:08d}.png" for step in (0, 4, 8)]
+    manifest = json.loads((own / "checkpoints" / "step-00000008" / "MANIFEST.json").read_text())
     assert manifest["step"] == STEPS
     assert len(manifest["state_sha256"]) == 64
     assert set(manifest["files"]) == {f"{part}.safetensors" for part in ("weights", "optim", "pool", "average")} | {
         "state.json"
     }
     assert manifest["made_with"]["torch"] == torch.__version__
-    data = json.loads((uninterrupted / "data.json").read_text())
+    data = json.loads((own / "data.json").read_text())
     assert data["A"]["images"] == 6
     assert data["A"]["name"] == "summer"
-    assert len(json.loads((uninterrupted / "images.json").read_text())["A"]["000.png"]["sha256"]) == 64
-    assert (uninterrupted / "report.html").stat().st_size > 10_000
-    assert dataclasses.asdict(info(uninterrupted))["step"] == STEPS
+    assert len(json.loads((own / "images.json").read_text())["A"]["000.png"]["sha256"]) == 64
+    assert (own / "report.html").stat().st_size > 10_000
+    assert dataclasses.asdict(info(own))["step"] == STEPS
 
 
 @pytest.mark.parametrize("preprocess", ["none", "scale_width"])
@@ -296,7 +307,8 @@ def test_a_signalled_process_leaves_with_its_code_and_the_same_command_continues
 ) -> None:
     long = override(config, {"schedule.num_steps": 60, "run.sample_every": 0, "data.num_workers": 2})
     train(override(long, {"data.num_workers": 0}), out=tmp_path / "whole")
-    process = subprocess.Popen(
+    starting = subprocess if signum == signal.SIGINT else forked  # one of them is started as users do
+    process = starting.Popen(
         command(long, tmp_path / "run", tmp_path), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
     wait_for_step(tmp_path / "run", 10)
@@ -307,6 +319,6 @@ def test_a_signalled_process_leaves_with_its_code_and_the_same_command_continues
         assert errors.startswith("unpaired: Stopped at step ")
         assert errors.count("\n") == 1
     assert info(tmp_path / "run").step < 60
-    again = subprocess.run(command(long, tmp_path / "run", tmp_path), capture_output=True, text=True, timeout=120)
+    again = starting.run(command(long, tmp_path / "run", tmp_path), capture_output=True, text=True, timeout=120)
     assert again.returncode == 0, again.stderr
     assert info(tmp_path / "run").state_sha256 == info(tmp_path / "whole").state_sha256

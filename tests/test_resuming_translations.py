@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import forked
 from unpaired import cli
 from unpaired.errors import ImageError, OutputError, StorageError
 from unpaired.images import Image, write_image
@@ -32,6 +33,7 @@ from unpaired.translate import (
     translate_files,
     write_model,
 )
+from unpaired.translate.backends.torch_backend import TorchGenerator
 from unpaired.translate.jobs import RECORD
 from unpaired.translate.record import Record, alone_in
 
@@ -290,7 +292,7 @@ def test_a_record_of_50_000_results_costs_little(place: Path) -> None:
 
 def started(place: Path, *more: str, out: str = "out") -> subprocess.Popen[str]:
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    return subprocess.Popen(
+    return forked.Popen(
         [sys.executable, "-m", "unpaired", *command(place, *more, out=out)],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -453,14 +455,14 @@ def test_every_failure_names_its_file(
     write_image(place / "in" / "2.tif", Image(np.full((24, 24, 3), np.nan, np.float32)))
     write_image(place / "in" / "3.tif", Image(np.zeros((24, 24, 3), np.int32)))
     write_image(place / "in" / "4.png", Image(picture(4).pixels))
-    forward = Translator._forward
+    forward = TorchGenerator._forward
 
-    def starved(self: Translator, images: object, network: object) -> object:
+    def starved(self: TorchGenerator, images: object, network: object) -> object:
         if images.shape[-1] == 64:  # type: ignore[attr-defined]
             raise MemoryError
         return forward(self, images, network)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(Translator, "_forward", starved)
+    monkeypatch.setattr(TorchGenerator, "_forward", starved)
     code, _, printed = run(capsys, command(place, "--batch", "8"))
     assert code == 65
     failed = [line for line in printed.splitlines() if line.startswith("failed: ")]

@@ -15,8 +15,9 @@ import pytest
 import torch
 
 from unpaired import cli
+from unpaired.cli.advice import OPTIONS, advice_of
 from unpaired.cli.app import app
-from unpaired.errors import ImageError
+from unpaired.errors import DeviceError, ImageError
 from unpaired.images import MAX_PIXELS, Image, read_image, write_image
 from unpaired.networks import ResNetGenerator
 from unpaired.networks.layers import initialise
@@ -193,6 +194,10 @@ def test_every_option_that_a_message_advises_exists(package: str) -> None:
     assert package not in ADVISING or sum(map(len, found.values())) > (2 if package != "images" else 1)
 
 
+def test_the_options_in_place_of_settings_are_those_of_translate() -> None:
+    assert set(OPTIONS.values()) <= options_of("translate")
+
+
 TRANSLATE_ONLY = {"sampling.py": {"--class"}, "model_folder.py": {"--out"}}
 
 
@@ -207,10 +212,9 @@ def test_the_options_that_translating_advises_are_those_of_translate() -> None:
 
 def test_the_advice_to_raise_a_limit_stands_where_there_is_one_to_raise(tmp_path: Path) -> None:
     write_image(tmp_path / "x.png", Image(np.zeros((20, 20, 3), np.uint8)))
-    with pytest.raises(
-        ImageError, match=r"more than the limit of 99; scale it down or raise max_pixels \(--max-pixels"
-    ):
+    with pytest.raises(ImageError, match=r"more than the limit of 99; scale it down or raise max_pixels\.$") as caught:
         read_image(tmp_path / "x.png", max_pixels=99)
+    assert advice_of(caught.value).endswith("scale it down or raise --max-pixels.")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("unpaired.images.files.MAX_PIXELS", 99)
         with pytest.raises(ImageError, match=r"more than the limit of 99; scale it down\.$"):
@@ -221,8 +225,8 @@ def test_the_advice_to_raise_a_limit_stands_where_there_is_one_to_raise(tmp_path
 @pytest.mark.parametrize(
     ("count", "limit", "advice"),
     [
-        (1, 99, r"scale it down or raise max_pixels \(--max-pixels\)\.$"),
-        (2, 99, r"lower the batch, scale them down or raise max_pixels \(--max-pixels\)\.$"),
+        (1, 99, r"scale it down or raise max_pixels\.$"),
+        (2, 99, r"lower the batch, scale them down or raise max_pixels\.$"),
         (1, None, r"scale it down or free some memory\.$"),
         (2, None, r"lower the batch, scale them down or free some memory\.$"),
     ],
@@ -230,13 +234,32 @@ def test_the_advice_to_raise_a_limit_stands_where_there_is_one_to_raise(tmp_path
 def test_what_is_too_large_to_translate_is_advised_about_what_helps(
     count: int, limit: int | None, advice: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    from unpaired.translate import translator
+    from unpaired.translate.backends import torch_backend
 
-    monkeypatch.setattr(translator, "pixels_that_fit", lambda *_: 99)
+    monkeypatch.setattr(torch_backend, "pixels_that_fit", lambda *_: 99)
     write_named(tmp_path / "model", "a")
     loaded = Translator.load(tmp_path / "model", device="cpu", max_pixels=limit)
-    with pytest.raises(ImageError, match=advice):
+    with pytest.raises(ImageError, match=advice) as caught:
         loaded(torch.zeros(count, 3, 20, 20))
+    assert advice_of(caught.value) == str(caught.value).replace("max_pixels", "--max-pixels")
+
+
+def test_the_command_names_the_option_where_the_library_names_the_setting(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_named(tmp_path / "model", "a")
+    write_image(tmp_path / "x.png", Image(np.zeros((20, 20, 3), np.uint8)))
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    translate = ["translate", str(tmp_path / "model"), str(tmp_path / "x.png"), "--out", str(tmp_path / "out")]
+    for more, told in (
+        (["--max-pixels", "99"], "more than the limit of 99; scale it down or raise --max-pixels."),
+        (["--device", "cuda"], "There is no CUDA device here for 'cuda'; use --device auto or cpu."),
+    ):
+        with pytest.raises(SystemExit):
+            cli.main([*translate, *more])
+        assert told in "".join(capsys.readouterr())
+    with pytest.raises(DeviceError, match=r"; use device auto or cpu\.$"):
+        Translator.load(tmp_path / "model", device="cuda")
 
 
 def test_the_help_of_translate_names_each_of_its_options() -> None:

@@ -28,7 +28,7 @@ from unpaired.translate import (
     translate_files,
     write_model,
 )
-from unpaired.translate.translator import _pad
+from unpaired.translate.preparing import padded as mirrored
 
 SIZES = [(1, 1), (7, 5), (33, 70)]
 SMALL = ResNetGenerator(base_channels=4, num_blocks=1)
@@ -289,7 +289,7 @@ def test_bf16_stays_near_fp32(model: Path) -> None:
 def test_padding_mirrors_to_and_fro_from_any_size(size: int) -> None:
     row = torch.arange(float(size)).reshape(1, 1, 1, size)
     wanted = np.pad(np.arange(size), (0, 16 - size), mode="reflect")
-    padded = _pad(row, 16, 4)
+    padded = mirrored(row, 16, 4)
     assert padded.shape == (1, 1, 16, 16)
     assert padded[0, 0, 9].tolist() == wanted.tolist()
 
@@ -302,8 +302,10 @@ def test_what_cannot_be_translated_is_said() -> None:
         translator(torch.full((3, 4, 4), 255.0))
     with pytest.raises(ConfigError, match="c = 3"):
         translator(torch.zeros(1, 4, 4))
-    with pytest.raises(ConfigError, match="str"):
-        translator("image.png")  # type: ignore[call-overload]
+    with pytest.raises(ConfigError, match="Cannot translate bytes"):
+        translator(b"image.png")  # type: ignore[call-overload]
+    with pytest.raises(ImageError, match=r"image\.png"):
+        translator("image.png")
     with pytest.raises(ImageError, match="float64"):
         translator(np.zeros((4, 4, 3)))
     with pytest.raises(ConfigError, match="precision"):

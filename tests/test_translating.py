@@ -17,6 +17,7 @@ import pytest
 import torch
 from torch import nn
 
+import forked
 from unpaired.cli import main
 from unpaired.cli.quick import importing
 from unpaired.errors import ImageError, OutputError, StorageError, UnpairedError
@@ -36,9 +37,9 @@ from unpaired.translate import (
     plan_outputs,
     translate_files,
     translating,
-    translator,
     write_model,
 )
+from unpaired.translate.backends import torch_backend
 from unpaired.translate.fast import Interleaved, LargeTiles, Winograd, _lowered, fast_form
 from unpaired.translate.overlap import Behind, read_ahead
 from unpaired.translate.precision import agreement
@@ -107,7 +108,7 @@ def write_pictures(folder: Path, count: int, side: int = 24) -> Path:
 @pytest.fixture
 def known_bf16(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let this processor have instructions for bf16; without them it computes the same, slowly."""
-    monkeypatch.setattr(translator, "has_bf16", lambda device: True)
+    monkeypatch.setattr(torch_backend, "has_bf16", lambda device: True)
 
 
 # --- in order, whatever fails ----------------------------------------------------------------------
@@ -221,7 +222,7 @@ def test_a_process_killed_in_the_middle_of_a_folder_leaves_whole_files_and_can_b
     write_model(tmp_path / "model", info(), {"AtoB": real(4)})
     command = [sys.executable, "-m", "unpaired", "translate", str(tmp_path / "model"), str(folder), "--device", "cpu"]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    process = subprocess.Popen([*command, "--out", str(out)], stdout=subprocess.PIPE, text=True, env=environment)
+    process = forked.Popen([*command, "--out", str(out)], stdout=subprocess.PIPE, text=True, env=environment)
     assert process.stdout is not None
     for _ in range(5):
         assert " -> " in process.stdout.readline()
@@ -468,7 +469,7 @@ def test_auto_is_fp32_where_the_first_image_does_not_agree_and_the_command_says_
 def test_auto_says_why_it_is_fp32(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, known: bool, count: int, sentence: str
 ) -> None:
-    monkeypatch.setattr(translator, "has_bf16", lambda device: known)
+    monkeypatch.setattr(torch_backend, "has_bf16", lambda device: known)
     jobs = plan_outputs([str(write_pictures(tmp_path / "in", count))], tmp_path / "out").jobs
     made = of(real(), "auto")
     assert str(choose_precision(made, jobs)) == sentence
@@ -603,6 +604,6 @@ def test_the_shell_translates_to_the_bit_as_the_library_does(tmp_path: Path) -> 
     images = write_pictures(tmp_path / "in", 1)
     write_model(tmp_path / "model", info(), {"AtoB": real(4)})
     command = ["translate", str(tmp_path / "model"), str(images), "--out", str(tmp_path / "out"), "--device", "cpu"]
-    subprocess.run([sys.executable, "-m", "unpaired", *command], check=True, capture_output=True)
+    forked.run([sys.executable, "-m", "unpaired", *command], check=True, capture_output=True)
     expected = Translator.load(tmp_path / "model", device="cpu")(read_image(images / "000.png"))
     np.testing.assert_array_equal(read_image(tmp_path / "out" / "000.png").pixels, expected.pixels)

@@ -23,6 +23,7 @@ import torch
 from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, generate_uid
 from torch import nn
 
+from unpaired.cli.advice import advice_of
 from unpaired.data.datasets import DataConfig, PairedDataset, UnpairedDataset
 from unpaired.data.domains import open_domains
 from unpaired.data.ranges import settled_values
@@ -1031,7 +1032,8 @@ def test_a_picture_too_large_to_translate_is_named_and_the_others_are_made(tmp_p
     failures: list[Failure] = translate_files(translator(model(), max_pixels=500), jobs)
     assert [failure.source.name for failure in failures] == ["large.png"]
     assert "30 x 30 pixels, more than the limit of 500" in str(failures[0].error)
-    assert "--max-pixels" in str(failures[0].error)
+    assert str(failures[0].error).endswith("raise max_pixels.")
+    assert "--max-pixels" in advice_of(failures[0].error)
     assert (tmp_path / "out" / "small.png").exists()
     with pytest.raises(ImageError, match=r"30 x 30 pixels are more than the 500 .* GB"):
         translator(model(), max_pixels=500)(numbers((30, 30, 3), "uint8"))

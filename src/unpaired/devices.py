@@ -25,11 +25,11 @@ def resolve_device(name: str) -> torch.device:
     if match is None or (match[2] and match[1] != "cuda"):
         raise DeviceError(f"Unknown device {name!r}; choose auto, cpu, cuda, cuda:N (N from 0) or mps.")
     if match[1] == "mps" and not torch.backends.mps.is_available():
-        raise DeviceError("There is no mps device here (it is Apple's GPU); use --device auto or cpu.")
+        raise DeviceError("There is no mps device here (it is Apple's GPU); use device auto or cpu.", setting="device")
     if match[1] == "cuda":
         count = torch.cuda.device_count() if torch.cuda.is_available() else 0
         if count == 0:
-            raise DeviceError(f"There is no CUDA device here for {name!r}; use --device auto or cpu.")
+            raise DeviceError(f"There is no CUDA device here for {name!r}; use device auto or cpu.", setting="device")
         if not match[2] and launch.local_count > count:
             raise DeviceError(
                 f"There are {launch.local_count} processes and {count} GPUs on this machine; start {count} "

@@ -16,6 +16,14 @@ class UnpairedError(Exception):
     of_one_rank = False
     """Whether it was raised by one of several processes, which alone can tell of it."""
 
+    def __init__(self, *args: object, setting: str = "") -> None:
+        """setting: the setting, by its name in Python, that the advice at the end of the message names last.
+
+        The command line names its option instead.
+        """
+        super().__init__(*args)
+        self.setting = setting
+
 
 class ConfigError(UnpairedError):
     """A setting is unknown, of the wrong type, out of range, or at odds with another one."""

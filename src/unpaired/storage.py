@@ -86,8 +86,38 @@ def write_bytes(path: Path, data: bytes, *, sync: bool = False) -> None:
         raise storage_error(error, path) from None
 
 
+def hold_bytes(folder: Path, data: bytes) -> Path:
+    """Write a file into `folder` under a temporary name and return its path, for `put_held`. Raises as `write_bytes`.
+
+    `sweep_partial` removes it if nobody puts it into place.
+    """
+    held = folder / f".unpaired-{secrets.token_hex(6)}.tmp"
+    try:
+        try:
+            with held.open("xb") as file:
+                file.write(data)
+        except BaseException:
+            with contextlib.suppress(OSError):
+                held.unlink()
+            raise
+    except OSError as error:
+        raise storage_error(error, held) from None
+    return held
+
+
+def put_held(held: Path, path: Path) -> None:
+    """Give a file of `hold_bytes` its name, in the same folder. Raises OutputError or StorageError."""
+    try:
+        held.replace(path)
+    except OSError as error:
+        raise storage_error(error, path) from None
+
+
 def sweep_partial(folder: Path) -> None:
-    """Remove what `write_bytes` left in `folder` when it was killed. Raises OutputError or StorageError."""
+    """Remove what `write_bytes` and `hold_bytes` left in `folder` when the process was killed.
+
+    Raises OutputError or StorageError.
+    """
     for path in folder.glob(".unpaired-*.tmp"):
         try:
             path.unlink(missing_ok=True)

@@ -96,6 +96,7 @@ def run_here(project: Path, arguments: Sequence[str], answer: Connection, keep_b
     source = project / "src"
     sys.path.insert(0, str(source))
     os.environ["PYTHONPATH"] = str(source)  # for the processes that tests start
+    os.environ["PYTEST_DEBUG_TEMPROOT"] = tempfile.gettempdir()  # not in memory: what failing tests leave adds up
     sys.dont_write_bytecode = not keep_bytecode
     import unpaired
 

@@ -416,7 +416,7 @@ RANDOMNESS = (
     Mutant(
         "noise-of-a-translation-by-rank",
         "Of several processes each translates with another dropout, so figures depend on how many there are.",
-        "translate/translator.py",
+        "translate/backends/torch_backend.py",
         'with torch_seeded(0, "translate"), ranks.alone():',
         'with torch_seeded(0, "translate"):',
         ("test_ranks.py::test_the_noise_of_a_translation_is_that_of_one_process",),
@@ -744,8 +744,8 @@ PRODUCTS = (
         "rounded-at-any-depth",
         "Images of 16 bits lose their last bits to the form that is meant for 8.",
         "translate/translator.py",
-        "            if coarse:\n                chosen",
-        "            if True:\n                chosen",
+        "precision, eight_bit=coarse)",
+        "precision, eight_bit=True)",
         (
             "test_translating.py::test_images_of_8_bits_are_translated_in_the_fast_form_in_float32_where_a_processor_"
             "gains_by_it",
@@ -848,15 +848,15 @@ VALUES = (
     Mutant(
         "one-wide-file-widens-every-result",
         "A domain with one file of 32 bits writes no 12-bit CT any more.",
-        "translate/translator.py",
-        "return image.dtype if same else recorded",
+        "translate/finishing.py",
+        "return given if same else recorded",
         "return recorded",
         ("test_mixed.py::test_a_domain_recorded_wide_because_of_one_file_still_writes_narrow_results",),
     ),
     Mutant(
         "floats-as-bytes",
         "Floats of 0 to 1 are written as bytes 0 and 1 if the input is an 8-bit image.",
-        "translate/translator.py",
+        "translate/finishing.py",
         'if source.dtype == target.dtype and recorded.kind != "f":',
         "if source.dtype == target.dtype:",
         ("test_mixed.py::test_floats_between_0_and_1_are_never_written_as_bytes_0_and_1",),
@@ -872,7 +872,7 @@ VALUES = (
     Mutant(
         "no-data-not-restored",
         "What a network makes of a gap is taken for a measurement.",
-        "translate/translator.py",
+        "translate/finishing.py",
         "result = restore(result, image)",
         "result = replace(result, nodata=image.nodata)",
         ("test_nodata.py::test_no_data_is_restored_where_it_was",),

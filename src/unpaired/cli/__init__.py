@@ -20,6 +20,7 @@ from unpaired.cli import (  # noqa: F401 - each adds its verbs
     settings_help,
     verify_command,
 )
+from unpaired.cli.advice import advice_of
 from unpaired.cli.app import app
 from unpaired.cli.output import say_below
 from unpaired.cli.settings import dotted_settings
@@ -58,7 +59,7 @@ def run(tokens: Sequence[str]) -> None:
     except Interrupted as stopped:
         fail(str(stopped), 128 + stopped.signum)
     except UnpairedError as error:
-        fail(str(error), error.exit_code, of_one_rank=error.of_one_rank)
+        fail(advice_of(error), error.exit_code, of_one_rank=error.of_one_rank)
     except KeyboardInterrupt:
         fail("Stopped.", 130)
     except BrokenPipeError:  # the reader of our output has left, as `| head` does

@@ -171,6 +171,7 @@ def translate(
     max_pixels: int | None = None,
     device: str = "auto",
     precision: Literal["auto", "fp32", "bf16"] = "auto",
+    backend: str = "torch",
     recipe: Path | None = None,
 ) -> int:
     """Translate images of any size with a run or a model folder; each result is exactly as large as its input.
@@ -211,6 +212,8 @@ def translate(
         auto, cpu, cuda, cuda:N or mps.
     precision
         fp32; bf16 (8-bit results only, faster where the processor knows it); auto: bf16 if near enough (40 dB).
+    backend
+        What runs the networks: torch, or the kind of an installed backend.
     recipe
         Your own FILE.py with the parts that this needs, such as a network, a format or a metric; it is executed.
     """
@@ -234,7 +237,7 @@ def translate(
         resume=resume,
         share=1.0 if keep_best is None else parse_share(keep_best),
     )
-    translator = Translator.load(model, device=device, precision=precision, max_pixels=max_pixels)
+    translator = Translator.load(model, device=device, precision=precision, max_pixels=max_pixels, backend=backend)
     require(direction in translator.directions, unknown(repr(direction), translator.directions, "direction"))
     folder = out if out is not None else model / "translated" / direction
     plan = plan_outputs(

@@ -107,8 +107,7 @@ def evaluate(
 
 def print_evaluation(found: Evaluation) -> None:
     """Print a table for each direction."""
-    from unpaired.evaluate.figures import FIGURES
-    from unpaired.evaluate.page import told
+    from unpaired.evaluate.page import headed, told
 
     names = found.facts["domains"]
     for result in found.directions.values():
@@ -119,11 +118,9 @@ def print_evaluation(found: Evaluation) -> None:
         table = Table(title=heading, box=None, title_justify="left")
         for column in ("", "translations", "floor: real images", "untranslated"):
             table.add_column(column, justify="left" if not column else "right", no_wrap=True)
-        for name, row in result.rows.items():
-            known = FIGURES.get(name)
-            label = f"{known.label} {'↓' if known.better == 'less' else '↑'}" if known else f"{name} ↓"
-            digits = known.digits if known else 3
-            table.add_row(label, *(told(interval, digits) for interval in (row.made, row.floor, row.untranslated)))
+        for row in result.rows.values():
+            figures = (told(interval, row.metric.digits) for interval in (row.made, row.floor, row.untranslated))
+            table.add_row(Text(shown(headed(row))), *figures)  # a Text, as for the names
         console(width=120).print(table)
         if result.two_sample_p is not None:
             say(f"Two-sample test of translations and real images: p = {result.two_sample_p:.3f}")

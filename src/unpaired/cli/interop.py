@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 from cyclopts import Parameter
 
@@ -49,28 +49,29 @@ def export(
     /,
     *,
     out: Path,
-    format: Literal["official"] = "official",
+    format: str = "official",
     recipe: Path | None = None,
 ) -> None:
     """Write a model in another form: official is the .pth files that the official CycleGAN and pix2pix code loads.
 
+    torch-export is a program for torch.export.load, which needs torch alone, and a description of its images.
+
     Parameters
     ----------
     model
-        A run folder (its discriminators are written too), or a model folder.
+        A run folder (official: its discriminators are written too), or a model folder.
     out
         Folder for the files, such as checkpoints/NAME of the official code.
     format
-        official.
+        official, torch-export, or an exporter of an installed package or of --recipe.
     recipe
         Your own FILE.py with the parts that this needs, such as a network, a format or a metric; it is executed.
     """
     load_parts(recipe)
-    from unpaired.interop.official import export_official
+    from unpaired.interop import EXPORTERS
 
-    made = export_official(model, out)
+    made = EXPORTERS.get(format, "--format").export(model, out)
     for file in made.files:
         print(shown(file))
     for note in made.notes:
         say(note)
-    say(f"Test with the official code: {made.command}")

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,25 +12,39 @@ from unpaired.storage import shown
 
 if TYPE_CHECKING:
     from unpaired.translate.jobs import Job
-    from unpaired.trust.score import Scorer
+    from unpaired.trust.keeping import ScoringSorter
+    from unpaired.trust.score import Scorer, Trust
 
 _NAMED = 10  # files that a sentence names
 
 
-def kept_jobs(scorer: Scorer, jobs: tuple[Job, ...], folder: Path, share: float, keep_icc: bool) -> tuple[Job, ...]:
-    """Score every job, write the table, and return those to translate: the best share, and what cannot be scored.
+def sorter(
+    scorer: Scorer, jobs: Sequence[Job], folder: Path, share: float, keep_icc: bool, finished: Collection[Job]
+) -> ScoringSorter:
+    """Return what scores results as they are made, keeps a share of them, and reports all scores at the end."""
+    from unpaired.trust.keeping import ScoringSorter
 
-    Several processes share the work and know all of it afterwards.
+    return ScoringSorter(
+        scorer,
+        jobs,
+        share,
+        keep_icc=keep_icc,
+        finished=finished,
+        on_known=partial(_report, scorer, folder),
+    )
+
+
+def _report(scorer: Scorer, folder: Path, trusts: Mapping[Job, Trust], kept: Sequence[Job]) -> None:
+    """Write the table and print what it says about all images; nothing if none could be scored.
+
+    Several processes share the work, and all of them know all scores.
     """
     from unpaired import ranks
     from unpaired.trust.ood import LEAST
-    from unpaired.trust.scored import best, from_messages, score_files, to_message, write_table
+    from unpaired.trust.scored import write_table
 
-    mine = score_files(scorer, jobs[ranks.rank() :: ranks.count()], keep_icc=keep_icc)
-    trusts = from_messages(ranks.told_by_all(to_message(mine, jobs)), jobs, scorer)
     if not trusts:
-        return jobs
-    kept = best(trusts, share)
+        return
     with ranks.by_first() as first:
         if first:
             say(f"Scores: {shown(write_table(folder, trusts, kept))}")
@@ -49,7 +64,6 @@ def kept_jobs(scorer: Scorer, jobs: tuple[Job, ...], folder: Path, share: float,
     left = sorted((job for job in trusts if job not in chosen), key=lambda job: trusts[job].score)
     if left:
         say(f"Kept the {len(kept)} most trusted of {len(trusts)} and left out {len(left)}: {_names(left)}")
-    return tuple(job for job in jobs if job in chosen or job not in trusts)
 
 
 def _names(jobs: Sequence[Job]) -> str:

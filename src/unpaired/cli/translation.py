@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from unpaired import ranks
-from unpaired.cli.choosing_precision import settle
+from unpaired.cli import scores
+from unpaired.cli.advice import advice_of
 from unpaired.cli.output import say
-from unpaired.cli.scores import kept_jobs
 from unpaired.storage import shown
 from unpaired.translate.jobs import Job, check_existing
 from unpaired.translate.lost_metadata import Losses
 from unpaired.translate.outputs import OutputFolders
+from unpaired.translate.reading import Reader
 from unpaired.translate.record import Record, alone_in, sweep
-from unpaired.translate.translating import QUALITY, Failure, translate_files
+from unpaired.translate.translating import QUALITY, Failure, choose_precision, translate_files
 from unpaired.version import __version__
 
 if TYPE_CHECKING:
@@ -42,46 +43,73 @@ def translate_all(
 ) -> int:
     """Translate what is planned into `folder`, report each result and what results lack, return how many failed."""
     with _held(translator, planned, folder, wishes):
-        jobs = planned
-        if scorer is not None:
-            jobs = kept_jobs(scorer, jobs, folder, wishes.share, wishes.keep_icc)
-        precise = settle(translator, jobs, wishes.direction, wishes.keep_icc)
-        share = jobs[ranks.rank() :: ranks.count()]
-        record = Record(folder, share, _made_by(translator, planned, wishes, precise.precision))
+        reader = Reader(translator)
+        precise = choose_precision(
+            translator, planned, direction=wishes.direction, keep_icc=wishes.keep_icc, reader=reader
+        )
+        own = planned[ranks.rank() :: ranks.count()]
+        record = Record(folder, own, _made_by(translator, planned, wishes, precise.precision))
         with ranks.by_first() as first:
             if first:
                 record.start()
-        finished = record.finished(share) if wishes.resume else set()
-        num_finished = _sum(len(finished))
-        if num_finished:
-            say(f"{num_finished} of {len(jobs)} were finished before.")
-
-        def done(job: Job, failure: Failure | None) -> None:
-            if failure is None:
-                record.add(job)
-            print(f"failed: {failure}" if failure else f"{shown(job.source)} -> {shown(job.target)}", flush=True)
-
-        rest = [job for job in share if job not in finished]
-        losses = Losses()
-        for job in finished:
-            losses.look(job)
-            losses.count(job)
-        failures = translate_files(
+        report = _Report(record, record.finished(own) if wishes.resume else set())
+        sorter = None
+        if scorer is not None:
+            sorter = scores.sorter(scorer, planned, folder, wishes.share, wishes.keep_icc, report.finished)
+        chosen = sorter is None or wishes.share == 1  # whether it is known by now which results are kept
+        if chosen:
+            report.count_finished(report.finished, len(planned))
+        rest = [job for job in own if job not in report.finished or sorter is not None]
+        reader.keep(rest)
+        translate_files(
             translator,
             rest,
             direction=wishes.direction,
             batch=wishes.batch,
             keep_icc=wishes.keep_icc,
-            on_done=done,
-            losses=losses,
+            on_done=report.done,
+            losses=report.losses,
+            reader=reader,
+            sorter=sorter,
         )
-        num_failed = _sum(len(failures))
-        losses = Losses.merged(ranks.told_by_all(losses.to_message()))
+        if sorter is not None and not chosen:
+            report.count_finished(report.finished - sorter.left_out, len(planned) - len(sorter.left_out))
+        num_made, num_failed = _sum(report.num_made), _sum(report.num_failed)
+        losses = Losses.merged(ranks.told_by_all(report.losses.to_message()))
     for sentence in losses.sentences():
         say(sentence)
-    num_made = len(jobs) - num_finished - num_failed
     say(f"Translated {num_made} of {len(planned)} images into {shown(folder)} in {precise}")
     return num_failed
+
+
+class _Report:
+    """Notes and prints what becomes of each job of this process. finished: those that were finished before."""
+
+    def __init__(self, record: Record, finished: set[Job]) -> None:
+        self.finished, self.losses = finished, Losses()
+        self.num_made = self.num_failed = 0
+        self._record = record
+
+    def count_finished(self, kept: Collection[Job], num_all: int) -> None:
+        """Count what results lack that were finished before and are kept, and print how many there are."""
+        for job in kept:
+            self.losses.look(job)
+            self.losses.count(job)
+        number = _sum(len(kept))
+        if number:
+            say(f"{number} of {num_all} were finished before.")
+
+    def done(self, job: Job, failure: Failure | None) -> None:
+        """Note and print a result that is in place, or a failure."""
+        if failure is None:
+            self.num_made += 1
+            self._record.add(job)
+        elif job in self.finished:  # it was to be scored alone
+            return
+        else:
+            self.num_failed += 1
+        line = f"{shown(job.source)} -> {shown(job.target)}"
+        print(f"failed: {failure.sentence(advice_of(failure.error))}" if failure else line, flush=True)
 
 
 @contextmanager

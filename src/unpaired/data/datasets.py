@@ -18,19 +18,11 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from unpaired.config import free, require
-from unpaired.data.normalising import RGB, Taken, taken
+from unpaired.data.normalising import spec_from_config
 from unpaired.data.sources import ImageSource
 from unpaired.errors import DataError
-from unpaired.images import (
-    Image,
-    Resampling,
-    flatten,
-    parse_fill,
-    parse_range,
-    resize,
-    to_srgb,
-    to_tensor,
-)
+from unpaired.images import Image, Resampling, parse_fill, parse_range
+from unpaired.images.input_spec import IccHandling, InputSpec
 from unpaired.images.nodata import LOW
 from unpaired.randomness import rng
 from unpaired.ranks import dealt
@@ -125,7 +117,7 @@ class DataConfig:
     """Interpolation for images of domain B. bicubic is antialiased, as published; nearest mixes no values, for maps of
     classes.
     """
-    icc: Literal["ignore", "convert"] = "ignore"
+    icc: IccHandling = "ignore"
     """Colours of files with an ICC profile. ignore: taken as they are, as in the official code; convert: converted to
     sRGB.
     """
@@ -250,9 +242,9 @@ class TwoDomainDataset(StepDataset):
         self._a, self._b = a, b
         budget = config.cache_mb * 2**20
         share = budget * len(a) // (len(a) + len(b))
-        self._taken_a, self._taken_b = taken(config, "A"), taken(config, "B")
-        self._cache_a = ImageCache(a, config, share, self._taken_a)
-        self._cache_b = ImageCache(b, config, budget - share, self._taken_b)
+        self._spec_a, self._spec_b = spec_from_config(config, "A"), spec_from_config(config, "B")
+        self._cache_a = ImageCache(a, config, share, self._spec_a)
+        self._cache_b = ImageCache(b, config, budget - share, self._spec_b)
 
     @abstractmethod
     def images_of(self, sample: int) -> tuple[int, int]:
@@ -266,9 +258,7 @@ class TwoDomainDataset(StepDataset):
         size = min(min(image.height, image.width) for image in a + b)
         if c.preprocess in WHOLE_IMAGES:  # whose sizes may differ
             a, b = [_centre(image, size, size) for image in a], [_centre(image, size, size) for image in b]
-        tensors_a = [to_tensor(image, c.channels_a, self._taken_a.values) for image in a]
-        tensors_b = [to_tensor(image, c.channels_b, self._taken_b.values) for image in b]
-        return Batch(a=torch.stack(tensors_a), b=torch.stack(tensors_b))
+        return Batch(a=torch.stack(list(map(self._spec_a.tensor, a))), b=torch.stack(list(map(self._spec_b.tensor, b))))
 
     def _prepared(self, sample: int) -> tuple[Image, Image]:
         """Return the images of a sample, resized and not yet cut."""
@@ -278,11 +268,8 @@ class TwoDomainDataset(StepDataset):
     def _sample(self, sample: int) -> tuple[Tensor, Tensor]:
         a, b = self._prepared(sample)
         draw_a, draw_b = (rng(self._seed, purpose, sample) for purpose in self.purposes)
-        c, image_a, image_b = self._config, crop(a, self._config, draw_a), crop(b, self._config, draw_b)
-        return (
-            to_tensor(image_a, c.channels_a, self._taken_a.values),
-            to_tensor(image_b, c.channels_b, self._taken_b.values),
-        )
+        image_a, image_b = crop(a, self._config, draw_a), crop(b, self._config, draw_b)
+        return self._spec_a.tensor(image_a), self._spec_b.tensor(image_b)
 
     def _name(self, sample: int) -> str:
         a, b = self.images_of(sample)
@@ -336,8 +323,8 @@ class PairedDataset(TwoDomainDataset):
 class ImageCache:
     """Decoded and resized images of a source, kept until a budget of bytes is full; crops and flips come later."""
 
-    def __init__(self, source: ImageSource, config: DataConfig, budget: int, taken: Taken) -> None:
-        self._source, self._config, self._taken = source, config, taken
+    def __init__(self, source: ImageSource, config: DataConfig, budget: int, spec: InputSpec) -> None:
+        self._source, self._config, self._spec = source, config, spec
         self._budget = budget
         self._held: dict[int, Image] = {}
 
@@ -345,20 +332,22 @@ class ImageCache:
         """Return image `index`, opaque and resized, in its own type."""
         if index in self._held:
             return self._held[index]
-        image = prepare(self._source[index], self._config, self._taken)
+        image = prepare(self._source[index], self._config, self._spec)
         if image.pixels.nbytes <= self._budget:
             self._budget -= image.pixels.nbytes
             self._held[index] = image
         return image
 
 
-def prepare(image: Image, config: DataConfig, taken: Taken = RGB) -> Image:
-    """Return the image without alpha or no data, resized as `config.preprocess` says; nothing random happens here."""
-    red, green, blue = config.background
-    image = to_srgb(image) if config.icc == "convert" else image
-    opaque = flatten(image, taken.channels, (red, green, blue), taken.values, taken.fill)
+def prepare(image: Image, config: DataConfig, spec: InputSpec | None = None) -> Image:
+    """Return the image without alpha or no data, resized as `config.preprocess` says; nothing random happens here.
+
+    spec: how images of its domain are taken, by default that of domain A.
+    """
+    spec = spec or spec_from_config(config, "A")
+    opaque = spec.opaque(spec.accept(image))
     if config.preprocess == "resize_and_crop":
-        return resize(opaque, (config.load_size, config.load_size), taken.resize)
+        return spec.resized(opaque, (config.load_size, config.load_size))
     if config.preprocess == "crop":
         return opaque
     height, width = opaque.height, opaque.width
@@ -368,7 +357,7 @@ def prepare(image: Image, config: DataConfig, taken: Taken = RGB) -> Image:
         height = max(height, config.crop_size)
     else:  # no crop makes the sides fit the generator, so they are rounded, as in the official code
         height, width = (max(round(side / WHOLE_IMAGE_MULTIPLE), 1) * WHOLE_IMAGE_MULTIPLE for side in (height, width))
-    return opaque if (height, width) == (opaque.height, opaque.width) else resize(opaque, (height, width), taken.resize)
+    return spec.resized(opaque, (height, width))
 
 
 def crop(image: Image, config: DataConfig, draw: np.random.Generator | None) -> Image:

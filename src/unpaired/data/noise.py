@@ -11,10 +11,9 @@ from torch import Tensor
 
 from unpaired.data.check import listed
 from unpaired.data.datasets import Batch, DataConfig, ImageCache, StepDataset, crop
-from unpaired.data.normalising import taken
+from unpaired.data.normalising import spec_from_config
 from unpaired.data.sources import FolderSource, ImageSource, holds_images
 from unpaired.errors import DataError
-from unpaired.images import to_tensor
 from unpaired.randomness import rng
 from unpaired.storage import shown
 
@@ -28,8 +27,8 @@ class NoiseDataset(StepDataset):
 
     def __init__(self, b: ImageSource, config: DataConfig, seed: int, classes: tuple[str, ...] = ()) -> None:
         super().__init__(len(b), config, seed)
-        self._b, self._num_classes, self._taken = b, len(classes), taken(config, "B")
-        self._cache = ImageCache(b, config, config.cache_mb * 2**20, self._taken)
+        self._b, self._num_classes, self._spec = b, len(classes), spec_from_config(config, "B")
+        self._cache = ImageCache(b, config, config.cache_mb * 2**20, self._spec)
         numbers = {name: number for number, name in enumerate(classes)}
         self._class_of = [numbers[class_name(b.name(index))] for index in range(len(b))] if classes else []
 
@@ -71,7 +70,7 @@ class NoiseDataset(StepDataset):
         return torch.from_numpy(np.concatenate([values, one_hot])).float()[:, None, None]
 
     def _image(self, index: int, draw: np.random.Generator | None) -> Tensor:
-        return to_tensor(crop(self._cache[index], self._config, draw), self._taken.channels, self._taken.values)
+        return self._spec.tensor(crop(self._cache[index], self._config, draw))
 
     def _name(self, sample: int) -> str:
         return self._b.name(self.image_of(sample))

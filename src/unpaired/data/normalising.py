@@ -1,12 +1,12 @@
-"""How the images of a domain are taken for training, as the settings say."""
+"""How the images of a domain become tensors for training, as the settings say."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from unpaired.errors import ConfigError
-from unpaired.images import DTYPE, Resampling, ValueRange, parse_fill, parse_range
+from unpaired.images import ValueRange, parse_fill, parse_range
+from unpaired.images.input_spec import InputSpec
 
 if TYPE_CHECKING:
     from unpaired.data.datasets import DataConfig, Domain
@@ -26,21 +26,15 @@ def fill_of(config: DataConfig, domain: Domain) -> float | None:
     return parse_fill((config.nodata_fill_a if domain == "A" else config.nodata_fill_b) or config.nodata_fill)
 
 
-@dataclass(frozen=True)
-class Taken:
-    """How the images of a domain are taken: channels, the range, what stands in for no data, how they are resized."""
-
-    channels: int = 3
-    values: ValueRange = DTYPE
-    fill: float | None = None
-    resize: Resampling = "bicubic"
-
-
-RGB = Taken()
-
-
-def taken(config: DataConfig, domain: Domain) -> Taken:
-    """Return how the images of a domain are taken. Raises ConfigError for percentiles not yet measured."""
-    channels = config.channels_a if domain == "A" else config.channels_b
+def spec_from_config(config: DataConfig, domain: Domain) -> InputSpec:
+    """Return how the images of a domain become tensors. Raises ConfigError for percentiles not yet measured."""
     how = config.resize_a if domain == "A" else config.resize_b
-    return Taken(channels, range_of(config, domain), fill_of(config, domain), how)
+    red, green, blue = config.background
+    return InputSpec(
+        channels=config.channels_a if domain == "A" else config.channels_b,
+        range=range_of(config, domain),
+        nodata_fill=fill_of(config, domain),
+        background=(red, green, blue),
+        icc=config.icc,
+        resize=how,
+    )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
 import torch
@@ -23,6 +23,7 @@ MAX_PATCH_BYTES = 128 << 20
 @dataclass(frozen=True)
 class Description:
     """features: n d. patches: for each level of the pyramid, finest first, m p c 49. num_images: how many were seen.
+    own: features n d of metrics that compute their own, by name.
 
     Of more than 4,000 images a random 4,000 are kept as features; patches are kept of as many images, chosen at
     random, as 128 MiB hold.
@@ -32,15 +33,18 @@ class Description:
     size: tuple[int, int, int]
     features: Tensor
     patches: list[Tensor]
+    own: dict[str, Tensor] = field(default_factory=dict)
 
     def select(self, indices: Tensor) -> Description:
         """Return the description of the images with these numbers, for the floor and for equal counts.
 
         Raises ValueError where not every image was kept.
         """
-        if any(len(kept) != self.num_images for kept in (self.features, *self.patches)):
+        if any(len(kept) != self.num_images for kept in (self.features, *self.patches, *self.own.values())):
             raise ValueError(f"Of {self.num_images} images only some were kept; describe the two parts one by one.")
-        return Description(len(indices), self.size, self.features[indices], [level[indices] for level in self.patches])
+        own = {name: features[indices] for name, features in self.own.items()}
+        patches = [level[indices] for level in self.patches]
+        return Description(len(indices), self.size, self.features[indices], patches, own)
 
 
 def describe(

@@ -4,18 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from unpaired.evaluate.computing import accepts, with_interval
 from unpaired.evaluate.describe import Description
-from unpaired.evaluate.features import standardised
+from unpaired.evaluate.figures import METRICS
 from unpaired.evaluate.intervals import Interval
-from unpaired.evaluate.kernel import kernel_distance
-from unpaired.evaluate.manifold import density_and_coverage
-from unpaired.evaluate.sliced import sliced_distance
-from unpaired.evaluate.two_sample import two_sample_test
+from unpaired.evaluate.metric_protocol import SetMetric, Sets
 
 
 @dataclass(frozen=True)
 class Distances:
-    """Figures by name (`figures.FIGURES` explains them), and the p-value of the two-sample test.
+    """Figures by name (`figures.METRICS` explains them), and the p-value of the two-sample test.
 
     kernel_distance; swd_1, swd_2, swd_4…: the sliced distance at full, half and quarter size; density; coverage;
     two_sample_accuracy.
@@ -36,11 +34,6 @@ def distances(made: Description, real: Description, *, seed: int = 0, resamples:
     """
     if made.size != real.size:
         raise ValueError(f"Only images of one size can be compared, not {made.size} and {real.size}.")
-    x, y = standardised(made.features, real.features)
-    figures = {"kernel_distance": kernel_distance(x, y, resamples=resamples, seed=seed)}
-    for level, (ours, theirs) in enumerate(zip(made.patches, real.patches, strict=True)):
-        figures[f"swd_{2**level}"] = sliced_distance(ours, theirs, resamples=min(resamples, 200), seed=seed)
-    manifold = density_and_coverage(x, y, resamples=resamples, seed=seed)
-    figures |= {"density": manifold.density, "coverage": manifold.coverage}
-    told_apart = two_sample_test(x, y, resamples=resamples, seed=seed)
-    return Distances(figures | {"two_sample_accuracy": told_apart.accuracy}, told_apart.p_value)
+    sets = Sets(made, real, seed=seed, resamples=resamples)
+    own = [metric for metric in METRICS.own() if isinstance(metric, SetMetric) and accepts(metric, made.size)]
+    return Distances({metric.kind: with_interval(metric, sets) for metric in own}, sets.two_sample.p_value)

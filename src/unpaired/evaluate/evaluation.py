@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import logging
 import math
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,17 +17,23 @@ from torch import Tensor
 from unpaired import ranks
 from unpaired.config import require
 from unpaired.errors import ConfigError
+from unpaired.evaluate.computing import accepts, image_figures, own_features, set_figure
 from unpaired.evaluate.describe import MAX_IMAGES, Description, describe
-from unpaired.evaluate.distances import Distances, distances
-from unpaired.evaluate.faithful import cycle_error, gradient_correlation, self_similarity_correlation
 from unpaired.evaluate.features import MIN_SIZE
-from unpaired.evaluate.frechet import frechet_interval
+from unpaired.evaluate.figures import METRICS, InceptionDistance, PerceptualDistance
 from unpaired.evaluate.inception import Inception
 from unpaired.evaluate.intervals import Interval, halves, mean_interval
-from unpaired.evaluate.kernel import kernel_distance
 from unpaired.evaluate.lpips import LPIPS
+from unpaired.evaluate.metric_protocol import (
+    ImageMetric,
+    Metric,
+    SetMetric,
+    Sets,
+    Translated,
+    features_name,
+    option,
+)
 from unpaired.evaluate.test_set import TestSet, batch_of, dealt, open_test_set
-from unpaired.evaluate.truth import against_truth
 from unpaired.images.tensors import as_files
 from unpaired.models.bounds import MAX_CROP
 from unpaired.storage import writable
@@ -38,8 +45,11 @@ _log = logging.getLogger("unpaired")
 LEAST_FOR_DISTANCES = 12
 """Images a domain below which sets are not compared: half of them must do for the floor."""
 
+ALL_PATCHES = sys.maxsize
+"""Bytes of patches that are kept: those of every image, as the halves of a set are compared; `count` bounds them."""
+
 FAKE, FEATURES, MADE, BEFORE = "fake", "features", "made", "before"
-"""What is made of a batch: translations, Inception's features, and by name figures of these and of what they are of."""
+"""What is made of a batch: translations, and by name features, figures of translations and of inputs left alone."""
 
 
 @dataclass(frozen=True)
@@ -49,9 +59,15 @@ class Row:
     The latter two are None where they say nothing (the truth's floor) or cannot be had (domains of other channels).
     """
 
+    metric: Metric
     made: Interval
     floor: Interval | None = None
     untranslated: Interval | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the intervals by name."""
+        parts = {"made": self.made, "floor": self.floor, "untranslated": self.untranslated}
+        return {name: interval and interval.to_dict() for name, interval in parts.items()}
 
 
 @dataclass(frozen=True)
@@ -80,7 +96,7 @@ class Evaluation:
         found: dict[str, Any] = {**_valid(self.facts), "directions": {}}
         for name, result in self.directions.items():
             found["directions"][name] = {
-                "figures": {key: _plain(asdict(row)) for key, row in result.rows.items()},
+                "figures": {key: _plain(row.to_dict()) for key, row in result.rows.items()},
                 **_plain({"two_sample_p": result.two_sample_p}),
                 "images": {
                     image: _plain({key: float(values[index]) for key, values in result.images.items()})
@@ -126,7 +142,8 @@ class Settings:
     """How a test set is looked at. size: side that images are resized to, None for that of training.
 
     count: at most so many images a domain, the first ones; batch: translated together. unseen: leave out the images
-    that the model's step was chosen by.
+    that the model's step was chosen by. metrics: further ones than the registered ones, such as those that were made
+    with a file of weights.
     """
 
     size: int | None = None
@@ -136,12 +153,22 @@ class Settings:
     unseen: bool = False
     inception: Inception | None = None
     lpips: LPIPS | None = None
+    metrics: tuple[Metric, ...] = ()
 
     def __post_init__(self) -> None:
         require(1 <= self.count <= MAX_IMAGES, f"--count must be 1 to {MAX_IMAGES}, not {self.count}.")
         require(self.batch >= 1, f"--batch must be at least 1, not {self.batch}.")
         fits = self.size is None or MIN_SIZE <= self.size <= MAX_CROP
         require(fits, f"--size must be {MIN_SIZE} to {MAX_CROP}, not {self.size}.")
+
+    def every_metric(self) -> list[Metric]:
+        """Return the registered metrics and those of these settings, in the order of tables."""
+        found = [*METRICS, *self.metrics]
+        if self.lpips is not None:
+            found.append(PerceptualDistance(self.lpips))
+        if self.inception is not None:
+            found += [InceptionDistance(self.inception, "frechet"), InceptionDistance(self.inception, "kernel")]
+        return list({metric.kind: metric for metric in found}.values())
 
 
 def evaluate(
@@ -155,7 +182,8 @@ def evaluate(
 
     Of several processes that torchrun started each translates its share, and all return the same. Figures against truth
     where the test set has one, of the whole set where both domains have enough images, of faithfulness always. Memory
-    is bounded by the counts, not by the images' number. Raises DataError, ModelError, ConfigError, RankError.
+    is bounded by the counts, not by the images' number: patches take 0.2 MB of each image of 256 x 256 in colour.
+    Raises DataError, ModelError, ConfigError, RankError.
     """
     settings = settings or Settings()
     translator, tests = (
@@ -175,13 +203,13 @@ def evaluate(
     tests, chose = _by_the_choice(tests, translator, settings)
     looked = {domain: min(settings.count, len(tests.side(domain))) for domain in "AB"}
     tests.check(looked)
-    results, fingerprint = {}, tests.fingerprint()
+    results, fingerprint, metrics = {}, tests.fingerprint(), settings.every_metric()
     with ranks.joined(translator.device):
         same = f"{fingerprint} {translator.info}"
         ranks.require_same(same, "The test set or the model", "give all processes the same images and the same model")
         for direction in translator.directions:
             _log.info(f"Translating {looked[direction[0]]} images {direction}.")
-            results[direction] = _Direction(translator, tests, direction, size, settings).result()
+            results[direction] = _Direction(translator, tests, direction, size, settings, metrics).result()
     facts = {
         "model": str(model),
         "data": str(data),
@@ -198,7 +226,15 @@ def evaluate(
         "unpaired": __version__,
         "torch": torch.__version__,
     }
+    if others := _of_others():
+        facts["metrics"] = others
     return Evaluation(results, facts)
+
+
+def _of_others() -> dict[str, str]:
+    """Return the registered metrics that are not this package's by kind, with their origin."""
+    origins = {metric.kind: METRICS.origin(metric.kind) for metric in METRICS}
+    return {kind: str(origin) for kind, origin in origins.items() if origin is not None}
 
 
 def _by_the_choice(tests: TestSet, translator: Translator, settings: Settings) -> tuple[TestSet, dict[str, int]]:
@@ -218,7 +254,15 @@ def _by_the_choice(tests: TestSet, translator: Translator, settings: Settings) -
 class _Direction:
     """The figures of one direction; everything is looked at once, batch by batch."""
 
-    def __init__(self, translator: Translator, tests: TestSet, direction: str, size: int, settings: Settings) -> None:
+    def __init__(
+        self,
+        translator: Translator,
+        tests: TestSet,
+        direction: str,
+        size: int,
+        settings: Settings,
+        metrics: Sequence[Metric],
+    ) -> None:
         self.translator, self.direction, self.settings, self.size = translator, direction, settings, size
         self.source, self.target = tests.side(direction[0]), tests.side(direction[-1])
         self.truth = tests.truth
@@ -226,101 +270,102 @@ class _Direction:
         self.channels = info.in_channels, info.out_channels
         self.count = min(settings.count, len(self.source))
         self.num_real = min(settings.count, len(self.target))
+        taken = [metric for metric in metrics if accepts(metric, (self.channels[1], size, size))]
+        self.of_images = [metric for metric in taken if isinstance(metric, ImageMetric)]
+        compared = min(self.count, self.num_real) >= LEAST_FOR_DISTANCES
+        self.of_sets = [
+            metric for metric in taken if isinstance(metric, SetMetric) and (compared or not option(metric, "floor"))
+        ]
+        with_features = [metric for metric in self.of_sets if hasattr(metric, "features")]
+        self.extractors = {features_name(metric): metric for metric in with_features}
         self.images: dict[str, list[Tensor]] = {}
         self.untranslated: dict[str, list[Tensor]] = {}
 
     def result(self) -> DirectionResult:
         """Translate, compare, and put the rows together."""
-        compared = min(self.count, self.num_real) >= LEAST_FOR_DISTANCES
-        made_features: list[Tensor] = []
-        passes = self._translations(made_features)
-        made = describe(passes) if compared else None
-        for _ in passes:  # what describing has not consumed: everything, where sets are too small to compare
+        own: dict[str, list[Tensor]] = {}
+        passes = self._translations(own)
+        made = describe(passes, max_patch_bytes=ALL_PATCHES) if self.of_sets else None
+        for _ in passes:  # what describing has not consumed: everything, if there are no figures of sets
             pass
         images = {name: torch.cat(values) for name, values in self.images.items()}
-        before = {name: torch.cat(values) for name, values in self.untranslated.items()}
-        rows = {
-            name: Row(mean_interval(values), untranslated=mean_interval(before[name]) if name in before else None)
-            for name, values in images.items()
-        }
+        rows = {metric.kind: self._row(metric, images) for metric in self.of_images if metric.kind in images}
         two_sample_p = None
         if made is not None:
+            made = replace(made, own={name: torch.cat(values) for name, values in own.items()})
             two_sample_p = self._compare(made, rows)
-        if made_features:
-            self._with_inception(torch.cat(made_features), rows)
         names = tuple(self.source.name(index) for index in range(self.count))
         return DirectionResult(self.direction, rows, images, names, two_sample_p)
 
-    def _translations(self, features: list[Tensor]) -> Iterator[Tensor]:
-        """Yield the translations as 8-bit files would hold them, and note the figures of each image on the way."""
+    def _row(self, metric: ImageMetric, images: dict[str, Tensor]) -> Row:
+        before = self.untranslated.get(metric.kind)
+        untranslated = mean_interval(torch.cat(before)) if before else None
+        return Row(metric, mean_interval(images[metric.kind]), untranslated=untranslated)
+
+    def _translations(self, own: dict[str, list[Tensor]]) -> Iterator[Tensor]:
+        """Yield the translations as 8-bit files would hold them, and note figures and features on the way."""
+        notes = {MADE: self.images, BEFORE: self.untranslated, FEATURES: own}
         for made in ranks.shared_out(dealt(self.count, self.settings.batch), self._translated):
-            if FEATURES in made:
-                features.append(made.pop(FEATURES))
             fake = made.pop(FAKE)
             for name, values in made.items():
-                kind, _, figure = name.partition(" ")
-                (self.images if kind == MADE else self.untranslated).setdefault(figure, []).append(values)
+                sort, _, noted = name.partition(" ")
+                notes[sort].setdefault(noted, []).append(values)
             yield fake
 
     def _translated(self, indices: range) -> dict[str, Tensor]:
         """Return the translations of the images with these numbers, and their figures and features."""
         real = self._batch(indices, 0)
         fake = as_files(self.translator(real, direction=self.direction))
-        figures = self._faithful(real, fake)
-        before: dict[str, Tensor] = {}
-        if self.truth:
-            truth = self._batch(indices, 1)
-            figures |= self._against(fake, truth)
-            before = against_truth([(real, truth)]) if real.shape == truth.shape else {}
+        truth = self._batch(indices, 1) if self.truth else None
+        images = Translated(real, fake, truth, self._there_and_back(fake))
+        alone = replace(images, fake=as_files(real)) if real.shape == fake.shape else None
         made = {FAKE: fake}
-        made |= {f"{MADE} {name}": values for name, values in figures.items()}
-        made |= {f"{BEFORE} {name}": values for name, values in before.items()}
-        if self.settings.inception is not None:
-            made[FEATURES] = self.settings.inception.features([fake])
-        return made
+        for metric in self.of_images:
+            if images.serve(metric):
+                made[f"{MADE} {metric.kind}"] = image_figures(metric, images)
+                if alone is not None and option(metric, "untranslated"):
+                    made[f"{BEFORE} {metric.kind}"] = image_figures(metric, alone)
+        return made | _features(self.extractors, fake)
 
-    def _faithful(self, real: Tensor, fake: Tensor) -> dict[str, Tensor]:
-        figures = {}
+    def _there_and_back(self, fake: Tensor) -> Tensor | None:
         back = {"AtoB": "BtoA", "BtoA": "AtoB"}[self.direction]
-        if back in self.translator.directions:
-            figures["cycle_error"] = cycle_error(real, as_files(self.translator(fake, direction=back)))
-        figures["gradient_correlation"] = gradient_correlation(real, fake)
-        figures["self_similarity_correlation"] = self_similarity_correlation(real, fake)
-        return figures
+        return as_files(self.translator(fake, direction=back)) if back in self.translator.directions else None
 
-    def _against(self, fake: Tensor, truth: Tensor) -> dict[str, Tensor]:
-        figures = against_truth([(fake, truth)])
-        if self.settings.lpips is not None:
-            figures[self.settings.lpips.title] = self.settings.lpips(fake, truth)
-        return figures
+    def _compare(self, made: Description, rows: dict[str, Row]) -> float | None:
+        """Add the figures of the whole set, their floor, and those of the untranslated images."""
+        real = self._described(self.num_real, 1, self.extractors)
+        whole, parts = Sets(made, real), None
+        if any(option(metric, "floor") for metric in self.of_sets):
+            parts = self._equal_parts(made, real)
+        for metric in self.of_sets:
+            if parts is None or not option(metric, "floor"):
+                rows[metric.kind] = Row(metric, set_figure(metric, whole))
+            else:
+                rows[metric.kind] = _beside_floor(metric, *parts)
+        return parts[0].two_sample.p_value if parts else None
 
-    def _compare(self, made: Description, rows: dict[str, Row]) -> float:
-        """Add the distances of the whole set, their floor, and those of the untranslated images."""
-        real = describe(self._batches(self.num_real, 1))
+    def _equal_parts(self, made: Description, real: Description) -> tuple[Sets, Sets, Sets | None]:
+        """Return translations, real images and untranslated ones, each with the same real images; equal counts."""
+        with_floor = {name: metric for name, metric in self.extractors.items() if option(metric, "floor")}
         one, other = halves(self.num_real)
         count = min(len(one), self.count)
         reference, picked = real.select(one[:count]), spread(self.count, count)
-        found = distances(made.select(picked), reference)
-        floor = distances(real.select(other[:count]), reference)
-        plain: Distances | None = None
+        plain = None
         if self.channels[0] == self.channels[1]:
-            before = describe(self._batches(self.count, 0))
-            plain = distances(before.select(picked), reference)
-        for name, interval in found.figures.items():
-            rows[name] = Row(interval, floor.figures[name], plain.figures[name] if plain else None)
-        return found.two_sample_p
+            plain = Sets(self._described(self.count, 0, with_floor).select(picked), reference)
+        return Sets(made.select(picked), reference), Sets(real.select(other[:count]), reference), plain
 
-    def _with_inception(self, made: Tensor, rows: dict[str, Row]) -> None:
-        inception = self.settings.inception
-        assert inception is not None
-
-        def of_real(indices: range) -> dict[str, Tensor]:
-            return {FEATURES: inception.features([self._batch(indices, 1)])}
-
-        shared = ranks.shared_out(dealt(self.num_real, self.settings.batch), of_real)
-        real = torch.cat([found[FEATURES] for found in shared])
-        rows[inception.figure_name("frechet")] = Row(frechet_interval(made, real))
-        rows[inception.figure_name("kernel")] = Row(kernel_distance(made, real))
+    def _described(self, count: int, end: int, extractors: Mapping[str, SetMetric]) -> Description:
+        """Return the description of the first real images of a domain, with the metrics' own features."""
+        description = describe(self._batches(count, end), max_patch_bytes=ALL_PATCHES)
+        if not extractors:
+            return description
+        kept: dict[str, list[Tensor]] = {}
+        work = dealt(count, self.settings.batch)
+        for found in ranks.shared_out(work, lambda indices: _features(extractors, self._batch(indices, end))):
+            for name, values in found.items():
+                kept.setdefault(name.partition(" ")[2], []).append(values)
+        return replace(description, own={name: torch.cat(values) for name, values in kept.items()})
 
     def _batches(self, count: int, end: int) -> Iterator[Tensor]:
         return (self._batch(indices, end) for indices in dealt(count, self.settings.batch))
@@ -329,6 +374,17 @@ class _Direction:
         """Return images of the source (end 0) or the target (end 1) of the direction."""
         source, domain = ((self.source, self.direction[0]), (self.target, self.direction[-1]))[end]
         return batch_of(source, indices, self.translator.info, domain, self.channels[end], self.size)
+
+
+def _beside_floor(metric: SetMetric, made: Sets, floor: Sets, untranslated: Sets | None) -> Row:
+    """Return the row of a figure of equal parts."""
+    before = set_figure(metric, untranslated) if untranslated else None
+    return Row(metric, set_figure(metric, made), set_figure(metric, floor), before)
+
+
+def _features(extractors: Mapping[str, SetMetric], images: Tensor) -> dict[str, Tensor]:
+    """Return the metrics' own features of a batch."""
+    return {f"{FEATURES} {name}": own_features(metric, images) for name, metric in extractors.items()}
 
 
 def spread(total: int, count: int) -> Tensor:

@@ -13,7 +13,6 @@ import torch
 from torch import Tensor
 
 from unpaired.evaluate.evaluation import DirectionResult, Evaluation, Row
-from unpaired.evaluate.figures import FIGURES
 from unpaired.evaluate.intervals import Interval
 from unpaired.evaluate.test_set import as_seen, open_test_set
 from unpaired.images import from_tensor
@@ -30,7 +29,7 @@ RANKED_BY = ("ssim", "cycle_error", "self_similarity_correlation")
 def ranking(result: DirectionResult) -> tuple[str, list[int]]:
     """Return the figure that images are ranked by, and their numbers from the worst to the best."""
     name = next(name for name in RANKED_BY if name in result.images)
-    order = result.images[name].argsort(descending=FIGURES[name].better == "less", stable=True)
+    order = result.images[name].argsort(descending=result.rows[name].metric.better == "less", stable=True)
     return name, [int(index) for index in order]
 
 
@@ -50,7 +49,7 @@ def _section(result: DirectionResult, evaluation: Evaluation, translator: Transl
     names = evaluation.facts["domains"]
     a, b = result.direction[0], result.direction[-1]
     head = _text(f"{names[a]} to {names[b]}")
-    lines = "".join(_line(name, row) for name, row in result.rows.items())
+    lines = "".join(map(_line, result.rows.values()))
     note = "" if result.two_sample_p is None else f"<p>Two-sample test: p = {result.two_sample_p:.3f}.</p>"
     return (
         f"<h2>{head}</h2><table><thead><tr><th>figure</th><th>translations</th><th>real images (floor)</th>"
@@ -59,13 +58,16 @@ def _section(result: DirectionResult, evaluation: Evaluation, translator: Transl
     )
 
 
-def _line(name: str, row: Row) -> str:
-    known = FIGURES.get(name)
-    label, digits = (known.label, known.digits) if known else (name, 3)
-    arrow = {"less": "↓", "more": "↑"}[known.better] if known else "↓"
-    cells = [f"{label} {arrow}", *(told(interval, digits) for interval in (row.made, row.floor, row.untranslated))]
-    cells.append(known.sees if known else "")
+def _line(row: Row) -> str:
+    digits = row.metric.digits
+    cells = [headed(row), *(told(interval, digits) for interval in (row.made, row.floor, row.untranslated))]
+    cells.append(row.metric.sees)
     return "<tr>" + "".join(f"<td>{_text(cell)}</td>" for cell in cells) + "</tr>"
+
+
+def headed(row: Row) -> str:
+    """Return the label of a figure with an arrow that points to the better figures."""
+    return f"{row.metric.label} {'↓' if row.metric.better == 'less' else '↑'}"
 
 
 def told(interval: Interval | None, digits: int) -> str:
@@ -85,7 +87,7 @@ def _pictures(result: DirectionResult, evaluation: Evaluation, translator: Trans
     info, size, direction = translator.info, evaluation.facts["size"], result.direction
     source, target = tests.side(direction[0]), tests.side(direction[-1])
     columns = "Input, translation, truth" if tests.truth else "Input, translation"
-    parts = [f"<p>Ranked by {html.escape(FIGURES[figure].label)}. {columns}.</p>"]
+    parts = [f"<p>Ranked by {_text(result.rows[figure].metric.label)}. {columns}.</p>"]
     for name, chosen in groups.items():
         rows = []
         for index in chosen:

@@ -17,11 +17,11 @@ from unpaired.data.held_out import digests
 from unpaired.data.pairs import HalfSource, matched, pair_name, preview_pairs
 from unpaired.data.sources import FolderSource, ImageSource, preview_folders
 from unpaired.errors import DataError, ImageError
-from unpaired.images import Image, flatten, resize, to_srgb, to_tensor
+from unpaired.images import Image
+from unpaired.models.input_specs import spec_from_model
 from unpaired.models.model_folder import ModelInfo
 from unpaired.models.selection_info import ChoiceInfo
 from unpaired.storage import shown, writable
-from unpaired.translate.translator import require_range
 
 
 @dataclass(frozen=True)
@@ -133,11 +133,7 @@ def as_seen(image: Image, info: ModelInfo, domain: str, channels: int, size: int
     Resized to a square without keeping the aspect ratio, as the official test does with its defaults; bicubic, or by
     nearest pixels where training did so.
     """
-    values = info.values[domain]
-    require_range(values.range, image.dtype)
-    taken = to_srgb(image) if info.icc == "convert" else image
-    flat = flatten(taken, channels, info.background, values.range, values.nodata_fill)
-    return to_tensor(resize(flat, (size, size), values.resize), channels, values.range)
+    return spec_from_model(info, domain, channels)(image, (size, size))
 
 
 def batch_of(source: ImageSource, indices: range, info: ModelInfo, domain: str, channels: int, size: int) -> Tensor:

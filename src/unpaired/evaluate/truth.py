@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -13,6 +14,14 @@ from unpaired.images.tensors import as_files
 
 LEVELS = (5, 10, 16)
 """How many 8-bit levels a pixel may be off to count as right: the `within_5`, `within_10` and `within_16` figures."""
+
+AGAINST_TRUTH: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
+    "l1": l1,
+    "psnr": psnr,
+    "ssim": ssim,
+    **{f"within_{level}": partial(pixel_accuracy, within=level) for level in LEVELS},
+}
+"""The figures of a translation and its truth by name."""
 
 
 @dataclass(frozen=True)
@@ -50,10 +59,8 @@ def against_truth(pairs: Iterable[tuple[Tensor, Tensor]]) -> dict[str, Tensor]:
     kept: dict[str, list[Tensor]] = {}
     for translated, truth in pairs:
         rounded, real = as_files(translated), as_files(truth)
-        figures = {"l1": l1(rounded, real), "psnr": psnr(rounded, real), "ssim": ssim(rounded, real)}
-        figures |= {f"within_{level}": pixel_accuracy(rounded, real, level) for level in LEVELS}
-        for name, values in figures.items():
-            kept.setdefault(name, []).append(values.double().cpu())
+        for name, compare in AGAINST_TRUTH.items():
+            kept.setdefault(name, []).append(compare(rounded, real).double().cpu())
     if not kept:
         raise ValueError("Figures against truth need at least one pair of images.")
     return {name: torch.cat(values) for name, values in kept.items()}

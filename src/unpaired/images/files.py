@@ -210,18 +210,20 @@ def refuse_large(path: Path, max_pixels: int, width: int, height: int, channels:
     if width * height > max_pixels:
         raise ImageError(
             f"{shown(path)} has {width} x {height} pixels, more than the limit of {max_pixels:,}; scale it down"
-            f"{_raise_it(max_pixels)}."
+            f"{_raise_it(max_pixels)}.",
+            setting="max_pixels",
         )
     if width * height * channels > max_pixels * _MOST_VALUES:
         raise ImageError(
             f"{shown(path)} has {width} x {height} pixels of {channels} channels, more than the limit of "
-            f"{max_pixels * _MOST_VALUES:,} numbers; cut it up{_raise_it(max_pixels)}."
+            f"{max_pixels * _MOST_VALUES:,} numbers; cut it up{_raise_it(max_pixels)}.",
+            setting="max_pixels",
         )
 
 
 def _raise_it(max_pixels: int) -> str:
     """Return the advice to raise a limit, where it is one that somebody chose and that can be raised."""
-    return " or raise max_pixels (--max-pixels)" if max_pixels < MAX_PIXELS else ""
+    return " or raise max_pixels" if max_pixels < MAX_PIXELS else ""
 
 
 @contextlib.contextmanager

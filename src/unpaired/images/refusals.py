@@ -36,7 +36,7 @@ def named(error: UnpairedError, path: Path) -> UnpairedError:
     """Return an error of a reader with the name of the file in front, if it is about the image."""
     if not isinstance(error, ImageError) or str(error).startswith(shown(path)):
         return error
-    return ImageError(f"{shown(path)}: {error}")
+    return ImageError(f"{shown(path)}: {error}", setting=error.setting)
 
 
 def refusal_of(error: Exception, path: Path) -> ImageError:

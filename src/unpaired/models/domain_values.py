@@ -9,6 +9,7 @@ import numpy as np
 
 from unpaired.config import require
 from unpaired.images import DTYPE, HELD, Resampling, ValueRange, parse_fill, parse_range
+from unpaired.images.input_spec import InputSpec
 from unpaired.images.nodata import LOW
 
 
@@ -32,6 +33,11 @@ class DomainValues:
             f"the recorded type {self.dtype} cannot hold the range {self.range}; write a type that does, such as "
             f"{self.range.smallest_type([])}, into its place, and results will have that type",
         )
+
+    @classmethod
+    def of(cls, spec: InputSpec, dtype: str) -> DomainValues:
+        """Return the values of a domain whose images become tensors as `spec` says, held in a type."""
+        return cls(range=spec.range, dtype=dtype, nodata_fill=spec.nodata_fill, resize=spec.resize)
 
 
 def values_from_json(data: Any) -> dict[str, DomainValues]:

@@ -170,20 +170,41 @@ def read_model(path: str | os.PathLike[str]) -> tuple[ModelInfo, dict[str, nn.Mo
     folder = find_model(Path(path))
     data = _read_json(folder / "model.json")
     info = _from_json(data, folder)
-    files = {}
-    for name in info.directions:
-        entry = data["directions"][name]
-        files[name] = folder / f"{name}.safetensors", str(entry.get("sha256"))
-        if entry.get("weights") != files[name][0].name:
-            raise ModelError(
-                f"{shown(folder)}: the weights of {name} must be named {files[name][0].name}; publish it again."
-            )
+    files = {name: _weights_of(data, folder, name) for name in info.directions}
     with ThreadPoolExecutor(max(len(files), 1)) as pool:  # hashing is most of it, and lets others run
         loading = {
             name: pool.submit(_load_weights, file, info.directions[name], sha) for name, (file, sha) in files.items()
         }
         networks = {name: loaded.result() for name, loaded in loading.items()}
     return info, networks
+
+
+def read_info(path: str | os.PathLike[str]) -> ModelInfo:
+    """Read the model.json of a model folder, or of that of a run folder, and no weights. Raises ModelError."""
+    folder = find_model(Path(path))
+    return _from_json(_read_json(folder / "model.json"), folder)
+
+
+def read_network(path: str | os.PathLike[str], direction: str) -> tuple[DirectionInfo, nn.Module]:
+    """Read one direction of a model folder as `read_model` reads all of them, with its description.
+
+    Raises ModelError, also for a direction that the model does not have.
+    """
+    folder = find_model(Path(path))
+    data = _read_json(folder / "model.json")
+    info = _from_json(data, folder)
+    if direction not in info.directions:
+        raise ModelError(f"{shown(folder)} has no direction {direction}, only {', '.join(info.directions)}.")
+    file, sha256 = _weights_of(data, folder, direction)
+    return info.directions[direction], _load_weights(file, info.directions[direction], sha256)
+
+
+def _weights_of(data: dict[str, Any], folder: Path, direction: str) -> tuple[Path, str]:
+    """Return the file of a direction's weights and its SHA-256. Raises ModelError for a file of another name."""
+    entry, file = data["directions"][direction], folder / f"{direction}.safetensors"
+    if entry.get("weights") != file.name:
+        raise ModelError(f"{shown(folder)}: the weights of {direction} must be named {file.name}; publish it again.")
+    return file, str(entry.get("sha256"))
 
 
 def read_description(folder: Path) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from torch import nn
 
 from unpaired.config import to_dict
 from unpaired.data.domains import Domains
-from unpaired.data.normalising import Taken, taken
+from unpaired.data.normalising import spec_from_config
 from unpaired.data.pairs import HalfSource
 from unpaired.errors import UnpairedError
 from unpaired.images import read_header
@@ -58,8 +58,8 @@ def publish_model(
         training=training,
         background=(red, green, blue),
         values={
-            "A": _values(taken(config.data, "A"), config.data.dtype_a),
-            "B": _values(taken(config.data, "B"), config.data.dtype_b),
+            "A": DomainValues.of(spec_from_config(config.data, "A"), config.data.dtype_a),
+            "B": DomainValues.of(spec_from_config(config.data, "B"), config.data.dtype_b),
         },
         icc=config.data.icc,
         classes=domains.classes,
@@ -67,10 +67,6 @@ def publish_model(
         sheets=_sheets(domains),
     )
     write_model(folder, info, {str(name): network for name, network in generators.items()})
-
-
-def _values(how: Taken, dtype: str) -> DomainValues:
-    return DomainValues(range=how.values, dtype=dtype, nodata_fill=how.fill, resize=how.resize)
 
 
 def _sheets(domains: Domains) -> SheetInfo | None:

@@ -1,7 +1,7 @@
 """Held-out images looked at again and again while a run trains: a cheap subset of the figures, the real side kept.
 
-No truth is needed. The names are those of `figures.FIGURES` with the direction behind them, as in kernel_distance_AtoB,
-and each figure is what `unpaired evaluate` computes of the same images.
+No truth is needed. The names are those of `evaluate.METRICS` with the direction behind them, as in
+kernel_distance_AtoB, and each figure is what `unpaired evaluate` computes of the same images.
 """
 
 from __future__ import annotations
@@ -11,15 +11,17 @@ from collections.abc import Callable, Mapping
 import torch
 from torch import Tensor
 
-from unpaired.evaluate.faithful import cycle_error, gradient_correlation, self_similarity_correlation
+from unpaired.evaluate import METRICS, ImageMetric, Translated
 from unpaired.evaluate.features import MIN_SIZE, RandomConvolutions, standardised
 from unpaired.evaluate.intervals import Interval
 from unpaired.evaluate.kernel import kernel_distance
-from unpaired.evaluate.metrics import l1
 from unpaired.images.tensors import as_files
 
 LEAST = 8
 """Images a domain below which a set says nothing about a distribution."""
+
+OF_IMAGES = ("cycle_error", "self_similarity_correlation", "gradient_correlation", "l1")
+"""The metrics of images that are computed, as far as there are a way back and truth."""
 
 Translate = Callable[[Tensor], Tensor]
 _RESAMPLES = 200
@@ -66,12 +68,17 @@ class HeldOut:
         distance = self._distance(made, target)
         figures = {"kernel_distance": distance.value, "kernel_interval": distance.high - distance.value}
         back = translators.get(_BACK[direction])
-        if back is not None:
-            figures["cycle_error"] = _mean(cycle_error(real, as_files(self._translated(back, made))))
-        figures["self_similarity_correlation"] = _mean(self_similarity_correlation(real, made))
-        figures["gradient_correlation"] = _mean(gradient_correlation(real, made))
-        if self._paired:
-            figures["l1"] = _mean(l1(made, as_files(self._images[target])))
+        images = Translated(
+            real,
+            made,
+            self._images[target] if self._paired else None,
+            as_files(self._translated(back, made)) if back is not None else None,
+        )
+        for kind in OF_IMAGES:
+            metric = METRICS.get(kind)
+            assert isinstance(metric, ImageMetric)
+            if images.serve(metric):
+                figures[kind] = float(metric.per_image(images).double().mean())
         return figures
 
     def _translated(self, translate: Translate, images: Tensor) -> Tensor:
@@ -85,7 +92,3 @@ class HeldOut:
 def _features(images: Tensor) -> Tensor:
     look = RandomConvolutions(images.shape[1]).to(images.device)
     return torch.cat([look(as_files(part).float()) for part in torch.split(images, _BATCH)]).cpu()
-
-
-def _mean(values: Tensor) -> float:
-    return float(values.double().mean())

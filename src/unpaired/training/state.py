@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from unpaired.config import require
 from unpaired.errors import CheckpointError
 from unpaired.objectives.base import Objective, Player
+from unpaired.training.adam import Adam
 
 Parts = dict[str, dict[str, Tensor]]
 """Tensors by part ("weights", "optim", "pool", "average") and name; each part is one file of a checkpoint."""
@@ -88,7 +89,7 @@ class TrainingState:
         self.optimizers: dict[Player, torch.optim.Adam] = {}
         device = self._device()
         for player, networks in objective.players().items():
-            self.optimizers[player] = torch.optim.Adam(
+            self.optimizers[player] = Adam(
                 networks.parameters(),
                 lr=rate_on(device, config.rate(player)),
                 betas=(config.beta1, config.beta2),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from unpaired.models.domain_values import DomainValues
 from unpaired.models.model_folder import DirectionInfo, ModelInfo, TrainingInfo, find_model, read_model, write_model
+from unpaired.translate.backends import BACKENDS
 from unpaired.translate.jobs import Job, Plan, plan_outputs
 from unpaired.translate.precision import Choice
 from unpaired.translate.sheets import take_halves
@@ -11,6 +12,7 @@ from unpaired.translate.translating import Failure, choose_precision, translate_
 from unpaired.translate.translator import Translator
 
 __all__ = [
+    "BACKENDS",
     "Choice",
     "DirectionInfo",
     "DomainValues",

@@ -13,33 +13,21 @@ from typing import Any
 
 from unpaired.config import require
 from unpaired.errors import OutputError, StorageError, UnpairedError
-from unpaired.images import (
-    MAX_PIXELS,
-    Image,
-    count_slices,
-    encode_image,
-    is_stack,
-    keeps_alpha,
-    read_image,
-    write_stack,
-)
-from unpaired.storage import shown, write_bytes
+from unpaired.images import Image, count_slices, encode_image, is_stack, keeps_alpha
+from unpaired.images.files import encode_stack
+from unpaired.storage import put_held, shown, write_bytes
 from unpaired.suggestions import unknown
 from unpaired.translate.jobs import Job
 from unpaired.translate.lost_metadata import Losses
 from unpaired.translate.outputs import OutputFolders
 from unpaired.translate.overlap import Behind, num_workers, read_ahead
-from unpaired.translate.precision import ASKED_FOR, Choice
-from unpaired.translate.sheets import input_half
+from unpaired.translate.precision import Choice
+from unpaired.translate.reading import Reader, size_of
+from unpaired.translate.sorting import Fate, Sorter
 from unpaired.translate.translator import Translator
 
 QUALITY = 95
 """That of JPEG and WebP unless asked for otherwise."""
-
-_PIXELS_AT_ONCE = {"cpu": 2**14, "cuda": 2**21}  # what a batch makes faster: small images, and a GPU
-_MOST_AT_ONCE = 32
-_LOOKED_AT = 8  # images at the beginning among which one is looked for that says whether bf16 is near enough
-_WORTH_CHECKING = 3  # images from which bf16 saves more time than comparing it with fp32 takes
 
 
 @dataclass(frozen=True)
@@ -50,7 +38,11 @@ class Failure:
     error: UnpairedError
 
     def __str__(self) -> str:
-        name, reason = shown(self.source), shown(self.error)
+        return self.sentence(str(self.error))
+
+    def sentence(self, reason: str) -> str:
+        """Return a reason with the name of the input before it, if it does not name it."""
+        name, reason = shown(self.source), shown(reason)
         return reason if name in reason else f"{name}: {reason}"
 
 
@@ -64,6 +56,8 @@ def translate_files(
     keep_icc: bool = False,
     on_done: Callable[[Job, Failure | None], None] | None = None,
     losses: Losses | None = None,
+    reader: Reader | None = None,
+    sorter: Sorter | None = None,
 ) -> list[Failure]:
     """Translate every job and return those that failed; one bad image never stops the others.
 
@@ -73,20 +67,27 @@ def translate_files(
     keep_icc: take colours with an ICC profile as they are and give the profile to the result. `on_done` is called once
     a job, in order, when its file is there or has failed. losses: where to count what results cannot carry of their
     inputs (pages, a georeference, ...); without it the logger "unpaired" warns of that, once a kind.
+    reader: one that has read some of the images already, as `choose_precision` does. sorter: decides by its pixels
+    whether a result is written, or not, or only once all are known; without it all are written.
     Raises ConfigError for an unknown direction, OutputError or StorageError where the folders cannot be made
     or the disk fails: then no later image could succeed either.
     """
     require(direction in translator.directions, unknown(repr(direction), translator.directions, "direction"))
     require(batch is None or batch >= 1, f"batch must be at least 1, not {batch}.")
     counted = Losses() if losses is None else losses
-    outcomes = _Outcomes(OutputFolders(job.target.parent for job in jobs), on_done, counted)
+    outcomes = _Outcomes(OutputFolders(job.target.parent for job in jobs), on_done, counted, sorter)
     options: dict[str, Any] = {"direction": direction, "keep_icc": keep_icc}
+    one_pass = _Pass(translator, reader or Reader(translator), options, batch, quality, outcomes)
     stacks = {job for job in jobs if is_stack(job.source)}
-    _translate_images(translator, [job for job in jobs if job not in stacks], options, batch, quality, outcomes)
-    for job in jobs:
-        if job in stacks:
-            counted.look(job)
-            outcomes.of(job, partial(_translate_stack, translator, job, options, batch or 1, counted))
+    try:
+        one_pass.pictures([job for job in jobs if job not in stacks])
+        for job in jobs:
+            if job in stacks:
+                one_pass.stack(job)
+        outcomes.release()
+    finally:
+        if sorter is not None:
+            sorter.close()
     if losses is None:
         for sentence in counted.sentences():
             logging.getLogger("unpaired").warning(sentence)
@@ -97,13 +98,38 @@ class _Outcomes:
     """What became of each job, told as it is known."""
 
     def __init__(
-        self, folders: OutputFolders, on_done: Callable[[Job, Failure | None], None] | None, losses: Losses
+        self,
+        folders: OutputFolders,
+        on_done: Callable[[Job, Failure | None], None] | None,
+        losses: Losses,
+        sorter: Sorter | None,
     ) -> None:
         self.failures: list[Failure] = []
         self.losses = losses
-        self._folders, self._on_done = folders, on_done
+        self._folders, self._on_done, self._sorter = folders, on_done, sorter
+        self._fates: dict[Job, Fate] = {}
 
-    def of(self, job: Job, writing: Callable[[], None]) -> None:
+    def wants(self, job: Job, given: Sequence[Image], made: Sequence[Image]) -> bool:
+        """Return whether a result is to be encoded, and remember whether it is written or held."""
+        fate: Fate = "write" if self._sorter is None else self._sorter.fate(job, given, made)
+        if fate == "hold":
+            self._fates[job] = fate
+        return fate != "drop"
+
+    def take(self, job: Job, bytes_of: Callable[[], bytes]) -> None:
+        """Write a result, or hold it; `bytes_of` returns its encoded bytes or raises."""
+        if self._sorter is not None and self._fates.pop(job, "write") == "hold":
+            hold = self._sorter.hold
+            self._guarded(job, lambda: hold(job, bytes_of()), in_place=False)
+        else:
+            self._guarded(job, lambda: write_bytes(job.target, bytes_of()))
+
+    def release(self) -> None:
+        """Write what is held and to be written after all."""
+        for job, held in () if self._sorter is None else self._sorter.release():
+            self._guarded(job, partial(put_held, held, job.target))
+
+    def _guarded(self, job: Job, writing: Callable[[], None], *, in_place: bool = True) -> None:
         """Write a result; StorageError ends everything, and any other error of ours is that of the job."""
         failure, folder = None, job.target.parent
         self._folders.require(folder)
@@ -116,79 +142,95 @@ class _Outcomes:
             failure = Failure(job.source, told)
             self.failures.append(failure)
         else:
+            if not in_place:
+                return
             self.losses.count(job)
         if self._on_done is not None:
             self._on_done(job, failure)
 
 
-def _translate_images(
-    translator: Translator,
-    jobs: Sequence[Job],
-    options: dict[str, Any],
-    batch: int | None,
-    quality: int,
-    outcomes: _Outcomes,
-) -> None:
-    background = translator.info.background
-    span = translator.info.values[options["direction"][-1]].range.bounds
+class _Pass:
+    """One pass over files: read, translated, sorted, encoded, written."""
 
-    def encoded(job: Job, made: Image) -> bytes:
-        flat = made if keeps_alpha(job.target.suffix) else made.over(background, span)
-        # What else a file holds, such as where on the map it lies, is that of the whole, not of its half.
-        like = job.source if not job.half or job.target.suffix == ".webp" else None
-        return encode_image(job.target, flat, quality=quality, like=like)
+    def __init__(
+        self,
+        translator: Translator,
+        reader: Reader,
+        options: dict[str, Any],
+        batch: int | None,
+        quality: int,
+        outcomes: _Outcomes,
+    ) -> None:
+        self._translator, self._reader, self._options = translator, reader, options
+        self._batch, self._quality, self._outcomes = batch, quality, outcomes
+        self._gaps: set[Job] = set()  # whose inputs declare no data
 
-    gaps: set[Job] = set()  # whose inputs declare no data
+    def pictures(self, jobs: Sequence[Job]) -> None:
+        """Translate jobs of one picture each. Raises StorageError where no result can be written any more."""
+        pool = ThreadPoolExecutor(num_workers(), thread_name_prefix="unpaired-files")
+        # Written by this thread and not in the pool: in order, so that what is told of a job is so, and nothing comes
+        # after.
+        behind: Behind[Job] = Behind(pool, self._outcomes.take)
+        try:
+            images = read_ahead(pool, self._read, jobs, size_of)
+            for group in _groups(images, self._together):
+                for job, given, made in _translated(self._translator, group, self._options):
+                    self._pass_on(behind, job, given, made)
+            behind.drain()
+        finally:
+            pool.shutdown(cancel_futures=True)
 
-    def read(job: Job) -> Image:
-        image = _read(translator, job)
-        outcomes.losses.look(job)
+    def stack(self, job: Job) -> None:
+        """Translate all slices of a stack and write them as one."""
+        losses = self._outcomes.losses
+        losses.look(job)
+        try:
+            slices = [self._reader.slice(job, number) for number in range(count_slices(job.source))]
+            made = self._translator.translate_images(slices, batch=self._batch or 1, **self._options)
+        except UnpairedError as error:
+            self._outcomes.take(job, partial(_raised, error))
+            return
+        if slices[0].nodata is not None and made[0].nodata is None:
+            losses.lacks(job, "no-data")
+        if self._outcomes.wants(job, slices, made):
+            self._outcomes.take(job, partial(encode_stack, job.target, made, like=job.source))
+
+    def _read(self, job: Job) -> Image:
+        image = self._reader(job)
+        self._outcomes.losses.look(job)
         if image.nodata is not None:
-            gaps.add(job)
+            self._gaps.add(job)
         return image
 
-    # Written here and not in the threads: in order, so that what is told of a job is so, and nothing comes after.
-    def finish(job: Job, bytes_of: Callable[[], bytes]) -> None:
-        outcomes.of(job, lambda: write_bytes(job.target, bytes_of()))
+    def _together(self, image: Image) -> int:
+        return self._batch or self._translator.faster_together(image, self._options["direction"])
 
-    pool = ThreadPoolExecutor(num_workers(), thread_name_prefix="unpaired-files")
-    behind: Behind[Job] = Behind(pool, finish)
-    try:
-        images = read_ahead(pool, read, jobs, _bytes)
-        for group in _groups(images, lambda image: batch or _batch(translator, image, options["direction"])):
-            for job, made in _translated(translator, group, options):
-                if isinstance(made, UnpairedError):
-                    behind.add_failure(job, made)
-                else:
-                    if job in gaps and made.nodata is None:
-                        outcomes.losses.lacks(job, "no-data")
-                    behind.add(job, partial(encoded, job, made), _bytes(made))
-        behind.drain()
-    finally:
-        pool.shutdown(cancel_futures=True)
+    def _pass_on(self, behind: Behind[Job], job: Job, given: Image | None, made: Image | UnpairedError) -> None:
+        """Hand a result to the threads that encode, if it is to be written; a failure takes its place in the order."""
+        if given is None or isinstance(made, UnpairedError):
+            assert isinstance(made, UnpairedError)
+            behind.add_failure(job, made)
+            return
+        if job in self._gaps and made.nodata is None:
+            self._outcomes.losses.lacks(job, "no-data")
+        info = self._translator.info
+        span = info.values[self._options["direction"][-1]].range.bounds
+        try:
+            flat = made if keeps_alpha(job.target.suffix) else made.over(info.background, span)
+        except UnpairedError as error:
+            behind.add_failure(job, error)
+            return
+        if self._outcomes.wants(job, [given], [flat]):
+            behind.add(job, partial(self._encoded, job, flat), size_of(flat))
 
-
-def _translate_stack(translator: Translator, job: Job, options: dict[str, Any], batch: int, losses: Losses) -> None:
-    """Translate all slices of a stack and write them as one."""
-    frames = range(count_slices(job.source))
-    slices = [read_image(job.source, max_pixels=_limit(translator), frame=frame) for frame in frames]
-    made = translator.translate_images(slices, batch=batch, **options)
-    if slices[0].nodata is not None and made[0].nodata is None:
-        losses.lacks(job, "no-data")
-    write_stack(job.target, made, like=job.source)
+    def _encoded(self, job: Job, flat: Image) -> bytes:
+        # What else a file holds, such as where on the map it lies, is that of the whole, not of its half.
+        like = job.source if not job.half or job.target.suffix == ".webp" else None
+        return encode_image(job.target, flat, quality=self._quality, like=like)
 
 
-def _read(translator: Translator, job: Job) -> Image:
-    return input_half(read_image(job.source, max_pixels=_limit(translator)), job)
-
-
-def _limit(translator: Translator) -> int:
-    """Return the pixels beyond which no image is decoded, as it would not be translated."""
-    return MAX_PIXELS if translator.max_pixels is None else min(MAX_PIXELS, translator.max_pixels)
-
-
-def _bytes(image: Image) -> int:
-    return image.pixels.nbytes + (0 if image.alpha is None else image.alpha.nbytes)
+def _raised(error: UnpairedError) -> bytes:
+    raise error
 
 
 _Group = list[tuple[Job, Image | UnpairedError]]
@@ -215,33 +257,24 @@ def _groups(read: Iterator[tuple[Job, Image | UnpairedError]], batch: Callable[[
         yield group
 
 
-def _batch(translator: Translator, image: Image, direction: str) -> int:
-    """Return how many images like this one are faster together.
-
-    In fp32 on a processor one: it gains little, and the last bits of a result could depend on its neighbours.
-    """
-    chosen = translator.settled(direction)
-    exact = chosen is None or chosen.precision == "fp32" or not translator.is_coarse(image, direction)
-    if translator.device.type == "cpu" and exact:
-        return 1
-    return max(1, min(_MOST_AT_ONCE, _PIXELS_AT_ONCE.get(translator.device.type, 1) // (image.height * image.width)))
-
-
 def _translated(
     translator: Translator, group: _Group, options: dict[str, Any]
-) -> Iterator[tuple[Job, Image | UnpairedError]]:
-    """Translate a group at once, or one by one where that fails, so that only the culprit is reported."""
+) -> Iterator[tuple[Job, Image | None, Image | UnpairedError]]:
+    """Translate a group at once, or one by one where that fails, so that only the culprit is reported.
+
+    Yields each job with its image, None if it could not be read, and its result or its error.
+    """
     images = [image for _, image in group if isinstance(image, Image)]
     together: Iterator[Image] | None = None
     with contextlib.suppress(UnpairedError):
         together = iter(translator.translate_images(images, batch=max(1, len(images)), **options))
     for job, image in group:
         if not isinstance(image, Image):
-            yield job, image
+            yield job, None, image
         elif together is not None:
-            yield job, next(together)
+            yield job, image, next(together)
         else:
-            yield job, _alone(translator, image, options)
+            yield job, image, _alone(translator, image, options)
 
 
 def _alone(translator: Translator, image: Image, options: dict[str, Any]) -> Image | UnpairedError:
@@ -253,27 +286,28 @@ def _alone(translator: Translator, image: Image, options: dict[str, Any]) -> Ima
 
 
 def choose_precision(
-    translator: Translator, jobs: Sequence[Job], *, direction: str = "AtoB", keep_icc: bool = False
+    translator: Translator,
+    jobs: Sequence[Job],
+    *,
+    direction: str = "AtoB",
+    keep_icc: bool = False,
+    reader: Reader | None = None,
 ) -> Choice:
     """Return the precision for the 8-bit images among the jobs, decided by the first that can be translated.
 
     Under "auto" only: what the translator was asked for stands. Few images are translated in fp32, as comparing would
-    take longer; so are all where none of the first can decide. Raises ConfigError for an unknown direction.
+    take longer; so are all where none of the first can decide. Several processes that share the jobs decide alike.
+    reader: keeps what it reads for `translate_files`. Raises ConfigError for an unknown direction.
     """
     require(direction in translator.directions, unknown(repr(direction), translator.directions, "direction"))
+    reader = reader or Reader(translator)
     pictures = [job for job in jobs if not is_stack(job.source)]
-    if translator.precision != "auto":
-        return Choice(translator.precision, ASKED_FOR)
-    reason = f"comparing bf16 with it pays from {_WORTH_CHECKING} images on"
-    if jobs and not pictures:
-        reason = "as all slices of stacks"
-    if len(pictures) >= _WORTH_CHECKING:
-        reason = f"no result of 8 bits among the first {_LOOKED_AT} images"
-        for job in pictures[:_LOOKED_AT]:
-            with contextlib.suppress(UnpairedError):  # translating it will say what is wrong
-                image = _read(translator, job)
-                if translator.is_coarse(image, direction):
-                    return translator.choose(image, direction=direction, keep_icc=keep_icc)
-    exact = Choice("fp32", reason)
-    translator.settle(direction, exact)
-    return exact
+
+    def look(job: Job) -> Choice | None:
+        with contextlib.suppress(UnpairedError):  # translating it will say what is wrong
+            image = reader.look(job)
+            if translator.is_coarse(image, direction):
+                return translator.choose(image, direction=direction, keep_icc=keep_icc)
+        return None
+
+    return translator.policy.of_files(direction, pictures, look, stacks=len(pictures) < len(jobs))

@@ -8,61 +8,77 @@ import itertools
 import json
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
-from typing import Any, get_args, overload
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 import PIL.Image
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from unpaired import ranks
 from unpaired.config import require, to_dict
-from unpaired.devices import has_bf16, resolve_device
-from unpaired.errors import ConfigError, ImageError
-from unpaired.images import Image, ValueRange, as_dtype, bands, from_tensor, kept_where, restore, to_srgb
+from unpaired.devices import resolve_device
+from unpaired.errors import ConfigError, ImageError, ModelError
+from unpaired.images import Image
 from unpaired.models.domain_values import DomainValues
-from unpaired.models.model_folder import DirectionInfo, ModelInfo, read_model
+from unpaired.models.input_specs import source_spec, target_spec
+from unpaired.models.model_folder import DirectionInfo, ModelInfo, find_model, read_info
 from unpaired.networks.protocols import makes_from_noise
-from unpaired.randomness import torch_seeded
+from unpaired.storage import shown
 from unpaired.suggestions import unknown
-from unpaired.translate.fast import fast_form, fast_type
-from unpaired.translate.normalising_input import as_taken
-from unpaired.translate.pixel_limit import bytes_per_pixel, pixels_that_fit
-from unpaired.translate.precision import AGREEMENT, ASKED_FOR, Choice, Precision, agreement
+from unpaired.translate.backends import BACKENDS, LoadedGenerator, RunOptions
+from unpaired.translate.backends.torch_backend import TorchGenerator
+from unpaired.translate.finishing import finished, result_dtype
+from unpaired.translate.given_kinds import as_given, as_image
+from unpaired.translate.precision import Choice, Computed, Precision, PrecisionPolicy, compared
+from unpaired.translate.preparing import batch_of, padded
+
+if TYPE_CHECKING:
+    from torch import nn
 
 Array = np.ndarray[Any, np.dtype[Any]]
+
+_MOST_AT_ONCE = 32  # images of a batch that nobody asked for
 
 
 class Translator:
     """Translates images between two domains with the generators of a model folder.
 
-    info: what model.json says. directions: the names that `direction` may have. precision: as it was asked for.
-    max_pixels: the most that are translated at once, None for what the free memory has room for. Make one with `load`.
+    info: what model.json says. directions: the names that `direction` may have. policy: decides the precision.
+    max_pixels: the most that are translated at once, None for what the free memory has room for. device: where torch
+    computes, for a backend that is not torch's the processor. Make one with `load`.
     """
 
     def __init__(
         self,
         info: ModelInfo,
-        networks: Mapping[str, nn.Module],
+        networks: Mapping[str, nn.Module | LoadedGenerator],
         *,
         device: str = "auto",
         precision: Precision = "fp32",
         max_pixels: int | None = None,
+        backend: str = "torch",
     ) -> None:
-        known = get_args(Precision)
-        require(precision in known, unknown(repr(precision), known, "precision"))
+        """networks: by direction, either torch modules, which go to `device`, or what a backend has loaded."""
+        self.policy = PrecisionPolicy(precision)
         require(max_pixels is None or max_pixels >= 1, f"max_pixels must be at least 1, not {max_pixels}.")
         if any(makes_from_noise(direction.generator) for direction in info.directions.values()):
             raise ConfigError("This model makes images from noise and translates none; use `unpaired sample` with it.")
-        self.info = info
+        self.info, self.backend = info, backend
         self.directions = tuple(info.directions)
         self.max_pixels = max_pixels
-        self.device = resolve_device(device)
-        self.precision = precision
-        self._networks = {name: networks[name].to(self.device) for name in self.directions}
-        self._fast: dict[tuple[str, torch.dtype], nn.Module] = {}
-        self._choices: dict[str, Choice] = {}
+        self._loaded = {name: _loaded(networks[name], info.directions[name], device) for name in self.directions}
+        first = next(iter(self._loaded.values()), None)
+        self.device: torch.device = getattr(first, "torch_device", torch.device("cpu"))
+        for loaded in self._loaded.values():
+            known = loaded.capabilities.precisions
+            if precision not in ("auto", *known):
+                raise ConfigError(
+                    f"The backend {backend} computes in {' and '.join(known)} here, not in {precision}; choose "
+                    "precision auto.",
+                    setting="precision",
+                )
 
     @classmethod
     def load(
@@ -72,34 +88,68 @@ class Translator:
         device: str = "auto",
         precision: Precision = "fp32",
         max_pixels: int | None = None,
+        backend: str = "torch",
     ) -> Translator:
         """Return the translator of a run folder or a model folder.
 
-        device: "auto", "cpu", "cuda", "cuda:N" or "mps". precision: "fp32"; "bf16", faster where the hardware knows it
-        and some grey levels off; "auto", which is bf16 where that is near enough, as `choose` says. Images whose
-        results have more than 8 bits are translated in fp32 whatever it says; tensors are unless it says "bf16".
-        max_pixels: the most pixels that are translated at once, by default what the free memory has room for. Raises
-        ModelError, DeviceError.
+        device: "auto", "cpu", "cuda", "cuda:N" or "mps", or another name that the backend knows. precision: "fp32";
+        "bf16", faster where the hardware knows it and some grey levels off; "auto", which is bf16 where that is near
+        enough, as `choose` says. Images whose results have more than 8 bits are translated in fp32 whatever it says;
+        tensors are unless it says "bf16". max_pixels: the most pixels that are translated at once, by default what the
+        free memory has room for. backend: the kind of what runs the networks, one of `BACKENDS`. Raises ModelError,
+        DeviceError, and ConfigError for an unknown backend.
         """
-        return cls(*read_model(path), device=device, precision=precision, max_pixels=max_pixels)
+        part = BACKENDS.get(backend, "backend")
+        folder = find_model(Path(path))
+        info = read_info(folder)
+        with ThreadPoolExecutor(max(len(info.directions), 1)) as pool:  # hashing is most of it, and lets others run
+            loading = {
+                name: pool.submit(part.load, folder, name, device=device, precision=precision)
+                for name in info.directions
+            }
+            loaded = {name: future.result() for name, future in loading.items()}
+        return cls(info, loaded, precision=precision, max_pixels=max_pixels, backend=backend)
+
+    @property
+    def precision(self) -> Precision:
+        """The precision that was asked for."""
+        return self.policy.asked
+
+    @property
+    def ranges(self) -> dict[str, DomainValues]:
+        """The values of each domain, "A" and "B": `range`, whose ends become -1 and 1, and `dtype`, "" if unknown."""
+        return dict(self.info.values)
+
+    def __repr__(self) -> str:
+        names, training = self.info.domains, self.info.training
+        arrows = ", ".join(f"{name}: {names[name[0]]} -> {names[name[-1]]}" for name in self.directions)
+        kinds = dict.fromkeys(
+            f"{to_dict(one.generator)['kind']} {one.in_channels} -> {one.out_channels} channels"
+            for one in self.info.directions.values()
+        )
+        size = "unknown size" if training.crop_size is None else f"{training.crop_size} pixels"
+        step = "unknown step" if training.step is None else f"step {training.step}"
+        able = next(iter(self._loaded.values())).capabilities
+        return shown(
+            f"Translator({arrows}; {', '.join(kinds)}, trained at {size}, {step}; {self.backend} on {able.device}, "
+            f"precision {self.precision})"
+        )
 
     def fingerprint(self, direction: str) -> str:
         """Return a SHA-256 over all that makes an image of a direction: network, weights, values and background."""
-        about = (
+        about: tuple[Any, ...] = (
             to_dict(self._info(direction)),
             [to_dict(own) | {"range": str(own.range)} for own in self._values(direction)],
         )
+        about += () if self.backend == "torch" else (self.backend,)
         digest = hashlib.sha256(json.dumps([about, self.info.background, self.info.icc]).encode())
-        for name, tensor in self._networks[direction].state_dict().items():
-            digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
-            flat = tensor.cpu().reshape(-1)  # as the counts of batch norms have no axis
-            digest.update(flat.view(torch.uint8).numpy())
+        self._loaded[direction].hash_into(digest.update)
         return digest.hexdigest()
 
     def in_fp32(self) -> Translator:
         """Return a translator that shares the networks of this one and is exact."""
         exact = copy.copy(self)
-        exact.precision, exact._choices = "fp32", {}
+        exact.policy = PrecisionPolicy("fp32")
         return exact
 
     def choose(self, image: Image, *, direction: str = "AtoB", keep_icc: bool = False) -> Choice:
@@ -108,27 +158,29 @@ class Translator:
         bf16 it is where the device has instructions for it and what it makes of the image is `AGREEMENT` decibels or
         more from what fp32 does. An image whose result has more than 8 bits decides nothing. Raises as `__call__` does.
         """
-        chosen = self.settled(direction)
-        if chosen is None and not self.is_coarse(image, direction):
-            return Choice("fp32", "results of more than 8 bits keep their depth")
-        if chosen is None:
-            chosen = self._measured(image, direction, keep_icc)
-            self.settle(direction, chosen)
-        return chosen
-
-    def settled(self, direction: str) -> Choice | None:
-        """Return what was chosen for the 8-bit images of a direction; None while "auto" has not decided."""
-        return Choice(self.precision, ASKED_FOR) if self.precision != "auto" else self._choices.get(direction)
-
-    def settle(self, direction: str, choice: Choice) -> None:
-        """Decide what "auto" means for the 8-bit images of a direction."""
-        self._choices[direction] = choice
+        coarse = self.is_coarse(image, direction)
+        return self.policy.of_image(direction, coarse, lambda: self._measured(image, direction, keep_icc))
 
     def is_coarse(self, image: Image, direction: str) -> bool:
         """Return whether the result has 8 bits for the whole range, so that bf16 cannot cost it depth."""
         target = self._values(direction)[1].range
         return self.output_dtype(image, direction) == np.uint8 and target.bounds in (None, (0, 255))
 
+    def faster_together(self, image: Image, direction: str) -> int:
+        """Return how many images like this one are faster together.
+
+        One where results would depend on their neighbours: in fp32 on a processor, which gains little by more.
+        """
+        able = self._loaded[direction].capabilities
+        chosen = self.policy.decided(direction)
+        coarse = self.is_coarse(image, direction)
+        precision = chosen.precision if chosen is not None and coarse else "fp32"
+        if precision in able.one_by_one:
+            return 1
+        return max(1, min(_MOST_AT_ONCE, able.pixels_at_once // (image.height * image.width)))
+
+    @overload
+    def __call__(self, image: str | os.PathLike[str], *, direction: str = ...) -> Image: ...
     @overload
     def __call__(self, image: PIL.Image.Image, *, direction: str = ...) -> PIL.Image.Image: ...
     @overload
@@ -142,23 +194,30 @@ class Translator:
     def __call__(self, image: Any, *, direction: str = "AtoB", batch: int = 1) -> Any:
         """Translate an image, or a list of images, and return the same kind of thing, exactly as large.
 
-        image: a Pillow image (turned as its EXIF says) · an `Image` · an array uint8, uint16, int16, int32 or
-        float32, h w or h w c, with alpha last where c is 2 or 4 and not the model's count of channels · a float
-        tensor c h w or n c h w in [-1, 1] with the model's channels · a list of the first three kinds, of any
-        sizes, translated `batch` at a time where sizes agree. Grey goes through a colour model as RGB and comes
-        out in colour. Alpha is kept; beneath it the image is laid over the model's background. The result has
-        the image's type, as `output_dtype` says. Raises ConfigError for an unknown direction, kind or
-        channel count, ImageError for an image that cannot be held or does not fit the memory.
+        image: one of
+
+        - a path, `str` or `os.PathLike`: the file is read, and an `Image` is returned;
+        - a Pillow image, turned as its EXIF says;
+        - an `Image`;
+        - an array h w or h w c, with alpha last where c is 2 or 4 and not the model's count of channels: uint8 0..255,
+          uint16 0..65535, int16, int32 or float32, or the range that `ranges` names for the source; the types without
+          a range of their own, int32 and float32, need one there;
+        - a float tensor c h w or n c h w in [-1, 1] with the model's channels; the result is float32, on its device;
+        - a list or tuple of these, of any kinds and sizes; a list is returned, [] for []. `batch` neighbours of one
+          size are translated at a time.
+
+        Grey goes through a colour model as RGB and comes out in colour. Alpha is kept; beneath it the image is laid
+        over the model's background. The result has the image's type, as `output_dtype` says. Raises ConfigError for an
+        unknown direction, kind or channel count, ImageError for an image that cannot be read or held or does not fit
+        the memory.
         """
         if isinstance(image, Tensor):
             return self._translate_tensor(image, direction)
-        channels = self._info(direction).in_channels
         if isinstance(image, (list, tuple)):
-            images = [_as_image(item, channels) for item in image]
-            results = self.translate_images(images, direction=direction, batch=batch)
-            return [_as_given(result, given) for result, given in zip(results, image, strict=True)]
-        (result,) = self.translate_images([_as_image(image, channels)], direction=direction)
-        return _as_given(result, image)
+            return self._translate_list(image, direction, batch)
+        given = as_image(image, self._info(direction).in_channels, self.max_pixels)
+        (result,) = self.translate_images([given], direction=direction)
+        return as_given(result, image)
 
     def translate_images(
         self, images: Sequence[Image], *, direction: str = "AtoB", batch: int = 1, keep_icc: bool = False
@@ -177,82 +236,73 @@ class Translator:
         )
         for (_, _, coarse), group in by_kind:
             same = list(group)
-            fast = None
+            precision: Computed = "fp32"
             if coarse:
-                chosen = self.choose(same[0], direction=direction, keep_icc=keep_icc).precision
-                fast = fast_type(self._networks[direction], self.device, chosen, same[0].height * same[0].width)
+                precision = self.choose(same[0], direction=direction, keep_icc=keep_icc).precision
             for start in range(0, len(same), batch):
-                results += self._translate_alike(same[start : start + batch], direction, keep_icc, fast)
+                part = same[start : start + batch]
+                results += self._translate_alike(part, direction, keep_icc, precision, eight_bit=coarse)
         return results
 
     def output_dtype(self, image: Image, direction: str) -> np.dtype[Any]:
-        """Return the type of the result: the image's, or the recorded one of the domain that it is translated to.
-
-        The image's if both domains were trained on one type, or if it is a narrower type of whole numbers, and if it
-        holds the range of that domain. Floats recorded for that domain stay floats, whatever the image is.
-        """
-        source, target = self._values(direction)
-        if not target.dtype:
-            return image.dtype
-        recorded = np.dtype(target.dtype)
-        if source.dtype == target.dtype and recorded.kind == image.dtype.kind == "f":
-            return image.dtype
-        if not target.range.fits(image.dtype):
-            return recorded
-        if source.dtype == target.dtype and recorded.kind != "f":
-            return image.dtype
-        # Within a range of its own a narrower type holds the same values: one wide file decides nothing for others.
-        same = target.range.bounds is not None and recorded.kind != "f" and np.can_cast(image.dtype, recorded)
-        return image.dtype if same else recorded
+        """Return the type of the result, as `result_dtype` says."""
+        return result_dtype(image.dtype, *self._values(direction))
 
     def _measured(self, image: Image, direction: str, keep_icc: bool) -> Choice:
         """Translate an image both ways and return the precision that follows from it."""
-        if not has_bf16(self.device):
-            return Choice("fp32", f"this {self.device.type} has no instructions for bf16")
-        given = self._given([self._taken(image, keep_icc)], direction)
-        found = agreement(self._run(given, direction), self._run(given, direction, torch.bfloat16))
-        if found >= AGREEMENT:
-            return Choice("bf16", f"{found:.1f} dB from fp32 on the first image", found)
-        return Choice(
-            "fp32", f"bf16 is {found:.1f} dB from it on the first image, and {AGREEMENT:.0f} are wanted", found
-        )
-
-    def _taken(self, image: Image, keep_icc: bool) -> Image:
-        return image if keep_icc or self.info.icc == "ignore" else to_srgb(image)
+        able = self._loaded[direction].capabilities
+        if "bf16" not in able.fast_precisions:
+            return Choice("fp32", f"this {able.device.partition(':')[0]} has no instructions for bf16")
+        given = self._given([source_spec(self.info, direction).accept(image, keep_icc=keep_icc)], direction)
+        return compared(self._run(given, direction), self._run(given, direction, "bf16"))
 
     def _given(self, images: Sequence[Image], direction: str) -> Tensor:
-        """Return images of one size as the generator sees them, n c h w in [-1, 1]."""
-        channels = self._info(direction).in_channels
-        source, target = self._values(direction)
+        """Return accepted images of one size as the generator sees them, n c h w in [-1, 1]."""
+        source, target = source_spec(self.info, direction), target_spec(self.info, direction)
         for image in images:
-            require_range(source.range, image.dtype)
-            require_range(target.range, self.output_dtype(image, direction))
-        return torch.stack([as_taken(image, self.info, direction[0], channels) for image in images])
+            source.require_range(image.dtype)
+            target.require_range(self.output_dtype(image, direction))
+        return batch_of(images, source)
 
     def _translate_alike(
-        self, images: list[Image], direction: str, keep_icc: bool, fast: torch.dtype | None
+        self, images: list[Image], direction: str, keep_icc: bool, precision: Computed, *, eight_bit: bool
     ) -> list[Image]:
-        """Translate images of one size at once."""
-        source, target = self._values(direction)
-        channels = self._info(direction).in_channels
-        taken = [bands(self._taken(image, keep_icc), channels) for image in images]
+        """Translate images of one size at once: prepare, run, finish."""
+        spec = source_spec(self.info, direction)
+        taken = [spec.accept(image, keep_icc=keep_icc) for image in images]
         given = self._given(taken, direction)
-        made = self._run(given, direction, fast).cpu()
-        results = []
-        for before, after, image in zip(given, made, taken, strict=True):
-            dtype = self.output_dtype(image, direction)
-            result = from_tensor(after, dtype=dtype, values=target.range)
-            alike = before.shape == after.shape and image.channels == channels and source.range == target.range
-            if alike and dtype == image.dtype:
-                result = kept_where(before == after, image, result, source.range)
-            result = restore(result, image)
-            alpha = None if image.alpha is None else as_dtype(image.alpha, dtype)
-            results.append(replace(result, alpha=alpha, icc=image.icc if keep_icc else None))
-        return results
+        made = self._run(given, direction, precision, eight_bit=eight_bit).cpu()
+        values = self._values(direction)
+        return [
+            finished(before, after, image, *values, keep_icc=keep_icc)
+            for before, after, image in zip(given, made, taken, strict=True)
+        ]
 
     def _values(self, direction: str) -> tuple[DomainValues, DomainValues]:
-        """Return what the numbers of the source and of the target of a direction are."""
+        """Return the values of the source and of the target of a direction."""
         return self.info.values[direction[0]], self.info.values[direction[-1]]
+
+    def _translate_list(self, items: Sequence[Any], direction: str, batch: int) -> list[Any]:
+        """Translate neighbours of one kind together: tensors of one shape, and everything that becomes an image."""
+        channels = self._info(direction).in_channels
+        results: list[Any] = []
+        require(batch >= 1, f"batch must be at least 1, not {batch}.")
+
+        def kind(item: Any) -> Any:
+            return (item.shape, item.dtype, item.device) if isinstance(item, Tensor) else None
+
+        for alike, group in itertools.groupby(items, kind):
+            same = list(group)
+            if alike is None:
+                images = [as_image(item, channels, self.max_pixels) for item in same]
+                made = self.translate_images(images, direction=direction, batch=batch)
+                results += [as_given(result, item) for result, item in zip(made, same, strict=True)]
+            elif same[0].ndim == 3:
+                parts = [same[start : start + batch] for start in range(0, len(same), batch)]
+                results += [made for part in parts for made in self._translate_tensor(torch.stack(part), direction)]
+            else:
+                results += [self._translate_tensor(tensor, direction) for tensor in same]
+        return results
 
     def _translate_tensor(self, tensor: Tensor, direction: str) -> Tensor:
         channels = self._info(direction).in_channels
@@ -263,61 +313,57 @@ class Translator:
             )
         if tensor.numel() == 0 or not bool((tensor.abs() <= 1.001).all()):
             raise ConfigError("A tensor to translate holds values in [-1, 1], and at least one; scale it first.")
-        fast = torch.bfloat16 if self.precision == "bf16" else None
-        made = self._run(tensor if tensor.ndim == 4 else tensor[None], direction, fast)
+        made = self._run(tensor if tensor.ndim == 4 else tensor[None], direction, self.policy.of_tensors)
         return (made if tensor.ndim == 4 else made[0]).to(tensor.device)
 
-    def _run(self, images: Tensor, direction: str, fast: torch.dtype | None = None) -> Tensor:
-        """Translate n c h w in [-1, 1], of any size; the result is float32 on the translator's device.
-
-        fast: the type of numbers of the fast form to use; None for the network as it is.
-        """
-        generator = self._info(direction).generator
+    def _run(self, images: Tensor, direction: str, precision: Computed = "fp32", *, eight_bit: bool = False) -> Tensor:
+        """Translate n c h w in [-1, 1], of any size; the result is float32, where the backend left it."""
+        info, loaded = self._info(direction), self._loaded[direction]
         height, width = images.shape[-2:]
         self._refuse_large(len(images), height, width, direction)
-        padded = _pad(images.to(self.device, torch.float32), generator.multiple, generator.min_size)
+        options = RunOptions(precision=precision, eight_bit=eight_bit, size=(height, width))
+        batch = padded(images.float(), info.generator.multiple, info.generator.min_size)
+        most = loaded.capabilities.max_batch or len(batch)
         try:
-            with torch.inference_mode():
-                if fast:
-                    padded = padded.to(fast, memory_format=torch.channels_last)
-                made = self._forward(padded, self._fast_network(direction, fast) if fast else self._networks[direction])
-        except (RuntimeError, MemoryError) as error:  # of torch's, only the text tells which
-            if not isinstance(error, (MemoryError, torch.OutOfMemoryError)) and "memory" not in str(error):
-                raise
+            made = [self._run_batch(part, direction, options) for part in torch.split(batch, most)]
+        except MemoryError:
             raise ImageError(
                 f"{len(images)} x {width} x {height} pixels do not fit the memory; {_smaller(len(images))}."
             ) from None
         # Cloned out of inference mode, so that callers may go on computing with it.
-        return made[..., :height, :width].float().clone(memory_format=torch.contiguous_format)
+        whole = made[0] if len(made) == 1 else torch.cat(made)
+        return whole[..., :height, :width].float().clone(memory_format=torch.contiguous_format)
 
-    def _fast_network(self, direction: str, dtype: torch.dtype) -> nn.Module:
-        if (direction, dtype) not in self._fast:
-            self._fast[direction, dtype] = fast_form(self._networks[direction], self.device, dtype)
-        return self._fast[direction, dtype]
+    def _run_batch(self, images: Tensor, direction: str, options: RunOptions) -> Tensor:
+        """Run the backend on padded images n c h w: on tensors if it can, else on arrays."""
+        loaded = self._loaded[direction]
+        run_tensor = getattr(loaded, "run_tensor", None)
+        if run_tensor is not None:
+            tensor: Tensor = run_tensor(images, options)
+            return tensor
+        made = loaded.run(images.cpu().numpy(), options)
+        wanted = (len(images), self._info(direction).out_channels, *images.shape[-2:])
+        if made.shape != wanted:
+            raise ModelError(
+                f"The backend {self.backend} made {made.shape} of images {tuple(images.shape)}, not {wanted}; use "
+                "another backend with this model."
+            )
+        return torch.tensor(made)
 
     def _refuse_large(self, count: int, height: int, width: int, direction: str) -> None:
         """Raise ImageError for more pixels than may, or can, be translated at once."""
-        generator = self._info(direction).generator
-        limit = self.max_pixels if self.max_pixels is not None else pixels_that_fit(generator, self.device)
+        loaded, limit = self._loaded[direction], self.max_pixels
+        if limit is None:
+            limit = getattr(loaded, "pixels_that_fit", lambda: None)()
         pixels = count * height * width
         if limit is not None and pixels > limit:
-            need = pixels * bytes_per_pixel(generator) / 1e9
+            need = pixels * loaded.capabilities.bytes_per_pixel / 1e9
             raise ImageError(
                 f"{count} x {width} x {height} pixels are more than the {limit:,} that are translated at once (they "
                 f"take about {need:.1f} GB); {_smaller(count)} or "
-                f"{'free some memory' if self.max_pixels is None else 'raise max_pixels (--max-pixels)'}."
+                f"{'free some memory' if self.max_pixels is None else 'raise max_pixels'}.",
+                setting="max_pixels",
             )
-
-    def _forward(self, images: Tensor, network: nn.Module) -> Tensor:
-        """Run a generator; one that stays in training mode sees one image at a time, with the same noise for each."""
-        if not network.training:
-            made: Tensor = network(images)
-            return made
-        alone = []
-        for index in range(len(images)):
-            with torch_seeded(0, "translate"), ranks.alone():
-                alone.append(network(images[index : index + 1]))
-        return torch.cat(alone)
 
     def _info(self, direction: str) -> DirectionInfo:
         if direction not in self.info.directions:
@@ -325,54 +371,12 @@ class Translator:
         return self.info.directions[direction]
 
 
-def require_range(values: ValueRange, dtype: np.dtype[Any]) -> None:
-    """Raise ImageError for images of a type without a range of its own, where a model was trained on whole ranges."""
-    if values.bounds is None and not values.fits(dtype):
-        raise ImageError(
-            f"Images of {dtype} have no range of their own, and the model was trained on the whole range of a type; "
-            "convert it to 8 or 16 bits."
-        )
+def _loaded(network: nn.Module | LoadedGenerator, info: DirectionInfo, device: str) -> LoadedGenerator:
+    """Return what runs a network: itself if a backend has loaded it, torch's own for a module."""
+    if isinstance(network, torch.nn.Module):
+        return TorchGenerator(network, info, resolve_device(device))
+    return network
 
 
 def _smaller(count: int) -> str:
     return "lower the batch, scale them down" if count > 1 else "scale it down"
-
-
-def _pad(images: Tensor, multiple: int, min_size: int) -> Tensor:
-    """Mirror n c h w to the right and below, until both sides are multiples and at least `min_size`.
-
-    By index, as torch's own padding refuses to mirror more than one image width: the reflection goes to and
-    fro, so that even one pixel fills any size.
-    """
-    for axis in (-2, -1):
-        size = images.shape[axis]
-        target = -(-max(size, min_size) // multiple) * multiple
-        if target != size:
-            period = max(2 * size - 2, 1)
-            index = torch.arange(target, device=images.device) % period
-            images = images.index_select(axis, torch.where(index < size, index, period - index))
-    return images
-
-
-def _as_image(given: Any, channels: int) -> Image:
-    if isinstance(given, Image):
-        return given
-    if isinstance(given, PIL.Image.Image):
-        return Image.from_pil(given)
-    if isinstance(given, np.ndarray):
-        array = given[:, :, None] if given.ndim == 2 else given
-        if array.ndim == 3 and array.shape[2] in (2, 4) and array.shape[2] != channels:
-            return Image(np.ascontiguousarray(array[:, :, :-1]), np.ascontiguousarray(array[:, :, -1]))
-        return Image(array)
-    raise ConfigError(
-        f"Cannot translate {type(given).__name__}; give Pillow images, arrays or tensors, or read the file."
-    )
-
-
-def _as_given(made: Image, given: Any) -> Any:
-    """Return `made` as the kind of thing that was given."""
-    if isinstance(given, PIL.Image.Image):
-        return made.to_pil()
-    if isinstance(given, np.ndarray):
-        return made.pixels[:, :, 0] if given.ndim == 2 and made.channels == 1 else made.interleaved
-    return made

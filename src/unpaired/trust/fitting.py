@@ -19,10 +19,9 @@ from unpaired.artifacts.run_records import read_data
 from unpaired.config import to_dict
 from unpaired.data.datasets import DataConfig, Domain, prepare
 from unpaired.data.domains import Domains, open_domains
-from unpaired.data.normalising import taken
+from unpaired.data.normalising import spec_from_config
 from unpaired.data.sources import ImageSource
 from unpaired.errors import UnpairedError
-from unpaired.images import to_tensor
 from unpaired.models.model_folder import read_description, read_model, write_model
 from unpaired.networks import DiscriminatorConfig
 from unpaired.recipes import build_objective
@@ -98,9 +97,9 @@ def _as_tried(source: ImageSource, index: int, data: DataConfig, domain: Domain)
 
     Not a crop of an image made larger, as in training: its blur would make every sharp image look odd.
     """
-    how = taken(data, domain)
-    image = prepare(source[index], replace(data, load_size=data.crop_size), how)
-    parts = squares(to_tensor(image, how.channels, how.values), data.crop_size)
+    spec = spec_from_config(data, domain)
+    image = prepare(source[index], replace(data, load_size=data.crop_size), spec)
+    parts = squares(spec.tensor(image), data.crop_size)
     return parts[len(parts) // 2]
 
 

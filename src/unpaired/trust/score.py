@@ -20,9 +20,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from unpaired.images import Image, to_srgb
+from unpaired.images import Image
 from unpaired.images.tensors import as_files
-from unpaired.translate.normalising_input import as_taken
+from unpaired.models.input_specs import source_spec, target_spec
 from unpaired.translate.translator import Translator
 from unpaired.trust.ood import LEAST, Spread, Typicality, can_look
 
@@ -80,11 +80,12 @@ class Scorer:
 
     def symptoms(self, given: Image, made: Image, *, keep_icc: bool = False) -> dict[str, float]:
         """Measure what was made of an image, as a file holds it."""
-        info = self.translator.info
-        channels = info.directions[self.direction]
-        taken = given if keep_icc or info.icc == "ignore" else to_srgb(given)
-        before = as_taken(taken, info, self.direction[0], channels.in_channels)[None]
-        after = as_taken(made, info, self.direction[-1], channels.out_channels)[None]
+        source, target = (
+            source_spec(self.translator.info, self.direction),
+            target_spec(self.translator.info, self.direction),
+        )
+        before = source.tensor(source.opaque(source.accept(given, keep_icc=keep_icc)))[None]
+        after = target.tensor(target.opaque(made))[None]
         found = {name: float(value) for name, value in self._instruments(before, after).items()}
         if self._typical is not None:
             found["typicality"] = self._typical.distance(before[0])

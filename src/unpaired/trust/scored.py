@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import csv
 import io
 import json
@@ -10,12 +9,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from unpaired.config import require
-from unpaired.errors import ModelError, OutputError, UnpairedError
-from unpaired.images import MAX_PIXELS, count_slices, read_image
+from unpaired.errors import ModelError, OutputError
 from unpaired.storage import shown, storage_error, write_bytes
 from unpaired.suggestions import unknown
 from unpaired.translate.jobs import Job
-from unpaired.translate.sheets import input_half
 from unpaired.translate.translator import Translator
 from unpaired.trust.score import COMPONENTS, Scorer, Trust
 from unpaired.trust.trust_file import read_reference
@@ -50,29 +47,6 @@ def load_scorer(translator: Translator, model: str | Path, direction: str) -> Sc
     return Scorer(translator.in_fp32(), reference, direction)  # as the training images were measured
 
 
-def score_files(scorer: Scorer, jobs: Iterable[Job], *, keep_icc: bool = False) -> dict[Job, Trust]:
-    """Translate every job, write nothing, and return how far to trust it; without those that cannot be translated.
-
-    A stack has the mean of its slices' symptoms.
-    """
-    trusts = {}
-    for job in jobs:
-        with contextlib.suppress(UnpairedError):  # translating it for good will say what is wrong
-            frames = range(count_slices(job.source))
-            found = [_symptoms(scorer, job, frame, keep_icc) for frame in frames]
-            means = {name: sum(one[name] for one in found) / len(found) for name in found[0]}
-            trusts[job] = scorer.of_symptoms(means)
-    return trusts
-
-
-def _symptoms(scorer: Scorer, job: Job, frame: int, keep_icc: bool) -> dict[str, float]:
-    limit = scorer.translator.max_pixels
-    most = MAX_PIXELS if limit is None else min(MAX_PIXELS, limit)
-    given = input_half(read_image(job.source, max_pixels=most, frame=frame), job)
-    (made,) = scorer.translator.translate_images([given], direction=scorer.direction, keep_icc=keep_icc)
-    return scorer.symptoms(given, made, keep_icc=keep_icc)
-
-
 def parse_share(text: str) -> float:
     """Return the share that "20 %", "20%" or "0.2" means. Raises ConfigError."""
     number, percent = text.strip().removesuffix("%").strip(), text.strip().endswith("%")
@@ -86,13 +60,18 @@ def parse_share(text: str) -> float:
 
 def best(trusts: Mapping[Job, Trust], share: float) -> list[Job]:
     """Return the most trusted jobs, at least one, in their own order; of equals those with the fewest symptoms."""
-    ranked = sorted(trusts, key=lambda job: _order(trusts[job]), reverse=True)
-    kept = set(ranked[: max(1, round(share * len(ranked)))])
+    ranked = sorted(trusts, key=lambda job: order_of(trusts[job]), reverse=True)
+    kept = set(ranked[: num_kept(share, len(ranked))])
     return [job for job in trusts if job in kept]
 
 
-def _order(trust: Trust) -> tuple[float, float]:
-    """Return the score, and for images beyond the last training image how far beyond."""
+def num_kept(share: float, count: int) -> int:
+    """Return how many of `count` results a share of them is, at least one."""
+    return max(1, round(share * count))
+
+
+def order_of(trust: Trust) -> tuple[float, float]:
+    """Return the rank of a result, more is better: its score, then, beyond the last training image, how far beyond."""
     return trust.score, -sum(trust.symptoms.values())
 
 

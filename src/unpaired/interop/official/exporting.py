@@ -10,7 +10,7 @@ import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -18,13 +18,15 @@ from torch import Tensor
 from unpaired.artifacts.checkpoint import list_checkpoints, load_checkpoint
 from unpaired.artifacts.run_folder import RunFolder
 from unpaired.config import from_dict, load_yaml
-from unpaired.errors import CheckpointError, ConfigError, ModelError, OutputError
+from unpaired.errors import CheckpointError, ConfigError, ModelError
+from unpaired.interop.exporter_protocol import ExportResult
+from unpaired.interop.new_files import write_new
 from unpaired.interop.official.importing import official_name
 from unpaired.interop.official.options import options_text
 from unpaired.interop.official.weight_names import to_official
 from unpaired.models.model_folder import DirectionInfo, ModelInfo, read_model
 from unpaired.networks import DiscriminatorConfig, ResNetGenerator, UNetGenerator
-from unpaired.storage import shown, storage_error, write_bytes
+from unpaired.storage import shown
 
 _KNOWN = ("resnet_9blocks", "resnet_6blocks", "unet_128", "unet_256")
 _GENERATORS = {"AtoB": "G_A", "BtoA": "G_B"}
@@ -39,6 +41,19 @@ class Exported:
     files: tuple[Path, ...]
     command: str
     notes: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class OfficialExporter:
+    """Files that the official CycleGAN and pix2pix code loads."""
+
+    kind: ClassVar[str] = "official"
+    label: ClassVar[str] = "the .pth files that the official CycleGAN and pix2pix code loads"
+
+    def export(self, model: Path, out: Path) -> ExportResult:
+        """Write the files as `export_official` does."""
+        made = export_official(model, out)
+        return ExportResult(made.files, (*made.notes, f"Test with the official code: {made.command}"))
 
 
 def export_official(path: Path, out: Path) -> Exported:
@@ -69,7 +84,7 @@ def export_official(path: Path, out: Path) -> Exported:
         notes.append("CUT's code blurs in its discriminators too, so it can test with these files, and not train on.")
     contents = {f"latest_net_{name}.pth": _saved(state) for name, state in states.items()}
     contents["train_opt.txt"] = options_text(options).encode(errors="backslashreplace")
-    return Exported(_write_all(out, contents), _command(info, options, out), tuple(notes))
+    return Exported(write_new(out, contents), _command(info, options, out), tuple(notes))
 
 
 def _check_known(entry: DirectionInfo, path: Path) -> None:
@@ -192,17 +207,3 @@ def _saved(state: Mapping[str, Tensor]) -> bytes:
     buffer = io.BytesIO()
     torch.save({key: tensor.detach().cpu().clone() for key, tensor in state.items()}, buffer)
     return buffer.getvalue()
-
-
-def _write_all(out: Path, contents: Mapping[str, bytes]) -> tuple[Path, ...]:
-    files = tuple(out / name for name in contents)
-    there = next((file for file in files if file.exists()), None)
-    if there is not None:
-        raise OutputError(f"{shown(there)} exists already; give another --out, or remove it first.")
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise storage_error(error, out) from None
-    for file, content in zip(files, contents.values(), strict=True):
-        write_bytes(file, content, sync=True)
-    return files

@@ -1,0 +1,44 @@
+"""What a translator is given, as an image, and its result as the same kind of thing."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import numpy as np
+import PIL.Image
+
+from unpaired.errors import ConfigError
+from unpaired.images import MAX_PIXELS, Image, read_image
+
+
+def as_image(given: Any, channels: int, max_pixels: int | None) -> Image:
+    """Return a path, a Pillow image, an `Image` or an array as an image.
+
+    channels: those of the model; an array with one more than grey or colour has alpha last, unless it has as many as
+    the model. max_pixels: the most that a file may have. Raises ConfigError for anything else, ImageError for an array
+    or a file that cannot be held.
+    """
+    if isinstance(given, Image):
+        return given
+    if isinstance(given, (str, os.PathLike)):
+        return read_image(given, max_pixels=MAX_PIXELS if max_pixels is None else min(MAX_PIXELS, max_pixels))
+    if isinstance(given, PIL.Image.Image):
+        return Image.from_pil(given)
+    if isinstance(given, np.ndarray):
+        array = given[:, :, None] if given.ndim == 2 else given
+        if array.ndim == 3 and array.shape[2] in (2, 4) and array.shape[2] != channels:
+            return Image(np.ascontiguousarray(array[:, :, :-1]), np.ascontiguousarray(array[:, :, -1]))
+        return Image(array)
+    raise ConfigError(
+        f"Cannot translate {type(given).__name__}; give paths, Pillow images, arrays or tensors, or a list of them."
+    )
+
+
+def as_given(made: Image, given: Any) -> Any:
+    """Return a result as the kind of thing that was given: a path gives an `Image`."""
+    if isinstance(given, PIL.Image.Image):
+        return made.to_pil()
+    if isinstance(given, np.ndarray):
+        return made.pixels[:, :, 0] if given.ndim == 2 and made.channels == 1 else made.interleaved
+    return made
