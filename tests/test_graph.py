@@ -42,7 +42,7 @@ from unpaired.training.run_config import Precision, RunConfig
 from unpaired.training.state import OptimizerConfig, TrainingState
 from unpaired.training.static_pool import StaticPool
 from unpaired.training.step import train_step
-from unpaired.training.stepper import obstacle, recording_on, stepper
+from unpaired.training.stepper import cautions, obstacle, recording_on, stepper
 
 NAN = float("nan")
 CPU = torch.device("cpu")
@@ -315,6 +315,19 @@ def test_only_gpus_of_nvidia_record_and_only_where_they_may() -> None:
         assert recording_on(torch.device(name), True) is None
     assert recording_on(torch.device("cuda"), True) is not None
     assert recording_on(torch.device("cuda"), False) is None
+
+
+def test_what_is_asked_for_and_experimental_or_not_there_is_warned_of() -> None:
+    cuda, mps = torch.device("cuda"), torch.device("mps")
+    assert cautions(RunConfig(), cuda) == cautions(RunConfig(), mps) == []
+    (experimental,) = cautions(RunConfig(acceleration="graph"), cuda)
+    assert experimental == "run.acceleration graph is experimental: it was never measured on a GPU."
+    assert cautions(RunConfig(acceleration="graph"), mps) == [
+        experimental,
+        "The steps are not recorded as a CUDA graph but taken one operation at a time: that needs an NVIDIA GPU, not "
+        "mps.",
+    ]
+    assert len(cautions(RunConfig(acceleration="compile"), CPU)) == 1
 
 
 # --- the pool in one place -------------------------------------------------------------------------

@@ -25,7 +25,7 @@ from unpaired.training.schedule import Schedule
 from unpaired.training.signals import stop_signals
 from unpaired.training.state import TrainingState
 from unpaired.training.step import Take, train_step
-from unpaired.training.stepper import recording_on, stepper
+from unpaired.training.stepper import cautions, recording_on, stepper
 
 _log = logging.getLogger("unpaired")
 
@@ -102,8 +102,9 @@ def fit(
         if not ranks.rank():
             _log.warning(sentence)
 
-    if run.acceleration != "none" and not ranks.rank():
-        _log.warning(f"run.acceleration {run.acceleration} is experimental: it was never measured on a GPU.")
+    if not ranks.rank():
+        for caution in cautions(run, device):
+            _log.warning(caution)
     advice = relief(objective, schedule.batch_size, lower=precision == "fp32" and has_bf16(device))
     with (
         stop_signals() as stop,

@@ -17,7 +17,7 @@ from unpaired.objectives.base import Objective
 from unpaired.randomness import torch_seeded
 from unpaired.training.compiling import CompiledSteps
 from unpaired.training.graph import Record, RecordedStep, as_graph
-from unpaired.training.run_config import Precision
+from unpaired.training.run_config import Precision, RunConfig
 from unpaired.training.state import TrainingState
 from unpaired.training.step import Take, train_step
 
@@ -53,6 +53,16 @@ def stepper(
 def recording_on(device: torch.device, wanted: bool) -> Record | None:
     """Return how steps are captured on a device if that is wanted: as CUDA graphs on NVIDIA's GPUs, nowhere else."""
     return as_graph if device.type == "cuda" and wanted else None
+
+
+def cautions(run: RunConfig, device: torch.device) -> list[str]:
+    """Return the sentences to warn with before training with `run.acceleration` on a device."""
+    found = []
+    if run.acceleration != "none":
+        found.append(f"run.acceleration {run.acceleration} is experimental: it was never measured on a GPU.")
+    if run.replays and recording_on(device, wanted=True) is None:
+        found.append(f"{_BY_HAND}: that needs an NVIDIA GPU, not {device.type}.")
+    return found
 
 
 def obstacle(objective: Objective[Any]) -> str:
