@@ -13,10 +13,10 @@ from typing import Any
 
 from unpaired.doctor.checkup import Checkup
 from unpaired.doctor.findings import SEVERITIES, Finding, Item
-from unpaired.doctor.inspecting import thumbnail
 from unpaired.errors import UnpairedError
 from unpaired.images import Image, is_image_name, read_image
-from unpaired.images.predicates import over_background
+from unpaired.scanning.predicates import over_background
+from unpaired.scanning.thumbnails import thumbnail
 from unpaired.storage import shown, write_bytes
 
 MOST_THUMBNAILS = 24
