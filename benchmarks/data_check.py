@@ -33,8 +33,9 @@ from unpaired.data.datasets import DataConfig
 from unpaired.data.sources import FolderSource
 from unpaired.doctor.checkup import check_data
 from unpaired.doctor.comparing import look_alikes
-from unpaired.doctor.inspecting import over_background, thumbnail
 from unpaired.images import Image, is_image_name
+from unpaired.scanning.predicates import over_background
+from unpaired.scanning.thumbnails import thumbnail
 
 BROKEN = {"empty", "not_an_image", "damaged", "too_large", "unsupported", "lfs_pointer", "junk_image", "unreadable"}
 EXPECTED = {

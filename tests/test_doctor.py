@@ -28,7 +28,6 @@ from unpaired.doctor.checkup import Checkup, check_data
 from unpaired.doctor.comparing import descriptions, look_alikes
 from unpaired.doctor.findings import FAULTS
 from unpaired.doctor.folders import find_places
-from unpaired.doctor.inspecting import look_at, thumbnail
 from unpaired.doctor.sheet import MOST_THUMBNAILS, write_sheet
 from unpaired.errors import DataError
 from unpaired.images import Image
@@ -36,6 +35,8 @@ from unpaired.images.headers import has_more_frames, orientation_in
 from unpaired.images.kinds import kind_of
 from unpaired.recipes import Config
 from unpaired.runs import info, train
+from unpaired.scanning.inspection import inspect_file
+from unpaired.scanning.thumbnails import thumbnail
 from unpaired.scenes.scene import draw_scene, scene_seeds
 
 ROOT = Path(__file__).parents[1]
@@ -184,7 +185,7 @@ def test_a_file_that_may_not_be_read_is_an_error(tmp_path: Path, monkeypatch: py
         raise PermissionError(13, "Permission denied", str(self))
 
     monkeypatch.setattr(Path, "open", refuse)
-    seen = look_at(path)
+    seen = inspect_file(path)
     assert (seen.fault, seen.reason) == ("unreadable", "Permission denied")
 
 

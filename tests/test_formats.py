@@ -16,7 +16,6 @@ import numpy as np
 import pytest
 
 from unpaired.data.sources import FolderSource
-from unpaired.doctor.inspecting import look_at
 from unpaired.errors import ConfigError, DataError, ImageError, OutputError
 from unpaired.images import (
     FORMATS,
@@ -40,6 +39,7 @@ from unpaired.images.foreign import foreign_by_name, what_is
 from unpaired.images.other_processes import receive, to_send
 from unpaired.images.registered import FormatRegistry
 from unpaired.recipes import named
+from unpaired.scanning.inspection import inspect_file
 
 EXAMPLE = Path(__file__).parents[1] / "examples" / "format_npy.py"
 RNG = np.random.default_rng(0)
@@ -196,7 +196,7 @@ def test_what_is_written_is_read_with_equal_pixels_and_a_true_header(
     else:
         assert np.array_equal(found.pixels, np.broadcast_to(image.pixels, (13, 18, count)))
     assert is_image_name(path)
-    assert look_at(path).fault == ""
+    assert inspect_file(path).fault == ""
 
 
 @pytest.mark.usefixtures("all_formats")
@@ -373,7 +373,7 @@ def test_a_format_that_fails_is_named_with_the_file_and_the_reason_chained(tmp_p
     ) as caught:
         read_image(path)
     assert isinstance(caught.value.__cause__, zlib.error)
-    assert look_at(path).fault == "unsupported"
+    assert inspect_file(path).fault == "unsupported"
     with pytest.raises(ImageError, match=r"Cannot open .*y\.pck: No such file"):
         read_header(tmp_path / "y.pck")
 

@@ -10,6 +10,7 @@ import re
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 import PIL.Image
@@ -27,8 +28,10 @@ from unpaired.errors import DataError, ImageError
 from unpaired.evaluation.test_set import open_test_set
 from unpaired.images import Carried, ImageHeader, lost, read_header, read_image
 from unpaired.images.carried import WORDS, lost_from
+from unpaired.images.files import header_of
 from unpaired.images.foreign import foreign_by_name, passed_over
 from unpaired.images.kinds import kind_of
+from unpaired.images.registered import Known
 from unpaired.storage import is_junk_folder, left_out
 from unpaired.translate import Translator, plan_outputs, translate_files, write_model
 from unpaired.translate.lost_metadata import Losses
@@ -173,10 +176,10 @@ def test_every_kind_has_words_and_a_finding(tmp_path: Path, monkeypatch: pytest.
         picture().save(tmp_path / f"{number}.png")
         assert lost(header("PNG", kind), ".png") == {kind}
 
-    def read(path: Path) -> ImageHeader:
-        return replace(read_header(path), carries=frozenset({list(WORDS)[int(path.stem)]}))
+    def read(path: Path, file: BinaryIO, known: Known) -> ImageHeader:
+        return replace(header_of(path, file, known), carries=frozenset({list(WORDS)[int(path.stem)]}))
 
-    monkeypatch.setattr("unpaired.doctor.inspecting.read_header", read)
+    monkeypatch.setattr("unpaired.scanning.inspection.header_of", read)
     findings = {
         finding.fault.code: [item.paths[0].stem for item in finding.items]
         for finding in check_data(replace(SMALL, root=str(tmp_path))).findings

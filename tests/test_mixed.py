@@ -13,11 +13,11 @@ import tifffile
 from test_nodata import Same, translator
 from unpaired.data.datasets import DataConfig
 from unpaired.data.domains import open_domains
-from unpaired.data.minority import alpha_is_a_band
 from unpaired.doctor.checkup import check_data
 from unpaired.errors import ConfigError, DataError
 from unpaired.images import DTYPE, Image, ValueRange, read_image
 from unpaired.models.domain_values import DomainValues
+from unpaired.scanning.predicates import alpha_is_a_band
 
 
 @pytest.mark.parametrize(

@@ -897,8 +897,8 @@ VALUES = (
         "nan-found-at-step-9000",
         "One NaN in one image ends a run in the middle, without a name.",
         "images/files.py",
-        "        _refuse_non_finite(image)\n        return image",
-        "        return image",
+        "    _refuse_non_finite(image)\n    return image",
+        "    return image",
         ("test_nodata.py::test_training_names_the_image_before_step_one_and_can_leave_it_out",),
     ),
     Mutant(

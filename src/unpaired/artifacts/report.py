@@ -5,11 +5,8 @@ It needs no network, no other file and no script to be read; the layout is repor
 
 from __future__ import annotations
 
-import html
-import importlib.resources
 import math
 import re
-import string
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,9 +15,9 @@ import numpy as np
 import numpy.typing as npt
 
 from unpaired.artifacts.samples import data_uri
+from unpaired.pages.html_pages import escaped_lines, html_page, status_terms, terms, write_page
 from unpaired.selection.rule import RULE
 from unpaired.selection.validation import Look
-from unpaired.storage import printable, write_bytes
 
 Floats = npt.NDArray[np.float64]
 Record = Mapping[str, object]
@@ -84,10 +81,11 @@ def write_report(
     the notes. Raises OutputError where the place refuses the file, StorageError where the disk is full or failing.
     """
     grids, unread = _sample_figures(samples)
-    template = importlib.resources.files(__package__).joinpath("report.html").read_text(encoding="utf-8")
-    page = string.Template(template).substitute(
-        title=_text(title),
-        status="".join(f"<div><dt>{_text(key)}</dt><dd>{_text(value)}</dd></div>" for key, value in status.items()),
+    text = html_page(
+        "unpaired.artifacts",
+        "report.html",
+        title,
+        status=status_terms(status, _text),
         notes="".join(f"<li>{_text(note)}</li>" for note in [*notes, *unread]),
         newest=grids[0] if grids else '<p class="dim">No sample grid yet.</p>',
         earlier="".join(grids[1:]),
@@ -101,7 +99,7 @@ def write_report(
         num_logged=_text(len(log)),
         written=_text(log[-1].get("time", "")) if log else "",
     )
-    write_bytes(path, page.encode("utf-8", errors="replace"))
+    write_page(path, text)
 
 
 # ---- facts and samples ----
@@ -113,22 +111,18 @@ def _text(value: object) -> str:
         return f"{value:,}"
     if isinstance(value, (list, tuple)):
         return ", ".join(map(_text, value))
-    escaped = html.escape(printable(str(value)), quote=True)
-    return f"<code>{escaped}</code>" if _HASH.fullmatch(escaped) else escaped
+    text = escaped_lines(value)
+    return f"<code>{text}</code>" if _HASH.fullmatch(text) else text
 
 
 def _facts(facts: Mapping[str, object]) -> str:
     """Return facts as definition lists: what is single in one, what is a mapping in one each."""
     single = {key: value for key, value in facts.items() if not isinstance(value, Mapping)}
-    groups = [f'<div class="wide">{_definitions(single)}</div>'] if single else []
+    groups = [f'<div class="wide"><dl>{terms(single, _text)}</dl></div>'] if single else []
     for key, value in facts.items():
         if isinstance(value, Mapping):
-            groups.append(f"<div><h3>{_text(key)}</h3>{_definitions(value)}</div>")
+            groups.append(f"<div><h3>{_text(key)}</h3><dl>{terms(value, _text)}</dl></div>")
     return "".join(groups) or '<p class="dim">Nothing is recorded.</p>'
-
-
-def _definitions(facts: Mapping[str, object]) -> str:
-    return f"<dl>{''.join(f'<dt>{_text(key)}</dt><dd>{_text(value)}</dd>' for key, value in facts.items())}</dl>"
 
 
 def _sample_figures(paths: Sequence[Path]) -> tuple[list[str], list[str]]:

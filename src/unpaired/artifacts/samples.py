@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import io
 import math
 import unicodedata
@@ -18,6 +17,7 @@ from torch import Tensor
 
 from unpaired.errors import ConfigError
 from unpaired.images import from_tensor
+from unpaired.pages.html_pages import image_uri
 from unpaired.storage import write_bytes
 
 DOMAIN_NAMES: Mapping[str, str] = MappingProxyType({"A": "A", "B": "B"})
@@ -91,7 +91,7 @@ def data_uri(path: Path, max_bytes: int) -> tuple[str, int, int]:
     kind = "png" if picture.format == "PNG" and len(content) <= max_bytes else "jpeg"
     if kind == "jpeg":
         content = _jpeg(picture.convert("RGB"), max_bytes)
-    return f"data:image/{kind};base64,{base64.b64encode(content).decode()}", *picture.size
+    return image_uri(content, kind), *picture.size
 
 
 def _jpeg(picture: Picture, max_bytes: int) -> bytes:

@@ -8,7 +8,8 @@ from pathlib import Path
 
 from unpaired.data.sources import FolderSource
 from unpaired.errors import DataError, UnpairedError
-from unpaired.images import is_volume_name, read_header
+from unpaired.images import is_volume_name
+from unpaired.scanning.header_scan import headers_by_path
 from unpaired.storage import shown
 
 _REMEDY = "bring them to the same axes (nibabel.as_closest_canonical)"
@@ -61,13 +62,5 @@ def most_common(axes: Mapping[Path, str]) -> str:
 
 def _axes(paths: Sequence[Path]) -> dict[Path, str]:
     """Return the axes of the volumes among some files, without those that are not known or cannot be read."""
-    found = {}
-    for path in dict.fromkeys(paths):
-        if is_volume_name(path):
-            try:
-                text = read_header(path).axes
-            except UnpairedError:  # which the look at every image reports
-                continue
-            if text:
-                found[path] = text
-    return found
+    headers = headers_by_path(filter(is_volume_name, paths), passed_over=UnpairedError)
+    return {path: header.axes for path, header in headers.items() if header.axes}

@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from unpaired.data.datasets import DataConfig
@@ -16,6 +15,7 @@ from unpaired.images import Carried
 from unpaired.images.carried import in_order, lost_from
 from unpaired.images.foreign import passed_over
 from unpaired.images.labels import label_parts
+from unpaired.scanning.threads import on_threads
 from unpaired.storage import left_out, shown, without_junk
 
 _TRIED = 5  # images of a domain that say whether it is one of maps
@@ -56,7 +56,7 @@ def _are_maps(source: FolderSource) -> bool:
     for number in range(_TRIED):
         try:
             image = source[number * len(source) // _TRIED]
-        except DataError:  # named by the look at every image
+        except DataError:  # reported by the scan of every image
             continue
         if "whole" not in label_parts(image):
             return False
@@ -78,8 +78,7 @@ def _beside(folder: Path) -> tuple[list[Path], list[Path]]:
 def _unused(sources: Iterable[FolderSource]) -> list[str]:
     """Return a sentence for each kind of thing that files hold and training does not use."""
     paths = list(dict.fromkeys(path for source in sources for path in source.paths))
-    with ThreadPoolExecutor(max_workers=4) as threads:
-        carried = list(threads.map(lambda path: lost_from(path, ""), paths))
+    carried = list(on_threads(lambda path: lost_from(path, ""), paths))
     sentences = []
     for kind in in_order(_UNUSED):
         having = [path for path, kinds in zip(paths, carried, strict=True) if kind in kinds]

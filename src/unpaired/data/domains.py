@@ -11,7 +11,7 @@ from typing import Any
 
 from unpaired.data import beside
 from unpaired.data.axes import axes_note
-from unpaired.data.check import SourceLook, check_pairs, look_through, summary
+from unpaired.data.check import SourceScan, check_pairs, scan_images, summary
 from unpaired.data.datasets import DataConfig, PairedDataset, StepDataset, UnpairedDataset
 from unpaired.data.minority import types_note
 from unpaired.data.noise import NoiseDataset, class_names, noise_source
@@ -74,41 +74,41 @@ class Domains:
         return f"{len(self.train_a)} + {len(self.train_b)} images"
 
     def check(self, data: DataConfig, min_side: int = 1) -> list[str]:
-        """Decode every image; returns what a person should know, or raises DataError with those that cannot be used.
+        """Decode every image; returns notes for the user, or raises DataError with those that cannot be used.
 
         min_side: the smallest side that the networks can take.
         """
         return self.usable(data, min_side)[1]
 
     def usable(self, data: DataConfig, min_side: int = 1) -> tuple[Domains, list[str]]:
-        """Decode every image; returns the domains of those that can be trained on, and what a person should know.
+        """Decode every image; returns the domains of those that can be trained on, and notes for the user.
 
         Raises DataError that names all that cannot, unless `data.bad_images` is skip. min_side: as for `check`.
         """
         splits = dict.fromkeys([(self.train_a, self.train_b), (self.preview_a, self.preview_b)])
-        looks = [
-            [look_through(source, data, min_side, channels=count) for source, count in _whole(*pair, data)]
+        scans = [
+            [scan_images(source, data, min_side, channels=count) for source, count in _whole(*pair, data)]
             for pair in splits
         ]
-        everything = [look for split in looks for look in split]
-        refusals = [look.refusal() for look in everything if look.problems]
+        everything = [scan for split in scans for scan in split]
+        refusals = [scan.refusal() for scan in everything if scan.problems]
         if refusals and data.bad_images == "error":
             raise DataError("\n".join(refusals))
-        domains = self.without(_skipped(looks), data) if refusals else self
-        notes = [look.omission() for look in everything if look.problems]
+        domains = self.without(_skipped(scans), data) if refusals else self
+        notes = [scan.omission() for scan in everything if scan.problems]
         notes += beside.remarks((domains.train_a, domains.train_b, domains.preview_a, domains.preview_b))
         notes += beside.mixed_classes(domains.train_a, domains.train_b, data)
         for a, b in dict.fromkeys([(domains.train_a, domains.train_b), (domains.preview_a, domains.preview_b)]):
             if a is not None and data.pairing == "paired" and data.preprocess != "resize_and_crop":
                 check_pairs(a, b)
-        notes += [note for look in everything for note in look.enlarged(data)]
-        letters = "ab" if len(looks[0]) == 2 else "b" if self.train_a is None else "a"
-        for look, letter in zip(looks[0], letters, strict=True):
-            notes += look.bands(data.channels_a if letter == "a" else data.channels_b, letter)
-            notes += types_note(look.source.folder, look.types())
-        notes += axes_note(look.source for look in looks[0])
+        notes += [note for scan in everything for note in scan.enlarged(data)]
+        letters = "ab" if len(scans[0]) == 2 else "b" if self.train_a is None else "a"
+        for scan, letter in zip(scans[0], letters, strict=True):
+            notes += scan.bands(data.channels_a if letter == "a" else data.channels_b, letter)
+            notes += types_note(scan.source.folder, scan.types())
+        notes += axes_note(scan.source for scan in scans[0])
         where = shlex.join(["--a", data.a, "--b", data.b]) if data.a else shlex.quote(data.root or data.b)
-        return domains, notes + summary(looks[0], looks[1] if len(looks) > 1 else [], f"unpaired data check {where}")
+        return domains, notes + summary(scans[0], scans[1] if len(scans) > 1 else [], f"unpaired data check {where}")
 
     def without(self, facts: Mapping[str, Any], data: DataConfig) -> Domains:
         """Return the domains without the images that `facts`, as of `facts()`, say were skipped; with their partners.
@@ -193,7 +193,7 @@ def domain_names(data: DataConfig) -> dict[str, str]:
 
 
 def _whole(a: FolderSource | None, b: FolderSource, data: DataConfig) -> list[tuple[FolderSource, int]]:
-    """Return the sources to look at, each with the channels that it is taken as.
+    """Return the sources to scan, each with its channels in training.
 
     Of files that hold both halves it is the left one, as the right has nothing new.
     """
@@ -201,12 +201,12 @@ def _whole(a: FolderSource | None, b: FolderSource, data: DataConfig) -> list[tu
     return [(source, channels) for source, channels in both if source is not None]
 
 
-def _skipped(looks: list[list[SourceLook]]) -> dict[str, Any]:
-    """Return by domain, as in data.json, the images that cannot be used; `looks`: of training, then of test images."""
+def _skipped(scans: list[list[SourceScan]]) -> dict[str, Any]:
+    """Return by domain, as in data.json, the images that cannot be used; `scans`: of training, then of test images."""
     facts: dict[str, Any] = {"A": {}, "B": {}}
-    for key, split in zip((_SKIPPED, _SKIPPED_TEST), looks, strict=False):
-        for domain, look in zip("AB" if len(split) == 2 else "B", split, strict=True):
-            facts[domain][key] = sorted(look.bad())
+    for key, split in zip((_SKIPPED, _SKIPPED_TEST), scans, strict=False):
+        for domain, scan in zip("AB" if len(split) == 2 else "B", split, strict=True):
+            facts[domain][key] = sorted(scan.bad())
     return facts
 
 

@@ -6,13 +6,7 @@ import collections
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-import numpy as np
-
-from unpaired.images import Image, suffix_of
-from unpaired.images.image import opaque
 from unpaired.storage import shown
-
-_TIFFS = (".tif", ".tiff")  # of GDAL's, which tags four bytes a pixel as colour and alpha whatever they are
 
 
 def other_types(types: Mapping[Path, str]) -> tuple[list[tuple[Path, str]], str]:
@@ -33,14 +27,6 @@ def types_note(folder: Path, files: Mapping[Path, str]) -> list[str]:
         f"{shown(path.name)}, {kind}); the domain has the smallest type that "
         "holds all, and one --range for all of them unless it is dtype."
     ]
-
-
-def alpha_is_a_band(path: Path, image: Image) -> bool:
-    """Return whether the alpha of a TIFF looks like a measurement: in most pixels neither transparent nor opaque."""
-    if image.alpha is None or suffix_of(path) not in _TIFFS:
-        return False
-    between = (image.alpha > 0) & (image.alpha < opaque(image.dtype))
-    return bool(np.count_nonzero(between) * 2 > between.size)
 
 
 def band_note(folder: Path, names: Sequence[str], count: int, channels: int, letter: str) -> list[str]:

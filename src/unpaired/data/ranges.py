@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,8 @@ from unpaired.data.datasets import DataConfig, Domain
 from unpaired.data.normalising import range_of
 from unpaired.data.sources import FolderSource
 from unpaired.errors import ConfigError, DataError, ImageError
-from unpaired.images import Image, ImageHeader, Percentiles, ValueRange, parse_range, read_header
+from unpaired.images import Image, ImageHeader, Percentiles, ValueRange, parse_range
+from unpaired.scanning.header_scan import headers_by_path
 from unpaired.storage import shown
 
 
@@ -36,17 +36,7 @@ def settled_values(
 
 def headers_of(source: FolderSource) -> list[tuple[Path, ImageHeader]]:
     """Return the files of a source, each once, with their headers; without those that cannot be read."""
-
-    def header(path: Path) -> ImageHeader | None:
-        try:
-            return read_header(path)
-        except ImageError:  # which the look at every image says better
-            return None
-
-    files = list(dict.fromkeys(source.paths))
-    with ThreadPoolExecutor(max_workers=4) as threads:
-        found = zip(files, threads.map(header, files), strict=True)
-        return [(path, known) for path, known in found if known is not None]
+    return list(headers_by_path(source.paths, passed_over=ImageError).items())
 
 
 def channels_fit(own: int, has_alpha: bool, wanted: int) -> bool:
@@ -108,7 +98,7 @@ def _measured(percentiles: Percentiles, source: FolderSource) -> ValueRange:
         for index in range(len(source)):
             try:
                 yield source[index]
-            except ImageError:  # named by the look at every image
+            except ImageError:  # reported by the scan of every image
                 continue
 
     try:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Protocol, TypedDict
 
 from unpaired.errors import DataError, ImageError
 from unpaired.images import FORMATS, Image, count_slices, is_image_name, is_volume_name, read_image, suffix_of
 from unpaired.images.foreign import instead
+from unpaired.scanning.threads import on_threads
 from unpaired.storage import leads_out, refuse_folder, shown, without_junk
 
 
@@ -154,8 +154,7 @@ def image_list(source: FolderSource) -> ImageList:
     Raises ImageError for a file that cannot be read.
     """
     files = list(dict.fromkeys(source.paths))  # a volume is named once for each of its slices
-    with ThreadPoolExecutor(max_workers=4) as threads:
-        facts = dict(zip(files, threads.map(_file_facts, files), strict=True))
+    facts = dict(zip(files, on_threads(_file_facts, files), strict=True))
     return {source.name(index): facts[path] for index, path in enumerate(source.paths)}
 
 

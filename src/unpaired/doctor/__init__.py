@@ -1,5 +1,5 @@
 """The data doctor: `unpaired data check` looks at every file of a data folder and says what training would make of it.
 
-`folders` finds the files, `inspecting` reads one file, `comparing` finds the same picture twice, `findings` holds the
-sentences about each fault, `checkup` brings them together, `sheet` is the page.
+`folders` finds the files, `unpaired.scanning` inspects each of them, `comparing` finds the same picture twice,
+`findings` holds the sentences about each fault, `checkup` brings them together, `sheet` is the page.
 """

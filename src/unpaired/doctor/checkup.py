@@ -6,7 +6,6 @@ import collections
 import statistics
 import unicodedata
 from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,11 +17,13 @@ from unpaired.data.pairs import paired_sources
 from unpaired.doctor.comparing import Group, How, same_pictures
 from unpaired.doctor.findings import FAULTS, SEVERITIES, Finding, Item, Severity
 from unpaired.doctor.folders import Place, find_places, walk
-from unpaired.doctor.inspecting import Seen, is_junk, look_at
 from unpaired.doctor.remarks import remarks, value_remarks
 from unpaired.errors import DataError
 from unpaired.images import is_image_name
 from unpaired.images.labels import Part
+from unpaired.scanning.file_faults import is_junk
+from unpaired.scanning.inspection import Inspected, inspect_file
+from unpaired.scanning.threads import NUM_THREADS, on_threads
 
 FEW_IMAGES = 100
 COUNT_RATIO = 4.0
@@ -40,8 +41,8 @@ class Look:
     """What was seen in one place, its sound images apart."""
 
     place: Place
-    files: list[Seen]
-    images: list[Seen]
+    files: list[Inspected]
+    images: list[Inspected]
 
     def facts(self) -> dict[str, Any]:
         """Return counts, sizes, formats and colours, for the table, the page and JSON."""
@@ -96,7 +97,11 @@ class Checkup:
 
 
 def check_data(
-    config: DataConfig, *, pairing: str = "", num_threads: int = 4, progress: Progress = lambda done, total: None
+    config: DataConfig,
+    *,
+    pairing: str = "",
+    num_threads: int = NUM_THREADS,
+    progress: Progress = lambda done, total: None,
 ) -> Checkup:
     """Look at every file of `config.root`, or of `config.a` and `config.b`, as training with `config` would.
 
@@ -142,21 +147,21 @@ def _look_everywhere(places: Sequence[Place], config: DataConfig, num_threads: i
     there = [place for place in places if place.folder.is_dir()]
     walked = [(place, path, trouble) for place in there for path, trouble in walk(place.folder)]
 
-    def look(entry: tuple[Place, Path, str]) -> Seen:
+    def inspected(entry: tuple[Place, Path, str]) -> Inspected:
         _, path, trouble = entry
         if trouble == "linked_folder":
-            return Seen(path=path, fault="not_a_file", reason="a link to a folder, which is not followed")
+            return Inspected(path=path, fault="not_a_file", reason="a link to a folder, which is not followed")
         if trouble == "junk_folder":
-            return Seen(path=path, fault=trouble)
+            return Inspected(path=path, fault=trouble)
         if trouble:
-            return Seen(path=path, fault=trouble, reason="a folder that may not be listed")
-        return look_at(path, (red, green, blue))
+            return Inspected(path=path, fault=trouble, reason="a folder that may not be listed")
+        return inspect_file(path, (red, green, blue))
 
-    by_place: dict[Place, list[Seen]] = {place: [] for place in places}
-    with ThreadPoolExecutor(max_workers=num_threads) as threads:
-        for done, (entry, seen) in enumerate(zip(walked, threads.map(look, walked), strict=True), start=1):
-            by_place[entry[0]].append(seen)
-            progress(done, len(walked))
+    by_place: dict[Place, list[Inspected]] = {place: [] for place in places}
+    everything = zip(walked, on_threads(inspected, walked, num_threads), strict=True)
+    for done, (entry, seen) in enumerate(everything, start=1):
+        by_place[entry[0]].append(seen)
+        progress(done, len(walked))
     return [Look(place, files, [seen for seen in files if not seen.fault]) for place, files in by_place.items()]
 
 
@@ -270,7 +275,7 @@ def _judge_groups(looks: Sequence[Look], found: _Findings) -> None:
     everything = [(look.place, seen) for look in looks for seen in look.images]
     seen = [one for _, one in everything]
     for group in same_pictures(seen):
-        members: dict[Place, list[Seen]] = {}
+        members: dict[Place, list[Inspected]] = {}
         for index in group.members:
             members.setdefault(everything[index][0], []).append(seen[index])
         for place, same in members.items():
@@ -281,7 +286,7 @@ def _judge_groups(looks: Sequence[Look], found: _Findings) -> None:
         _judge_shared(group, members, found)
 
 
-def _judge_shared(group: Group, members: dict[Place, list[Seen]], found: _Findings) -> None:
+def _judge_shared(group: Group, members: dict[Place, list[Inspected]], found: _Findings) -> None:
     """Judge one picture that stands in several places."""
     for domain in dict.fromkeys(place.domain for place in members):
         within = [place for place in members if place.domain == domain]
@@ -296,7 +301,7 @@ def _judge_shared(group: Group, members: dict[Place, list[Seen]], found: _Findin
         found.add("both_domains", "A, B", [one.path for one in same], _how(group, same))
 
 
-def _how(group: Group, same: Sequence[Seen]) -> How:
+def _how(group: Group, same: Sequence[Inspected]) -> How:
     """Return how alike some files of a group are; those that were joined by their looks may be no closer than that."""
     if len({one.file_sha256 for one in same}) == 1:
         return "same bytes"

@@ -16,7 +16,8 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from unpaired.doctor.inspecting import THUMB, Pixels, Seen
+from unpaired.scanning.inspection import Inspected
+from unpaired.scanning.thumbnails import THUMB, Pixels
 
 Floats = NDArray[np.float32]
 How = Literal["same bytes", "same pixels", "looks the same", "mirrored"]
@@ -45,7 +46,7 @@ class Group:
     members: tuple[int, ...]
 
 
-def same_pictures(seen: Sequence[Seen]) -> list[Group]:
+def same_pictures(seen: Sequence[Inspected]) -> list[Group]:
     """Return the groups of two or more sound images that show the same picture, as indices into `seen`."""
     sets = _Sets(len(seen))
     sound = [index for index, one in enumerate(seen) if one.thumb is not None]

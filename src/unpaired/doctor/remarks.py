@@ -9,10 +9,10 @@ import numpy as np
 from unpaired.data.datasets import WHOLE_IMAGES, DataConfig, check_size
 from unpaired.data.ranges import channels_fit
 from unpaired.doctor.folders import Place
-from unpaired.doctor.inspecting import Seen
 from unpaired.errors import DataError
 from unpaired.images import Carried, ValueRange, parse_range, suffix_of
 from unpaired.images.carried import in_order
+from unpaired.scanning.inspection import Inspected
 
 THIN_RATIO = 4.0
 TINY_SIDE = 16
@@ -39,7 +39,7 @@ _CARRIED: dict[Carried, str] = {
 }
 
 
-def remarks(seen: Seen, config: DataConfig, sheet: bool) -> Iterator[tuple[str, str]]:
+def remarks(seen: Inspected, config: DataConfig, sheet: bool) -> Iterator[tuple[str, str]]:
     """Yield the findings about one sound image. sheet: A and B stand side by side in it."""
     header = seen.header
     assert header is not None
@@ -68,7 +68,7 @@ def remarks(seen: Seen, config: DataConfig, sheet: bool) -> Iterator[tuple[str, 
     yield from _colour_remarks(seen)
 
 
-def value_remarks(seen: Seen, config: DataConfig, place: Place) -> Iterator[tuple[str, str]]:
+def value_remarks(seen: Inspected, config: DataConfig, place: Place) -> Iterator[tuple[str, str]]:
     """Yield what keeps the numbers of a sound image out of training as it is set."""
     header = seen.header
     assert header is not None
@@ -81,7 +81,7 @@ def value_remarks(seen: Seen, config: DataConfig, place: Place) -> Iterator[tupl
         yield "no_range", header.dtype
 
 
-def _colour_remarks(seen: Seen) -> Iterator[tuple[str, str]]:
+def _colour_remarks(seen: Inspected) -> Iterator[tuple[str, str]]:
     header = seen.header
     assert header is not None
     if header.mode == "CMYK":

@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-import base64
-import html
-import importlib.resources
 import io
-import string
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from unpaired.doctor.checkup import Checkup
 from unpaired.doctor.findings import SEVERITIES, Finding, Item
-from unpaired.doctor.inspecting import thumbnail
 from unpaired.errors import UnpairedError
 from unpaired.images import Image, is_image_name, read_image
-from unpaired.images.predicates import over_background
-from unpaired.storage import shown, write_bytes
+from unpaired.pages.html_pages import escaped, html_page, image_uri, status_terms, table_row, terms, write_page
+from unpaired.scanning.predicates import over_background
+from unpaired.scanning.thumbnails import thumbnail
 
 MOST_THUMBNAILS = 24
 """How many pictures a finding shows."""
@@ -32,18 +28,15 @@ def write_sheet(path: Path, checkup: Checkup) -> None:
 
     The pictures that it shows are read again, so that a checkup of many thousands needs no memory for them.
     """
-    template = importlib.resources.files(__package__).joinpath("sheet.html").read_text(encoding="utf-8")
-    page = string.Template(template).substitute(
-        title=_text(f"Data check: {checkup.title}"),
-        counts="".join(f"<div><dt>{severity}s</dt><dd>{checkup.count(severity)}</dd></div>" for severity in SEVERITIES),
+    text = html_page(
+        "unpaired.doctor",
+        "sheet.html",
+        f"Data check: {checkup.title}",
+        counts=status_terms({f"{severity}s": checkup.count(severity) for severity in SEVERITIES}),
         places="".join(_row(look.facts()) for look in checkup.looks),
         findings="".join(map(_section, checkup.findings)) or '<p class="dim">Nothing was found.</p>',
     )
-    write_bytes(path, page.encode("utf-8", errors="replace"))
-
-
-def _text(value: object) -> str:
-    return html.escape(shown(value), quote=True)
+    write_page(path, text)
 
 
 def _row(facts: Mapping[str, Any]) -> str:
@@ -55,7 +48,7 @@ def _row(facts: Mapping[str, Any]) -> str:
         _counted(facts["modes"]),
         f"{sides[0]} / {sides[1]} / {sides[2]}" if sides else "",
     )
-    return f"<tr>{''.join(f'<td>{_text(cell)}</td>' for cell in cells)}</tr>"
+    return table_row(cells)
 
 
 def _counted(counts: Mapping[str, int]) -> str:
@@ -65,12 +58,11 @@ def _counted(counts: Mapping[str, int]) -> str:
 def _section(finding: Finding) -> str:
     fault = finding.fault
     count = f"{finding.num_files:,} files" if finding.num_files != 1 else "1 file"
-    about = f"{_text(finding.place)}" + (f", {count}" if finding.num_files else "")
-    return (
-        f'<section class="{fault.severity}"><h3><b>{fault.severity}</b> {_text(fault.title)} <span>{about}</span></h3>'
-        f"<dl><dt>Training</dt><dd>{_text(fault.training)}</dd><dt>Remedy</dt><dd>{_text(fault.remedy)}</dd></dl>"
-        f"{''.join(_shown_items(finding.items))}</section>"
-    )
+    about = escaped(finding.place) + (f", {count}" if finding.num_files else "")
+    heading = f"<h3><b>{fault.severity}</b> {escaped(fault.title)} <span>{about}</span></h3>"
+    advice = terms({"Training": fault.training, "Remedy": fault.remedy})
+    items = "".join(_shown_items(finding.items))
+    return f'<section class="{fault.severity}">{heading}<dl>{advice}</dl>{items}</section>'
 
 
 def _shown_items(items: list[Item]) -> Iterable[str]:
@@ -99,7 +91,7 @@ def _figure(item: Item, pictures: list[str]) -> str:
 def _caption(item: Item) -> str:
     names = ", ".join(f"{path.parent.name}/{path.name}" for path in item.paths[:8])
     more = f" and {len(item.paths) - 8} more" if len(item.paths) > 8 else ""
-    return _text(names + more) + (f"<i>{_text(item.detail)}</i>" if item.detail else "")
+    return escaped(names + more) + (f"<i>{escaped(item.detail)}</i>" if item.detail else "")
 
 
 def _picture(path: Path) -> str:
@@ -114,5 +106,5 @@ def _picture(path: Path) -> str:
         Image(thumbnail(image, size)).to_pil().save(encoded, format="JPEG", quality=80)
     except UnpairedError:
         return ""
-    uri = f"data:image/jpeg;base64,{base64.b64encode(encoded.getvalue()).decode()}"
-    return f'<img src="{uri}" width="{size[1]}" height="{size[0]}" alt="{_text(path.name)}">'
+    uri = image_uri(encoded.getvalue(), "jpeg")
+    return f'<img src="{uri}" width="{size[1]}" height="{size[0]}" alt="{escaped(path.name)}">'

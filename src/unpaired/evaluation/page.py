@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import base64
-import html
 import io
 from collections.abc import Sequence
-from importlib.resources import files
-from string import Template
 
 import torch
 from torch import Tensor
@@ -16,7 +12,7 @@ from unpaired.evaluation.evaluating import DirectionResult, Evaluation, Row
 from unpaired.evaluation.intervals import Interval
 from unpaired.evaluation.test_set import as_seen, open_test_set
 from unpaired.images import from_tensor
-from unpaired.storage import shown
+from unpaired.pages.html_pages import escaped, html_page, image_uri, table_row, terms
 from unpaired.translate.translator import Translator
 
 SHOWN = 4
@@ -35,20 +31,19 @@ def ranking(result: DirectionResult) -> tuple[str, list[int]]:
 
 def to_html(evaluation: Evaluation, model: str, data: str, *, device: str = "auto", command: str = "") -> str:
     """Return the page; the shown images are translated again."""
-    template = Template((files("unpaired.evaluation") / "page.html").read_text(encoding="utf-8"))
     translator = Translator.load(model, device=device, precision="fp32")
     sections = [_section(result, evaluation, translator, data) for result in evaluation.directions.values()]
     facts = {key: value for key, value in evaluation.facts.items() if not isinstance(value, dict)}
-    rows = "".join(f"<dt>{html.escape(key)}</dt><dd>{_text(value)}</dd>" for key, value in facts.items())
     names = evaluation.facts["domains"]
     title = f"{names['A']} and {names['B']}: evaluation"
-    return template.substitute(title=_text(title), command=_text(command), facts=rows, sections="\n".join(sections))
+    parts = {"command": escaped(command), "facts": terms(facts), "sections": "\n".join(sections)}
+    return html_page("unpaired.evaluate", "page.html", title, **parts)
 
 
 def _section(result: DirectionResult, evaluation: Evaluation, translator: Translator, data: str) -> str:
     names = evaluation.facts["domains"]
     a, b = result.direction[0], result.direction[-1]
-    head = _text(f"{names[a]} to {names[b]}")
+    head = escaped(f"{names[a]} to {names[b]}")
     lines = "".join(map(_line, result.rows.values()))
     note = "" if result.two_sample_p is None else f"<p>Two-sample test: p = {result.two_sample_p:.3f}.</p>"
     return (
@@ -62,7 +57,7 @@ def _line(row: Row) -> str:
     digits = row.metric.digits
     cells = [headed(row), *(told(interval, digits) for interval in (row.made, row.floor, row.untranslated))]
     cells.append(row.metric.sees)
-    return "<tr>" + "".join(f"<td>{_text(cell)}</td>" for cell in cells) + "</tr>"
+    return table_row(cells)
 
 
 def headed(row: Row) -> str:
@@ -87,7 +82,7 @@ def _pictures(result: DirectionResult, evaluation: Evaluation, translator: Trans
     info, size, direction = translator.info, evaluation.facts["size"], result.direction
     source, target = tests.side(direction[0]), tests.side(direction[-1])
     columns = "Input, translation, truth" if tests.truth else "Input, translation"
-    parts = [f"<p>Ranked by {_text(result.rows[figure].metric.label)}. {columns}.</p>"]
+    parts = [f"<p>Ranked by {escaped(result.rows[figure].metric.label)}. {columns}.</p>"]
     for name, chosen in groups.items():
         rows = []
         for index in chosen:
@@ -98,15 +93,10 @@ def _pictures(result: DirectionResult, evaluation: Evaluation, translator: Trans
                 out = info.directions[direction].out_channels
                 pictures.append(as_seen(target[index], info, direction[-1], out, size))
             value = f"{float(result.images[figure][index]):.3f}"
-            caption = _text(f"{source.name(index)} · {value}")
+            caption = escaped(f"{source.name(index)} · {value}")
             rows.append(f'<figure><img alt="" src="{_png(pictures)}"><figcaption>{caption}</figcaption></figure>')
         parts.append(f"<h3>{name}</h3><div class=row>{''.join(rows)}</div>")
     return "".join(parts)
-
-
-def _text(value: object) -> str:
-    """Return a name or a figure as HTML that shows it and does nothing else."""
-    return html.escape(shown(value))
 
 
 def _png(images: Sequence[Tensor]) -> str:
@@ -114,4 +104,4 @@ def _png(images: Sequence[Tensor]) -> str:
     colour = [image[:3] if image.shape[0] >= 3 else image[:1].expand(3, -1, -1) for image in images]
     buffer = io.BytesIO()
     from_tensor(torch.cat(colour, dim=2)).to_pil().save(buffer, format="PNG")
-    return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
+    return image_uri(buffer.getvalue(), "png")

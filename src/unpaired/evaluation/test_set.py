@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,6 +20,7 @@ from unpaired.images import Image
 from unpaired.models.input_specs import spec_from_model
 from unpaired.models.model_folder import ModelInfo
 from unpaired.models.selection_info import ChoiceInfo
+from unpaired.scanning.threads import on_threads
 from unpaired.storage import shown, writable
 
 
@@ -78,8 +78,7 @@ class TestSet:
             return ""
 
         chosen = [(self.side(domain), index) for domain, count in counts.items() for index in range(count)]
-        with ThreadPoolExecutor(max_workers=4) as threads:
-            problems = list(dict.fromkeys(filter(None, threads.map(problem, chosen))))
+        problems = list(dict.fromkeys(filter(None, on_threads(problem, chosen))))
         if len(problems) == 1:
             raise DataError(problems[0])
         if problems:

@@ -80,9 +80,14 @@ def read_image(path: str | os.PathLike[str], *, max_pixels: int = MAX_PIXELS, fr
     """
     path = Path(path)
     with opened(path) as (file, known):
-        image = _read(path, file, known, frame, max_pixels)
-        _refuse_non_finite(image)
-        return image
+        return image_of(path, file, known, frame, max_pixels)
+
+
+def image_of(path: Path, file: BinaryIO, known: Known, frame: int = 0, max_pixels: int = MAX_PIXELS) -> Image:
+    """Return the image of a file that is open at its start; raises as `read_image` does."""
+    image = _read(path, file, known, frame, max_pixels)
+    _refuse_non_finite(image)
+    return image
 
 
 def _read(path: Path, file: BinaryIO, known: Known, frame: int, max_pixels: int) -> Image:

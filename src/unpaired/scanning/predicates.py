@@ -1,18 +1,21 @@
-"""Properties of an image by which folders are judged: one colour all over, without colour, and the digest of a file."""
+"""Predicates of a decoded image: flat, without colour, with an alpha that is a measurement; and digests of files."""
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
 
-from unpaired.images.image import Image
+from unpaired.images import Image, suffix_of
+from unpaired.images.image import opaque
 
 _FLAT = 2  # levels: the largest difference that counts as none
 _READ_BYTES = 1 << 20
+_TIFFS = (".tif", ".tiff")  # of GDAL's, which tags four bytes a pixel as colour and alpha whatever they are
 
 
 def is_flat(image: Image) -> bool:
@@ -41,6 +44,14 @@ def _holds(pixels: NDArray[Any], rule: Callable[[NDArray[Any]], bool]) -> bool:
 
 def _channels(pixels: NDArray[Any]) -> list[NDArray[Any]]:
     return [pixels[:, :, channel] for channel in range(pixels.shape[2])]
+
+
+def alpha_is_a_band(path: Path, image: Image) -> bool:
+    """Return whether the alpha of a TIFF looks like a measurement: in most pixels neither transparent nor opaque."""
+    if image.alpha is None or suffix_of(path) not in _TIFFS:
+        return False
+    between = (image.alpha > 0) & (image.alpha < opaque(image.dtype))
+    return bool(np.count_nonzero(between) * 2 > between.size)
 
 
 def over_background(image: Image, background: tuple[int, int, int]) -> Image:
