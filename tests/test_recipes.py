@@ -249,7 +249,7 @@ class Disguised(ResNetGenerator):
 @pytest.mark.parametrize(
     ("part", "remedy"),
     [
-        (Unregistered, "pass its class to unpaired.register, under a kind of its own"),
+        (Unregistered, "pass its class to unpaired.register, with a unique kind"),
         (Disguised, "give its class another kind than 'resnet' and pass it to unpaired.register"),
     ],
 )

@@ -98,7 +98,7 @@ def _program(network: nn.Module, info: DirectionInfo, name: str) -> bytes:
     example = torch.zeros(count, info.in_channels, unit * (least + 1), unit * (least + 2))
     buffer = io.BytesIO()
     try:
-        with torch.no_grad(), ranks.alone():
+        with torch.no_grad(), ranks.single_process():
             save(export(network, (example,), dynamic_shapes=(axes,), strict=False), buffer)
     except Exception as error:  # torch raises a dozen kinds, all for networks that it cannot trace
         reason = shown(" ".join(f"{type(error).__name__}: {error}".split())[:300])
@@ -198,7 +198,7 @@ def _verified(file: Path, translator: Translator, name: str) -> float:
         worst = 0.0
         for number, (height, width) in enumerate(((least, least), (larger + 1, larger))):
             images = _noise(info.in_channels, unit * height, unit * width, number)
-            with torch.no_grad(), torch_seeded(0, "translate"), ranks.alone():
+            with torch.no_grad(), torch_seeded(0, "translate"), ranks.single_process():
                 made: Tensor = program(images)
             worst = max(worst, float((made - translator(images, direction=name)).abs().nan_to_num(torch.inf).max()))
     except Exception as error:  # whatever torch makes of its own file

@@ -84,9 +84,9 @@ class Dropout(nn.Dropout):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the activations n c h w, some of them 0 and the others larger."""
-        if not self.training or self.p == 0 or ranks.count() == 1:
+        if not self.training or self.p == 0 or ranks.world_size() == 1:
             return super().forward(x)
-        kept = ranks.of_own_images(lambda count: x.new_empty(count, *x.shape[1:]).bernoulli_(1 - self.p), len(x))
+        kept = ranks.draw_for_own_images(lambda count: x.new_empty(count, *x.shape[1:]).bernoulli_(1 - self.p), len(x))
         return x * kept.div_(1 - self.p)
 
 

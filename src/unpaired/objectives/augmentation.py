@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from unpaired.ranks import of_own_images
+from unpaired.ranks import draw_for_own_images
 
 Change = Callable[[Tensor], Tensor]
 
@@ -70,7 +70,7 @@ def cutout(images: Tensor) -> Tensor:
 
 def _uniform(images: Tensor) -> Tensor:
     """Return a number of [0, 1) for each image, n 1 1 1."""
-    return of_own_images(lambda count: torch.rand(count, 1, 1, 1, device=images.device), len(images))
+    return draw_for_own_images(lambda count: torch.rand(count, 1, 1, 1, device=images.device), len(images))
 
 
 CHANGES: dict[str, Change] = {"colour": colour, "translation": translation, "cutout": cutout}

@@ -16,7 +16,7 @@ from unpaired.networks.layers import initialise
 from unpaired.objectives.losses import adversarial_loss, discriminator_adversarial, gradient_penalty
 from unpaired.objectives.pool import ImagePool
 from unpaired.randomness import torch_seeded
-from unpaired.ranks import of_own_images
+from unpaired.ranks import draw_for_own_images
 
 ImagesT = TypeVar("ImagesT")
 Player = Literal["generator", "discriminator"]
@@ -72,7 +72,7 @@ class Objective(nn.Module, ABC, Generic[ImagesT]):
             f"discriminator_{name}": discriminator_adversarial(kind, judge(real), judge(fake), real_label=real_label)
         }
         if adversarial_loss(kind).penalised:
-            alpha = of_own_images(lambda count: torch.rand(count, 1, 1, 1, device=real.device), len(real))
+            alpha = draw_for_own_images(lambda count: torch.rand(count, 1, 1, 1, device=real.device), len(real))
             terms[f"penalty_{name}"] = PENALTY_WEIGHT * gradient_penalty(judge, real, fake, alpha)
         return terms
 

@@ -31,8 +31,8 @@ class ImagePool:
         if self.size == 0:
             return images.detach()
         # Every rank holds the same pool and draws for the images of all, so it is that of a single process.
-        images = ranks.gathered(images)
-        return torch.stack(ranks.own_part([self._exchange(image) for image in images.detach()]))
+        images = ranks.all_gather(images)
+        return torch.stack(ranks.own_shard([self._exchange(image) for image in images.detach()]))
 
     def choose(self, number: int, num_held: int) -> tuple[int | None, bool]:
         """Draw for image `number` (0, 1, ...) of all the pool is asked about, when it holds `num_held`.
