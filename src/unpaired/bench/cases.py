@@ -13,7 +13,7 @@ from unpaired.bench.ceilings import synchronise
 from unpaired.config import override
 from unpaired.data.datasets import Batch
 from unpaired.errors import UnpairedError
-from unpaired.networks.winograd import as_defined
+from unpaired.networks.winograd import direct_convolutions
 from unpaired.objectives.cyclegan import CycleGANObjective
 from unpaired.randomness import torch_seeded
 from unpaired.recipes import Config, at_size, build_objective, paper
@@ -196,6 +196,6 @@ class TranslationCase:
 
 def counted(case: Case) -> float:
     """Return the operations of one call as it is defined, a multiplication and an addition being two."""
-    with in_this_thread(), as_defined(), FlopCounterMode(display=False) as counter:
+    with in_this_thread(), direct_convolutions(), FlopCounterMode(display=False) as counter:
         case()
     return float(counter.get_total_flops())
