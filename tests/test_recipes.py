@@ -219,7 +219,7 @@ def odd():
 @pytest.mark.parametrize(
     ("function", "words"),
     [
-        ("disguised", "The generator resnet of the file own.py .* has the name of one of the package"),
+        ("disguised", "The generator resnet of the file own.py .* has the kind of a built-in one"),
         ("odd", "optimizer is OptimizerConfig, which cannot be rebuilt from its settings.*use plain values"),
     ],
 )
