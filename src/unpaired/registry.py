@@ -60,7 +60,7 @@ def origin_from_json(entry: Any) -> Origin:
 
 def not_installed(noun: str, kind: str, origin: Origin) -> str:
     """Return the message for a missing component named by a file; `origin` is its origin, if known."""
-    sentence = f"The {noun} {shown(kind)} is not installed here"
+    sentence = f"The {noun} {shown(kind)[:80]} is not installed here"
     if origin.package:
         return f"{sentence}; it is a part of {shown(str(origin))}: install that package."
     if origin.file:
