@@ -83,7 +83,7 @@ def run_demo(
     config = replace(config, data=replace(config.data, root=str(data), name_a=STYLES["A"], name_b=STYLES["B"]))
     train(config, out=out, listener=listener)
 
-    say("Translating the test scenes and comparing them with the ground truth.")
+    _log.info("Translating the test scenes and comparing them with the ground truth.")
     translator = Translator.load(out, device=device, precision="fp32")
     for direction, (source, _) in DIRECTIONS.items():
         folder = out / "translated" / direction

@@ -115,7 +115,10 @@ def put_held(held: Path, path: Path) -> None:
 
 
 def sweep_partial(folder: Path) -> None:
-    """Remove temporary files that a killed `write_bytes` left in `folder`. Raises OutputError or StorageError."""
+    """Remove temporary files that a killed `write_bytes` or `hold_bytes` left in `folder`.
+
+    Raises OutputError or StorageError.
+    """
     for path in folder.glob(".unpaired-*.tmp"):
         try:
             path.unlink(missing_ok=True)

@@ -173,14 +173,7 @@ def read_model(path: str | os.PathLike[str]) -> tuple[ModelInfo, dict[str, nn.Mo
     folder = find_model(Path(path))
     data = _read_json(folder / "model.json")
     info = _from_json(data, folder)
-    files = {}
-    for name in info.directions:
-        entry = data["directions"][name]
-        files[name] = folder / f"{name}.safetensors", str(entry.get("sha256"))
-        if entry.get("weights") != files[name][0].name:
-            raise ModelError(
-                f"{shown(folder)}: the weights of {name} must be named {files[name][0].name}; publish it again."
-            )
+    files = {name: _weights_of(data, folder, name) for name in info.directions}
     with ThreadPoolExecutor(max(len(files), 1)) as pool:  # hashing dominates, and releases the GIL
         loading = {
             name: pool.submit(_load_weights, file, info.directions[name], sha) for name, (file, sha) in files.items()
