@@ -32,11 +32,11 @@ from unpaired.translate.translator import Translator
 from unpaired.version import __version__
 
 MOST = 1e-5
-"""The largest difference between a program and its network, on the scale [-1, 1], that is rounding."""
+"""Maximum difference between a program and its network due to rounding, for values in [-1, 1]."""
 
 _EMPTIED = "/data/sample_inputs/model.pt"
 _WEIGHTS = ("/data/weights/model_weights_config.json", "/data/constants/model_constants_config.json")
-_REACH = 64  # by how many pixels the larger image of the comparison is larger
+_REACH = 64  # size difference in pixels of the two images of the comparison
 
 
 @dataclass(frozen=True)
@@ -110,7 +110,7 @@ def _program(network: nn.Module, info: DirectionInfo, name: str) -> bytes:
 
 
 def _torch_version() -> str:
-    """Return the version of torch without what it was built for."""
+    """Return the version of torch without the build suffix."""
     return torch.__version__.partition("+")[0]
 
 
@@ -120,7 +120,7 @@ def _least(info: DirectionInfo) -> int:
 
 
 def _without_pickle(content: bytes, name: str) -> bytes:
-    """Return an archive without the example of inputs, which torch pickles and does not need.
+    """Return an archive without the example inputs, which torch pickles but does not need.
 
     Raises ModelError if there is anything else than plain tensors and JSON.
     """
