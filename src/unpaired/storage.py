@@ -90,7 +90,7 @@ def write_bytes(path: Path, data: bytes, *, sync: bool = False) -> None:
 def hold_bytes(folder: Path, data: bytes) -> Path:
     """Write a file into `folder` under a temporary name and return its path, for `put_held`. Raises as `write_bytes`.
 
-    `sweep_partial` removes it if nobody puts it into place.
+    `sweep_partial` removes it if it is never put into place.
     """
     held = folder / f".unpaired-{secrets.token_hex(6)}.tmp"
     try:

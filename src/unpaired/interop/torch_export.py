@@ -167,7 +167,7 @@ def _json(data: bytes) -> bool:
 
 
 def _description(info: DirectionInfo, name: str, program: bytes) -> Mapping[str, Any]:
-    """Return what export.json says of a direction."""
+    """Return the entry of export.json for a direction."""
     return {
         "file": f"{name}.pt2",
         "sha256": hashlib.sha256(program).hexdigest(),

@@ -39,7 +39,7 @@ class DomainValues:
 
     @classmethod
     def of(cls, spec: InputSpec, dtype: str) -> DomainValues:
-        """Return the values of a domain whose images become tensors as `spec` says, held in a type."""
+        """Return the values of a domain with the conversion `spec` to tensors and the data type `dtype`."""
         return cls(range=spec.range, dtype=dtype, nodata_fill=spec.nodata_fill, resize=spec.resize)
 
 

@@ -167,12 +167,12 @@ def _read_generator(loaded: Loaded, part: Part, options: Options) -> tuple[Netwo
         )
     said = options.values.get("netG", "")
     if said and said != official_name(found.config):
-        notes.append(f"{options.file} says netG {said}; the weights are believed.")
+        notes.append(f"{options.file} has netG {said}; the network of the weights is used.")
     if isinstance(found.config, UNetGenerator):
         # Dropout has no tensors; pix2pix uses it unless --no_dropout was given.
         without = options.flag("no_dropout")
         found = replace(found, config=replace(found.config, dropout=not without))
-        why = f"{options.file} says so" if without is not None else "as pix2pix has it; nothing says otherwise"
+        why = f"from {options.file}" if without is not None else "the default of pix2pix; no_dropout is not recorded"
         notes.append(f"Dropout was {'off' if without else 'on'} in training ({why}).")
     with torch.device("meta"):
         generator: nn.Module = found.config.build(found.in_channels, found.out_channels)

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 import torch
 
 from unpaired.errors import ConfigError, ModelError
-from unpaired.interop.official.strangers import stranger
+from unpaired.interop.official.unsupported_networks import unsupported_network
 from unpaired.interop.official.weight_names import Network, State, describe, difference, filters, names
 from unpaired.networks import PatchGAN, PixelGAN, ResNetGenerator, UNetGenerator
 from unpaired.networks.layers import MAX_CHANNELS, NormKind
@@ -29,8 +29,8 @@ def recognise(state: State, name: str = "The state dict") -> Network:
     """
     shapes = {key: tuple(value.shape) for key, value in state.items()}
     read = next((read for key, read in _READERS.items() if any(re.match(key, name) for name in shapes)), None)
-    if read is None or stranger(shapes):
-        raise ModelError(f"{name} {stranger(shapes) or _unknown(shapes)}.")
+    if read is None or unsupported_network(shapes):
+        raise ModelError(f"{name} {unsupported_network(shapes) or _unknown(shapes)}.")
     try:
         found = read(shapes)
     except NotReadError as error:

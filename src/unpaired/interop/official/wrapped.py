@@ -15,7 +15,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from unpaired.errors import ModelError
-from unpaired.interop.official.strangers import stranger
+from unpaired.interop.official.unsupported_networks import unsupported_network
 from unpaired.storage import shown
 from unpaired.untrusted.torch_files import Loaded
 
@@ -68,7 +68,7 @@ def parts(loaded: Loaded) -> tuple[list[Part], list[str]]:
     if found:
         return found, [f"Left out: {_listed(sorted(set(left)))}."] if left else []
     path, tensors = max(mappings.items(), key=lambda each: len(each[1]))
-    if words := stranger(tensors):
+    if words := unsupported_network(tensors):
         raise ModelError(f"{loaded.name} {words}.")
     return [Part(".".join(path), _judged(_unwrapped(loaded, tensors)))], []
 
@@ -124,7 +124,7 @@ def _unwrapped(loaded: Loaded, tensors: Mapping[str, Tensor]) -> dict[str, Tenso
 def _networks(path: str, tensors: Mapping[str, Tensor]) -> tuple[list[Part], list[str]]:
     """Return the generators among tensors, each by the prefix of its names, and the names of other networks."""
     fronts = _fronts(tensors, _FIRSTS)
-    if stranger(tensors):  # other networks have blocks, too
+    if unsupported_network(tensors):  # other networks have blocks, too
         fronts = [front for front in fronts if any(f"{front}{stem}" in tensors for stem in _STEMS)]
     found: dict[str, dict[str, Tensor]] = {front: {} for front in fronts}
     others = []
@@ -189,10 +189,7 @@ def chosen(name: str, found: list[Part], wanted: str | None) -> tuple[dict[str, 
     directions = _directions(kept)
     if len(kept) == 1 or len(directions) == 2:
         return directions, notes
-    raise ModelError(
-        f"{name} holds {len(kept)} generators, {_names(kept)}, and nothing says which is meant; name one with "
-        "--network."
-    )
+    raise ModelError(f"{name} holds {len(kept)} generators, {_names(kept)}; select one with --network.")
 
 
 def domains(found: Mapping[str, Part]) -> dict[str, str]:

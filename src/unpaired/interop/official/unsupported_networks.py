@@ -45,7 +45,7 @@ _KINDS: tuple[tuple[str, str], ...] = (
 _LONGEST = 300  # maximum characters of a name for pattern matching
 
 
-def stranger(keys: Iterable[str]) -> str | None:
+def unsupported_network(keys: Iterable[str]) -> str | None:
     """Return the description of a known unsupported network, as "holds a ...", else None."""
     known = [key for key in keys if len(key) <= _LONGEST]
     for pattern, words in _KINDS:
