@@ -49,9 +49,8 @@ def verify(
     else:
         for finding in findings:
             state = "damaged" if finding.problem else "unchecked" if finding.missing else "whole"
-            print(
-                f"{state:8s} {shown(finding.part)}  {finding.problem or advised(finding.missing, LOADER) or finding.fact}"
-            )
+            text = finding.problem or advised(finding.missing, LOADER) or finding.fact
+            print(f"{state:8s} {shown(finding.part)}  {text}")
     if damaged:
         return DataError.exit_code
     return MissingPartError.exit_code if missing else 0
