@@ -286,7 +286,7 @@ def _failures(url: str, part: Part) -> Iterator[None]:
         error.close()
         if 300 <= error.code < 400:
             raise DownloadError(
-                f"{host} sends {url} on in a circle or to what is not http or https; try --url with a copy."
+                f"{host} redirects {url} in a circle or to another scheme than http or https; try --url with a copy."
             ) from None
         reason = shown(" ".join(str(error.reason).split()))[:200]
         raise DownloadError(f"{host} answers {error.code} ({reason}) for {url}; try --url with a copy.") from None

@@ -85,7 +85,7 @@ _ALL = (
         "error",
         "images of a depth or colour model that would lose something",
         _STOPS,
-        "Convert them for the reason beside each file: to RGB or grey of 8 or 16 bits, or to float32.",
+        "Convert them to RGB or grey of 8 or 16 bits, or to float32; the reason is beside each file.",
     ),
     Fault(
         "non_finite",
@@ -156,7 +156,7 @@ _ALL = (
         "warning",
         "images smaller than the crop",
         "They are enlarged and blurred, and the discriminator learns that this domain is blurred.",
-        "Lower --size to what most images have, or remove the small ones.",
+        "Lower --size to the size of most images, or remove the small ones.",
     ),
     Fault(
         "thin",
@@ -219,7 +219,7 @@ _ALL = (
         "warning",
         "broken links, pipes, and links to folders",
         _PASSED,
-        "Copy what they should lead to into the folder.",
+        "Copy the files that they should lead to into the folder.",
     ),
     Fault(
         "cmyk",
