@@ -26,11 +26,20 @@ import torch
 from torch import Tensor, nn
 
 from unpaired.config import from_dict, require, to_dict
-from unpaired.errors import ConfigError, ModelError
-from unpaired.models.model_folder import MAX_WEIGHTS, ModelInfo, TrustFile, find_model, read_description
-from unpaired.networks import DiscriminatorConfig
+from unpaired.errors import ConfigError, MissingPartError, ModelError, UnknownKindError
+from unpaired.models.model_folder import (
+    MAX_WEIGHTS,
+    ModelInfo,
+    TrustFile,
+    find_model,
+    missing_part,
+    read_description,
+    requirements,
+)
+from unpaired.networks import DISCRIMINATORS, DiscriminatorConfig
 from unpaired.networks.layers import MAX_CHANNELS, require_count
 from unpaired.networks.random_convolutions import num_features
+from unpaired.registry import LOADER
 from unpaired.storage import shown, utf8_path
 from unpaired.trust.ood import LEAST, Typicality, can_look
 from unpaired.trust.score import COMPONENTS, Reference
@@ -70,6 +79,7 @@ def pack(reference: Reference, judges: Mapping[str, JudgeInfo]) -> TrustFile:
             name: {"discriminator": to_dict(judge.discriminator), "in_channels": judge.in_channels}
             for name, judge in judges.items()
         },
+        **requirements(DISCRIMINATORS, (judge.discriminator.kind for judge in judges.values())),
     }
     return TrustFile(_NAME, data, entry)
 
@@ -98,6 +108,8 @@ def read_reference(path: str | os.PathLike[str], info: ModelInfo) -> Reference:
         return _built(tensors, info, size, judges, known_distances=_known_distances(entry))
     except OSError as error:
         raise ModelError(f"Cannot read {shown(file)}: {error.strerror or error}; copy it again.") from None
+    except UnknownKindError as error:
+        raise MissingPartError(f"{shown(folder)}: {missing_part(error, entry)}", setting=LOADER) from None
     except (ConfigError, KeyError, TypeError, ValueError, AttributeError, OverflowError, RuntimeError) as error:
         reason = shown(" ".join(str(error).split())[:400]).rstrip(".")
         raise ModelError(f"{shown(file)} does not fit model.json ({reason}); copy it again.") from None
