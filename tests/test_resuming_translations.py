@@ -189,14 +189,14 @@ def test_without_resume_existing_results_are_refused_and_the_sentence_says_what_
     run(capsys, command(place))
     code, made, printed = run(capsys, command(place))
     assert (code, made) == (73, [])
-    assert "add --resume to go on from there, --overwrite to make all again, or choose another --out" in printed
+    assert "add --resume to continue, --overwrite to replace them, or choose another --out" in printed
     code, _, printed = run(capsys, command(place, "--resume", "--overwrite"))
     assert code == 78
-    assert "--resume keeps the results that are finished, and --overwrite makes all again" in printed
+    assert "--resume keeps finished results and --overwrite replaces all of them" in printed
     (place / "out" / RECORD).unlink()
     code, made, printed = run(capsys, command(place, "--resume"))
     assert (code, made) == (73, [])
-    assert "has no record of what they were made from; add --overwrite instead of --resume" in printed
+    assert "has no record of their inputs; add --overwrite instead of --resume" in printed
     code, made, printed = run(capsys, command(place))
     assert "add --overwrite or choose another --out" in printed
     assert "--resume" not in printed
@@ -343,7 +343,7 @@ def test_of_two_processes_into_one_folder_the_second_leaves_at_once(
         code, made, printed = run(capsys, command(place, *more))
         assert (code, made) == (73, [])
         if more:
-            assert f"Another process writes into {place / 'out'}; wait for it, choose another --out" in printed
+            assert f"Another process is writing to {place / 'out'}; wait for it, choose another --out" in printed
             assert printed.count("\n") == 1
     process.kill()
     process.communicate()
@@ -395,7 +395,7 @@ def test_an_output_folder_that_vanishes_ends_it_at_once(place: Path, kind: str) 
         if len(told) == 1:
             VANISH[kind](place / "out")
 
-    with pytest.raises(StorageError, match="is gone, or is another one than when this began") as ended:
+    with pytest.raises(StorageError, match="has been removed, replaced or unmounted since the start") as ended:
         translate_files(Translator.load(place / "model", device="cpu"), order, on_done=vanish)
     assert ended.value.exit_code == 74
     assert told == [None]
@@ -440,7 +440,7 @@ def test_the_command_leaves_with_one_sentence_when_its_folder_vanishes(
     monkeypatch.setattr(translating, "write_bytes", gone)
     code, made, printed = run(capsys, command(place))
     assert (code, made) == (74, ["0.png", "1.png"])
-    assert printed.count("is gone") == 1
+    assert printed.count("has been removed, replaced or unmounted") == 1
     assert "failed:" not in printed
 
 
@@ -469,7 +469,7 @@ def test_every_failure_names_its_file(
     names = ["0.png", "1.png", "2.tif", "3.tif"]
     assert len(failed) == len(names)
     assert all(sum(name in line for line in failed) == 1 for name in names)
-    assert "1 x 64 x 64 pixels do not fit the memory; scale it down." in "".join(failed)
+    assert "1 x 64 x 64 pixels do not fit into memory; scale it down." in "".join(failed)
     assert "--range" not in printed
 
 

@@ -1035,7 +1035,7 @@ def test_a_picture_too_large_to_translate_is_named_and_the_others_are_made(tmp_p
     assert str(failures[0].error).endswith("raise max_pixels.")
     assert "--max-pixels" in advice_of(failures[0].error)
     assert (tmp_path / "out" / "small.png").exists()
-    with pytest.raises(ImageError, match=r"30 x 30 pixels are more than the 500 .* GB"):
+    with pytest.raises(ImageError, match=r"30 x 30 pixels are more than the limit of 500 .* GB"):
         translator(model(), max_pixels=500)(numbers((30, 30, 3), "uint8"))
 
 
