@@ -395,12 +395,15 @@ def test_evaluating_the_images_that_chose_is_told_and_they_can_be_left_out(
     train(config, out=tmp_path / "run")
     said.clear()
     found = evaluate(tmp_path / "run", folders)
-    assert any(sentence.startswith("9 of these images of A and 9 of B chose the step") for sentence in said)
+    assert any(
+        sentence.startswith("9 of these images of A and 9 of B took part in the checkpoint selection")
+        for sentence in said
+    )
     assert found.facts["images_that_chose"] == {"A": 9, "B": 9}
     said.clear()
     unseen = evaluate(tmp_path / "run", folders, settings=Settings(unseen=True))
     assert unseen.directions["AtoB"].names == tuple(f"{number:03d}.png" for number in range(0, NUM_TEST, 2))
-    assert not any("chose the step" in sentence for sentence in said)
+    assert not any("took part in the checkpoint selection" in sentence for sentence in said)
 
 
 def test_the_report_draws_the_figures_in_both_directions_and_marks_the_best_step(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ import torch
 from unpaired.cli import main
 from unpaired.errors import ConfigError, DataError
 from unpaired.evaluation.describe import describe
-from unpaired.evaluation.evaluating import Evaluation, Settings, evaluate, spread
+from unpaired.evaluation.evaluating import Evaluation, Settings, evaluate, evenly_spaced
 from unpaired.evaluation.page import ranking, to_html
 from unpaired.evaluation.test_set import open_test_set
 from unpaired.networks import ResNetGenerator
@@ -190,8 +190,8 @@ def test_the_page_ranks_worst_to_best_and_escapes(found: Evaluation, model: Path
 
 
 def test_spread_takes_images_from_everywhere() -> None:
-    assert spread(10, 5).tolist() == [0, 2, 4, 6, 8]
-    assert spread(3, 3).tolist() == [0, 1, 2]
+    assert evenly_spaced(10, 5).tolist() == [0, 2, 4, 6, 8]
+    assert evenly_spaced(3, 3).tolist() == [0, 1, 2]
 
 
 def test_settings_out_of_range_are_told() -> None:

@@ -54,7 +54,7 @@ def _report(scorer: Scorer, folder: Path, trusts: Mapping[Job, Trust], kept: Seq
         say(f"{len(foreign)} of {len(trusts)} are out of distribution for {shown(domain)}: {_names(foreign)}")
         trained = scorer.translator.info.training.load_size
         if trained is not None and 2 * len(foreign) > len(trusts):
-            say(f"Training resized images to {trained} pixels; much larger or smaller images are out of distribution, too.")
+            say(f"Training resized images to {trained} pixels; much larger or smaller ones are out of distribution.")
     if all(trust.out_of_distribution is None for trust in trusts.values()):
         say(
             f"Whether these are out of distribution for {shown(domain)} is unknown: the model describes fewer than "
