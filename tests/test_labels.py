@@ -196,11 +196,11 @@ def test_pictures_are_not_taken_for_maps(name: str) -> None:
     assert not is_label_map(array.reshape(*array.shape[:2], -1))
 
 
-# ---- what is said ----
+# ---- findings ----
 
 
 def found(checkup: Checkup) -> list[tuple[str, str, str]]:
-    """Place, first file and detail of what is said about maps of classes."""
+    """Return place, first file and detail of the findings on maps of classes."""
     return [
         (finding.place, finding.items[0].paths[0].name, finding.items[0].detail)
         for finding in checkup.findings

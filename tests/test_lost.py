@@ -1,4 +1,4 @@
-"""Nothing is lost silently: what results cannot carry, what is passed over and left out, is said once a kind."""
+"""Lost metadata and passed over files are reported, once for each kind."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def header(format: str, *carries: Carried) -> ImageHeader:
     return ImageHeader(4, 4, "L", 1, False, 8, format, carries=frozenset(carries))
 
 
-# ---- what a file carries ----
+# ---- metadata of files ----
 
 
 @pytest.mark.parametrize("suffix", [".png", ".gif", ".webp"])
@@ -273,9 +273,9 @@ def test_notes_of_macos_beside_images_are_passed_over_by_training_as_by_translat
     assert [path.name for path in FolderSource(folder).paths] == ["0.png"]
     plan = plan_outputs([str(folder)], tmp_path / "out")
     assert [job.source.name for job in plan.jobs] == ["0.png"]
-    told = "1 file in {} that is not read as images: ._0.png (notes of macOS)."
-    assert remarks([FolderSource(folder)]) == ["Passed over " + told.format(folder)]
-    assert passed_over(plan.passed_over, folder) == ["Passed over " + told.format(folder)]
+    reported = "1 file in {} that is not read as images: ._0.png (notes of macOS)."
+    assert remarks([FolderSource(folder)]) == ["Passed over " + reported.format(folder)]
+    assert passed_over(plan.passed_over, folder) == ["Passed over " + reported.format(folder)]
 
 
 # ---- files of other kinds ----

@@ -56,7 +56,7 @@ class Same(nn.Module):
 
 
 class Constant(nn.Module):
-    """A network that makes the same value everywhere, and keeps what it was given."""
+    """A network with a constant output, which stores its input."""
 
     def __init__(self, value: float) -> None:
         super().__init__()
@@ -78,7 +78,7 @@ def translator(network: nn.Module, a: DomainValues, b: DomainValues | None = Non
     return Translator(info, {"AtoB": network}, device="cpu")
 
 
-# --- what is missing -------------------------------------------------------------------------------
+# --- detection -------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -116,7 +116,7 @@ def test_percentiles_leave_no_data_out() -> None:
     assert Percentiles(0, 100).measure(images, 2) == ValueRange((500, 890))
 
 
-# --- what a network sees instead -------------------------------------------------------------------
+# --- the input of a network ------------------------------------------------------------------------
 
 
 def test_the_low_end_of_the_range_stands_in_for_no_data() -> None:
@@ -155,7 +155,7 @@ def test_the_largest_float_is_a_number_and_resizing_it_stays_one() -> None:
     assert np.isfinite(made.pixels).all()
 
 
-# --- and what its result holds ---------------------------------------------------------------------
+# --- the result ------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(("kind", "gap"), [("float32", -9999.0), ("uint16", 65535.0), ("float32", float("nan"))])

@@ -1,4 +1,4 @@
-"""`translate --resume`: what is finished is known by what it was made from; one process a folder."""
+"""`translate --resume`: finished results are recognised by their input and model; one process per folder."""
 
 from __future__ import annotations
 
@@ -388,17 +388,17 @@ VANISH: dict[str, Callable[[Path], object]] = {
 def test_an_output_folder_that_vanishes_ends_it_at_once(place: Path, kind: str) -> None:
     jobs = plan_outputs([str(place / "in")], place / "out").jobs
     order = (*jobs[6:], *jobs[:6])  # those of the folder within first
-    told: list[Failure | None] = []
+    reported: list[Failure | None] = []
 
     def vanish(job: Job, failure: Failure | None) -> None:
-        told.append(failure)
-        if len(told) == 1:
+        reported.append(failure)
+        if len(reported) == 1:
             VANISH[kind](place / "out")
 
     with pytest.raises(StorageError, match="has been removed, replaced or unmounted since the start") as ended:
         translate_files(Translator.load(place / "model", device="cpu"), order, on_done=vanish)
     assert ended.value.exit_code == 74
-    assert told == [None]
+    assert reported == [None]
     if kind == "replaced":
         assert list((place / "out").iterdir()) == []
 
@@ -409,20 +409,20 @@ def test_a_folder_that_may_not_be_written_into_any_more_ends_it_at_once(
     from unpaired.translate import outputs, translating
 
     jobs = plan_outputs([str(place / "in")], place / "out").jobs
-    told: list[Failure | None] = []
+    reported: list[Failure | None] = []
 
     def close(job: Job, failure: Failure | None) -> None:
-        told.append(failure)
+        reported.append(failure)
         monkeypatch.setattr(outputs.os, "access", lambda *_: False)
 
     def refused(path: Path, data: bytes) -> None:
-        if told:
+        if reported:
             raise OutputError("Permission denied.")
 
     monkeypatch.setattr(translating, "write_bytes", refused)
     with pytest.raises(StorageError, match=r"Cannot write into .*; change its permissions"):
         translate_files(Translator.load(place / "model", device="cpu"), jobs, on_done=close)
-    assert told == [None]
+    assert reported == [None]
 
 
 def test_the_command_leaves_with_one_sentence_when_its_folder_vanishes(
@@ -476,9 +476,9 @@ def test_every_failure_names_its_file(
 def test_a_failure_is_named_once() -> None:
     source = Path("in/a\x1b.png")
     for text in (r"in/a\x1b.png is damaged; remove it.", "It is damaged; remove it."):
-        told = str(Failure(source, ImageError(text)))
-        assert told.count(r"in/a\x1b.png") == 1
-        assert told.isprintable()
+        reported = str(Failure(source, ImageError(text)))
+        assert reported.count(r"in/a\x1b.png") == 1
+        assert reported.isprintable()
     assert "in/a.png: Cannot create out/b.png" in str(Failure(Path("in/a.png"), OutputError("Cannot create out/b.png")))
 
 

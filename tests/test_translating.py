@@ -63,7 +63,7 @@ class Rough(nn.Module):
 
 
 class Spotty(nn.Module):
-    """Stands in for a generator that makes no numbers of white images."""
+    """A generator with NaN outputs for white images."""
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         made = images.clone()
@@ -204,16 +204,16 @@ def test_failures_are_told_as_they_come(tmp_path: Path) -> None:
     for number in range(40):
         (tmp_path / f"{number:03d}.png").write_bytes(b"no image")
         jobs.append(Job(tmp_path / f"{number:03d}.png", tmp_path / "out" / f"{number:03d}.png"))
-    told: list[int] = []
+    reported: list[int] = []
 
     def stop_at_third(job: Job, failure: object) -> None:
-        told.append(int(job.source.stem))
-        if len(told) == 3:
+        reported.append(int(job.source.stem))
+        if len(reported) == 3:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
         translate_files(of(Identity()), jobs, on_done=stop_at_third)
-    assert told == [0, 1, 2]
+    assert reported == [0, 1, 2]
 
 
 @pytest.mark.skipif(os.name != "posix", reason="a process is killed")
@@ -557,7 +557,7 @@ def test_importing_leaves_the_collector_as_it_was(enabled: bool) -> None:
 
 
 def python(code: str) -> str:
-    """Return what a Python of its own prints."""
+    """Return the output of a Python process."""
     done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
     return done.stdout.strip()
 

@@ -1,4 +1,4 @@
-"""How far to trust a translation: shares of training images, a file of what they were like, a table, a choice."""
+"""Trust in translations: shares of training images, the file of their reference, the table, the best share."""
 
 from __future__ import annotations
 
@@ -288,7 +288,7 @@ def test_one_in_a_hundred_of_the_same_kind_is_foreign_and_every_image_of_another
         found = torch.tensor([typical.distance(image) for image in new])
         near.append(float((shares(found, distances) <= 0.1).float().mean()))
     assert sum(own) / 4 <= 0.02
-    assert 0.03 <= sum(near) / 4 <= 0.17  # a share is as often small as it says
+    assert 0.03 <= sum(near) / 4 <= 0.17  # a share of x occurs with frequency x
     noise = torch.rand((10, 3, 32, 32), generator=torch.Generator().manual_seed(0)) * 2 - 1
     strangers = {
         "winter": _scenes("winter", "test", 10),

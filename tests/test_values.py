@@ -72,7 +72,7 @@ SMALL = ResNetGenerator(base_channels=4, num_blocks=1)
 TRAINING = TrainingInfo(step=7, seed=1, load_size=72, crop_size=64, objective="cyclegan")
 TWELVE_BITS = ValueRange((0, 4095))
 
-# --- what the tests are made of --------------------------------------------------------------------
+# --- test data -------------------------------------------------------------------------------------
 
 
 def numbers(shape: tuple[int, ...], dtype: str, low: float | None = None, high: float | None = None) -> np.ndarray:
@@ -120,7 +120,7 @@ def translated(source: Path, info: ModelInfo, network: nn.Module | None = None, 
 
 
 def write_dicom(path: Path, stored: np.ndarray, **settings: Any) -> None:
-    """Write a CT slice of 12 bits that says who the patient is."""
+    """Write a 12-bit CT slice with the name of the patient."""
     data = pydicom.Dataset()
     data.PatientName, data.PatientID, data.InstitutionName = "Doe^Jane", "4711", "Hospital"
     data.StudyDate, data.Modality, data.FrameOfReferenceUID = "20260101", "CT", generate_uid()

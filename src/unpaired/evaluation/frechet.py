@@ -55,7 +55,7 @@ def frechet_distance(x: Moments, y: Moments) -> float:
     """
     a, b = x.covariance, y.covariance
     values, vectors = torch.linalg.eigh(a)
-    # The root of what rounding left of an eigenvalue 0 would be far larger than rounding.
+    # The root of a rounded eigenvalue 0 would be far larger than rounding.
     real = values > _rounding(values)
     root = vectors[:, real] * values[real].sqrt()
     common = torch.linalg.eigvalsh(root.T @ b @ root) if bool(real.any()) else values[:0]
