@@ -155,8 +155,8 @@ def test_an_installed_part_does_not_take_the_place_of_the_packages_own(
     ("origin", "words"),
     [
         (Origin(package="unpaired-x", version="2"), "a part of the package unpaired-x 2: install that package"),
-        (Origin(file="x.py", sha256="ab" * 32), "came from the file x.py .*: name that file with --recipe"),
-        (Origin(), "install the package that provides it, or name its file with --recipe"),
+        (Origin(file="x.py", sha256="ab" * 32), "came from the file x.py .*: load that file with recipes.load_file"),
+        (Origin(), "install the package that provides it, or load its file with recipes.load_file"),
     ],
 )
 def test_what_is_not_installed_is_named_with_its_origin(origin: Origin, words: str) -> None:

@@ -64,9 +64,12 @@ def not_installed(noun: str, kind: str, origin: Origin) -> str:
     if origin.package:
         return f"{sentence}; it is a part of {shown(str(origin))}: install that package."
     if origin.file:
-        return f"{sentence}; it came from {shown(str(origin))}: name that file with --recipe, as in training."
-    return f"{sentence}; install the package that provides it, or name its file with --recipe."
+        return f"{sentence}; it came from {shown(str(origin))}: load that file with recipes.load_file."
+    return f"{sentence}; install the package that provides it, or load its file with recipes.load_file."
 
+
+LOADER = "recipes.load_file"
+"""The function that the sentence advises; the command line has an option for it."""
 
 _OWN = Origin(package="unpaired")
 _BY_PROTOCOL: dict[Any, Registry[Any]] = {}

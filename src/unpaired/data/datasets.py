@@ -35,12 +35,12 @@ WHOLE_IMAGES: tuple[Preprocess, ...] = ("none", "scale_width")
 """Preprocessings that keep the whole image, so that training images may differ in size."""
 
 WHOLE_IMAGE_MULTIPLE = 4
-"""What their sides are rounded to, as the official code does; ResNets with two halvings can take that."""
+"""Their sides are rounded to multiples of this, as in the official code; ResNets with two halvings accept these."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class DataConfig:
-    """Where the images are and how they become training samples.
+    """The images of a run, and the steps from an image to a training sample.
 
     Names of the preprocessings are those of the official code.
     """
@@ -189,10 +189,10 @@ class Batch:
 
 
 class StepDataset(Dataset[Batch], ABC):
-    """Batches by step number (1, 2, ...); what a sample holds is the affair of each kind of data.
+    """Batches by step number (1, 2, ...); each kind of data defines its samples.
 
     length: samples an epoch. share: (rank, count) of the process that this one loads for; of each batch it gets the
-    part of that rank. accumulate: the parts in which batches are learnt from, each of which is sharded over all ranks.
+    part of that rank. accumulate: the micro-batches of a batch, each of which is sharded over all ranks.
     """
 
     share = (0, 1)
@@ -214,7 +214,7 @@ class StepDataset(Dataset[Batch], ABC):
 
     @abstractmethod
     def preview(self, count: int) -> Batch:
-        """Return about `count` samples to look at, the same ones whatever was drawn before."""
+        """Return about `count` samples for the sample grids; independent of earlier draws."""
 
     @abstractmethod
     def _sample(self, sample: int) -> tuple[Tensor, Tensor]:
@@ -222,7 +222,7 @@ class StepDataset(Dataset[Batch], ABC):
 
     @abstractmethod
     def _name(self, sample: int) -> str:
-        """Return what messages call a sample."""
+        """Return the name of a sample in messages."""
 
     def _samples(self, step: int) -> range:
         size = self._config.batch_size
@@ -295,7 +295,7 @@ class PairedDataset(TwoDomainDataset):
     """Image k of A with image k of B, in an order shuffled each epoch, both with the same crop and the same flip.
 
     As published for pix2pix. Raises DataError for sources of different lengths, and for a pair whose images differ in
-    size where `preprocess` does not make them equal: one crop would not show the same place in both.
+    size if `preprocess` does not make them equal: one crop would not show the same place in both.
     """
 
     purposes = ("augment", "augment")
@@ -342,9 +342,9 @@ class ImageCache:
 
 
 def prepare(image: Image, config: DataConfig, spec: InputSpec | None = None) -> Image:
-    """Return the image without alpha or no data, resized as `config.preprocess` says; nothing random happens here.
+    """Return the image without alpha or no data, resized by `config.preprocess`, without randomness.
 
-    spec: how images of its domain are taken, by default that of domain A.
+    spec: the input specification of its domain; default: that of domain A.
     """
     spec = spec or spec_from_config(config, "A")
     opaque = spec.opaque(spec.accept(image))

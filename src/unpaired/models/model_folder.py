@@ -35,7 +35,7 @@ from unpaired.models.domain_values import DomainValues, values_from_json, values
 from unpaired.models.selection_info import ChoiceInfo, SheetInfo
 from unpaired.networks import GENERATORS, GeneratorConfig
 from unpaired.networks.layers import MAX_CHANNELS, require_count
-from unpaired.registry import not_installed, origin_from_json
+from unpaired.registry import LOADER, not_installed, origin_from_json
 from unpaired.storage import shown, storage_error, sync_folder, utf8_path, writable, write_bytes
 from unpaired.version import __version__
 
@@ -227,7 +227,8 @@ def find_model(path: Path) -> Path:
     if not path.is_dir():
         raise ModelError(
             f"{name} is a file; give the run folder or the model folder (it contains model.json), or convert official "
-            f"weights with `unpaired import {name} --out DIR`."
+            "weights with import_weights.",
+            setting="import_weights",
         )
     if (path / "config.yaml").exists():
         raise ModelError(f"The run {name} has no model yet; train it until its first checkpoint.")
@@ -335,7 +336,7 @@ def _from_json(data: dict[str, Any], folder: Path) -> ModelInfo:
             version=checked.text(data["package"], "package").removeprefix("unpaired "),
         )
     except UnknownKindError as error:
-        raise MissingPartError(f"{shown(folder)}: {_missing(error, data)}") from None
+        raise MissingPartError(f"{shown(folder)}: {_missing(error, data)}", setting=LOADER) from None
     except ConfigError as error:
         reason = str(error).rstrip(".")
     except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:

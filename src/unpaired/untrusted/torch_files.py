@@ -45,7 +45,7 @@ _CODE = (
     ),
     (r"numpy", "numbers of NumPy beside the weights, which are code"),
 )
-"""Description of a file by the first function that its pickle calls."""
+"""Description of a file by the first function that its pickled content calls."""
 
 _COUNTER = "num_batches_tracked"
 _STATISTICS = ("running_mean", "running_var", _COUNTER)
