@@ -466,7 +466,7 @@ def test_an_output_folder_that_disappears_is_said_and_what_was_made_before_is_wh
         if len(done) == 1:
             (tmp_path / "out").rename(tmp_path / "moved")
 
-    with pytest.raises(StorageError, match="is gone"):
+    with pytest.raises(StorageError, match="has been removed, replaced or unmounted"):
         translate_files(same(), jobs, on_done=after)
     assert [path.name for path in done] == ["1.png"]
     assert not (tmp_path / "out").exists()
