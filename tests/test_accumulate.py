@@ -292,7 +292,9 @@ def test_parts_are_at_least_one_and_of_as_many_images_each(
     for name, text in {"RANK": "0", "LOCAL_RANK": "0", "WORLD_SIZE": "4", "LOCAL_WORLD_SIZE": "4"}.items():
         monkeypatch.setenv(name, text)
     assert possible_micro_batches(12) == [1, 3]
-    with pytest.raises(ConfigError, match=r"run\.accumulate is 2, and the 1 image of a batch that each process has"):
+    with pytest.raises(
+        ConfigError, match=r"run\.accumulate is 2, and the per-process batch of 1 image cannot be split"
+    ):
         ranks.require_equal_micro_batches(4, 2, "run.accumulate")
 
 

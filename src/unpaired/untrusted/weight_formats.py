@@ -109,7 +109,7 @@ def _is_onnx(head: bytes) -> bool:
 
 
 def _is_pickled(head: bytes) -> bool:
-    """Return whether the bytes are pickled data without the magic number of torch's old format."""
+    """Return whether the bytes are pickled, without the magic number of torch before 1.6."""
     return len(head) > 12 and head[0] == 0x80 and head[1] in (2, 3, 4, 5) and _MAGIC not in head[:16]
 
 
