@@ -65,7 +65,7 @@ def run(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, st
 
 
 def forget() -> None:
-    """Forget what was registered, as a new process does."""
+    """Undo registrations, as a new process does."""
     for registry in (GENERATORS, DISCRIMINATORS, METHODS, LOSSES):
         for kind in set(registry._parts) - {part.kind for part in registry.own()}:
             del registry._parts[kind]
