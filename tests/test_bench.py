@@ -20,7 +20,7 @@ from unpaired.bench.suite import Report, Row, bench, to_markdown
 from unpaired.bench.timing import Timing, in_turns, ratio
 from unpaired.cli import main
 from unpaired.errors import DataError, UnpairedError
-from unpaired.training.graph import Work, as_called
+from unpaired.training.graph import Work, capture_call
 
 CPU = torch.device("cpu")
 
@@ -68,7 +68,7 @@ def forgetful(work: Work) -> Work:
 
 
 def test_a_recorded_step_is_rehearsed_before_it_is_timed() -> None:
-    usual, recorded = TrainingCase.at(32, "fp32", CPU), RecordedTrainingCase.at(32, "fp32", CPU, record=as_called)
+    usual, recorded = TrainingCase.at(32, "fp32", CPU), RecordedTrainingCase.at(32, "fp32", CPU, record=capture_call)
     assert (recorded.images, recorded.flop) == (usual.images, usual.flop)
     for case in (usual, recorded):
         case()

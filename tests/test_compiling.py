@@ -26,9 +26,9 @@ from unpaired.recipes import Config, build_objective
 from unpaired.runs import train
 from unpaired.runs.memory_plan import alternatives
 from unpaired.training import compiling
-from unpaired.training.compiling import CompiledForward, as_they_are, compile_networks, compiled_agreement
-from unpaired.training.gradient_check import LEAST_COSINE, middle_cosine, step_gradients
-from unpaired.training.graph import as_called
+from unpaired.training.compiling import CompiledForward, uncompile_networks, compile_networks, compiled_cosine
+from unpaired.training.gradient_check import LEAST_COSINE, median_cosine, step_gradients
+from unpaired.training.graph import capture_call
 from unpaired.training.machine import made_with
 from unpaired.training.run_config import Precision
 from unpaired.training.state import TrainingState
@@ -53,7 +53,7 @@ def state_in(config: Config, **settings: Any) -> TrainingState:
     config = override(config, {"optimizer.ema_decay": 0.9, **settings})
     state = TrainingState(build_objective(config), config.optimizer)
     state.objective.double().train()
-    state.average = None if state.average is None else type(state.average)(state.objective.translators, 0.9)
+    state.ema = None if state.ema is None else type(state.ema)(state.objective.translators, 0.9)
     return state
 
 
@@ -194,8 +194,8 @@ def test_the_check_leaves_no_trace_in_any_method(
     trained_once = train_step(state, batch_of(name), "fp32")
     before, draws = state.sha256(), torch.get_rng_state()
     sizes = {domain: pool.size for domain, pool in state.objective.pools.items()}
-    agreement = compiled_agreement(state.objective, batch_of(name), "fp32")
-    as_they_are(state.objective)
+    agreement = compiled_cosine(state.objective, batch_of(name), "fp32")
+    uncompile_networks(state.objective)
     assert trained_once
     assert agreement > 0.99999
     assert state.sha256() == before
@@ -282,7 +282,7 @@ def test_what_is_recorded_is_compiled(without_compiler: list[int]) -> None:
             "fp32",
             lambda batch, names, state=state: train_step(state, batch, "fp32"),
             notes.append,
-            record=as_called,
+            capture=capture_call,
             compiled=compiled,
         ) as take:
             losses.append(
@@ -304,9 +304,9 @@ def test_compiling_and_computing_again_exclude_one_another() -> None:
 
 def test_gradients_that_are_missing_are_no_agreement() -> None:
     found = {"a": torch.ones(2, 2), "b": torch.ones(2, 2)}
-    assert middle_cosine(found, found) == pytest.approx(1.0)
-    assert middle_cosine({"a": found["a"]}, found) == -1.0
-    assert middle_cosine({**found, "bias": torch.ones(2)}, {**found, "bias": -torch.ones(2)}) == pytest.approx(1.0)
+    assert median_cosine(found, found) == pytest.approx(1.0)
+    assert median_cosine({"a": found["a"]}, found) == -1.0
+    assert median_cosine({**found, "bias": torch.ones(2)}, {**found, "bias": -torch.ones(2)}) == pytest.approx(1.0)
 
 
 @pytest.mark.slow
@@ -321,8 +321,8 @@ def test_what_torch_compiles_has_the_right_gradients() -> None:
     batch = batch_of("cyclegan")
     found = step_gradients(objective, batch, "fp32")
     truth = step_gradients(exact, type(batch)(a=batch.a.double(), b=batch.b.double()), "fp32")
-    assert middle_cosine(found, truth) > LEAST_COSINE["fp32"]
-    assert compiled_agreement(objective, batch, "fp32") > LEAST_COSINE["fp32"]
+    assert median_cosine(found, truth) > LEAST_COSINE["fp32"]
+    assert compiled_cosine(objective, batch, "fp32") > LEAST_COSINE["fp32"]
 
 
 @pytest.mark.gpu

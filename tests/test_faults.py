@@ -555,7 +555,7 @@ def test_a_checkpoint_of_version_0_1_loads_and_trains_on(tmp_path: Path) -> None
     assert state.step == newest.step == 3
     assert state.sha256() == newest.state_sha256
     assert len(state.objective.pools["A"].images) == 2
-    assert state.average is not None
+    assert state.ema is not None
     assert all(torch.isfinite(term) for term in train_step(state, batch_of("cyclegan", 1), "fp32").values())
 
 

@@ -17,7 +17,7 @@ from unpaired.networks import ResNetGenerator, UNetGenerator
 from unpaired.networks.recompute import recomputing
 from unpaired.recipes import Config
 from unpaired.runs import build_objective, info, train
-from unpaired.training.machine import relief
+from unpaired.training.machine import memory_advice
 from unpaired.training.run_config import Precision
 from unpaired.training.state import TrainingState
 from unpaired.training.step import gradients_of, train_step
@@ -177,9 +177,9 @@ def test_the_settings_to_change_are_those_that_are_not_used_up(
 ) -> None:
     settings = {"discriminator.norm": norm, "run.recompute": recompute, "run.accumulate": num_parts}
     networks = build_objective(override(config_of("cyclegan"), settings))
-    assert relief(networks, batch_size, lower=lower) == sentence
+    assert memory_advice(networks, batch_size, lower=lower) == sentence
 
 
 def test_noise_has_no_generator_that_recomputes() -> None:
     networks = build_objective(config_of("gan"))
-    assert relief(networks, 128, lower=True) == "Lower --data.batch-size or take --run.precision bf16, in a new --out."
+    assert memory_advice(networks, 128, lower=True) == "Lower --data.batch-size or take --run.precision bf16, in a new --out."

@@ -22,9 +22,9 @@ from unpaired.errors import ConfigError
 from unpaired.recipes import Config, at_size, cut, fastcut, gan, paper, pix2pix
 from unpaired.runs import build_objective, train
 from unpaired.runs import memory_plan as planning
-from unpaired.runs.footprint import Footprint, footprint, serialising, under_way
+from unpaired.runs.footprint import Footprint, footprint, serialised_bytes, fill_state
 from unpaired.runs.memory_plan import alternatives, changes, decoded, expected_memory, fitting, told
-from unpaired.runs.validation_setup import most_held_out
+from unpaired.runs.validation_setup import max_validation_images
 from unpaired.training.run_config import memory_bytes
 from unpaired.training.state import TrainingState
 from unpaired.training.step import train_step
@@ -79,7 +79,7 @@ def test_counting_draws_nothing_and_leaves_no_memory_behind() -> None:
 def test_a_step_of_the_state_that_is_counted_is_the_usual_one(name: str) -> None:
     config = config_of(name)
     state = TrainingState(build_objective(config), config.optimizer)
-    under_way(state, config)
+    fill_state(state, config)
     assert all(torch.isfinite(term) for term in train_step(state, batch_of(name), "fp32").values())
     assert all(len(pool.images) == pool.size for pool in state.objective.pools.values())
 
@@ -87,10 +87,10 @@ def test_a_step_of_the_state_that_is_counted_is_the_usual_one(name: str) -> None
 def test_a_checkpoint_makes_what_is_counted_of_it(tmp_path: Path) -> None:
     config = config_of("pix2pix")
     state = TrainingState(build_objective(config), config.optimizer)
-    under_way(state, config)
+    fill_state(state, config)
     saved = save_checkpoint(tmp_path, state.parts(), state.counters(), log_lines=0, made_with={}, keep=2)
     sizes = {path.stem: path.stat().st_size for path in saved.glob("*.safetensors")}
-    assert serialising(state.parts()) == pytest.approx(sizes["weights"] + 2 * sizes["optim"], rel=0.1)
+    assert serialised_bytes(state.parts()) == pytest.approx(sizes["weights"] + 2 * sizes["optim"], rel=0.1)
 
 
 def test_what_takes_more_memory_is_counted_as_more() -> None:
@@ -268,7 +268,7 @@ def test_held_out_images_and_the_networks_of_the_best_step_are_part_of_it() -> N
 @pytest.mark.parametrize(("size", "channels", "most"), [(64, 3, 32), (512, 3, 21), (512, 4, 16), (2048, 3, 8)])
 def test_the_larger_held_out_images_are_the_fewer_are_looked_at(size: int, channels: int, most: int) -> None:
     data = replace(at_size(paper(), size).data, channels_a=channels)
-    assert most_held_out(data) == most
+    assert max_validation_images(data) == most
     assert most == 8 or most * 4 * size**2 * channels <= 64 << 20
 
 
@@ -282,7 +282,7 @@ def test_the_plan_counts_as_many_held_out_images_as_are_looked_at(
         return config.data.crop_size * GB
 
     monkeypatch.setattr(planning, "expected_memory", expected)
-    monkeypatch.setattr(planning, "most_held_out", lambda data: 0 if data.crop_size > 64 else 32)
+    monkeypatch.setattr(planning, "max_validation_images", lambda data: 0 if data.crop_size > 64 else 32)
     config = override(at_size(paper(), 128), {"data.root": str(drawn_folders), "run.memory": "90GB"})
     planning.planned(config, open_domains(config.data), None, CPU)
     assert counted == {128: 0, 96: 0, 64: 2}  # every second of the two test images of a domain

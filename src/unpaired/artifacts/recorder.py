@@ -23,9 +23,9 @@ from unpaired.errors import MissingExtraError
 from unpaired.models.model_folder import sweep_model
 from unpaired.objectives.base import Direction
 from unpaired.randomness import torch_seeded
-from unpaired.selection.early_stopping import ended_early, was_flat
-from unpaired.selection.validation import Look, read_looks
-from unpaired.training.inference_weights import averaged, in_use
+from unpaired.selection.early_stopping import early_stopping_reason, had_plateau
+from unpaired.selection.validation import StepEvaluation, read_evaluations
+from unpaired.training.inference_weights import ema_weights, inference_mode
 from unpaired.training.machine import peak_memory
 from unpaired.training.progress import Progress
 from unpaired.training.state import TrainingState
@@ -45,22 +45,22 @@ class Guardian(Protocol):
         ...
 
 
-class Choice(Protocol):
-    """What the recorder asks of the looks at held-out images, of which one is the best."""
+class CheckpointSelection(Protocol):
+    """What the recorder asks of the validations, of which one is the best."""
 
-    looks: list[Look]
-    best: Look | None
+    evaluations: list[StepEvaluation]
+    best: StepEvaluation | None
 
     @property
-    def chosen(self) -> Look | None:
-        """Return the look whose step model/ is to hold; None for the last step."""
+    def chosen(self) -> StepEvaluation | None:
+        """Return the evaluation whose step model/ is to hold; None for the last step."""
         ...
 
     def to_save(self, step: int) -> dict[str, Tensor]:
         """Return what a checkpoint of a step has to hold beside its state."""
         ...
 
-    def in_place(self, state: TrainingState) -> AbstractContextManager[int]:
+    def applied(self, state: TrainingState) -> AbstractContextManager[int]:
         """Put the weights to publish into the translators for the body, and give their step."""
         ...
 
@@ -88,7 +88,7 @@ class RunRecorder:
         listener: Callable[[Progress], None],
         keep_checkpoints: int,
         tensorboard: bool = False,
-        choice: Choice | None = None,
+        choice: CheckpointSelection | None = None,
     ) -> None:
         self._folder, self._preview, self._names, self._facts = folder, preview, names, facts
         self._publish, self._listener, self._keep = publish, listener, keep_checkpoints
@@ -98,7 +98,7 @@ class RunRecorder:
         self._latest = _progress_of(records[-1]) if records else None
         next_step = self._latest.step + 1 if self._latest else 0
         self._board = _summary_writer(folder, next_step) if tensorboard else None
-        self._choice = choice
+        self._selection = choice
         self.guardian: Guardian | None = None
 
     def progress(self, progress: Progress) -> None:
@@ -122,7 +122,7 @@ class RunRecorder:
 
     def sample(self, state: TrainingState) -> None:
         """Draw real | fake | reconstructed | identity of the preview images, with the weights that are published."""
-        with averaged(state), in_use(state.objective), torch_seeded(0, "samples"):
+        with ema_weights(state), inference_mode(state.objective), torch_seeded(0, "samples"):
             samples = state.objective.samples(self._preview)
         grid = draw_samples(samples, names=self._names, caption=f"step {state.step}")
         write_samples(self._folder.sample(state.step), grid)
@@ -145,8 +145,8 @@ class RunRecorder:
             log_lines=self._num_lines,
             made_with=self._facts["machine"],
             keep=self._keep if self.guardian is None else self.guardian.num_kept(self._folder.checkpoints, self._keep),
-            best_step=None if self._choice is None or self._choice.best is None else self._choice.best.step,
-            best=None if self._choice is None else self._choice.to_save(state.step),
+            best_step=None if self._selection is None or self._selection.best is None else self._selection.best.step,
+            best=None if self._selection is None else self._selection.to_save(state.step),
         )
         self._show(state)
 
@@ -157,25 +157,25 @@ class RunRecorder:
         """
         sweep(self._folder.checkpoints)
         sweep_model(self._folder.model)
-        chosen = None if self._choice is None else self._choice.chosen
-        counted = chosen is not None or (self._choice is not None and was_flat(self._history.up_to(state.step)))
+        chosen = None if self._selection is None else self._selection.selected
+        counted = chosen is not None or (self._selection is not None and had_plateau(self._history.up_to(state.step)))
         if self._published() != (state.step if chosen is None else chosen.step, state.step, counted):
             self._show(state)
 
     def _show(self, state: TrainingState) -> None:
         # The model comes last, so that its step tells whether all of it was done.
         finished = self._latest is not None and state.step == self._latest.num_steps
-        early = ended_early(self._history.entries())
+        early = early_stopping_reason(self._history.entries())
         self.report("finished early" if early else "finished" if finished else "training")
-        if self._choice is None:
-            with averaged(state):
+        if self._selection is None:
+            with ema_weights(state):
                 self._publish(state.objective.generators(), state.step, state.step)
             return
-        with self._choice.in_place(state) as step:
+        with self._selection.applied(state) as step:
             self._publish(state.objective.generators(), step, state.step)
 
     def _published(self) -> tuple[int, int, bool] | None:
-        """Return the step of the model folder, the one that the run was at then, and whether looks had a part in it.
+        """Return the step of the model folder, the one that the run was at then, and whether evaluations had a part in it.
 
         None where the folder says nothing.
         """
@@ -206,10 +206,10 @@ class RunRecorder:
             data=self._facts["data"],
             machine=self._facts["machine"],
             notes=[entry["sentence"] for entry in self._history.entries()],
-            looks=read_looks(self._folder.path / "guardian.jsonl"),
-            held_out=self._choice.looks if self._choice is not None else (),
-            best_step=None if self._choice is None or self._choice.best is None else self._choice.best.step,
-            publishes_best=self._choice is not None and self._choice.chosen is not None,
+            evaluations=read_evaluations(self._folder.path / "guardian.jsonl"),
+            held_out=self._selection.evaluations if self._selection is not None else (),
+            best_step=None if self._selection is None or self._selection.best is None else self._selection.best.step,
+            publishes_best=self._selection is not None and self._selection.selected is not None,
         )
 
 

@@ -17,7 +17,7 @@ import numpy.typing as npt
 from unpaired.artifacts.samples import data_uri
 from unpaired.pages.html_pages import escaped_lines, html_page, status_terms, terms, write_page
 from unpaired.selection.rule import RULE
-from unpaired.selection.validation import Look
+from unpaired.selection.validation import StepEvaluation
 
 Floats = npt.NDArray[np.float64]
 Record = Mapping[str, object]
@@ -64,8 +64,8 @@ def write_report(
     data: Mapping[str, object],
     machine: Mapping[str, object],
     notes: Sequence[str] = (),
-    looks: Sequence[Look] = (),
-    held_out: Sequence[Look] = (),
+    evaluations: Sequence[StepEvaluation] = (),
+    held_out: Sequence[StepEvaluation] = (),
     best_step: int | None = None,
     publishes_best: bool = True,
 ) -> None:
@@ -74,7 +74,7 @@ def write_report(
     status: what stands under the title, by its label. log: the lines of log.jsonl, oldest first; empty before the
     first one. samples: the sample grids there are, oldest first, named step-00000500.png; the page holds at most
     `MAX_GRIDS` of them, the larger ones as JPEG. data, machine: facts by name; a value that is a mapping becomes a
-    group of its own. notes: sentences that a reader must not miss. looks: of the guardian. held_out: at
+    group of its own. notes: sentences that a reader must not miss. evaluations: of the guardian. held_out: at
     held-out images; best_step: the best of them; publishes_best: whether model/ is of that step.
 
     Losses that are no number leave a gap in their curve, which is stated; a grid that cannot be read is named in
@@ -91,7 +91,7 @@ def write_report(
         earlier="".join(grids[1:]),
         held_out="".join(_held_out(held_out, best_step)),
         best=_text(_best_sentence(held_out, best_step, publishes_best)),
-        curves="".join([*_panels(log), *_watched(looks)]) or '<p class="dim">Nothing logged yet.</p>',
+        curves="".join([*_panels(log), *_watched(evaluations)]) or '<p class="dim">Nothing logged yet.</p>',
         smoothing=f"{100 * _SMOOTHING / _NUM_BUCKETS:.0f}",
         data=_facts(data),
         config=_text(config_yaml),
@@ -183,26 +183,26 @@ def _panels(log: Sequence[Record]) -> list[str]:
     return [_panel(title, curves, last) for title, curves in families.items() if curves]
 
 
-def _watched(looks: Sequence[Look]) -> list[str]:
+def _watched(evaluations: Sequence[StepEvaluation]) -> list[str]:
     """Return a figure for each kind of number that the guardian looks at and the log does not hold."""
-    return _looked_at(looks, _WATCHED, _SMOOTHING)
+    return _looked_at(evaluations, _WATCHED, _SMOOTHING)
 
 
-def _held_out(looks: Sequence[Look], best_step: int | None) -> list[str]:
+def _held_out(evaluations: Sequence[StepEvaluation], best_step: int | None) -> list[str]:
     """Return a figure for each kind of number told of held-out images, the best step marked; few, so not smoothed."""
-    return _looked_at(looks, _HELD_OUT, 0.01, best_step)
+    return _looked_at(evaluations, _HELD_OUT, 0.01, best_step)
 
 
-def _best_sentence(looks: Sequence[Look], best_step: int | None, publishes_best: bool) -> str:
+def _best_sentence(evaluations: Sequence[StepEvaluation], best_step: int | None, publishes_best: bool) -> str:
     if best_step is None:
         return ""
     model = "which model/ holds" if publishes_best else "while model/ is of the last step (--run.publish)"
-    return f"Of {len(looks)} looks the best is that of step {best_step:,}, the dashed line, {model}. It is {RULE}."
+    return f"Of {len(evaluations)} evaluations the best is that of step {best_step:,}, the dashed line, {model}. It is {RULE}."
 
 
-def _looked_at(looks: Sequence[Look], titles: Mapping[str, str], width: float, mark: int | None = None) -> list[str]:
-    rows = [look.figures for look in looks]
-    steps, last = _numbers([look.step for look in looks]), float(max((look.step for look in looks), default=1))
+def _looked_at(evaluations: Sequence[StepEvaluation], titles: Mapping[str, str], width: float, mark: int | None = None) -> list[str]:
+    rows = [evaluation.figures for evaluation in evaluations]
+    steps, last = _numbers([evaluation.step for evaluation in evaluations]), float(max((evaluation.step for evaluation in evaluations), default=1))
     names = sorted({name for row in rows for name in row})
     families = {title: [n for n in names if n.startswith(f"{family}_")] for family, title in titles.items()}
     return [

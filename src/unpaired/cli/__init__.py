@@ -22,7 +22,7 @@ from unpaired.cli import (  # noqa: F401 - each adds its verbs
 )
 from unpaired.cli.advice import advice_of
 from unpaired.cli.app import app
-from unpaired.cli.output import say_below
+from unpaired.cli.output import print_below
 from unpaired.cli.settings import dotted_settings
 from unpaired.errors import ConfigError, Interrupted, UnpairedError
 from unpaired.launch import launched
@@ -44,7 +44,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """
     if isinstance(sys.stdout, io.TextIOWrapper):  # a letter that the terminal does not know is spelled out
         sys.stdout.reconfigure(errors="backslashreplace")
-    with second_signal_ends(say_below), sentences_printed():
+    with second_signal_ends(print_below), sentences_printed():
         run(dotted_settings(sys.argv[1:] if arguments is None else arguments))
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import Parameter
 
 from unpaired.cli.app import app
-from unpaired.cli.output import say
+from unpaired.cli.output import print_sentence
 
 if TYPE_CHECKING:
     import torch
@@ -72,7 +72,7 @@ def bench(
     for path, text in ((out, page), (json_, report.to_json())):
         if path is not None:
             write_bytes(path, text.encode())
-            say(f"Wrote {path}")
+            print_sentence(f"Wrote {path}")
 
 
 def _modes(precisions: tuple[str, ...], ways: tuple[str, ...], device: torch.device) -> list[Mode]:

@@ -15,7 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from unpaired.cli.app import app
-from unpaired.cli.output import console, print_demo, say
+from unpaired.cli.output import console, print_demo, print_sentence
 from unpaired.cli.own_parts import load_parts
 from unpaired.cli.quick import importing, without_shapes
 from unpaired.cli.settings import resolve
@@ -142,9 +142,9 @@ def train(
         allow_rank_change=allow_rank_change,
         listener=ProgressLines(),
     )
-    say(f"Model: {run.path / 'model'}   Report: {run.path / 'report.html'}")
+    print_sentence(f"Model: {run.path / 'model'}   Report: {run.path / 'report.html'}")
     draws = run.objective == "gan"
-    say(
+    print_sentence(
         f"Draw with it: unpaired sample {run.path}"
         if draws
         else f"Translate with it: unpaired translate {run.path} IMAGE..."
@@ -220,7 +220,7 @@ def translate(
     load_parts(recipe)
     without_shapes()
     with importing():
-        from unpaired.cli.translation import Wishes, translate_all
+        from unpaired.cli.translation import TranslateOptions, translate_all
         from unpaired.config import require
         from unpaired.images.foreign import passed_over
         from unpaired.suggestions import unknown
@@ -229,7 +229,7 @@ def translate(
         from unpaired.translate.translator import Translator
         from unpaired.trust.scored import check_table, load_scorer, parse_share
 
-    wishes = Wishes(
+    wishes = TranslateOptions(
         direction=direction,
         batch=batch,
         keep_icc=keep_icc,
@@ -253,10 +253,10 @@ def translate(
     if scorer is not None:
         check_table(folder, overwrite or resume)
     for sentence in [*passed_over(plan.passed_over), *left_out(plan.left_out)]:
-        say(sentence)
+        print_sentence(sentence)
     jobs, note = take_halves(plan.jobs, translator.info, direction=direction, pairs=pairs)
     if note:
-        say(note)
+        print_sentence(note)
     return DataError.exit_code if translate_all(translator, scorer, jobs, folder, wishes) else 0
 
 

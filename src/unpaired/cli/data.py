@@ -10,7 +10,7 @@ from cyclopts import Parameter
 
 from unpaired.cli.app import data_app
 from unpaired.cli.data_check import CountLine, decoders_silent, print_checkup
-from unpaired.cli.output import ByteLines, say
+from unpaired.cli.output import ByteLines, print_sentence
 from unpaired.cli.own_parts import load_parts
 from unpaired.errors import DataError
 
@@ -87,7 +87,7 @@ def check(
     else:
         print_checkup(checkup)
         if html is not None:
-            say(f"Page: {html}")
+            print_sentence(f"Page: {html}")
     return DataError.exit_code if checkup.count("error") else 0
 
 
@@ -129,7 +129,7 @@ def draw(
 
     write = draw_pairs if paired else draw_dataset
     write(root, a=a, b=b, count=count, size=size, seed=seed, num_test=num_test)
-    say(f"Wrote {root}: {a} and {b}, {count} training scenes {'in pairs' if paired else 'each'}, {size} x {size}")
+    print_sentence(f"Wrote {root}: {a} and {b}, {count} training scenes {'in pairs' if paired else 'each'}, {size} x {size}")
 
 
 @data_app.command
@@ -157,4 +157,4 @@ def download(
     from unpaired.data.download import PUBLISHED_AT, download
 
     arrived = download(name, out=out, paired=paired, url=url or PUBLISHED_AT, listener=ByteLines())
-    say(f"{arrived.path}: {arrived.num_bytes:,} bytes, SHA-256 {arrived.sha256}")
+    print_sentence(f"{arrived.path}: {arrived.num_bytes:,} bytes, SHA-256 {arrived.sha256}")

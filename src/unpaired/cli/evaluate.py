@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from unpaired.cli.app import app
-from unpaired.cli.output import console, say
+from unpaired.cli.output import console, print_sentence
 from unpaired.cli.own_parts import load_parts
 from unpaired.launch import launched
 from unpaired.storage import shown
@@ -102,7 +102,7 @@ def evaluate(
     page = to_html(found, str(model), str(data), device=device, command=command)
     write_bytes(folder / "evaluation.html", page.encode())
     print_evaluation(found)
-    say(f"Figures of each image: {shown(folder / 'evaluation.json')}   Page: {shown(folder / 'evaluation.html')}")
+    print_sentence(f"Figures of each image: {shown(folder / 'evaluation.json')}   Page: {shown(folder / 'evaluation.html')}")
 
 
 def print_evaluation(found: Evaluation) -> None:
@@ -123,4 +123,4 @@ def print_evaluation(found: Evaluation) -> None:
             table.add_row(Text(shown(headed(row))), *figures)  # a Text, as for the names
         console(width=120).print(table)
         if result.two_sample_p is not None:
-            say(f"Two-sample test of translations and real images: p = {result.two_sample_p:.3f}")
+            print_sentence(f"Two-sample test of translations and real images: p = {result.two_sample_p:.3f}")

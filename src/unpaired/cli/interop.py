@@ -8,7 +8,7 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from unpaired.cli.app import app
-from unpaired.cli.output import say
+from unpaired.cli.output import print_sentence
 from unpaired.cli.own_parts import load_parts
 from unpaired.storage import shown
 
@@ -36,11 +36,11 @@ def import_(
 
     made = import_official(path, out, network)
     for note in made.notes:
-        say(note)
+        print_sentence(note)
     directions = list(made.info.directions)
     flag = "" if "AtoB" in directions else " --direction BtoA"
-    say(f"Model: {made.folder} ({' and '.join(directions)})")
-    say(f"Translate with it: unpaired translate {made.folder} IMAGE...{flag}")
+    print_sentence(f"Model: {made.folder} ({' and '.join(directions)})")
+    print_sentence(f"Translate with it: unpaired translate {made.folder} IMAGE...{flag}")
 
 
 @app.command
@@ -74,4 +74,4 @@ def export(
     for file in made.files:
         print(shown(file))
     for note in made.notes:
-        say(note)
+        print_sentence(note)

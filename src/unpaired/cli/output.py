@@ -21,14 +21,14 @@ def console(width: int = 100) -> Console:
     return Console(width=None if sys.stdout.isatty() else width)
 
 
-def say(sentence: str) -> None:
+def print_sentence(sentence: str) -> None:
     """Print a sentence at once; of several processes only the first does."""
     print_sentence(sentence)
 
 
-def say_below(sentence: str) -> None:
+def print_below(sentence: str) -> None:
     """Print a sentence on a line of its own, below the line on a terminal that keeps changing."""
-    say("\n" * sys.stdout.isatty() + sentence)
+    print_sentence("\n" * sys.stdout.isatty() + sentence)
 
 
 class ByteLines:

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 from cyclopts import Parameter
 
 from unpaired.cli.app import app
-from unpaired.cli.output import say
+from unpaired.cli.output import print_sentence
 from unpaired.training.terminal import ProgressLines
 
 
@@ -59,11 +59,11 @@ def reproduce(
     else:
         assert root is not None
         prepare = labelled.cityscapes if data == "cityscapes" else labelled.maps
-        say(f"Preparing {root}.")
+        print_sentence(f"Preparing {root}.")
         prepared = prepare(root, folder / "data", size=size or (128 if data == "cityscapes" else 64))
     methods = COMPARISON if table == "fcn" else ABLATION
     made = make_table(prepared, folder, methods=methods, seeds=seeds, steps=steps, listener=ProgressLines())
     page = to_markdown(made)
     write_bytes(folder / f"{table}.md", page.encode())
     print(page, end="")
-    say(f"Wrote {folder / f'{table}.md'}")
+    print_sentence(f"Wrote {folder / f'{table}.md'}")

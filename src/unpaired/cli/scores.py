@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from unpaired.cli.output import say
+from unpaired.cli.output import print_sentence
 from unpaired.storage import shown
 
 if TYPE_CHECKING:
@@ -47,23 +47,23 @@ def _report(scorer: Scorer, folder: Path, trusts: Mapping[Job, Trust], kept: Seq
         return
     with ranks.by_first() as first:
         if first:
-            say(f"Scores: {shown(write_table(folder, trusts, kept))}")
+            print_sentence(f"Scores: {shown(write_table(folder, trusts, kept))}")
     foreign = [job for job, trust in trusts.items() if trust.foreign]
     domain = scorer.translator.info.domains[scorer.direction[0]]
     if foreign:
-        say(f"{len(foreign)} of {len(trusts)} do not look like the images of {shown(domain)}: {_names(foreign)}")
+        print_sentence(f"{len(foreign)} of {len(trusts)} do not look like the images of {shown(domain)}: {_names(foreign)}")
         trained = scorer.translator.info.training.load_size
         if trained is not None and 2 * len(foreign) > len(trusts):
-            say(f"Training resized images to {trained} pixels; what is much larger or smaller looks foreign too.")
+            print_sentence(f"Training resized images to {trained} pixels; what is much larger or smaller looks foreign too.")
     if all(trust.foreign is None for trust in trusts.values()):
-        say(
+        print_sentence(
             f"Whether these are like the images of {shown(domain)} cannot be told: the model describes fewer than "
             f"{LEAST} of them that differ, or they are too small."
         )
     chosen = set(kept)
     left = sorted((job for job in trusts if job not in chosen), key=lambda job: trusts[job].score)
     if left:
-        say(f"Kept the {len(kept)} most trusted of {len(trusts)} and left out {len(left)}: {_names(left)}")
+        print_sentence(f"Kept the {len(kept)} most trusted of {len(trusts)} and left out {len(left)}: {_names(left)}")
 
 
 def _names(jobs: Sequence[Job]) -> str:

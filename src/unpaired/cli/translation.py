@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from unpaired import ranks
 from unpaired.cli import scores
 from unpaired.cli.advice import advice_of
-from unpaired.cli.output import say
+from unpaired.cli.output import print_sentence
 from unpaired.storage import shown
 from unpaired.translate.jobs import Job, check_existing
 from unpaired.translate.lost_metadata import Losses
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Wishes:
+class TranslateOptions:
     """The options beside inputs and model. share: the part of the results that is kept, the most trusted ones."""
 
     direction: str
@@ -39,7 +39,7 @@ class Wishes:
 
 
 def translate_all(
-    translator: Translator, scorer: Scorer | None, planned: tuple[Job, ...], folder: Path, wishes: Wishes
+    translator: Translator, scorer: Scorer | None, planned: tuple[Job, ...], folder: Path, wishes: TranslateOptions
 ) -> int:
     """Translate what is planned into `folder`, report each result and what results lack, return how many failed."""
     with _held(translator, planned, folder, wishes):
@@ -77,8 +77,8 @@ def translate_all(
         num_made, num_failed = _sum(report.num_made), _sum(report.num_failed)
         losses = Losses.merged(ranks.told_by_all(report.losses.to_message()))
     for sentence in losses.sentences():
-        say(sentence)
-    say(f"Translated {num_made} of {len(planned)} images into {shown(folder)} in {precise}")
+        print_sentence(sentence)
+    print_sentence(f"Translated {num_made} of {len(planned)} images into {shown(folder)} in {precise}")
     return num_failed
 
 
@@ -97,7 +97,7 @@ class _Report:
             self.losses.count(job)
         number = _sum(len(kept))
         if number:
-            say(f"{number} of {num_all} were finished before.")
+            print_sentence(f"{number} of {num_all} were finished before.")
 
     def done(self, job: Job, failure: Failure | None) -> None:
         """Note and print a result that is in place, or a failure."""
@@ -113,7 +113,7 @@ class _Report:
 
 
 @contextmanager
-def _held(translator: Translator, jobs: Sequence[Job], folder: Path, wishes: Wishes) -> Iterator[None]:
+def _held(translator: Translator, jobs: Sequence[Job], folder: Path, wishes: TranslateOptions) -> Iterator[None]:
     """Join the processes that share the work, and lock the output folder for them."""
     with ExitStack() as held, ranks.joined(translator.device):
         with ranks.by_first() as first:
@@ -127,7 +127,7 @@ def _held(translator: Translator, jobs: Sequence[Job], folder: Path, wishes: Wis
 
 
 def _made_by(
-    translator: Translator, jobs: Sequence[Job], wishes: Wishes, precision: str
+    translator: Translator, jobs: Sequence[Job], wishes: TranslateOptions, precision: str
 ) -> dict[str, str | int | bool]:
     """Return everything that can change a result beside its input by more than rounding."""
     return {

@@ -24,7 +24,7 @@ from unpaired.provenance import Provenance
 from unpaired.recipes import Config
 from unpaired.runs.context import RunContext
 from unpaired.runs.memory_plan import planned
-from unpaired.training.autocast import settled
+from unpaired.training.autocast import resolve_precision
 
 _log = logging.getLogger("unpaired")
 
@@ -63,7 +63,7 @@ def read_values(config: Config, known: Known) -> Config:
 def choose_precision(config: Config, known: Known) -> Config:
     """Replace the precision auto by the one that suits the device, or that the run was started in."""
     before = known.started.run if known.started is not None else None
-    return replace(config, run=settled(config.run, before, known.context.device))
+    return replace(config, run=resolve_precision(config.run, before, known.context.device))
 
 
 def fit_memory(config: Config, known: Known) -> Config:

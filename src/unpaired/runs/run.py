@@ -18,7 +18,7 @@ from unpaired.monitoring.rewind import go_back
 from unpaired.recipes import Config
 from unpaired.runs.context import RunContext
 from unpaired.runs.standing import RunInfo, info
-from unpaired.runs.start import Start, first_start, same_start
+from unpaired.runs.start import Start, first_start, broadcast_start
 from unpaired.training.callbacks import Callback, OnFirstRank, Request
 from unpaired.training.loop import GoBack, fit
 from unpaired.training.machine import peak_memory
@@ -40,7 +40,7 @@ def carry_out(config: Config, context: RunContext) -> RunInfo:
             with ranks.by_first() as mine:
                 if mine:
                     start = first_start(config, context, held)
-            done = _fit(same_start(start, context.device), context)
+            done = _fit(broadcast_start(start, context.device), context)
             start = None  # what it holds is no longer needed, and what follows needs memory too
         if config.run.memory and not ranks.rank():
             peak = peak_memory(context.device) / 1e9
@@ -50,7 +50,7 @@ def carry_out(config: Config, context: RunContext) -> RunInfo:
             if mine:
                 publish_trust(context.folder, config.run.trust_images)
                 found = info(context.folder.path)
-        return _told_info(found)
+        return _broadcast_info(found)
 
 
 def _fit(start: Start, context: RunContext) -> bool:
@@ -107,7 +107,7 @@ def _go_back(config: Config, folder: RunFolder, guardian: Guardian, step: int) -
     _log.warning(go_back(folder.path, folder.checkpoints, guardian.request, step, settings, every))
 
 
-def _told_info(found: RunInfo | None) -> RunInfo:
+def _broadcast_info(found: RunInfo | None) -> RunInfo:
     """Return rank 0's knowledge of the run, whose folder other machines may not see."""
     facts = {} if found is None else {**asdict(found), "path": str(found.path)}
     told = json.loads(ranks.told_by_first(json.dumps(facts).encode()))

@@ -31,9 +31,9 @@ from unpaired.runs.agreement import agree, image_lists
 from unpaired.runs.context import RunContext
 from unpaired.runs.publish import publish_model
 from unpaired.runs.resolvers import inspected, resolved, scanned
-from unpaired.runs.validation_setup import Listing, Validation, how_chosen, open_choice
-from unpaired.selection.best_weights import Choice
-from unpaired.selection.early_stopping import RESUMED, ended_early, shortened
+from unpaired.runs.validation_setup import ValidationSet, Validation, describe_selection, open_selection
+from unpaired.selection.best_weights import CheckpointSelection
+from unpaired.selection.early_stopping import RESUMED, early_stopping_reason, with_early_stopping
 from unpaired.storage import write_bytes
 from unpaired.training.loop import Recorder
 from unpaired.training.machine import made_with
@@ -74,7 +74,7 @@ def first_start(config: Config, context: RunContext, held: ExitStack) -> Start:
     state = TrainingState(build_objective(config).to(device), config.optimizer)
     folder.create()
     newest = _restore(folder, state, allowed.strict, changes)
-    schedule = shortened(schedule_of(config, domains), _lengthened(folder, config, state))
+    schedule = with_early_stopping(schedule_of(config, domains), _history_so_far(folder, config, state))
     unfinished = state.step < schedule.num_steps
     if unfinished and newest is not None:
         before = read_manifest(list_checkpoints(folder.checkpoints)[0])["made_with"]
@@ -84,7 +84,7 @@ def first_start(config: Config, context: RunContext, held: ExitStack) -> Start:
     folder.rewind(newest.log_lines if newest is not None else 0, state.step)
     if unfinished:
         _record(config, domains, images, folder, state, changes)
-    opened = open_choice(config, domains, folder, state, newest, device, training=unfinished)
+    opened = open_selection(config, domains, folder, state, newest, device, training=unfinished)
     start = Start(config, domains, state, schedule)
     recorder = _recorder(start, context, opened)
     recorder.guardian = _guardian(start, context, recorder) if unfinished else None
@@ -92,10 +92,10 @@ def first_start(config: Config, context: RunContext, held: ExitStack) -> Start:
     return replace(start, recorder=recorder, guardian=recorder.guardian, validation=validation)
 
 
-def _lengthened(folder: RunFolder, config: Config, state: TrainingState) -> list[dict[str, Any]]:
+def _history_so_far(folder: RunFolder, config: Config, state: TrainingState) -> list[dict[str, Any]]:
     """Return the history up to the step of the state; note there that a run which ended early is to go on after all."""
     history = History(folder.path)
-    if config.run.stop_when_flat is False and ended_early(history.up_to(state.step)):
+    if config.run.stop_when_flat is False and early_stopping_reason(history.up_to(state.step)):
         history.note(state.step, RESUMED, f"At step {state.step} the run went on, though it had ended there.")
     return history.up_to(state.step)
 
@@ -116,7 +116,7 @@ def _guardian(start: Start, context: RunContext, recorder: RunRecorder) -> Guard
     return Guardian(context.folder.path, state.step, probe.to(context.device), settings, rewind=rewind, note=note)
 
 
-def same_start(start: Start | None, device: torch.device) -> Start:
+def broadcast_start(start: Start | None, device: torch.device) -> Start:
     """Return what rank 0 goes on from, on every rank: the same settings, images and state."""
     if ranks.count() == 1:
         assert start is not None
@@ -186,13 +186,13 @@ def _record(
     write_bytes(folder.config, to_yaml(config).encode(), sync=True)
 
 
-def _recorder(start: Start, context: RunContext, opened: tuple[Choice, Listing] | None) -> RunRecorder:
+def _recorder(start: Start, context: RunContext, opened: tuple[CheckpointSelection, ValidationSet] | None) -> RunRecorder:
     """Return what writes the folder, which is locked and cut back to where the state is; log where that is."""
     config, domains, state, schedule = start.config, start.domains, start.state, start.schedule
     folder, device = context.folder, context.device
     finished, place = state.step >= schedule.num_steps, f"{state.step} of {schedule.num_steps}"
     if finished and schedule.end is not None:
-        ended = ended_early(History(folder.path).entries())
+        ended = early_stopping_reason(History(folder.path).entries())
         _log.info(f"This run has ended. {ended} --no-stop-when-flat goes on with it.")
     elif finished:
         _log.info(f"This run is finished: {place} steps are done.")
@@ -207,7 +207,7 @@ def _recorder(start: Start, context: RunContext, opened: tuple[Choice, Listing] 
 
     def publish(generators: dict[Direction, nn.Module], step: int, run_step: int) -> None:
         mode: GeneratorMode = "training" if state.objective.uses_training_mode else "evaluation"
-        chosen = how_chosen(*opened, History(folder.path).up_to(run_step), run_step) if opened else None
+        chosen = describe_selection(*opened, History(folder.path).up_to(run_step), run_step) if opened else None
         publish_model(folder.model, config, domains, generators, step, mode, chosen)
 
     recorder = RunRecorder(

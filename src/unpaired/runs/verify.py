@@ -42,29 +42,29 @@ def verify(path: str | Path) -> list[Finding]:
     folder = RunFolder(Path(path))
     if not folder.config.exists() and not folder.checkpoints.exists():
         find_model(folder.path)
-        return [_tried("model", lambda: _model(folder.path))]
+        return [_inspected("model", lambda: _model(folder.path))]
     findings = [
-        _tried("config.yaml", lambda: _config(folder)),
-        _tried("data.json", lambda: _data(folder)),
+        _inspected("config.yaml", lambda: _config(folder)),
+        _inspected("data.json", lambda: _data(folder)),
         *_checkpoints(folder),
-        _tried("log.jsonl", lambda: _log(folder)),
+        _inspected("log.jsonl", lambda: _log(folder)),
     ]
     if folder.images.exists():
-        findings.append(_tried("images.json", lambda: _images(folder)))
+        findings.append(_inspected("images.json", lambda: _images(folder)))
     if (folder.path / "history.jsonl").exists():
-        findings.append(_tried("history.jsonl", lambda: _history(folder)))
+        findings.append(_inspected("history.jsonl", lambda: _history(folder)))
     for path in (folder.held_out, folder.path / NAME):
         if path.exists():
-            findings.append(_tried(path.name, lambda path=path: _held_out(path)))  # type: ignore[misc]
+            findings.append(_inspected(path.name, lambda path=path: _held_out(path)))  # type: ignore[misc]
     num_checkpoints = len(list_checkpoints(folder.checkpoints))
     if folder.model.exists() or num_checkpoints > 1:
-        findings.append(_tried("model", lambda: _model(folder.path)))
+        findings.append(_inspected("model", lambda: _model(folder.path)))
     elif num_checkpoints == 1:  # a crash may come between the first checkpoint and the first model
         findings.append(Finding(part="model", fact="none yet; continuing publishes it"))
     return findings + list(_left_over(folder))
 
 
-def _tried(part: str, look: Callable[[], str]) -> Finding:
+def _inspected(part: str, look: Callable[[], str]) -> Finding:
     """Look at a part, and again where it is not whole, as training may have replaced it meanwhile."""
     for _ in range(2):
         try:
@@ -123,7 +123,7 @@ def _held_out(path: Path) -> str:
 def _checkpoints(folder: RunFolder) -> Iterator[Finding]:
     checkpoints = list_checkpoints(folder.checkpoints)
     for path in checkpoints:
-        finding = _tried(f"checkpoints/{path.name}", lambda path=path: _checkpoint(path))  # type: ignore[misc]
+        finding = _inspected(f"checkpoints/{path.name}", lambda path=path: _checkpoint(path))  # type: ignore[misc]
         if path.exists():
             yield finding
     if not checkpoints:

@@ -20,7 +20,7 @@ def precision_on(device: torch.device, run: RunConfig) -> Precision:
     return "bf16" if has_bf16(device) else "fp32"
 
 
-def settled(run: RunConfig, before: RunConfig | None, device: torch.device) -> RunConfig:
+def resolve_precision(run: RunConfig, before: RunConfig | None, device: torch.device) -> RunConfig:
     """Return the settings of a run without auto as its precision, which is part of what its result depends on.
 
     before: the settings of a run that goes on, on whatever machine: it stays with what it was begun in. Logs a

@@ -17,7 +17,7 @@ from unpaired import ranks
 from unpaired.config import require
 from unpaired.objectives.base import Direction
 from unpaired.randomness import torch_seeded
-from unpaired.training.inference_weights import averaged, in_use
+from unpaired.training.inference_weights import ema_weights, inference_mode
 from unpaired.training.schedule import Schedule
 from unpaired.training.state import TrainingState
 
@@ -85,8 +85,8 @@ class StepView:
         keeps some (optimizer.ema_decay), as model/ has them; otherwise, and without an EMA, with the raw weights. In
         the body torch's random numbers are a stream of their own. Afterwards all is as it was before.
         """
-        weights = averaged(self.state) if ema else nullcontext()
-        with weights, in_use(self.state.objective), torch_seeded(0, "callback"):
+        weights = ema_weights(self.state) if ema else nullcontext()
+        with weights, inference_mode(self.state.objective), torch_seeded(0, "callback"):
             yield self.state.objective.generators()
 
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from unpaired.data.datasets import Batch
 from unpaired.objectives.base import Objective
 from unpaired.randomness import torch_seeded
-from unpaired.training.gradient_check import LEAST_COSINE, middle_cosine, step_gradients
+from unpaired.training.gradient_check import LEAST_COSINE, median_cosine, step_gradients
 from unpaired.training.machine import is_out_of_memory
 from unpaired.training.run_config import Precision
 from unpaired.training.step import Take
@@ -44,14 +44,14 @@ def compile_networks(objective: Objective[Any]) -> None:
         network.forward = CompiledForward(network)
 
 
-def as_they_are(objective: Objective[Any]) -> None:
+def uncompile_networks(objective: Objective[Any]) -> None:
     """Undo `compile_networks`."""
     for network in _networks(objective):
         if isinstance(vars(network).get("forward"), CompiledForward):
             del network.forward
 
 
-def compiled_agreement(objective: Objective[Any], batch: Batch, precision: Precision) -> float:
+def compiled_cosine(objective: Objective[Any], batch: Batch, precision: Precision) -> float:
     """Compile the networks, and return the middle cosine between a step's gradients with them and without.
 
     Raises what torch raises where something cannot be compiled.
@@ -62,10 +62,10 @@ def compiled_agreement(objective: Objective[Any], batch: Batch, precision: Preci
         with torch_seeded(0, "compiling"):
             return step_gradients(objective, part, precision)
 
-    as_they_are(objective)
+    uncompile_networks(objective)
     truth = gradients()
     compile_networks(objective)
-    return middle_cosine(gradients(), truth)
+    return median_cosine(gradients(), truth)
 
 
 class CompiledSteps:
@@ -89,11 +89,11 @@ class CompiledSteps:
 
     def close(self) -> None:
         """Leave the networks as they are."""
-        as_they_are(self._objective)
+        uncompile_networks(self._objective)
 
     def _begin(self, batch: Batch) -> None:
         try:
-            agreement = compiled_agreement(self._objective, batch, self._precision)
+            agreement = compiled_cosine(self._objective, batch, self._precision)
         except (RuntimeError, OSError, ImportError) as error:
             if is_out_of_memory(error):
                 raise

@@ -44,7 +44,7 @@ def step_gradients(objective: Objective[Any], batch: Batch, precision: Precision
             buffer.copy_(before)
 
 
-def middle_cosine(found: Mapping[str, Tensor], truth: Mapping[str, Tensor]) -> float:
+def median_cosine(found: Mapping[str, Tensor], truth: Mapping[str, Tensor]) -> float:
     """Return the median over the weights of the cosine between two gradients, -1 where one has others than the other.
 
     Biases are left out: those in front of instance norm have no gradient but rounding.

@@ -24,35 +24,35 @@ from unpaired.training.static_pool import StaticPool
 from unpaired.training.step import both_players, gradients_of
 
 Work = Callable[[], Tensor]
-Record = Callable[[Work], Work]
-"""Does a piece of work once and returns what does it again: `as_called` on a processor, `as_graph` on a GPU."""
+Capture = Callable[[Work], Work]
+"""Does a piece of work once and returns what does it again: `capture_call` on a processor, `capture_graph` on a GPU."""
 
 Moments = MutableMapping[Tensor, dict[str, Tensor]]
 
 WARM_UP = 3
-"""How often the work is done before it is recorded: libraries choose and allocate in their first calls."""
+"""How often the work is done before it is captured: libraries choose and allocate in their first calls."""
 
 
-def as_called(work: Work) -> Work:
+def capture_call(work: Work) -> Work:
     """Do the work, and do it again by calling it."""
     work()
     return work
 
 
-def as_graph(work: Work) -> Work:
+def capture_graph(work: Work) -> Work:
     """Record the work as a CUDA graph; what plays it returns the tensor of the recording, with new values in it."""
     graph = torch.cuda.CUDAGraph()
     with torch.cuda.graph(graph):
         made = work()
 
-    def play() -> Tensor:
+    def replay() -> Tensor:
         graph.replay()
         return made
 
-    return play
+    return replay
 
 
-class RecordedStep:
+class CapturedStep:
     """The step of one state on batches of one shape. From `record` to `close` the state is laid out for it.
 
     Weights, moments, gradients, batch, rates and pools then stay where they are in memory.
@@ -70,12 +70,12 @@ class RecordedStep:
         self._changed: list[Tensor] = []
         self._before: list[Tensor] = []
         self._names: list[str] = []
-        self._play: Work = self._work
+        self._replay: Work = self._work
 
-    def record(self, record: Record) -> None:
+    def capture(self, capture: Capture) -> None:
         """Do the work a few times and record it; the state is then what it was before."""
         self._lay_out()
-        back = self.kept_aside()
+        back = self.snapshot()
         try:
             for pool in self._static.values():
                 pool.draw()
@@ -84,7 +84,7 @@ class RecordedStep:
             self._changed = self._unconditional()
             for optimizer in self._optimizers():
                 optimizer.zero_grad(set_to_none=True)
-            self._play = record(self._work)
+            self._replay = capture(self._work)
         finally:
             back()
         self._gradients = [(weight, weight.grad) for weight in self._state.objective.parameters()]
@@ -105,12 +105,12 @@ class RecordedStep:
         self._batch.b.copy_(batch.b)
         for pool in self._static.values():
             pool.draw()
-        bad, *terms = self._play().to("cpu", copy=True).unbind()
+        bad, *terms = self._replay().to("cpu", copy=True).unbind()
         if bad:
             self._undo()
             return None
         for pool in self._static.values():
-            pool.settle()
+            pool.commit()
         return dict(zip(self._names, terms, strict=True))
 
     def multiply_rates(self, factor: float) -> None:
@@ -119,7 +119,7 @@ class RecordedStep:
             rate.mul_(factor)
 
     @contextmanager
-    def unrecorded(self) -> Iterator[None]:
+    def uncaptured(self) -> Iterator[None]:
         """Lay the state out as usual for the body, which may take steps of the usual kind."""
         self.close()
         try:
@@ -129,7 +129,7 @@ class RecordedStep:
                 pool.restore(self._plain[domain].images, self._plain[domain].num_seen)
             self._lay_out()
 
-    def kept_aside(self) -> Callable[[], None]:
+    def snapshot(self) -> Callable[[], None]:
         """Copy the state to the host's memory; returns what puts it back, in place, moments that came later at 0."""
         parts = self._state.parts()
         tensors = [*parts["weights"].values(), *parts["optim"].values()]

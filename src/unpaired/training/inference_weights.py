@@ -19,13 +19,13 @@ class averaged:  # noqa: N801 - reads as a verb where it is used
         self._state = state
 
     def __enter__(self) -> None:
-        if self._state.average is not None:
+        if self._state.ema is not None:
             translators = self._state.objective.translators
             self._trained = {name: value.clone() for name, value in translators.state_dict().items()}
-            translators.load_state_dict(self._state.average.weights)
+            translators.load_state_dict(self._state.ema.weights)
 
     def __exit__(self, *_: object) -> None:
-        if self._state.average is not None:
+        if self._state.ema is not None:
             self._state.objective.translators.load_state_dict(self._trained)
 
 

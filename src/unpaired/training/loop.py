@@ -18,14 +18,14 @@ from unpaired.errors import Interrupted, NonFiniteError
 from unpaired.randomness import torch_seeded
 from unpaired.training.autocast import precision_on
 from unpaired.training.callbacks import Callback, Request, StepView, call_after_step, call_at_start, due
-from unpaired.training.machine import out_of_memory, relief
+from unpaired.training.machine import out_of_memory, memory_advice
 from unpaired.training.progress import Clock, Progress
 from unpaired.training.run_config import RunConfig
 from unpaired.training.schedule import Schedule
 from unpaired.training.signals import stop_signals
 from unpaired.training.state import TrainingState
 from unpaired.training.step import Take, train_step
-from unpaired.training.stepper import cautions, recording_on, stepper
+from unpaired.training.stepper import cautions, capture_on, stepper
 
 _log = logging.getLogger("unpaired")
 
@@ -105,13 +105,13 @@ def fit(
     if not ranks.rank():
         for caution in cautions(run, device):
             _log.warning(caution)
-    advice = relief(objective, schedule.batch_size, lower=precision == "fp32" and has_bf16(device))
+    advice = memory_advice(objective, schedule.batch_size, lower=precision == "fp32" and has_bf16(device))
     with (
         stop_signals() as stop,
         closing(delivered),
         out_of_memory(lambda: state.step + 1, device, advice),
         stepper(
-            state, precision, take, note, record=recording_on(device, run.replays), compiled=run.compiles
+            state, precision, take, note, capture=capture_on(device, run.replays), compiled=run.compiles
         ) as take_step,
     ):
         if state.step == 0:
@@ -119,7 +119,7 @@ def fit(
         for batch in clock.timed(delivered):
             state.set_learning_rate(schedule.multiplier(state.step + 1))
             with skipping(state, run.max_skipped, recorder) as terms:
-                terms.update(learnt(state, batch.to(device), take_step, run.seed, dataset))
+                terms.update(learn(state, batch.to(device), take_step, run.seed, dataset))
             step = state.step = state.step + 1
 
             view = StepView(state, terms, schedule, last=step == schedule.num_steps)
@@ -128,7 +128,7 @@ def fit(
                 raise GoBack(step, ranks.agreed(stop()))
             if view.last or ranks.agreed(stop()) > 0 or due(step, run.checkpoint_every):
                 recorder.checkpoint(state)
-                obey(ranks.agreed(stop()), step, schedule)
+                raise_if_interrupted(ranks.agreed(stop()), step, schedule)
             if view.last:
                 return Request.CONTINUE if step == schedule.num_steps else request
     return Request.CONTINUE
@@ -156,7 +156,7 @@ class Samples:
         self._recorder.sample(view.state)
 
 
-def learnt(state: TrainingState, batch: Batch, take_step: Take, seed: int, dataset: StepDataset) -> dict[str, Tensor]:
+def learn(state: TrainingState, batch: Batch, take_step: Take, seed: int, dataset: StepDataset) -> dict[str, Tensor]:
     """Learn from the batch of the step after `state.step`, the average with it; return the losses by name.
 
     Every draw of dropout and the like is indexed by the step.
@@ -164,12 +164,12 @@ def learnt(state: TrainingState, batch: Batch, take_step: Take, seed: int, datas
     step = state.step + 1
     with torch_seeded(seed, "dropout", step):
         terms = take_step(batch, lambda: dataset.names_of(step))
-    if state.average is not None:
-        state.average.update(state.objective.translators, step)
+    if state.ema is not None:
+        state.ema.update(state.objective.translators, step)
     return terms
 
 
-def obey(signum: int, step: int, schedule: Schedule) -> None:
+def raise_if_interrupted(signum: int, step: int, schedule: Schedule) -> None:
     """Raise Interrupted after a signal, once step `step` is saved; at the schedule's end there is nothing to stop."""
     if signum and step < schedule.num_steps:
         raise Interrupted(

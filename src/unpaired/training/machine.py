@@ -76,7 +76,7 @@ def processor() -> str:
 def out_of_memory(step: Callable[[], int], device: torch.device, advice: str) -> Iterator[None]:
     """Turn what torch raises when memory runs out in the body into OutOfMemoryError, one sentence.
 
-    step: tells which step is being taken. advice: what to change, as `relief` gives it.
+    step: tells which step is being taken. advice: what to change, as `memory_advice` gives it.
     """
     try:
         yield
@@ -90,7 +90,7 @@ def out_of_memory(step: Callable[[], int], device: torch.device, advice: str) ->
         ) from None
 
 
-def relief(objective: Objective[Any], batch_size: int, *, lower: bool) -> str:
+def memory_advice(objective: Objective[Any], batch_size: int, *, lower: bool) -> str:
     """Return the sentence that names the two settings to change when memory runs out, the least loss first.
 
     batch_size: images of a step over all processes. lower: whether the device is made for a lower precision, too.

@@ -79,12 +79,12 @@ def second_signal_ends(remark: Callable[[str], None]) -> Iterator[None]:
         noted.close()
         watch.join()
         if first.is_set():
-            _exit_as_told(sys.exc_info()[1])
+            _exit_with_code(sys.exc_info()[1])
         for number, handler in handlers.items():
             signal.signal(number, handler or signal.SIG_DFL)
 
 
-def _exit_as_told(error: BaseException | None) -> None:
+def _exit_with_code(error: BaseException | None) -> None:
     """Exit as a SystemExit says, but for the interpreter's very end, in which a signal finds no handler any more."""
     if isinstance(error, SystemExit) and isinstance(error.code, int):
         for stream in (sys.stdout, sys.stderr):

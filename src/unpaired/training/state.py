@@ -55,7 +55,7 @@ class OptimizerConfig:
         return own if own is not None else self.learning_rate
 
 
-class WeightAverage:
+class WeightEMA:
     """The exponential moving average of the generators' weights, in which short runs wander less.
 
     The decay of update t is min(decay, (1 + t) / (10 + t)), so that the first steps are forgotten quickly.
@@ -96,7 +96,7 @@ class TrainingState:
                 eps=config.eps,
                 fused=True,
             )
-        self.average = WeightAverage(objective.translators, config.ema_decay) if config.ema_decay else None
+        self.ema = WeightEMA(objective.translators, config.ema_decay) if config.ema_decay else None
 
     def set_learning_rate(self, multiplier: float) -> None:
         """Set both players' rates to their base rate times `multiplier`."""
@@ -118,8 +118,8 @@ class TrainingState:
                 for slot, image in enumerate(pool.images)
             },
         }
-        if self.average is not None:
-            parts["average"] = dict(self.average.weights)
+        if self.ema is not None:
+            parts["average"] = dict(self.ema.weights)
         return parts
 
     def counters(self) -> dict[str, int]:
@@ -152,8 +152,8 @@ class TrainingState:
                 slots = sorted(name for name in parts["pool"] if name.startswith(f"{domain}."))
                 images = [parts["pool"][slot].to(self._device()) for slot in slots]
                 pool.restore(images, counters[f"pool.{domain}.num_seen"])
-            if self.average is not None:
-                for name, value in self.average.weights.items():
+            if self.ema is not None:
+                for name, value in self.ema.weights.items():
                     value.copy_(parts["average"][name])
             self._restore_optimizers(parts["optim"])
             self.step, self.skipped = counters["step"], counters.get("skipped", 0)

@@ -15,7 +15,7 @@ from unpaired.objectives.pool import ImagePool
 class StaticPool(ImagePool):
     """The same pool as an `ImagePool`, for batches of `batch_size` images of one size and type.
 
-    `draw` comes before the step and `settle` after it, or `undo` where the step is to leave no trace.
+    `draw` comes before the step and `commit` after it, or `undo` where the step is to leave no trace.
     """
 
     def __init__(self, pool: ImagePool, batch_size: int, device: torch.device) -> None:
@@ -80,7 +80,7 @@ class StaticPool(ImagePool):
         self._asked = (self._asked + len(images)) % len(self._slots)
         return torch.stack(shown)
 
-    def settle(self) -> None:
+    def commit(self) -> None:
         """Count the images that the step has shown to the pool, if it has."""
         if self._queried:
             self._held, self.num_seen = self._next

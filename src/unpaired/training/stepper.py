@@ -16,7 +16,7 @@ from unpaired.networks.recompute import recomputing
 from unpaired.objectives.base import Objective
 from unpaired.randomness import torch_seeded
 from unpaired.training.compiling import CompiledSteps
-from unpaired.training.graph import Record, RecordedStep, as_graph
+from unpaired.training.graph import Capture, CapturedStep, capture_graph
 from unpaired.training.run_config import Precision, RunConfig
 from unpaired.training.state import TrainingState
 from unpaired.training.step import Take, train_step
@@ -34,25 +34,25 @@ def stepper(
     take: Take,
     note: Callable[[str], None],
     *,
-    record: Record | None,
+    capture: Capture | None,
     compiled: bool = False,
 ) -> Iterator[Take]:
     """Yield what takes the steps of `state`: a recording made by `record`, or `take` where it is None or cannot be.
 
     compiled: whether the networks are compiled first, so that what is recorded is compiled. note: told in a sentence
-    why the steps are not recorded, or the networks not compiled, or that the recording's losses are not the same bits.
+    why the steps are not captured, or the networks not compiled, or that the recording's losses are not the same bits.
     """
     with ExitStack() as closing_all:
-        if record is not None:
-            take = closing_all.enter_context(closing(RecordedSteps(state, precision, take, note, record)))
+        if capture is not None:
+            take = closing_all.enter_context(closing(CapturedSteps(state, precision, take, note, capture)))
         if compiled:
             take = closing_all.enter_context(closing(CompiledSteps(state.objective, precision, take, note)))
         yield take
 
 
-def recording_on(device: torch.device, wanted: bool) -> Record | None:
+def capture_on(device: torch.device, wanted: bool) -> Capture | None:
     """Return how steps are captured on a device if that is wanted: as CUDA graphs on NVIDIA's GPUs, nowhere else."""
-    return as_graph if device.type == "cuda" and wanted else None
+    return capture_graph if device.type == "cuda" and wanted else None
 
 
 def cautions(run: RunConfig, device: torch.device) -> list[str]:
@@ -60,7 +60,7 @@ def cautions(run: RunConfig, device: torch.device) -> list[str]:
     found = []
     if run.acceleration != "none":
         found.append(f"run.acceleration {run.acceleration} is experimental: it was never measured on a GPU.")
-    if run.replays and recording_on(device, wanted=True) is None:
+    if run.replays and capture_on(device, wanted=True) is None:
         found.append(f"{_BY_HAND}: that needs an NVIDIA GPU, not {device.type}.")
     return found
 
@@ -80,16 +80,16 @@ def obstacle(objective: Objective[Any]) -> str:
     return ""
 
 
-class RecordedSteps:
+class CapturedSteps:
     """Takes steps by a recording that is made, and rehearsed, at the first one; by `take` where that fails."""
 
     def __init__(
-        self, state: TrainingState, precision: Precision, take: Take, note: Callable[[str], None], record: Record
+        self, state: TrainingState, precision: Precision, take: Take, note: Callable[[str], None], capture: Capture
     ) -> None:
         self._state, self._precision, self._take, self._note = state, precision, take, note
-        self._record = record
+        self._capture = capture
         self._begun = False
-        self._recorded: RecordedStep | None = None
+        self._captured: CapturedStep | None = None
 
     def __call__(self, batch: Batch, names: Callable[[], list[str]]) -> dict[str, Tensor]:
         """Take a step; the terms are those of the usual one, and so is the error where something is no number."""
@@ -97,34 +97,34 @@ class RecordedSteps:
             self._begun = True
             with torch_seeded(0, "recording"):  # and the step's own draws begin after it
                 self._begin(batch)
-        if self._recorded is not None and not self._recorded.fits(batch):
+        if self._captured is not None and not self._captured.fits(batch):
             self._give_up("the images differ in size")
-        if self._recorded is None:
+        if self._captured is None:
             return self._take(batch, names)
         seed = torch.initial_seed()
-        terms = self._recorded(batch)
+        terms = self._captured(batch)
         if terms is None:  # The usual step finds out what it was and says so.
             torch.manual_seed(seed)
-            with self._recorded.unrecorded():
+            with self._captured.uncaptured():
                 terms = self._take(batch, names)
         return terms
 
     def close(self) -> None:
         """Lay the state out as usual again."""
-        if self._recorded is not None:
-            self._recorded.close()
-            self._recorded = None
+        if self._captured is not None:
+            self._captured.close()
+            self._captured = None
 
     def _begin(self, batch: Batch) -> None:
         reason = obstacle(self._state.objective)
         if reason:
             self._note(f"{_BY_HAND}: {reason}.")
             return
-        self._recorded = RecordedStep(self._state, batch, self._precision)
+        self._captured = CapturedStep(self._state, batch, self._precision)
         try:
-            self._recorded.record(self._record)
-            difference = rehearse(self._recorded, self._state, batch, self._precision)
-        except RuntimeError as error:  # what torch raises where an operation cannot be recorded, or memory is out
+            self._captured.capture(self._capture)
+            difference = validate_capture(self._captured, self._state, batch, self._precision)
+        except RuntimeError as error:  # what torch raises where an operation cannot be captured, or memory is out
             self._give_up(f"recording failed ({str(error).splitlines()[0]})")
             return
         if difference > ROUNDING[self._precision]:
@@ -140,23 +140,23 @@ class RecordedSteps:
         self._note(f"{_BY_HAND}: {reason}.")
 
 
-def rehearse(recorded: RecordedStep, state: TrainingState, batch: Batch, precision: Precision) -> float:
+def validate_capture(captured: CapturedStep, state: TrainingState, batch: Batch, precision: Precision) -> float:
     """Return how far the recording's losses are from the usual step's: the largest difference, relative.
 
     Two steps are taken either way from the same state, on other images, with other draws and another rate than were
     recorded; the second one's losses depend on all that the first one updates. The state is then what it was.
     """
     scenes = [Batch(a=-batch.a, b=-batch.b), Batch(a=batch.a.flip(-1), b=batch.b)]
-    back = recorded.kept_aside()
+    back = captured.snapshot()
 
     def usual(scene: Batch) -> dict[str, Tensor] | None:
-        with recorded.unrecorded():
+        with captured.uncaptured():
             try:
                 return train_step(state, scene, precision)
             except NonFiniteError:
                 return None
 
-    def played(take: Callable[[Batch], dict[str, Tensor] | None]) -> list[dict[str, Tensor] | None]:
+    def losses_of(take: Callable[[Batch], dict[str, Tensor] | None]) -> list[dict[str, Tensor] | None]:
         found = []
         try:
             for number, scene in enumerate(scenes):
@@ -166,11 +166,11 @@ def rehearse(recorded: RecordedStep, state: TrainingState, batch: Batch, precisi
             back()
         return found
 
-    recorded.multiply_rates(2.0)
+    captured.multiply_rates(2.0)
     try:
-        return max(map(_difference, played(recorded), played(usual)))
+        return max(map(_difference, losses_of(captured), losses_of(usual)))
     finally:
-        recorded.multiply_rates(0.5)
+        captured.multiply_rates(0.5)
 
 
 def _difference(one: dict[str, Tensor] | None, other: dict[str, Tensor] | None) -> float:
