@@ -227,7 +227,7 @@ def test_test_images_choose_only_where_somebody_says_so(
 
 def test_ending_a_flat_run_without_held_out_images_is_refused(config: Config, folders: Path, tmp_path: Path) -> None:
     shutil.rmtree(folders / "testA")
-    with pytest.raises(ConfigError, match="--stop-when-flat has nothing to go by, as there are no held-out images"):
+    with pytest.raises(ConfigError, match="--stop-when-flat needs validation, but there are no validation images"):
         train(override(config, {"run.stop_when_flat": True}), out=tmp_path / "run")
     with pytest.raises(ConfigError, match=r"run.held_out_every 0 asks for none"):
         override(config, {"run.stop_when_flat": True, "run.held_out_every": 0})
@@ -239,7 +239,7 @@ def test_without_held_out_images_the_model_is_that_of_the_last_step_and_the_run_
     shutil.rmtree(folders / "testA")
     said.clear()
     train(config, out=tmp_path / "run")
-    assert any("that of the last step, as there are no held-out images" in sentence for sentence in said)
+    assert any("of the last step will be published: there are no validation images" in sentence for sentence in said)
     assert not (tmp_path / "run" / "held_out.jsonl").exists()
     assert "choice" not in read_description(tmp_path / "run" / "model")
     assert read_model(tmp_path / "run")[0].training.step == STEPS
@@ -419,9 +419,9 @@ def test_the_report_draws_the_figures_in_both_directions_and_marks_the_best_step
 def test_verify_counts_the_looks_and_names_a_damaged_file(config: Config, tmp_path: Path) -> None:
     train(config, out=tmp_path / "run")
     facts = {finding.part: finding.fact for finding in verify(tmp_path / "run")}
-    assert facts["held_out.jsonl"] == "8 evaluations"
+    assert facts["held_out.jsonl"] == "8 validations"
     assert facts["held_out.json"] == "9 + 9 images, every second test image"
-    assert "chosen by 8 evaluations" in facts["model"]
+    assert "selected in 8 validations" in facts["model"]
     for name in ("held_out.json", "held_out.jsonl"):
         (tmp_path / "run" / name).write_text("{\n")
         assert [finding.part for finding in verify(tmp_path / "run") if finding.problem][-1] == name

@@ -123,15 +123,15 @@ def choose(limit: float, images: float = 0, **settings: Any) -> tuple[Config, li
     ("limit", "images", "changed"),
     [
         (9, 1, []),
-        (4.5, 1, ["at most 476 MB of decoded images are kept"]),
-        (4.01, 1, ["at most 9 MB of decoded images are kept"]),
+        (4.5, 1, ["at most 476 MB of decoded images are cached"]),
+        (4.01, 1, ["at most 9 MB of decoded images are cached"]),
         (4.01, 0, []),
-        (2.5, 0, ["activations are computed again, for the same result in more time"]),
+        (2.5, 0, ["activation checkpointing, for the same result in more time"]),
         (1.9, 0, ["crops are 192 pixels wide, not 256, and generator.num_blocks is 6",
-                  "activations are computed again, for the same result in more time"]),
+                  "activation checkpointing, for the same result in more time"]),
         (1.1, 0, ["crops are 128 pixels wide, not 256, and generator.num_blocks is 6"]),
         (0.13, 0, ["crops are 64 pixels wide, not 256, and generator.num_blocks is 6",
-                   "activations are computed again, for the same result in more time"]),
+                   "activation checkpointing, for the same result in more time"]),
     ],
 )  # fmt: skip
 def test_what_changes_least_is_chosen_first(limit: float, images: float, changed: list[str]) -> None:
@@ -149,11 +149,11 @@ def test_precision_is_changed_only_where_that_is_allowed_and_before_the_crop() -
     ("limit", "changed"),
     [
         (4.1, []),
-        (2.1, ["the batch is taken in 2 parts, for the same step"]),
-        (1.9, ["the batch is taken in 3 parts, for the same step"]),
-        (0.7, ["the batch is taken in 6 parts, for the same step"]),
-        (0.5, ["the batch is taken in 6 parts, for the same step",
-               "activations are computed again, for the same result in more time"]),
+        (2.1, ["2 micro-batches (gradient accumulation), for the same step"]),
+        (1.9, ["3 micro-batches (gradient accumulation), for the same step"]),
+        (0.7, ["6 micro-batches (gradient accumulation), for the same step"]),
+        (0.5, ["6 micro-batches (gradient accumulation), for the same step",
+               "activation checkpointing, for the same result in more time"]),
     ],
 )  # fmt: skip
 def test_a_batch_is_taken_in_the_fewest_parts_that_fit_before_anything_is_computed_again(
@@ -238,13 +238,13 @@ def test_where_nothing_fits_one_sentence_says_what_the_smallest_plan_needs() -> 
     with pytest.raises(ConfigError) as refused:
         choose(0.1)
     assert str(refused.value) == (
-        "run.memory 6GB is too little: the smallest plan (activations are computed again, for the same result in more "
+        "run.memory 6GB is too little: the smallest plan (activation checkpointing, for the same result in more "
         "time; crops are 64 pixels wide, not 256, and generator.num_blocks is 6) needs 0.14 GB; allow that or take "
         "--run.memory-bf16."
     )
     with pytest.raises(ConfigError, match=r" needs 0\.07 GB; allow that or lower --data\.batch-size\.$"):
         choose(0.01, **{"run.memory_bf16": True, "data.batch_size": 2, "discriminator.norm": "batch"})
-    with pytest.raises(ConfigError, match=r"\(the batch is taken in 2 parts, .* needs 0\.04 GB; allow that\.$"):
+    with pytest.raises(ConfigError, match=r"\(2 micro-batches \(gradient accumulation\), .* needs 0\.04 GB; allow that\.$"):
         choose(0.01, **{"run.memory_bf16": True, "data.batch_size": 2})
 
 
@@ -331,9 +331,9 @@ def test_a_run_keeps_its_plan_and_goes_on_with_it(
     made = train(fits, out=tmp_path / "run")
     assert made.state_sha256 == whole.state_sha256
     (plan,) = (each for each in said if each.startswith("Memory: "))
-    assert plan.startswith("Memory: activations are computed again, for the same result in more time. 1.0")
+    assert plan.startswith("Memory: activation checkpointing, for the same result in more time. 1.0")
     assert plan.endswith(" GB are expected, 2GB allowed.")
-    assert re.search(r"^At most \d\.\d\d GB of memory were in use, 2GB allowed\.$", "\n".join(said), re.M)
+    assert re.search(r"^Peak memory: \d\.\d\d GB, 2GB allowed\.$", "\n".join(said), re.M)
     assert read_yaml(Config, tmp_path / "run" / "config.yaml").run.recompute
 
     stub(1 * GB, 9 * GB)  # what is expected later plays no part
@@ -350,7 +350,7 @@ def test_a_run_goes_on_in_the_parts_that_were_chosen(
     config, kept = override(config_of("cyclegan"), settings), tmp_path / "run" / "config.yaml"
     said.clear()
     train(config, out=tmp_path / "run")
-    assert any(each.startswith("Memory: the batch is taken in 2 parts, for the same step. ") for each in said)
+    assert any(each.startswith("Memory: 2 micro-batches (gradient accumulation), for the same step. ") for each in said)
     assert read_yaml(Config, kept).run.accumulate == 2
 
     monkeypatch.setattr(
@@ -399,5 +399,5 @@ def test_what_is_expected_is_what_a_run_takes_within_15_percent(
     done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
     assert done.returncode == 0, done.stderr
     expected = float(re.search(r"([0-9.]+) GB are expected", done.stdout)[1])
-    peak = float(re.search(r"At most ([0-9.]+) GB of memory were in use", done.stdout)[1])
+    peak = float(re.search(r"Peak memory: ([0-9.]+) GB", done.stdout)[1])
     assert peak == pytest.approx(expected, rel=0.15)

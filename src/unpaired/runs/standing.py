@@ -1,4 +1,4 @@
-"""Where a run stands, as anyone can read it off its folder."""
+"""The progress and the properties of a run, read from its folder."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from unpaired.training.schedule import Schedule
 
 @dataclass(frozen=True)
 class RunInfo:
-    """Where a run stands."""
+    """The progress and the properties of a run."""
 
     path: Path
     """Folder of the run, as it was given."""
@@ -54,7 +54,7 @@ class RunInfo:
 
 
 def info(path: str | Path) -> RunInfo:
-    """Return where the run in a folder stands; raises DataError when the folder holds no run."""
+    """Return the RunInfo of the run in a folder; raises DataError if the folder holds no run."""
     folder = RunFolder(Path(path))
     if not folder.config.exists() or not folder.data.exists():
         raise DataError(
