@@ -412,7 +412,7 @@ def test_the_report_draws_the_figures_in_both_directions_and_marks_the_best_step
         == "Kernel distance to real images, 0 is best over 300 steps: kernel_distance_AtoB, kernel_distance_BtoA"
     )
     assert text.count('class="mark"') == 3
-    assert "Of 3 evaluations the best is that of step 200, the dashed line, which model/ holds." in Page(text).text
+    assert "The best of 3 validations is step 200 (dashed line), which model/ holds." in Page(text).text
     assert 'class="mark"' not in report_page(tmp_path)
 
 

@@ -139,7 +139,7 @@ def test_a_run_may_go_on_in_another_way_and_its_history_says_so(
     said.clear()
     train(override(config, {"run.layout": "channels_last"}), out=tmp_path / "run")
     (told,) = (each for each in said if "layout" in each)
-    assert told.startswith("The run goes on with layout nchw then and channels_last now: it is sound, but no longer")
+    assert told.startswith("Resuming with a different environment (layout: nchw -> channels_last). Training is valid but no longer")
     assert any("layout" in each["sentence"] for each in History(tmp_path / "run").entries())
 
 
@@ -229,7 +229,7 @@ def test_where_nothing_can_be_compiled_steps_are_taken_as_usual(
     told = refused(drawn_folders, tmp_path, monkeypatch, backend)
     assert told.startswith("The networks are not compiled (")
     assert "no C++ compiler here" in told
-    assert told.endswith("), which changes nothing but the time that steps take.")
+    assert told.endswith("), only the time of a step changes.")
     assert "\n" not in told
 
 
@@ -244,7 +244,7 @@ def test_wrong_gradients_are_not_trained_with_though_the_losses_are_right(
         return right_values_only
 
     told = refused(drawn_folders, tmp_path, monkeypatch, backend)
-    assert "their gradients are others, with a cosine of 0." in told
+    assert "their gradients differ: cosine 0." in told
 
 
 def test_previews_and_copies_of_networks_are_not_compiled(without_compiler: list[int]) -> None:

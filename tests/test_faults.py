@@ -195,7 +195,7 @@ def test_a_step_may_be_skipped_on_request_and_is_counted_and_recorded(
     config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     poison(monkeypatch, 3, 6)
-    with pytest.raises(NonFiniteError, match=r"skip:1 leaves the step out"):
+    with pytest.raises(NonFiniteError, match=r"skip:1 skips the step"):
         train(config, out=tmp_path / "stops")
     assert info(tmp_path / "stops").step == 0
     skipping = override(config, {"run.on_nonfinite": "skip:2"})
@@ -481,7 +481,7 @@ def test_settings_that_the_state_does_not_fit_are_refused_and_the_run_stays_as_i
 ) -> None:
     plain = override(config, {"optimizer.ema_decay": 0.0})
     run = stopped(plain, tmp_path / "run")
-    with pytest.raises(ConfigError, match=r"cannot go on with these settings.*average"):
+    with pytest.raises(ConfigError, match=r"cannot continue with these settings.*average"):
         train(config, out=run, allow_config_change=True)
     assert read_yaml(Config, run / "config.yaml").optimizer == plain.optimizer
     assert history(run) == []

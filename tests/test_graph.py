@@ -265,9 +265,9 @@ def as_one_that_fails(work: Work) -> Work:
 @pytest.mark.parametrize(
     ("method", "record", "why"),
     [
-        ("fastcut", as_emulated, "objective.flip_equivariance decides in every step anew"),
-        ("cyclegan", as_one_that_forgets, "in a rehearsal its losses were others by"),
-        ("pix2pix", as_one_that_fails, "recording failed (aten._local_scalar_dense"),
+        ("fastcut", as_emulated, "objective.flip_equivariance changes the computation from step to step"),
+        ("cyclegan", as_one_that_forgets, "in validation its losses differed by"),
+        ("pix2pix", as_one_that_fails, "the capture failed (aten._local_scalar_dense"),
     ],
 )
 def test_what_cannot_be_recorded_is_told_in_a_sentence_and_goes_on_as_usual(
@@ -279,7 +279,7 @@ def test_what_cannot_be_recorded_is_told_in_a_sentence_and_goes_on_as_usual(
     assert taken(other, method, range(5), record, told=told) == expected
     assert len(told) == 1
     assert why in told[0]
-    assert told[0].startswith("The steps are not recorded as a CUDA graph but taken one operation at a time: ")
+    assert told[0].startswith("Steps are not captured as a CUDA graph but run eagerly: ")
     assert other.step == usual.step
 
 
@@ -293,7 +293,7 @@ def test_images_of_another_size_end_the_recording_and_not_the_run() -> None:
                 step(batch_of("cyclegan", number, state, size, count=1), list)
     assert states[0].sha256() == states[1].sha256()
     assert len(told) == 1
-    assert told[0].endswith("taken one operation at a time: the images differ in size.")
+    assert told[0].endswith("run eagerly: the images differ in size.")
 
 
 def test_several_processes_and_pools_of_several_sizes_are_not_recorded(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -324,7 +324,7 @@ def test_what_is_asked_for_and_experimental_or_not_there_is_warned_of() -> None:
     assert experimental == "run.acceleration graph is experimental: it was never measured on a GPU."
     assert cautions(RunConfig(acceleration="graph"), mps) == [
         experimental,
-        "The steps are not recorded as a CUDA graph but taken one operation at a time: that needs an NVIDIA GPU, not "
+        "Steps are not captured as a CUDA graph but run eagerly: that needs an NVIDIA GPU, not "
         "mps.",
     ]
     assert len(cautions(RunConfig(acceleration="compile"), CPU)) == 1
@@ -365,7 +365,7 @@ def test_a_cuda_graph_takes_the_usual_steps(method: str, precision: Precision) -
     usual, recorded = state_of(method, device=cuda), state_of(method, device=cuda)
     expected = taken(usual, method, range(9), None, precision, broken=(5,))
     seen = taken(recorded, method, range(9), capture_on(cuda, True), precision, broken=(5,), told=told)
-    assert not any("one operation at a time:" in sentence for sentence in told), told
+    assert not any("run eagerly:" in sentence for sentence in told), told
     assert seen[5] == expected[5]
     for one, other in zip(seen[:5], expected[:5], strict=True):
         assert one == pytest.approx(other, rel=1e-3 if precision == "fp32" else 5e-2)

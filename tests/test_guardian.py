@@ -269,7 +269,7 @@ def test_the_run_goes_back_to_the_last_good_checkpoint_once_and_then_only_warns(
     assert [entry["kind"] for entry in entries] == ["remedy", "guardian"]
     assert entries[0]["step"] == 4
     assert "discriminator has won" in entries[0]["sentence"]
-    assert "went back to step 4" in entries[0]["sentence"]
+    assert "rewound to step 4" in entries[0]["sentence"]
     assert read_yaml(Config, run / "config.yaml").optimizer.discriminator_learning_rate == 1e-4
     assert [record["step"] for record in map(json.loads, (run / "log.jsonl").read_text().splitlines())] == [
         *range(1, 15)
@@ -318,4 +318,4 @@ def test_without_a_checkpoint_from_before_the_run_begins_again(
 ) -> None:
     never = override(losing, {"run.checkpoint_every": 0})
     assert train(never, out=tmp_path / "run").finished
-    assert "went back to the beginning" in History(tmp_path / "run").entries()[0]["sentence"]
+    assert "rewound to the beginning" in History(tmp_path / "run").entries()[0]["sentence"]

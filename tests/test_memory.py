@@ -154,21 +154,21 @@ def test_a_run_goes_on_recomputing_and_ends_in_the_same_state(drawn_folders: Pat
 @pytest.mark.parametrize(
     ("norm", "recompute", "num_parts", "batch_size", "lower", "sentence"),
     [
-        ("batch", False, 1, 4, True, "Go on with --run.recompute, which learns the same in less memory, or lower "
+        ("batch", False, 1, 4, True, "Continue with --run.recompute, which trains the same in less memory, or lower "
          "--data.batch-size in a new --out."),
-        ("instance", False, 1, 1, True, "Go on with --run.recompute, which learns the same in less memory, or take "
+        ("instance", False, 1, 1, True, "Continue with --run.recompute, which trains the same in less memory, or take "
          "--run.precision bf16 in a new --out."),
         ("batch", True, 1, 4, True, "Lower --data.batch-size or take --run.precision bf16, in a new --out."),
         ("batch", True, 1, 4, False, "Lower --data.batch-size or lower --size, in a new --out."),
         ("instance", True, 1, 1, True, "Take --run.precision bf16 or lower --size, in a new --out."),
         ("instance", True, 1, 1, False, "Lower --size, in a new --out."),
-        ("instance", False, 1, 4, True, "Go on with --run.accumulate 2 or --run.recompute, which learn the same in "
+        ("instance", False, 1, 4, True, "Continue with --run.accumulate 2 or --run.recompute, which train the same in "
          "less memory."),
-        ("instance", False, 2, 4, True, "Go on with --run.accumulate 4 or --run.recompute, which learn the same in "
+        ("instance", False, 2, 4, True, "Continue with --run.accumulate 4 or --run.recompute, which train the same in "
          "less memory."),
-        ("instance", True, 3, 6, True, "Go on with --run.accumulate 6, which learns the same in less memory, or take "
+        ("instance", True, 3, 6, True, "Continue with --run.accumulate 6, which trains the same in less memory, or take "
          "--run.precision bf16 in a new --out."),
-        ("instance", False, 4, 4, False, "Go on with --run.recompute, which learns the same in less memory, or lower "
+        ("instance", False, 4, 4, False, "Continue with --run.recompute, which trains the same in less memory, or lower "
          "--size in a new --out."),
     ],
 )  # fmt: skip

@@ -65,7 +65,7 @@ def images_change(
     counts = ", ".join(f"{len(those)} {kind}" for kind, those in found.items() if those)
     if not allowed:
         raise DataError(
-            f"The images changed since {run} was started ({counts}); put them back to continue it, go on with "
+            f"The images changed since {run} was started ({counts}); put them back to continue it, add "
             f"--allow-data-change, or give another --out:{listed(names)}"
         )
     details = {kind: sorted(those) for kind, those in found.items()}
@@ -81,7 +81,7 @@ def fingerprints_change(run: str, saved: Mapping[str, Any], now: Mapping[str, An
     if not allowed:
         raise DataError(
             f"The images of domain {' and '.join(changed)} changed since {run} was started ({counts}); put them back "
-            "to continue it, go on with --allow-data-change, or give another --out."
+            "to continue it, add --allow-data-change, or give another --out."
         )
     return [Change("data", f"Images were changed on request ({counts}).")]
 

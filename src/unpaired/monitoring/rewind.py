@@ -51,7 +51,7 @@ def go_back(run: Path, checkpoints: Path, finding: Finding, step: int, settings:
     _remove_after(checkpoints, target)
     changed = {key: {"saved": settings[key], "given": value} for key, value in finding.remedy.items()}
     place = f"step {target}" if target else "the beginning"
-    sentence = f"{finding.sentence(step)} The run went back to {place} and goes on with this remedy."
+    sentence = f"{finding.sentence(step)} The run was rewound to {place} and continues with this remedy."
     History(run).note(target, "remedy", sentence, ailment=finding.ailment, found_at=step, settings=changed)
     return sentence
 

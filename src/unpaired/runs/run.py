@@ -84,7 +84,7 @@ def _fit(start: Start, context: RunContext) -> bool:
                 _go_back(config, context.folder, start.guardian, wish.step)
         if wish.signum:
             raise Interrupted(
-                f"Stopped at step {wish.step}, where the guardian went back; run the same command again to continue.",
+                f"Stopped at step {wish.step}, after a rewind by the guardian; run the same command again to continue.",
                 signum=wish.signum,
             ) from None
         return False

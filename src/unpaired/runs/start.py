@@ -161,7 +161,7 @@ def _restore(folder: RunFolder, state: TrainingState, strict: bool, changes: lis
         if not any(change.kind == "settings" for change in changes):
             raise
         raise ConfigError(
-            f"{folder.path} cannot go on with these settings, --allow-config-change or not: {error}"
+            f"{folder.path} cannot continue with these settings, --allow-config-change or not: {error}"
         ) from None
     return newest
 
