@@ -37,7 +37,7 @@ from unpaired.runs import build_objective
 from unpaired.runs.validation_setup import MOST
 from unpaired.scenes.draw import draw_dataset
 from unpaired.selection.early_stopping import PLATEAU, detect_plateau, with_early_stopping
-from unpaired.selection.rule import select_best, distance
+from unpaired.selection.rule import distance, select_best
 from unpaired.selection.validation import StepEvaluation
 from unpaired.selection.validation_metrics import ValidationMetrics
 from unpaired.training.schedule import Schedule
@@ -157,7 +157,9 @@ def chosen_table(all_series: Series) -> None:
     )
     print("|---|---|---|---|---|---|---|---|---|---|")
     for run, kind in dict.fromkeys((run, kind) for run, kind, *_ in all_series):
-        those = [(evaluations, truth) for one, other, _, evaluations, truth in all_series if (one, other) == (run, kind)]
+        those = [
+            (evaluations, truth) for one, other, _, evaluations, truth in all_series if (one, other) == (run, kind)
+        ]
         truth = those[0][1]
         tops = [max(truth, key=lambda step, figure=figure: truth[step][figure]) for figure in FIGURES]
         best = " | ".join(f"{truth[top][name]:.4g} at {top}" for top, name in zip(tops, FIGURES, strict=True))
@@ -183,16 +185,23 @@ def near_table(all_series: Series, least: int | None) -> None:
     print("|---|---|---|---|---|---|---|")
     for recipe, kind in dict.fromkeys((run.split("-")[1], kind) for run, kind, *_ in all_series):
         those = [
-            (evaluations, truth) for run, other, _, evaluations, truth in all_series if (run.split("-")[1], other) == (recipe, kind)
+            (evaluations, truth)
+            for run, other, _, evaluations, truth in all_series
+            if (run.split("-")[1], other) == (recipe, kind)
         ]
         ends = [
             (evaluations[:count], {evaluation.step: truth[evaluation.step] for evaluation in evaluations[:count]})
             for evaluations, truth in those
             for count in ([len(evaluations)] if least is None else range(least, len(evaluations)))
         ]
-        taken = {way: [(choose_by(evaluations).step, truth) for evaluations, truth in ends] for way, choose_by in WAYS.items()}
+        taken = {
+            way: [(choose_by(evaluations).step, truth) for evaluations, truth in ends]
+            for way, choose_by in WAYS.items()
+        }
         if least is None:
-            taken["any of its steps"] = [(evaluation.step, truth) for evaluations, truth in ends for evaluation in evaluations]
+            taken["any of its steps"] = [
+                (evaluation.step, truth) for evaluations, truth in ends for evaluation in evaluations
+            ]
         for way, pairs in taken.items():
             shares = {figure: [behind(truth, step, figure) for step, truth in pairs] for figure in FIGURES}
             cells = " | ".join(f"{sum(share <= NEAR for share in each)} of {len(each)}" for each in shares.values())

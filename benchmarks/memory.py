@@ -40,7 +40,7 @@ def measure(case: str) -> None:
     from unpaired.data.datasets import Batch
     from unpaired.recipes import RECIPES, at_size
     from unpaired.runs import build_objective
-    from unpaired.runs.footprint import footprint, images, fill_state
+    from unpaired.runs.footprint import fill_state, footprint, images
     from unpaired.runs.memory_plan import expected_memory
     from unpaired.training.inference_weights import ema_weights, inference_mode
     from unpaired.training.state import TrainingState

@@ -36,8 +36,14 @@ from unpaired.runs import info, train
 from unpaired.runs.verify import verify
 from unpaired.scenes.scene import draw_scene, scene_seeds
 from unpaired.selection.best_weights import CheckpointSelection, published
-from unpaired.selection.early_stopping import MIN_EVALUATIONS, early_stopping_reason, plateau_since, detect_plateau, with_early_stopping
-from unpaired.selection.rule import select_best, distance, faithful, uncertainty
+from unpaired.selection.early_stopping import (
+    MIN_EVALUATIONS,
+    detect_plateau,
+    early_stopping_reason,
+    plateau_since,
+    with_early_stopping,
+)
+from unpaired.selection.rule import distance, faithful, select_best, uncertainty
 from unpaired.selection.validation import StepEvaluation, read_evaluations
 from unpaired.selection.validation_metrics import LEAST, ValidationMetrics
 from unpaired.training.schedule import Schedule, ScheduleConfig
@@ -75,7 +81,9 @@ def config(toy_config: Config, folders: Path) -> Config:
     return override(toy_config, settings)
 
 
-def evaluation(step: int, distance: float = 1.0, cycle: float = 0.1, structure: float = 0.5, interval: float = 0.0) -> StepEvaluation:
+def evaluation(
+    step: int, distance: float = 1.0, cycle: float = 0.1, structure: float = 0.5, interval: float = 0.0
+) -> StepEvaluation:
     figures = {}
     for direction in ("AtoB", "BtoA"):
         figures[f"kernel_distance_{direction}"] = distance
@@ -119,7 +127,13 @@ def same(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> bool:
 
 
 def test_the_best_look_is_the_nearest_one_that_is_as_faithful_as_usual() -> None:
-    evaluations = [evaluation(1, 3.0), evaluation(2, 2.0), evaluation(3, 1.0, cycle=0.3), evaluation(4, 1.5), evaluation(5, 0.9, structure=0.2)]
+    evaluations = [
+        evaluation(1, 3.0),
+        evaluation(2, 2.0),
+        evaluation(3, 1.0, cycle=0.3),
+        evaluation(4, 1.5),
+        evaluation(5, 0.9, structure=0.2),
+    ]
     assert select_best(evaluations) == evaluations[3]
     assert [faithful(each, evaluations) for each in evaluations] == [True, True, False, True, False]
     assert distance(evaluations[2]) == 1.0
@@ -127,14 +141,25 @@ def test_the_best_look_is_the_nearest_one_that_is_as_faithful_as_usual() -> None
 
 
 def test_a_look_that_turns_out_to_be_unfaithful_gives_way_to_a_faithful_one_further_away() -> None:
-    evaluations = [evaluation(1, 1.0, cycle=0.5), evaluation(2, 2.0, cycle=0.1), evaluation(3, 2.5, cycle=0.1), evaluation(4, 2.0, cycle=0.1)]
+    evaluations = [
+        evaluation(1, 1.0, cycle=0.5),
+        evaluation(2, 2.0, cycle=0.1),
+        evaluation(3, 2.5, cycle=0.1),
+        evaluation(4, 2.0, cycle=0.1),
+    ]
     assert [faithful(evaluations[0], evaluations[:number]) for number in (1, 2, 3)] == [True, False, False]
     assert select_best(evaluations[:3]) == evaluations[1]
     assert select_best(evaluations) == evaluations[3]
 
 
 def test_of_looks_that_cannot_be_told_from_the_nearest_one_the_latest_is_taken() -> None:
-    evaluations = [evaluation(1, 0.3, interval=0.2), evaluation(2, 0.1, interval=0.2), evaluation(3, 0.2), evaluation(4, 0.25), evaluation(5, 0.22)]
+    evaluations = [
+        evaluation(1, 0.3, interval=0.2),
+        evaluation(2, 0.1, interval=0.2),
+        evaluation(3, 0.2),
+        evaluation(4, 0.25),
+        evaluation(5, 0.22),
+    ]
     assert uncertainty(evaluations[0]) == pytest.approx(0.2 / 2**0.5)
     assert select_best(evaluations) == evaluations[4]
     assert select_best(evaluations[:4]) == evaluations[2]

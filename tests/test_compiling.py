@@ -26,7 +26,7 @@ from unpaired.recipes import Config, build_objective
 from unpaired.runs import train
 from unpaired.runs.memory_plan import alternatives
 from unpaired.training import compiling
-from unpaired.training.compiling import CompiledForward, uncompile_networks, compile_networks, compiled_cosine
+from unpaired.training.compiling import CompiledForward, compile_networks, compiled_cosine, uncompile_networks
 from unpaired.training.gradient_check import LEAST_COSINE, median_cosine, step_gradients
 from unpaired.training.graph import capture_call
 from unpaired.training.machine import made_with
@@ -139,7 +139,9 @@ def test_a_run_may_go_on_in_another_way_and_its_history_says_so(
     said.clear()
     train(override(config, {"run.layout": "channels_last"}), out=tmp_path / "run")
     (told,) = (each for each in said if "layout" in each)
-    assert told.startswith("Resuming with a different environment (layout: nchw -> channels_last). Training is valid but no longer")
+    assert told.startswith(
+        "Resuming with a different environment (layout: nchw -> channels_last). Training is valid but no longer"
+    )
     assert any("layout" in each["sentence"] for each in History(tmp_path / "run").entries())
 
 
@@ -229,7 +231,7 @@ def test_where_nothing_can_be_compiled_steps_are_taken_as_usual(
     told = refused(drawn_folders, tmp_path, monkeypatch, backend)
     assert told.startswith("The networks are not compiled (")
     assert "no C++ compiler here" in told
-    assert told.endswith("), only the time of a step changes.")
+    assert told.endswith("); only the time of a step changes.")
     assert "\n" not in told
 
 

@@ -42,7 +42,7 @@ from unpaired.training.run_config import Precision, RunConfig
 from unpaired.training.state import OptimizerConfig, TrainingState
 from unpaired.training.static_pool import StaticPool
 from unpaired.training.step import train_step
-from unpaired.training.stepper import cautions, obstacle, capture_on, stepper
+from unpaired.training.stepper import capture_on, cautions, obstacle, stepper
 
 NAN = float("nan")
 CPU = torch.device("cpu")
@@ -324,8 +324,7 @@ def test_what_is_asked_for_and_experimental_or_not_there_is_warned_of() -> None:
     assert experimental == "run.acceleration graph is experimental: it was never measured on a GPU."
     assert cautions(RunConfig(acceleration="graph"), mps) == [
         experimental,
-        "Steps are not captured as a CUDA graph but run eagerly: that needs an NVIDIA GPU, not "
-        "mps.",
+        "Steps are not captured as a CUDA graph but run eagerly: that needs an NVIDIA GPU, not mps.",
     ]
     assert len(cautions(RunConfig(acceleration="compile"), CPU)) == 1
 

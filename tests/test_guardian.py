@@ -128,7 +128,9 @@ def test_each_remedy_is_a_change_of_settings_that_a_configuration_takes() -> Non
         "gradient_generator": 0.0,
         "flat_AtoB": 1e30,
     }
-    found = judge([StepEvaluation(10, {**ill, "spread_AtoB": 1.0}), *[StepEvaluation(20 + i, ill) for i in range(5)]], SETTINGS)
+    found = judge(
+        [StepEvaluation(10, {**ill, "spread_AtoB": 1.0}), *[StepEvaluation(20 + i, ill) for i in range(5)]], SETTINGS
+    )
     assert len(found) == 5
     remedies = {finding.ailment: finding.remedy for finding in found}
     for remedy in remedies.values():

@@ -156,8 +156,8 @@ def test_a_run_goes_on_recomputing_and_ends_in_the_same_state(drawn_folders: Pat
     [
         ("batch", False, 1, 4, True, "Continue with --run.recompute, which trains the same in less memory, or lower "
          "--data.batch-size in a new --out."),
-        ("instance", False, 1, 1, True, "Continue with --run.recompute, which trains the same in less memory, or take "
-         "--run.precision bf16 in a new --out."),
+        ("instance", False, 1, 1, True, "Continue with --run.recompute, which trains the same in less memory, or "
+         "take --run.precision bf16 in a new --out."),
         ("batch", True, 1, 4, True, "Lower --data.batch-size or take --run.precision bf16, in a new --out."),
         ("batch", True, 1, 4, False, "Lower --data.batch-size or lower --size, in a new --out."),
         ("instance", True, 1, 1, True, "Take --run.precision bf16 or lower --size, in a new --out."),
@@ -166,10 +166,10 @@ def test_a_run_goes_on_recomputing_and_ends_in_the_same_state(drawn_folders: Pat
          "less memory."),
         ("instance", False, 2, 4, True, "Continue with --run.accumulate 4 or --run.recompute, which train the same in "
          "less memory."),
-        ("instance", True, 3, 6, True, "Continue with --run.accumulate 6, which trains the same in less memory, or take "
-         "--run.precision bf16 in a new --out."),
-        ("instance", False, 4, 4, False, "Continue with --run.recompute, which trains the same in less memory, or lower "
-         "--size in a new --out."),
+        ("instance", True, 3, 6, True, "Continue with --run.accumulate 6, which trains the same in less memory, or "
+         "take --run.precision bf16 in a new --out."),
+        ("instance", False, 4, 4, False, "Continue with --run.recompute, which trains the same in less memory, or "
+         "lower --size in a new --out."),
     ],
 )  # fmt: skip
 def test_the_settings_to_change_are_those_that_are_not_used_up(
@@ -182,4 +182,7 @@ def test_the_settings_to_change_are_those_that_are_not_used_up(
 
 def test_noise_has_no_generator_that_recomputes() -> None:
     networks = build_objective(config_of("gan"))
-    assert memory_advice(networks, 128, lower=True) == "Lower --data.batch-size or take --run.precision bf16, in a new --out."
+    assert (
+        memory_advice(networks, 128, lower=True)
+        == "Lower --data.batch-size or take --run.precision bf16, in a new --out."
+    )

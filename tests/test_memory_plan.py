@@ -22,7 +22,7 @@ from unpaired.errors import ConfigError
 from unpaired.recipes import Config, at_size, cut, fastcut, gan, paper, pix2pix
 from unpaired.runs import build_objective, train
 from unpaired.runs import memory_plan as planning
-from unpaired.runs.footprint import Footprint, footprint, serialised_bytes, fill_state
+from unpaired.runs.footprint import Footprint, fill_state, footprint, serialised_bytes
 from unpaired.runs.memory_plan import alternatives, changes, decoded, expected_memory, fitting, told
 from unpaired.runs.validation_setup import max_validation_images
 from unpaired.training.run_config import memory_bytes
@@ -244,7 +244,9 @@ def test_where_nothing_fits_one_sentence_says_what_the_smallest_plan_needs() -> 
     )
     with pytest.raises(ConfigError, match=r" needs 0\.07 GB; allow that or lower --data\.batch-size\.$"):
         choose(0.01, **{"run.memory_bf16": True, "data.batch_size": 2, "discriminator.norm": "batch"})
-    with pytest.raises(ConfigError, match=r"\(2 micro-batches \(gradient accumulation\), .* needs 0\.04 GB; allow that\.$"):
+    with pytest.raises(
+        ConfigError, match=r"\(2 micro-batches \(gradient accumulation\), .* needs 0\.04 GB; allow that\.$"
+    ):
         choose(0.01, **{"run.memory_bf16": True, "data.batch_size": 2})
 
 

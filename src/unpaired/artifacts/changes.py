@@ -93,8 +93,8 @@ def ranks_change(run: str, saved: Mapping[str, Any], now: Mapping[str, Any], *, 
         return []
     if not allowed:
         raise ConfigError(
-            f"{run} was trained by {before} processes and would continue with {after}; start {before} to continue it bit "
-            "for bit, or add --allow-rank-change."
+            f"{run} was trained by {before} processes and would continue with {after}; start {before} to continue it "
+            "bit for bit, or add --allow-rank-change."
         )
     return [
         Change(

@@ -81,8 +81,8 @@ def save_checkpoint(
     An existing undamaged checkpoint of the same state is left as it is. The checkpoints to keep are read again before
     others are removed, and damaged ones do not count.
 
-    `made_with` records versions and machine in the manifest. Raises StorageError if the disk fails; existing checkpoints
-    are then unchanged.
+    `made_with` records versions and machine in the manifest. Raises StorageError if the disk fails; existing
+    checkpoints are then unchanged.
     """
     step, sha256 = counters["step"], state_sha256(parts, counters)
     final = folder / _name(step)

@@ -208,7 +208,10 @@ def _evaluation_panels(
     evaluations: Sequence[StepEvaluation], titles: Mapping[str, str], width: float, mark: int | None = None
 ) -> list[str]:
     rows = [evaluation.figures for evaluation in evaluations]
-    steps, last = _numbers([evaluation.step for evaluation in evaluations]), float(max((evaluation.step for evaluation in evaluations), default=1))
+    steps, last = (
+        _numbers([evaluation.step for evaluation in evaluations]),
+        float(max((evaluation.step for evaluation in evaluations), default=1)),
+    )
     names = sorted({name for row in rows for name in row})
     families = {title: [n for n in names if n.startswith(f"{family}_")] for family, title in titles.items()}
     return [

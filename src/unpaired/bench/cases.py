@@ -137,7 +137,7 @@ class RecordedTrainingCase:
         way: Way = "usual",
         record: Capture = capture_graph,
     ) -> RecordedTrainingCase:
-        """Record the step and validate_capture it; raises UnpairedError where its losses are not those of the usual step."""
+        """Capture the step and validate it; raises UnpairedError if its losses are not those of the usual step."""
         usual = TrainingCase.at(size, precision, device, batch, way)
         step = CapturedStep(usual.state, usual.batch, precision)
         step.capture(record)

@@ -9,7 +9,7 @@ OPTIONS = {"max_pixels": "--max-pixels", "device": "--device", "precision": "--p
 
 
 def advice_of(error: UnpairedError) -> str:
-    """Return the message of an error, with the setting that its advice ends in named as an option."""
+    """Return the message of an error, with the option in place of the setting that its advice names."""
     text, option = str(error), OPTIONS.get(error.setting)
     before, name, after = text.rpartition(error.setting) if option else ("", "", "")
     return f"{before}{option}{after}" if name else text

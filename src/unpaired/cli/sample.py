@@ -8,9 +8,9 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from unpaired.cli.app import app
-from unpaired.cli.output import print_sentence
 from unpaired.cli.own_parts import load_parts
 from unpaired.storage import shown
+from unpaired.training.terminal import print_sentence
 
 
 @app.command

@@ -83,7 +83,9 @@ def inversion(checks: Checks, name: str, settings: Settings) -> Finding | None:
     if weight is not None and weight < 0.5 and _has_identity(settings):
         remedy, advice = {"objective.identity_weight": 0.5}, "an identity loss"
     advice += ", unless the domains are each other's negatives"
-    figure = f"input and translation {_last(name)} correlate by {_now(checks, name)}, below {INVERTED} {_row(MIN_CHECKS)}"
+    figure = (
+        f"input and translation {_last(name)} correlate by {_now(checks, name)}, below {INVERTED} {_row(MIN_CHECKS)}"
+    )
     return Finding("colour inversion", figure, advice, remedy, since)
 
 
@@ -95,8 +97,8 @@ def collapse(checks: Checks, name: str, settings: Settings) -> Finding | None:
     if since is None or (since == 0 and len(checks) < NEW_CHECKS):
         return None
     figure = (
-        f"translations {_last(name)} of different images vary by {_now(checks, name)} times as much as real images, below "
-        f"{COLLAPSED} {_row(MIN_CHECKS)}"
+        f"translations {_last(name)} of different images vary by {_now(checks, name)} times as much as real images, "
+        f"below {COLLAPSED} {_row(MIN_CHECKS)}"
     )
     advice = "halve the generators' learning rate and not the discriminators'"
     return Finding("collapse to one output", figure, advice, _slower(settings, "generator"), since)

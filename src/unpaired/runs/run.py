@@ -18,7 +18,7 @@ from unpaired.monitoring.rewind import go_back
 from unpaired.recipes import Config
 from unpaired.runs.context import RunContext
 from unpaired.runs.standing import RunInfo, info
-from unpaired.runs.start import Start, first_start, broadcast_start
+from unpaired.runs.start import Start, broadcast_start, first_start
 from unpaired.training.callbacks import Callback, OnFirstRank, Request
 from unpaired.training.loop import GoBack, fit
 from unpaired.training.machine import peak_memory

@@ -31,7 +31,7 @@ from unpaired.runs.agreement import agree, image_lists
 from unpaired.runs.context import RunContext
 from unpaired.runs.publish import publish_model
 from unpaired.runs.resolvers import inspected, resolved, scanned
-from unpaired.runs.validation_setup import ValidationSet, Validation, describe_selection, open_selection
+from unpaired.runs.validation_setup import Validation, ValidationSet, describe_selection, open_selection
 from unpaired.selection.best_weights import CheckpointSelection
 from unpaired.selection.early_stopping import RESUMED, early_stopping_reason, with_early_stopping
 from unpaired.storage import write_bytes
@@ -135,7 +135,7 @@ def broadcast_start(start: Start | None, device: torch.device) -> Start:
             if facts["fingerprint"] != shared["data"][domain]["fingerprint"]:
                 raise DataError(
                     f"The images of domain {domain} are not those of rank 0 ({facts['images']} here, "
-                    f"{told['data'][domain]['images']} there); give every machine the same folders."
+                    f"{shared['data'][domain]['images']} there); give every machine the same folders."
                 )
     share_state(start.state)
     ranks.require_same(json.dumps(_versions(device)), "The version of torch, the GPU or the processor")
@@ -186,7 +186,9 @@ def _record(
     write_bytes(folder.config, to_yaml(config).encode(), sync=True)
 
 
-def _recorder(start: Start, context: RunContext, opened: tuple[CheckpointSelection, ValidationSet] | None) -> RunRecorder:
+def _recorder(
+    start: Start, context: RunContext, opened: tuple[CheckpointSelection, ValidationSet] | None
+) -> RunRecorder:
     """Return the recorder of the folder, which is locked and rewound to the state; log the step of the state."""
     config, domains, state, schedule = start.config, start.domains, start.state, start.schedule
     folder, device = context.folder, context.device

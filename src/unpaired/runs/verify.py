@@ -147,7 +147,9 @@ def _log(folder: RunFolder) -> str:
         raise DataError(f"{shown(folder.log)} is damaged in line {', '.join(bad[:5])}; training does not need it.")
     needed = _logged_lines(folder)
     if len(lines) < needed:
-        raise DataError(f"{shown(folder.log)} has {len(lines)} lines, but the newest checkpoint was saved after {needed}.")
+        raise DataError(
+            f"{shown(folder.log)} has {len(lines)} lines, but the newest checkpoint was saved after {needed}."
+        )
     cut = folder.log.exists() and folder.log.read_bytes()[-1:] not in (b"", b"\n")
     return f"{len(lines)} lines{', and a truncated one, which continuing removes' if cut else ''}"
 

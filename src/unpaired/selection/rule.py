@@ -21,8 +21,8 @@ STRUCTURE_SLACK = 0.1
 
 RULE = (
     "the latest evaluation whose kernel distance, averaged over the directions, lies within the 95 % interval of the "
-    f"smallest so far, and which is faithful: errors (L1 of pairs, else cycle error) at most {SLACK} times their median so far, "
-    f"self-similarity correlation at most {STRUCTURE_SLACK} below it"
+    f"smallest so far, and which is faithful: errors (L1 of pairs, else cycle error) at most {SLACK} times their "
+    f"median so far, self-similarity correlation at most {STRUCTURE_SLACK} below it"
 )
 """The rule of `is_best` in words."""
 

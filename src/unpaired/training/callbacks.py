@@ -116,7 +116,7 @@ class Callback(Protocol):
 
 
 class OnFirstRank:
-    """Wraps a callback of the package, which rank 0 calls while the others wait; None on other ranks, or for no call."""
+    """Wraps a callback of the package, which only rank 0 calls; None on other ranks, or if there is none."""
 
     def __init__(self, callback: Callback | None, every: int, *, at_end: bool = True, at_start: bool = False) -> None:
         self._callback = callback

@@ -199,7 +199,7 @@ class CapturedStep:
         self._bad.copy_(torch.maximum(self._bad, (~finite).float()))
 
     def _unconditional(self) -> list[Tensor]:
-        """Return the tensors that a step changes before all is known to be finite: norm statistics, the first player."""
+        """Return the tensors that a step changes before its checks are complete: norm statistics, the first player."""
         objective = self._state.objective
         changed = list(objective.buffers())
         if objective.order[0] == "discriminator":

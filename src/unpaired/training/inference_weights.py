@@ -12,7 +12,7 @@ from unpaired.objectives.base import Objective
 from unpaired.training.state import TrainingState
 
 
-class averaged:  # noqa: N801 - used like a function
+class ema_weights:  # noqa: N801 - used like a function
     """Load the EMA weights into the translators for the duration of the block; no-op without EMA."""
 
     def __init__(self, state: TrainingState) -> None:
@@ -30,7 +30,7 @@ class averaged:  # noqa: N801 - used like a function
 
 
 @contextmanager
-def in_use(objective: Objective[Any]) -> Iterator[None]:
+def inference_mode(objective: Objective[Any]) -> Iterator[None]:
     """Put the objective's networks into inference mode for the block, without gradients; restore their statistics."""
     before = {name: buffer.clone() for name, buffer in objective.named_buffers()}
     objective.train(objective.uses_training_mode)

@@ -18,14 +18,14 @@ from unpaired.errors import Interrupted, NonFiniteError
 from unpaired.randomness import torch_seeded
 from unpaired.training.autocast import precision_on
 from unpaired.training.callbacks import Callback, Request, StepView, call_after_step, call_at_start, due
-from unpaired.training.machine import out_of_memory, memory_advice
+from unpaired.training.machine import memory_advice, out_of_memory
 from unpaired.training.progress import Clock, Progress
 from unpaired.training.run_config import RunConfig
 from unpaired.training.schedule import Schedule
 from unpaired.training.signals import stop_signals
 from unpaired.training.state import TrainingState
 from unpaired.training.step import Take, train_step
-from unpaired.training.stepper import cautions, capture_on, stepper
+from unpaired.training.stepper import capture_on, cautions, stepper
 
 _log = logging.getLogger("unpaired")
 

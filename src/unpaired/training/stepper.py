@@ -132,8 +132,8 @@ class CapturedSteps:
             self._give_up(f"in validation its losses differed by {difference:.2g} of their size")
         elif difference:
             self._note(
-                f"Steps are captured as a CUDA graph; in validation its losses equalled those of eager steps except for "
-                f"rounding ({difference:.2g} of their size)."
+                f"Steps are captured as a CUDA graph; in validation its losses equalled those of eager steps "
+                f"except for rounding ({difference:.2g} of their size)."
             )
 
     def _give_up(self, reason: str) -> None:
