@@ -43,7 +43,7 @@ _BEST = "best"
 _DISPLACED = ".old-"
 _NAME = re.compile(r"step-[0-9]+")
 _NOTHING_LEFT = "no other one is left, so the run begins again"
-_WITHOUT_STRICT = "Run the same command without --strict to go on from the checkpoint before it."
+_WITHOUT_STRICT = "Run the same command without --strict to continue from the checkpoint before it."
 
 
 @dataclass(frozen=True)

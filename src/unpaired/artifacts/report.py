@@ -35,7 +35,7 @@ _TITLES = {
 _CHECKED = {
     "correlation": "Colours kept, correlation of input and translation",
     "spread": "Spread of translations, 1 as real images",
-    "flat": "Activations on a flat image, 1 as on real ones",
+    "flat": "Activations on a constant image, 1 as on real ones",
     "gradient": "Gradient, root mean square",
 }
 _HELD_OUT = {
@@ -321,7 +321,7 @@ class _Axes:
 
 
 def _path(x: Floats, y: Floats) -> str:
-    """Return SVG path data through the points, lifted where y is NaN; a point between two gaps becomes a dot."""
+    """Return SVG path data through the points, interrupted at NaN; a point between two gaps becomes a dot."""
     finite = np.isfinite(y)
     before = np.concatenate([[False], finite[:-1]])
     return "".join(

@@ -39,7 +39,7 @@ def bench(
     size
         Sides of the images in pixels.
     precision
-        fp32, bf16; auto: fp32, and bf16 where the device has instructions for it.
+        fp32, bf16; auto: fp32, and bf16 if the device has instructions for it.
     way
         Of the training steps: usual, channels-last (--run.layout channels_last), compiled (--run.acceleration compile,
         which takes minutes at the start); auto: usual, and all three on an NVIDIA GPU.

@@ -201,7 +201,7 @@ def translate(
     follow_symlinks
         Read files of a folder that are links to places outside of it.
     pairs
-        side-by-side: translate the input half of images that hold A and B; auto: if all look like those of training.
+        side-by-side: translate the input half of images that hold A and B; auto: if all resemble those of training.
     scores
         Write scores.csv beside the results: how far to trust each, and which inputs are out of distribution.
     keep_best
@@ -211,7 +211,7 @@ def translate(
     device
         auto, cpu, cuda, cuda:N or mps.
     precision
-        fp32; bf16 (8-bit results only, faster where the processor knows it); auto: bf16 if near enough (40 dB).
+        fp32; bf16 (8-bit results only, faster if the processor supports it); auto: bf16 if near enough (40 dB).
     backend
         Backend that runs the networks: torch, or the kind of an installed one.
     recipe

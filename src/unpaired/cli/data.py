@@ -35,7 +35,7 @@ def check(
 ) -> int:
     """Check every file as training would; report its faults, their effect on training and the remedy.
 
-    The exit code is 65 where training would stop, and 0 otherwise.
+    The exit code is 65 if training would stop, and 0 otherwise.
 
     Parameters
     ----------

@@ -52,7 +52,7 @@ def _report(scorer: Scorer, folder: Path, trusts: Mapping[Job, Trust], kept: Seq
     domain = scorer.translator.info.domains[scorer.direction[0]]
     if unlike:
         print_sentence(
-            f"{len(unlike)} of {len(trusts)} are out of distribution (unlike those of {shown(domain)}): {_names(unlike)}"
+            f"{len(unlike)} of {len(trusts)} are out of distribution for {shown(domain)}: {_names(unlike)}"
         )
         trained = scorer.translator.info.training.load_size
         if trained is not None and 2 * len(unlike) > len(trusts):

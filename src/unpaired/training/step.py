@@ -200,7 +200,7 @@ def non_finite(place: str, step: int, names: list[str]) -> NonFiniteError:
     """Return the error for a NaN or infinite value, with its step and images."""
     finding = f"At step {step} {place} (images: {'; '.join(names)})"
     return NonFiniteError(
-        f"{finding}; nothing was updated with it. Look at these images or lower --optimizer.learning-rate, then run "
+        f"{finding}; nothing was updated with it. Inspect these images or lower --optimizer.learning-rate, then run "
         "the same command to continue from the checkpoint; --run.on-nonfinite skip:1 skips the step.",
         finding=finding,
     )
