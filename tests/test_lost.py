@@ -249,7 +249,7 @@ def test_junk_folders_are_left_out_by_every_walk_and_said(name: str, tmp_path: P
     assert [job.source.name for job in globbed.jobs] == ["0.png"]
     assert len(open_test_set(tmp_path).a) == 1
     checkup = check_data(replace(SMALL, root=str(tmp_path)))
-    assert [look.facts()["images"] for look in checkup.looks] == [1, 1, 1, 1]
+    assert [scan.facts()["images"] for scan in checkup.scans] == [1, 1, 1, 1]
     junk = [item.paths[0] for one in checkup.findings if one.fault.code == "junk_folder" for item in one.items]
     assert junk == [tmp_path / folder / "deep" / name for folder in ("trainA", "trainB", "testA", "testB")]
 

@@ -45,15 +45,13 @@ def _report(scorer: Scorer, folder: Path, trusts: Mapping[Job, Trust], kept: Seq
 
     if not trusts:
         return
-    with ranks.by_first() as first:
+    with ranks.on_rank_zero() as first:
         if first:
             print_sentence(f"Scores: {shown(write_table(folder, trusts, kept))}")
     unlike = [job for job, trust in trusts.items() if trust.foreign]
     domain = scorer.translator.info.domains[scorer.direction[0]]
     if unlike:
-        print_sentence(
-            f"{len(unlike)} of {len(trusts)} are out of distribution for {shown(domain)}: {_names(unlike)}"
-        )
+        print_sentence(f"{len(unlike)} of {len(trusts)} are out of distribution for {shown(domain)}: {_names(unlike)}")
         trained = scorer.translator.info.training.load_size
         if trained is not None and 2 * len(unlike) > len(trusts):
             print_sentence(

@@ -18,7 +18,7 @@ _REMEDY = "bring them to the same axes (nibabel.as_closest_canonical)"
 def refuse_other_axes(a: FolderSource, b: FolderSource) -> None:
     """Raise DataError that names the first pair of volumes whose axes differ, image k of a belonging to image k of b.
 
-    Volumes whose headers do not say how they lie are let through.
+    Volumes without axes in their headers are not checked.
     """
     axes_a, axes_b = _axes(a.paths), _axes(b.paths)
     pairs = dict.fromkeys(zip(a.paths, b.paths, strict=True))
@@ -33,7 +33,7 @@ def refuse_other_axes(a: FolderSource, b: FolderSource) -> None:
 
 
 def axes_note(sources: Iterable[FolderSource]) -> list[str]:
-    """Return one sentence about volumes that lie otherwise than most, none if there are none."""
+    """Return one sentence about volumes whose axes are not those of most, none if there are none."""
     axes: dict[Path, str] = {}
     for source in sources:
         axes |= _axes(source.paths)

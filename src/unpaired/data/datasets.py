@@ -25,7 +25,7 @@ from unpaired.images import Image, Resampling, parse_fill, parse_range
 from unpaired.images.input_spec import IccHandling, InputSpec
 from unpaired.images.nodata import LOW
 from unpaired.randomness import rng
-from unpaired.ranks import dealt
+from unpaired.ranks import shard_of_micro_batches
 
 Preprocess = Literal["resize_and_crop", "crop", "scale_width", "scale_width_and_crop", "none"]
 Pairing = Literal["unpaired", "paired", "noise"]
@@ -35,12 +35,12 @@ WHOLE_IMAGES: tuple[Preprocess, ...] = ("none", "scale_width")
 """Preprocessings that keep the whole image, so that training images may differ in size."""
 
 WHOLE_IMAGE_MULTIPLE = 4
-"""What their sides are rounded to, as the official code does; ResNets with two halvings can take that."""
+"""Their sides are rounded to multiples of this, as in the official code; ResNets with two halvings accept these."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class DataConfig:
-    """Where the images are and how they become training samples.
+    """The images of a run, and the steps from an image to a training sample.
 
     Names of the preprocessings are those of the official code.
     """
@@ -189,10 +189,10 @@ class Batch:
 
 
 class StepDataset(Dataset[Batch], ABC):
-    """Batches by step number (1, 2, ...); what a sample holds is the affair of each kind of data.
+    """Batches by step number (1, 2, ...); each kind of data defines its samples.
 
     length: samples an epoch. share: (rank, count) of the process that this one loads for; of each batch it gets the
-    part of that rank. accumulate: the parts in which batches are learnt from, each of which is dealt out to all ranks.
+    part of that rank. accumulate: the micro-batches of a batch, each of which is sharded over all ranks.
     """
 
     share = (0, 1)
@@ -203,7 +203,9 @@ class StepDataset(Dataset[Batch], ABC):
 
     def __getitem__(self, step: int) -> Batch:
         """Return the batch of step `step` >= 1, or this process's part of it."""
-        pairs = [self._sample(sample) for sample in dealt(self._samples(step), *self.share, self.accumulate)]
+        pairs = [
+            self._sample(sample) for sample in shard_of_micro_batches(self._samples(step), *self.share, self.accumulate)
+        ]
         return Batch(a=torch.stack([a for a, _ in pairs]), b=torch.stack([b for _, b in pairs]))
 
     def names_of(self, step: int) -> list[str]:
@@ -212,7 +214,7 @@ class StepDataset(Dataset[Batch], ABC):
 
     @abstractmethod
     def preview(self, count: int) -> Batch:
-        """Return about `count` samples to look at, the same ones whatever was drawn before."""
+        """Return about `count` samples for the sample grids; independent of earlier draws."""
 
     @abstractmethod
     def _sample(self, sample: int) -> tuple[Tensor, Tensor]:
@@ -220,7 +222,7 @@ class StepDataset(Dataset[Batch], ABC):
 
     @abstractmethod
     def _name(self, sample: int) -> str:
-        """Return what messages call a sample."""
+        """Return the name of a sample in messages."""
 
     def _samples(self, step: int) -> range:
         size = self._config.batch_size
@@ -293,7 +295,7 @@ class PairedDataset(TwoDomainDataset):
     """Image k of A with image k of B, in an order shuffled each epoch, both with the same crop and the same flip.
 
     As published for pix2pix. Raises DataError for sources of different lengths, and for a pair whose images differ in
-    size where `preprocess` does not make them equal: one crop would not show the same place in both.
+    size if `preprocess` does not make them equal: one crop would not show the same place in both.
     """
 
     purposes = ("augment", "augment")
@@ -340,9 +342,9 @@ class ImageCache:
 
 
 def prepare(image: Image, config: DataConfig, spec: InputSpec | None = None) -> Image:
-    """Return the image without alpha or no data, resized as `config.preprocess` says; nothing random happens here.
+    """Return the image without alpha or no data, resized by `config.preprocess`, without randomness.
 
-    spec: how images of its domain are taken, by default that of domain A.
+    spec: the input specification of its domain; default: that of domain A.
     """
     spec = spec or spec_from_config(config, "A")
     opaque = spec.opaque(spec.accept(image))

@@ -1,4 +1,4 @@
-"""The two domains of a run: which images they are, what they are called, and the training batches made of them."""
+"""The two domains of a run: their images, their names, and the training batches made of them."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ _SKIPPED, _SKIPPED_TEST = "skipped", "skipped_test"
 
 @dataclass(frozen=True)
 class Domains:
-    """The images of a run: training sources, preview sources (test images where there are any), names.
+    """The images of a run: training sources, preview sources (test images if there are any), names.
 
-    Where domain A is noise, train_a and preview_a are None. classes: those of domain B, where they are asked for.
+    If domain A is noise, train_a and preview_a are None. classes: those of domain B, if data.classes is set.
     skipped: by domain the names of images that were left out of training and of the previews.
     """
 
@@ -41,7 +41,7 @@ class Domains:
     skipped: Mapping[str, Any] = field(default_factory=dict)
 
     def facts(self) -> dict[str, Any]:
-        """Return what data.json keeps: by domain its name, folder, count and fingerprint, and the classes' names."""
+        """Return the content of data.json: by domain its name, folder, count, fingerprint and classes."""
         facts: dict[str, Any] = {}
         for domain, source in {"A": self.train_a, "B": self.train_b}.items():
             facts[domain] = {
@@ -56,9 +56,9 @@ class Domains:
         return facts
 
     def settled(self, data: DataConfig, saved: DataConfig | None = None) -> DataConfig:
-        """Return the settings with what the images say: their types, and the numbers behind percentiles.
+        """Return the settings resolved by the images: their types, and the numbers behind percentiles.
 
-        Where A is noise, `channels_a` is counted: its numbers, and one for each class. saved: the settings that the
+        If A is noise, `channels_a` is its length plus one for each class. saved: the settings that the
         run was started with. Raises ConfigError for settings that do not suit the images.
         """
         if data.pairing == "noise":
@@ -66,7 +66,7 @@ class Domains:
         return settled_values(data, self.train_a, self.train_b, saved)
 
     def described(self, data: DataConfig) -> str:
-        """Return what there is to look at: "6 + 5 images", "6 pairs" or "6 images of 2 classes"."""
+        """Return the number of images as text: "6 + 5 images", "6 pairs" or "6 images of 2 classes"."""
         if self.train_a is None:
             return f"{len(self.train_b)} images" + (f" of {len(self.classes)} classes" if self.classes else "")
         if data.pairing == "paired":
@@ -111,9 +111,9 @@ class Domains:
         return domains, notes + summary(scans[0], scans[1] if len(scans) > 1 else [], f"unpaired data check {where}")
 
     def without(self, facts: Mapping[str, Any], data: DataConfig) -> Domains:
-        """Return the domains without the images that `facts`, as of `facts()`, say were skipped; with their partners.
+        """Return the domains without the images that were skipped according to `facts`, as of `facts()`.
 
-        Raises DataError where none is left.
+        Pairs go together. Raises DataError if none is left.
         """
         skipped = {
             domain: {key: facts[domain][key] for key in (_SKIPPED, _SKIPPED_TEST) if facts[domain].get(key)}
@@ -150,7 +150,7 @@ class Domains:
 def open_domains(data: DataConfig) -> Domains:
     """List the images of both domains; raises DataError when a folder is missing or empty, or names do not match.
 
-    So it does for a link that leads out of its folder, unless data.follow_symlinks is set.
+    Also raised for a link that leads out of its folder, unless data.follow_symlinks is set.
     """
     domains = _listed(data)
     if not data.follow_symlinks:
@@ -178,7 +178,7 @@ def _listed(data: DataConfig) -> Domains:
 def domain_names(data: DataConfig) -> dict[str, str]:
     """Return the domains' names: name_a and name_b, else horse and zebra for horse2zebra, else the folders'.
 
-    Noise is called noise, and what is made of it is called like the folder.
+    Noise is called noise, and domain B is then called like its folder.
     """
     guess = ("A", "B")
     if data.pairing == "noise":
@@ -188,7 +188,7 @@ def domain_names(data: DataConfig) -> dict[str, str]:
     elif "2" in (stem := Path(data.root).resolve().name):
         left, right = stem.split("2", 1)
         guess = (left or "A", right or "B")
-    # Folders may be called by what is no text at all; a name for people is.
+    # The name of a folder may be no valid text; the name of a domain is.
     return {"A": shown(data.name_a or guess[0]), "B": shown(data.name_b or guess[1])}
 
 
@@ -213,7 +213,7 @@ def _skipped(scans: list[list[SourceScan]]) -> dict[str, Any]:
 def _kept(
     a: FolderSource | None, b: FolderSource, skipped: Mapping[str, Any], key: str, data: DataConfig
 ) -> tuple[FolderSource | None, FolderSource]:
-    """Return the sources without the skipped images; in pairs both go."""
+    """Return the sources without the skipped images; in pairs, with their partners."""
     bad_a, bad_b = (set(skipped.get(domain, {}).get(key, ())) for domain in ("A", "B"))
     keep_b = [index for index in range(len(b)) if b.name(index) not in bad_b]
     if a is None:
@@ -227,7 +227,7 @@ def _kept(
 def chosen_pair(
     a: FolderSource, b: FolderSource, keep_a: list[int], keep_b: list[int]
 ) -> tuple[FolderSource, FolderSource]:
-    """Return the sources with these images alone; of files that hold both halves `keep_a` says which."""
+    """Return the sources with these images alone; for files that hold both halves `keep_a` decides."""
     if isinstance(a, HalfSource) and keep_a:
         return a.chosen(keep_a)
     return _chosen(a, keep_a), _chosen(b, keep_b)

@@ -1,6 +1,6 @@
 """Fetching the published data sets: by this verb only, resumable, its SHA-256 on record, unpacked with suspicion.
 
-What has arrived lies beside the folder as NAME.part until it is whole; the same command again goes on from there.
+A partial archive lies beside the folder as NAME.part; the same command again continues it.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from unpaired.version import __version__
 _log = logging.getLogger("unpaired")
 
 PUBLISHED_AT = "http://efrosgans.eecs.berkeley.edu"
-"""Where the authors of CycleGAN and pix2pix keep their data sets."""
+"""The server of the data sets of CycleGAN and pix2pix, by their authors."""
 
 UNPAIRED_SETS = (
     "apple2orange",
@@ -80,15 +80,15 @@ def download(
     url: str = PUBLISHED_AT,
     listener: Callable[[int, int], None] = lambda received, total: None,
 ) -> Download:
-    """Fetch a published data set into the folder `out` (default: datasets/NAME), or return what is there already.
+    """Fetch a published data set into the folder `out` (default: datasets/NAME), or return the one that is there.
 
-    paired: pix2pix's set of a name that CycleGAN uses too. url: where a copy with the authors' paths is kept.
-    `listener` is told the bytes received and expected (0: unknown). download.json in the folder
+    paired: pix2pix's set of a name that CycleGAN uses too. url: of a server with a copy under the authors'
+    paths. `listener` is called with the bytes received and expected (0: unknown). download.json in the folder
     records url, SHA-256, size and date.
 
     Raises ConfigError for an unknown name or address, DownloadError for a server that is absent, refuses or breaks
-    off (what has arrived is kept), DataError for an archive that is damaged or unsafe (it is removed), OutputError
-    where the folder holds something else, StorageError where the disk is full or failing.
+    off (the part that arrived is kept), DataError for an archive that is damaged or unsafe (it is removed), OutputError
+    if the folder holds something else, StorageError if the disk is full or failing.
     """
     source, folder = address(name, paired, url), Path(out) if out is not None else default_folder(name, paired)
     there = _recorded(folder, source)
@@ -105,7 +105,7 @@ def download(
 
 
 def _arrive(source: str, folder: Path, listener: Callable[[int, int], None]) -> Download:
-    """Fetch and unpack what is not there yet."""
+    """Fetch the missing part and unpack the archive."""
     part = Part(folder.parent / f"{folder.name}.{source.rsplit('/', 1)[1].split('.', 1)[1]}.part")
     if part.start(source):
         _log.info(f"Continuing {source} at {part.received:,} bytes.")
@@ -128,12 +128,12 @@ def address(name: str, paired: bool, base: str = PUBLISHED_AT) -> str:
 
 
 def default_folder(name: str, paired: bool) -> Path:
-    """Return datasets/NAME, or datasets/NAME-pairs where both methods have a set of the name."""
+    """Return datasets/NAME, or datasets/NAME-pairs if both methods have a set of the name."""
     return Path("datasets") / (f"{name}-pairs" if paired and name in UNPAIRED_SETS else name)
 
 
 class Part:
-    """An archive on its way: the bytes that arrived and, beside them, which file of which server they are of."""
+    """A partial archive: the bytes that arrived and, beside them, a record of the server and the file."""
 
     def __init__(self, path: Path) -> None:
         self.path, self._note = path, path.with_name(f"{path.name}.json")
@@ -146,16 +146,16 @@ class Part:
 
     @property
     def total(self) -> int:
-        """Bytes of the whole archive, 0 where the server did not say."""
+        """Bytes of the whole archive, 0 if unknown."""
         return int(self.facts.get("total", 0))
 
     @property
     def whole(self) -> bool:
-        """Whether all has arrived, as far as the size tells."""
+        """Whether as many bytes have arrived as the server announced."""
         return 0 < self.total == self.received
 
     def start(self, url: str) -> bool:
-        """Return whether there is something of `url` to go on from; anything else is thrown away."""
+        """Return whether a part of `url` can be continued; any other part is removed."""
         try:
             self.facts = json.loads(self._note.read_text(encoding="utf-8"))
         except (OSError, ValueError, RecursionError):
@@ -165,7 +165,7 @@ class Part:
         return self.received > 0
 
     def note(self, url: str, headers: Mapping[str, str]) -> None:
-        """Remember what is arriving: its address, its size, and by what the server knows this version of it."""
+        """Record the address and the size of the archive, and the server's validator of this version."""
         validator = headers.get("ETag", "")
         if not validator or validator.startswith("W/"):  # weak tags do not promise equal bytes
             validator = headers.get("Last-Modified", "")
@@ -183,7 +183,7 @@ class Part:
         )
 
     def append(self, chunk: bytes) -> None:
-        """Keep some more bytes; raises StorageError or OutputError where the disk refuses."""
+        """Append bytes; raises StorageError or OutputError if the disk refuses them."""
         try:
             with self.path.open("ab") as file:
                 file.write(chunk)
@@ -191,19 +191,19 @@ class Part:
             raise storage_error(error, self.path) from None
 
     def remove(self) -> None:
-        """Delete what arrived."""
+        """Delete the part and its record."""
         self.facts = {}
         for path in (self.path, self._note):
             path.unlink(missing_ok=True)
 
     def sha256(self) -> str:
-        """Return the SHA-256 of what arrived."""
+        """Return the SHA-256 of the bytes that arrived."""
         with self.path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _length(url: str, headers: Mapping[str, str]) -> int:
-    """Return the size that a server gives, 0 where it gives none; DownloadError for one that no archive has."""
+    """Return the size that a server announces, 0 if none; raises DownloadError for an impossible one."""
     length = headers.get("Content-Length", "")
     if not (length.isascii() and length.isdecimal()):
         return 0
@@ -218,9 +218,9 @@ def _host(url: str) -> str:
 
 
 def fetch(url: str, part: Part, listener: Callable[[int, int], None]) -> None:
-    """Fetch what is missing of `url`, from the start where the server cannot do otherwise.
+    """Fetch the missing part of `url`, or all of it if the server cannot continue.
 
-    Raises DownloadError, what has arrived being kept, and StorageError.
+    Raises DownloadError, after which the part is kept, and StorageError.
     """
     if part.whole:
         return
@@ -243,7 +243,7 @@ def fetch(url: str, part: Part, listener: Callable[[int, int], None]) -> None:
 
 
 def _request(url: str, part: Part) -> Any:
-    """Send the request for what is missing, and once more for all of it where the server's copy is another by now.
+    """Request the missing part; request the whole once more if the file on the server has changed.
 
     Returns a reply of status 206 that begins where the part ends, or of 200. Raises DownloadError for any other.
     """
@@ -278,7 +278,7 @@ def _request_for(url: str, part: Part) -> urllib.request.Request:
 
 @contextmanager
 def _failures(url: str, part: Part) -> Iterator[None]:
-    """Turn what goes wrong between two machines into sentences."""
+    """Turn errors of the network and the server into DownloadError."""
     host = _host(url)
     try:
         yield
@@ -286,7 +286,7 @@ def _failures(url: str, part: Part) -> Iterator[None]:
         error.close()
         if 300 <= error.code < 400:
             raise DownloadError(
-                f"{host} sends {url} on in a circle or to what is not http or https; try --url with a copy."
+                f"{host} redirects {url} in a circle or to another scheme than http or https; try --url with a copy."
             ) from None
         reason = shown(" ".join(str(error.reason).split()))[:200]
         raise DownloadError(f"{host} answers {error.code} ({reason}) for {url}; try --url with a copy.") from None
@@ -309,14 +309,14 @@ def _cut(url: str, part: Part) -> DownloadError:
 
 
 def _check_room(part: Part) -> None:
-    """Raise StorageError where the disk cannot hold what is still to come."""
+    """Raise StorageError if the disk has no room for the missing bytes."""
     missing = part.total - part.received
     if missing > shutil.disk_usage(part.path.parent).free:
         raise StorageError(f"{missing:,} bytes are to come and {shown(part.path.parent)} has less room; free some.")
 
 
 def _recorded(folder: Path, url: str) -> Download | None:
-    """Return what download.json says where the folder holds `url`, None where there is nothing; else OutputError."""
+    """Return the record of download.json if the folder holds `url`, None if it is empty; else raise OutputError."""
     try:
         if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
             return None
@@ -329,9 +329,9 @@ def _recorded(folder: Path, url: str) -> Download | None:
 
 
 def _install(part: Part, arrived: Download) -> None:
-    """Unpack the archive beside the folder, record where it is from, and give it the folder's name.
+    """Unpack the archive beside the folder, record its origin, and rename the result to the folder.
 
-    An archive that is damaged or refused is removed, as fetching it further is of no use.
+    An archive that is damaged or refused is removed, because continuing it is of no use.
     """
     folder = arrived.path
     temporary = folder.parent / f".unpaired-{secrets.token_hex(6)}.tmp"
@@ -357,7 +357,7 @@ def _install(part: Part, arrived: Download) -> None:
 
 def _only_folder(folder: Path) -> Path:
     """Return the one folder that an archive holds, as the published ones do, or `folder` itself."""
-    shutil.rmtree(folder / "__MACOSX", ignore_errors=True)  # what one system adds to its zips
+    shutil.rmtree(folder / "__MACOSX", ignore_errors=True)  # which macOS adds to its zips
     inside = list(folder.iterdir())
     is_set = len(inside) == 1 and inside[0].is_dir() and not inside[0].name.startswith(("train", "test"))
     return inside[0] if is_set else folder

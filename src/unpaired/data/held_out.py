@@ -1,8 +1,8 @@
-"""Images that a run does not train on, and of these the ones that a checkpoint may be chosen by.
+"""Held-out images, which a run does not train on and by which a checkpoint may be selected.
 
-valA and valB (or val of pairs, beside test) where they are there; else every second test image, so that the other half
-of them stays what a table may report. A run without either has none: taking them from the training images would change
-what the run learns.
+They are valA and valB (or val of pairs, beside test) if these exist, else every second test image; the other half
+remains for the figures of a table. A run without either has none, because training on fewer images would change the
+result.
 """
 
 from __future__ import annotations
@@ -17,31 +17,31 @@ from unpaired.data.pairs import split_pairs
 from unpaired.data.sources import FolderSource, holds_images, refuse_links_out
 
 TEST_HALF = "every second test image"
-"""The origin of images that nobody has put aside to choose by."""
+"""The origin of held-out images if there is no validation set."""
 
 SHORT = 16
-"""Letters of the SHA-256 by which an image that took part in a choice is known again."""
+"""Hexadecimal digits of the SHA-256 by which an image that took part in a selection is recognised."""
 
 
 @dataclass(frozen=True)
 class HeldOutImages:
-    """As many images of A as of B. origin: which ones they are, as part of a sentence."""
+    """As many images of A as of B. origin: their description, as part of a sentence."""
 
     a: FolderSource
     b: FolderSource
     origin: str
 
     def batch(self, domains: Domains, data: DataConfig, seed: int) -> Batch:
-        """Return the images resized and cropped in the middle. Raises ImageError where one cannot be read."""
+        """Return the images resized and cropped in the middle. Raises ImageError if one cannot be read."""
         return replace(domains, preview_a=self.a, preview_b=self.b).previews(data, seed).preview(len(self.a))
 
     def digests(self) -> dict[str, list[str]]:
-        """Return by domain what the images are known again by, whatever they are called then."""
+        """Return by domain the digests that recognise the images under any name."""
         return {domain: digests(source) for domain, source in (("A", self.a), ("B", self.b))}
 
 
 def held_out_images(domains: Domains, data: DataConfig, most: int) -> HeldOutImages | None:
-    """Return at most `most` held-out images a domain, evenly spread; None where there are none, or A is noise."""
+    """Return at most `most` held-out images a domain, evenly spread; None if there are none, or A is noise."""
     if domains.train_a is None:
         return None
     found = _validation(data)
@@ -76,7 +76,7 @@ def _digest(path: Path) -> str:
 
 
 def _validation(data: DataConfig) -> tuple[FolderSource, FolderSource] | None:
-    """Return the validation images: valA and valB, or the pairs of val where test is there for the previews."""
+    """Return the validation images: valA and valB, or the pairs of val if test provides the previews."""
     root = Path(data.root)
     if not data.root or data.a:
         return None

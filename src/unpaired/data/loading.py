@@ -1,8 +1,8 @@
-"""Batches in the order of their steps, read ahead by loader processes whose death or silence is noticed and named.
+"""Batches in the order of their steps, read ahead by loader processes; dead and hanging processes are reported.
 
-torch's DataLoader is not used, as it reports a dead worker from a signal handler, in the middle of whatever training
-does then, does not say which image the worker was at, and waits for ever for one that hangs. Worker w of n makes the
-batches of every n-th step and sends them in order through a pipe of its own, so that its step is always known.
+torch's DataLoader is not used: it reports a dead worker from a signal handler, in the middle of a training step, it
+does not report the image that the worker was reading, and it waits for ever for a worker that hangs. Worker w of n
+makes the batches of every n-th step and sends them in order through its own pipe, so that its step is always known.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ from unpaired.errors import UnpairedError, WorkerError
 from unpaired.images.other_processes import Sent, receive, to_send
 
 PATIENCE = 20
-"""Seconds that training waits for a batch before it gives the loader process up."""
+"""Seconds that training waits for a batch before it replaces the loader process or stops."""
 
 _START_PATIENCE = 120  # it imports torch first
-_END = None  # what follows the last message of a loader process, however it ended
+_END = None  # the end of the messages of a loader process, however it ended
 
 
 def batches(
@@ -44,8 +44,9 @@ def batches(
 ) -> Generator[Batch, None, None]:
     """Yield the batches of steps first..last; the same ones for any number of loader processes.
 
-    retries: how many loader processes may be lost, each told to `note` with its step and replaced by another, before
-    WorkerError is raised. An image that cannot be read raises its own ImageError here, whichever process read it.
+    retries: number of loader processes that may be lost before WorkerError is raised; each loss is reported to `note`
+    with its step, and the process is replaced. An image that cannot be read raises its own ImageError here, from
+    whichever process.
     """
     if not num_workers:
         yield from (dataset[step] for step in range(first, last + 1))
@@ -82,7 +83,7 @@ _ADVICE = (
 
 @dataclass(frozen=True)
 class _Failure:
-    """An error that nobody expected, as text: the process it happened in is about to end."""
+    """An unexpected error as text; its process is about to end."""
 
     text: str
 
@@ -160,7 +161,7 @@ class _Worker:
 
 
 def _context() -> Any:
-    """Return the way to start processes: from a fork server that has imported this module, where there is one."""
+    """Return the way to start processes: from a fork server that has imported this module, if the system has one."""
     if "forkserver" not in multiprocessing.get_all_start_methods():
         return multiprocessing.get_context("spawn")
     context = multiprocessing.get_context("forkserver")
@@ -172,7 +173,7 @@ def _context() -> Any:
 def _work(writer: Connection[Any, Any], formats: Sent, dataset: StepDataset, steps: range) -> None:
     """Send the batches of the steps in order; the pipe holds the process back until they are taken."""
     receive(formats)
-    for number in (signal.SIGINT, signal.SIGTERM):  # sent to the whole group, they are the trainer's to obey
+    for number in (signal.SIGINT, signal.SIGTERM):  # sent to the whole group; only the trainer handles them
         signal.signal(number, signal.SIG_IGN)
     torch.set_num_threads(1)
     with suppress(BrokenPipeError):  # the trainer is gone

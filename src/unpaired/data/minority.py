@@ -1,4 +1,4 @@
-"""The minority of a domain: files of another type of numbers, or whose alpha is a measurement."""
+"""The minority of a domain: files of another numeric type, or with an alpha that is a measurement."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from unpaired.storage import shown
 
 
 def other_types(types: Mapping[Path, str]) -> tuple[list[tuple[Path, str]], str]:
-    """Return the files whose type is not that of most, each with its type, and the type of most; types: by file."""
+    """Return the files of another type than most, each with its type, and the type of most; types: by file."""
     counts = collections.Counter(types.values())
     most = counts.most_common(1)[0][0] if counts else ""
     return [(path, kind) for path, kind in types.items() if kind != most], most

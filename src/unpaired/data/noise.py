@@ -1,4 +1,4 @@
-"""Domain A as noise: image synthesis by GANs, where A is a vector of normal numbers and, if asked for, a class."""
+"""Domain A as noise: image synthesis by GANs, where A is a vector of normal numbers and, with data.classes, a class."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class NoiseDataset(StepDataset):
     def preview(self, count: int) -> Batch:
         """Return `count` draws of noise that no step of training sees, classes in turn, with images of these classes.
 
-        The noise depends on the seed alone; the images are the first ones, cropped in the middle, over again where
+        The noise depends on the seed alone. The images are the first ones, cropped in the middle, and repeated if
         there are too few.
         """
         rows = [
@@ -92,7 +92,7 @@ def noise_source(root: str, a: str, b: str) -> FolderSource:
 
 
 def class_names(source: FolderSource) -> tuple[str, ...]:
-    """Return the classes of a source, sorted: the subfolders that hold its images, the outermost where they nest.
+    """Return the classes of a source, sorted: the subfolders that hold its images, the outermost if they nest.
 
     Raises DataError for images that lie beside the class folders, and for fewer than two classes.
     """
@@ -114,6 +114,6 @@ def class_name(name: str) -> str:
 
 
 def _middle(image: Tensor, side: int) -> Tensor:
-    """Return the middle of an image c h w, side x side, where it is not square of that side already."""
+    """Return the middle of an image c h w, side x side."""
     top, left = (image.shape[1] - side) // 2, (image.shape[2] - side) // 2
     return image[:, top : top + side, left : left + side]

@@ -1,4 +1,4 @@
-"""What values the images of a run have: their type, and the range that is measured where percentiles are asked for."""
+"""The values of the images of a run: their type, and the range that is measured for percentiles."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def settled_values(
 ) -> DataConfig:
     """Return the settings with the types of both domains resolved and percentiles replaced by what they measure.
 
-    The type of a domain is the smallest one that holds all of its files and its range. Where `saved`, the settings that
+    The type of a domain is the smallest one that holds all of its files and its range. If `saved`, the settings that
     the run was started with, holds the numbers of the same percentiles, these are taken. None stands for a domain
     without images. Raises ConfigError if a type needs a range and none is given, or if channels are not those of the
     settings.

@@ -1,4 +1,4 @@
-"""Where images come from: anything with a length, images by index, and a name for each."""
+"""Image sources: a length, images by index, and a name for each."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from unpaired.storage import leads_out, refuse_folder, shown, without_junk
 
 
 class ImageSource(Protocol):
-    """A sequence of images of one domain. `name` is what messages and outputs call an image."""
+    """A sequence of images of one domain. `name` is the name of an image in messages and outputs."""
 
     def __len__(self) -> int:
         """Return the number of images."""
         ...
 
     def __getitem__(self, index: int) -> Image:
-        """Return image `index`, 0 <= index < len; raises ImageError where it cannot be read faithfully."""
+        """Return image `index`, 0 <= index < len; raises ImageError if it cannot be read faithfully."""
         ...
 
     def name(self, index: int) -> str:
@@ -40,7 +40,7 @@ class FolderSource:
     """
 
     def __init__(self, folder: Path) -> None:
-        """List `folder`; raises DataError when it is missing, holds no image, or cannot be looked into."""
+        """List `folder`; raises DataError when it is missing, holds no image, or cannot be listed."""
         self.folder = folder
         if not folder.is_dir():
             raise DataError(f"{folder} is not a folder; give a folder of images.")
@@ -86,7 +86,7 @@ def holds_images(folder: Path) -> bool:
 def _image_files(folder: Path) -> Iterator[Path]:
     """Yield the image files of a folder and those below it, links to folders not followed.
 
-    Raises DataError for a folder that cannot be looked into, as a set of images should not shrink unnoticed.
+    Raises DataError for a folder that cannot be listed, because a set of images should not shrink unnoticed.
     """
     yield from (path for path in _files(folder) if is_training_image(path) and _is_file(path))
 
@@ -105,12 +105,12 @@ def is_training_image(path: Path) -> bool:
 def _is_file(path: Path) -> bool:
     try:
         return path.is_file()
-    except PermissionError as error:  # the folder tells its names but does not let in
+    except PermissionError as error:  # the folder can be listed and not entered
         refuse_folder(error)
 
 
 def refuse_links_out(source: FolderSource) -> None:
-    """Raise DataError where files of a source are links to places outside its folder, which may be anybody's."""
+    """Raise DataError if files of a source are links to places outside its folder, which may be anybody's."""
     links = [path for path in dict.fromkeys(source.paths) if leads_out(path, source.folder)]
     if links:
         more = f" and {len(links) - 1} more" if len(links) > 1 else ""
@@ -121,7 +121,7 @@ def refuse_links_out(source: FolderSource) -> None:
 
 
 def _num_frames(path: Path) -> int:
-    """Return how many images a file holds; 1 for a stack that cannot be read, which reading it then says."""
+    """Return how many images a file holds; 1 for a stack that cannot be read, which reading it reports."""
     try:
         return count_slices(path)
     except ImageError:
@@ -137,7 +137,7 @@ def fingerprint(source: FolderSource) -> str:
 
 
 class FileFacts(TypedDict):
-    """What tells one content of a file from another."""
+    """The facts that distinguish one content of a file from another."""
 
     size: int
     sha256: str
@@ -163,7 +163,7 @@ def _file_facts(path: Path) -> FileFacts:
         with path.open("rb") as file:
             return {"sha256": hashlib.file_digest(file, "sha256").hexdigest(), "size": file.tell()}
     except OSError as error:
-        raise ImageError(f"{path} cannot be read ({error.strerror}); mend or remove it.") from None
+        raise ImageError(f"{path} cannot be read ({error.strerror}); fix or remove it.") from None
 
 
 def train_folders(root: str, a: str, b: str) -> tuple[Path, Path]:
@@ -189,7 +189,7 @@ def train_folders(root: str, a: str, b: str) -> tuple[Path, Path]:
 
 
 def preview_folders(root: str) -> tuple[Path, Path] | None:
-    """Return root/testA and root/testB where both are there and hold images, else None."""
+    """Return root/testA and root/testB if both exist and hold images, else None."""
     if not root:
         return None
     pair = Path(root) / "testA", Path(root) / "testB"

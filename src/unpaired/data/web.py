@@ -1,4 +1,4 @@
-"""Opening addresses of http and https, and no others, wherever a server sends one."""
+"""Opening addresses of http and https, and no others, even if a server redirects to one."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class _Redirects(urllib.request.HTTPRedirectHandler):
     def redirect_request(
         self, req: urllib.request.Request, fp: IO[bytes], code: int, msg: str, headers: HTTPMessage, newurl: str
     ) -> urllib.request.Request | None:
-        """Return the request for the new address, None where it is not to be followed."""
+        """Return the request for the new address, None if it must not be followed."""
         return super().redirect_request(req, fp, code, msg, headers, newurl) if is_http(newurl) else None
 
     def http_error_302(
@@ -40,7 +40,7 @@ class _Redirects(urllib.request.HTTPRedirectHandler):
 
 
 def web() -> urllib.request.OpenerDirector:
-    """Return what opens http and https, through the proxy of the environment, and nothing else that urllib knows."""
+    """Return an opener of http and https, through the proxy of the environment, and of no other scheme of urllib."""
     opener = urllib.request.OpenerDirector()
     for handler in (
         urllib.request.ProxyHandler(),

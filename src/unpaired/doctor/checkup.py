@@ -1,4 +1,4 @@
-"""From a data folder to findings: every file is looked at, then files are compared, then domains."""
+"""From a data folder to findings: every file is inspected, then files are compared, then domains."""
 
 from __future__ import annotations
 
@@ -37,8 +37,8 @@ Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
-class Look:
-    """What was seen in one place, its sound images apart."""
+class PlaceScan:
+    """The inspected files of one place, and the sound images among them."""
 
     place: Place
     files: list[Inspected]
@@ -64,10 +64,10 @@ class Look:
 
 @dataclass(frozen=True)
 class Checkup:
-    """The outcome: what each place holds, and the findings, the gravest first."""
+    """The outcome: the content of each place, and the findings, the gravest first."""
 
     title: str
-    looks: list[Look]
+    scans: list[PlaceScan]
     findings: list[Finding]
 
     def count(self, severity: Severity) -> int:
@@ -75,11 +75,11 @@ class Checkup:
         return sum(finding.fault.severity == severity for finding in self.findings)
 
     def as_json(self) -> dict[str, Any]:
-        """Return all of it as what JSON can hold; paths as they were given."""
+        """Return all of it for JSON; paths as they were given."""
         return {
             "data": self.title,
             "counts": {severity: self.count(severity) for severity in SEVERITIES},
-            "places": [look.facts() for look in self.looks],
+            "places": [scan.facts() for scan in self.scans],
             "findings": [
                 {
                     "code": finding.fault.code,
@@ -103,27 +103,27 @@ def check_data(
     num_threads: int = NUM_THREADS,
     progress: Progress = lambda done, total: None,
 ) -> Checkup:
-    """Look at every file of `config.root`, or of `config.a` and `config.b`, as training with `config` would.
+    """Inspect every file of `config.root`, or of `config.a` and `config.b`, as training with `config` would.
 
-    pairing: "paired" and "noise" look for their layouts; with "" the folders decide. `progress` is told how many files
-    of all are done. Raises DataError only where a folder that was given is missing.
+    pairing: "paired" and "noise" search for their layouts; with "" the folders decide. `progress` is called with the
+    number of inspected files and of all. Raises DataError only if a folder that was given is missing.
     """
     places = find_places(config.root, config.a, config.b, pairing)
-    looks = _look_everywhere(places, config, num_threads, progress)
+    scans = _inspect_everywhere(places, config, num_threads, progress)
     found = _Findings()
-    for look in looks:
-        _judge_files(look, config, pairing, found)
-        _judge_place(look, found)
-        _judge_labels(look, config, pairing, found)
-    _judge_domains(looks, found)
-    _judge_axes(looks, found)
-    _judge_groups(looks, found)
+    for scan in scans:
+        _judge_files(scan, config, pairing, found)
+        _judge_place(scan, found)
+        _judge_labels(scan, config, pairing, found)
+    _judge_domains(scans, found)
+    _judge_axes(scans, found)
+    _judge_groups(scans, found)
     if pairing == "paired":
-        _judge_pairs(looks, config, found)
+        _judge_pairs(scans, config, found)
     if config.root and (len(places) > 1 or places[0].folder != Path(config.root)):
         _judge_outside(Path(config.root), places, found)
     title = config.root or f"{config.a} and {config.b}"
-    return Checkup(title, looks, found.sorted())
+    return Checkup(title, scans, found.sorted())
 
 
 class _Findings:
@@ -141,8 +141,10 @@ class _Findings:
         return sorted(self._found.values(), key=lambda finding: order[finding.fault.code])
 
 
-def _look_everywhere(places: Sequence[Place], config: DataConfig, num_threads: int, progress: Progress) -> list[Look]:
-    """Look at every file of every place; decoding runs on threads, as the decoder releases the interpreter."""
+def _inspect_everywhere(
+    places: Sequence[Place], config: DataConfig, num_threads: int, progress: Progress
+) -> list[PlaceScan]:
+    """Inspect every file of every place, on several threads."""
     red, green, blue = config.background
     there = [place for place in places if place.folder.is_dir()]
     walked = [(place, path, trouble) for place in there for path, trouble in walk(place.folder)]
@@ -162,34 +164,34 @@ def _look_everywhere(places: Sequence[Place], config: DataConfig, num_threads: i
     for done, (entry, seen) in enumerate(everything, start=1):
         by_place[entry[0]].append(seen)
         progress(done, len(walked))
-    return [Look(place, files, [seen for seen in files if not seen.fault]) for place, files in by_place.items()]
+    return [PlaceScan(place, files, [seen for seen in files if not seen.fault]) for place, files in by_place.items()]
 
 
 # ---- single files ----
 
 
-def _judge_files(look: Look, config: DataConfig, pairing: str, found: _Findings) -> None:
-    sheet = pairing == "paired" and not look.place.domain
-    for seen in look.files:
+def _judge_files(scan: PlaceScan, config: DataConfig, pairing: str, found: _Findings) -> None:
+    sheet = pairing == "paired" and not scan.place.domain
+    for seen in scan.files:
         if seen.fault:
-            found.add(seen.fault, look.place.name, [seen.path], seen.reason)
+            found.add(seen.fault, scan.place.name, [seen.path], seen.reason)
             continue
-        for code, detail in [*remarks(seen, config, sheet), *value_remarks(seen, config, look.place)]:
-            found.add(code, look.place.name, [seen.path], detail)
+        for code, detail in [*remarks(seen, config, sheet), *value_remarks(seen, config, scan.place)]:
+            found.add(code, scan.place.name, [seen.path], detail)
 
 
 # ---- places and domains ----
 
 
-def _judge_place(look: Look, found: _Findings) -> None:
-    name = look.place.name
-    if not look.place.folder.is_dir():
-        found.add("layout", name, detail=f"{look.place.folder} is missing")
-    elif not look.images:
-        found.add("layout", name, detail=f"{look.place.folder} holds no image that can be used")
-    elif look.place.split == "train" and len(look.images) < FEW_IMAGES:
-        found.add("few_images", name, detail=f"{len(look.images)} images")
-    coloured = [seen for seen in look.images if not seen.flat]  # one colour is grey by accident
+def _judge_place(scan: PlaceScan, found: _Findings) -> None:
+    name = scan.place.name
+    if not scan.place.folder.is_dir():
+        found.add("layout", name, detail=f"{scan.place.folder} is missing")
+    elif not scan.images:
+        found.add("layout", name, detail=f"{scan.place.folder} holds no image that can be used")
+    elif scan.place.split == "train" and len(scan.images) < FEW_IMAGES:
+        found.add("few_images", name, detail=f"{len(scan.images)} images")
+    coloured = [seen for seen in scan.images if not seen.flat]  # one colour is grey by accident
     grey = [seen for seen in coloured if seen.grey]
     if 0 < len(grey) <= len(coloured) / 2:
         for seen in grey:
@@ -199,25 +201,25 @@ def _judge_place(look: Look, found: _Findings) -> None:
         for seen in coloured:
             if not seen.grey:
                 found.add("grey", name, [seen.path], "in colour, where most are grey")
-    others, most = other_types({seen.path: seen.header.dtype for seen in look.images if seen.header})
+    others, most = other_types({seen.path: seen.header.dtype for seen in scan.images if seen.header})
     for path, kind in others:
         found.add("mixed_types", name, [path], f"{kind}, where most are {most}")
-    medical = [seen for seen in look.images if seen.header is not None and seen.header.format in _MEDICAL]
-    if len(medical) <= len(look.images) / 2:
+    medical = [seen for seen in scan.images if seen.header is not None and seen.header.format in _MEDICAL]
+    if len(medical) <= len(scan.images) / 2:
         for seen in medical:
             found.add("medical", name, [seen.path], "" if seen.header is None else seen.header.format)
-    _judge_names(look, found)
+    _judge_names(scan, found)
 
 
-def _judge_labels(look: Look, config: DataConfig, pairing: str, found: _Findings) -> None:
+def _judge_labels(scan: PlaceScan, config: DataConfig, pairing: str, found: _Findings) -> None:
     """Find domains of maps of classes, most of whose images look like one, where resizing would mix their values."""
     if config.preprocess == "crop":  # which resizes nothing
         return
-    place = look.place
+    place = scan.place
     parts: dict[Part, str] = {"whole": place.domain or "A"}
     if pairing == "paired" and not place.domain:
         parts = {"left": "A", "right": "B"}
-    pictures = [seen for seen in look.images if not seen.flat]
+    pictures = [seen for seen in scan.images if not seen.flat]
     for part, domain in parts.items():
         maps = [seen for seen in pictures if seen.labels & {part, "whole"}]
         how = config.resize_a if domain == "A" else config.resize_b
@@ -227,42 +229,42 @@ def _judge_labels(look: Look, config: DataConfig, pairing: str, found: _Findings
                 found.add("label_map", place.name, [seen.path], option)
 
 
-def _judge_names(look: Look, found: _Findings) -> None:
+def _judge_names(scan: PlaceScan, found: _Findings) -> None:
     """Find names that are one on a file system that folds case or accents, or once the suffix is another."""
     by_name: dict[str, list[Path]] = {}
-    for seen in look.files:
+    for seen in scan.files:
         if is_image_name(seen.path):
             name = str(seen.path.with_suffix(""))
             by_name.setdefault(unicodedata.normalize("NFC", name).casefold(), []).append(seen.path)
     for paths in by_name.values():
         if len(paths) > 1:
-            found.add("name_clash", look.place.name, paths)
+            found.add("name_clash", scan.place.name, paths)
 
 
-def _judge_domains(looks: Sequence[Look], found: _Findings) -> None:
-    pair = [look for look in looks if look.place.split == "train" and look.place.domain and look.images]
+def _judge_domains(scans: Sequence[PlaceScan], found: _Findings) -> None:
+    pair = [scan for scan in scans if scan.place.split == "train" and scan.place.domain and scan.images]
     if len(pair) != 2:
         return
     a, b = pair
     where = f"{a.place.name}, {b.place.name}"
-    counts = [len(look.images) for look in pair]
+    counts = [len(scan.images) for scan in pair]
     if max(counts) > COUNT_RATIO * min(counts):
         found.add("unequal_counts", where, detail=f"{counts[0]} and {counts[1]} images")
-    sides = [look.facts()["shorter_side"][1] for look in pair]
+    sides = [scan.facts()["shorter_side"][1] for scan in pair]
     if max(sides) >= SIZE_RATIO * min(sides):
         found.add("unequal_sizes", where, detail=f"half of them are below {sides[0]} and {sides[1]} pixels")
-    lossy = [statistics.fmean(seen.kind in _LOSSY for seen in look.images) for look in pair]
+    lossy = [statistics.fmean(seen.kind in _LOSSY for seen in scan.images) for scan in pair]
     if abs(lossy[0] - lossy[1]) > LOSSY_SHARE:
-        formats = [next(iter(look.facts()["formats"])) for look in pair]
+        formats = [next(iter(scan.facts()["formats"])) for scan in pair]
         found.add("unequal_formats", where, detail=f"mostly {formats[0]} and mostly {formats[1]}")
-    grey = [statistics.fmean(seen.grey for seen in look.images) for look in pair]
+    grey = [statistics.fmean(seen.grey for seen in scan.images) for scan in pair]
     if abs(grey[0] - grey[1]) > LOSSY_SHARE:
         found.add("unequal_colour", where, detail=f"{grey[0]:.0%} and {grey[1]:.0%} in grey")
 
 
-def _judge_axes(looks: Sequence[Look], found: _Findings) -> None:
+def _judge_axes(scans: Sequence[PlaceScan], found: _Findings) -> None:
     """Find volumes that lie otherwise than most of all places."""
-    headers = {seen.path: (look.place.name, seen.header) for look in looks for seen in look.images}
+    headers = {seen.path: (scan.place.name, seen.header) for scan in scans for seen in scan.images}
     axes = {path: header.axes for path, (_, header) in headers.items() if header is not None and header.axes}
     for path, text in minority(axes).items():
         found.add("axes", headers[path][0], [path], f"{text}, where most are {most_common(axes)}")
@@ -271,8 +273,8 @@ def _judge_axes(looks: Sequence[Look], found: _Findings) -> None:
 # ---- several files ----
 
 
-def _judge_groups(looks: Sequence[Look], found: _Findings) -> None:
-    everything = [(look.place, seen) for look in looks for seen in look.images]
+def _judge_groups(scans: Sequence[PlaceScan], found: _Findings) -> None:
+    everything = [(scan.place, seen) for scan in scans for seen in scan.images]
     seen = [one for _, one in everything]
     for group in same_pictures(seen):
         members: dict[Place, list[Inspected]] = {}
@@ -302,7 +304,7 @@ def _judge_shared(group: Group, members: dict[Place, list[Inspected]], found: _F
 
 
 def _how(group: Group, same: Sequence[Inspected]) -> How:
-    """Return how alike some files of a group are; those that were joined by their looks may be no closer than that."""
+    """Return how alike some files of a group are, at worst as alike as the whole group."""
     if len({one.file_sha256 for one in same}) == 1:
         return "same bytes"
     if len({one.pixel_sha256 for one in same}) == 1:
@@ -310,8 +312,8 @@ def _how(group: Group, same: Sequence[Inspected]) -> How:
     return group.how
 
 
-def _judge_pairs(looks: Sequence[Look], config: DataConfig, found: _Findings) -> None:
-    """Match names as training would, and compare sizes where one crop must show the same place in both."""
+def _judge_pairs(scans: Sequence[PlaceScan], config: DataConfig, found: _Findings) -> None:
+    """Match names as training would, and compare sizes if one crop must show the same place in both."""
     try:
         a, b = paired_sources(config.root, config.a, config.b)
     except DataError as error:
@@ -319,7 +321,7 @@ def _judge_pairs(looks: Sequence[Look], config: DataConfig, found: _Findings) ->
         return
     if config.preprocess == "resize_and_crop" or a.paths == b.paths:
         return
-    headers = {seen.path: seen.header for look in looks for seen in look.images}
+    headers = {seen.path: seen.header for scan in scans for seen in scan.images}
     for one, other in zip(a.paths, b.paths, strict=True):
         left, right = headers.get(one), headers.get(other)
         if left and right and (left.width, left.height) != (right.width, right.height):

@@ -35,7 +35,7 @@ JPEG copies of photographs at quality 20 seldom exceed 7; of 1,064 photographs n
 _FREQUENCIES = 8
 _BLOCK = 2048
 _MOST_CANDIDATES = 8
-_LEAST_CONTRAST = 2.0  # root mean square of the frequencies, of 255: nothing can be told of flatter pictures
+_LEAST_CONTRAST = 2.0  # root mean square of the frequencies, of 255: flatter pictures are not compared
 
 
 @dataclass(frozen=True)
@@ -106,7 +106,7 @@ def _candidates(plain: Floats, others: Floats) -> Iterator[tuple[int, int]]:
 
 
 def _agree(one: Pixels, other: NDArray[Any]) -> bool:
-    """Return whether two thumbnails differ by little in every block; what differs in one place is another picture."""
+    """Return whether two thumbnails differ by little in every block; one that differs makes another picture."""
     squares = ((one.astype(np.float32) - other) ** 2).mean(2)
     size = THUMB // _FREQUENCIES
     blocks = squares.reshape(_FREQUENCIES, size, _FREQUENCIES, size).mean((1, 3))

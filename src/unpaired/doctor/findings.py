@@ -1,4 +1,4 @@
-"""What can be found in a data folder: how grave it is, what training would do with it, and what to do about it."""
+"""The kinds of findings in a data folder: severity, effect on training, and remedy."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Fault:
 
 @dataclass(frozen=True)
 class Item:
-    """One finding of its kind: the files it is about (none where it is about a whole folder), and what is special."""
+    """One finding of its kind: its files (none if it is about a whole folder), and a detail."""
 
     paths: tuple[Path, ...]
     detail: str = ""
@@ -31,7 +31,7 @@ class Item:
 
 @dataclass(frozen=True)
 class Finding:
-    """All that was found of one kind in one place ("trainA", or "trainA, testA" for what is between two)."""
+    """All findings of one kind in one place ("trainA", or "trainA, testA" for a finding between two)."""
 
     fault: Fault
     place: str
@@ -45,7 +45,7 @@ class Finding:
 
 _STOPS = "It stops before step one and names the file; with --data.bad-images skip it leaves the file out."
 _PASSED = "The file is passed over and named."
-_UNHEARD = "The file is passed over, without a word."
+_UNHEARD = "The file is passed over, without a message."
 _UNUSED = "Nothing: the values are used, and this is not."
 _OWN_FORMAT = "Translate without --format: a result in the format of its input keeps it, any other does not."
 
@@ -62,7 +62,7 @@ _ALL = (
         "error",
         "Git LFS pointers in place of images",
         _STOPS,
-        "Run `git lfs pull` where the files came from, and copy them again.",
+        "Run `git lfs pull` in the repository that they came from, and copy them again.",
     ),
     Fault("empty", "error", "empty files", _STOPS, "Fetch them again, or remove them."),
     Fault(
@@ -85,7 +85,7 @@ _ALL = (
         "error",
         "images of a depth or colour model that would lose something",
         _STOPS,
-        "Convert them as the reason beside each file says: to RGB or grey of 8 or 16 bits, or to float32.",
+        "Convert them to RGB or grey of 8 or 16 bits, or to float32; the reason is beside each file.",
     ),
     Fault(
         "non_finite",
@@ -114,7 +114,7 @@ _ALL = (
         "error",
         "files or folders that the system will not open",
         "It stops before step one, and passes over a folder that it may not list.",
-        "Give the user who trains the right to read them, and look at the disk.",
+        "Give the user who trains the right to read them, and check the disk.",
     ),
     Fault(
         "too_small",
@@ -156,7 +156,7 @@ _ALL = (
         "warning",
         "images smaller than the crop",
         "They are enlarged and blurred, and the discriminator learns that this domain is blurred.",
-        "Lower --size to what most images have, or remove the small ones.",
+        "Lower --size to the size of most images, or remove the small ones.",
     ),
     Fault(
         "thin",
@@ -205,7 +205,7 @@ _ALL = (
         "warning",
         "pictures in formats, or under names, that are not read",
         _PASSED,
-        "Convert them as said beside each, or give them the suffix of their content.",
+        "Convert them as advised beside each, or give them the suffix of their content.",
     ),
     Fault(
         "outside",
@@ -219,7 +219,7 @@ _ALL = (
         "warning",
         "broken links, pipes, and links to folders",
         _PASSED,
-        "Copy what they should lead to into the folder.",
+        "Copy the files that they should lead to into the folder.",
     ),
     Fault(
         "cmyk",
@@ -246,7 +246,7 @@ _ALL = (
         "unequal_sizes",
         "warning",
         "domains whose images differ in resolution",
-        "The discriminator tells the domains by sharpness, and the generator learns to blur or to sharpen.",
+        "The discriminator distinguishes the domains by sharpness, and the generator learns to blur or to sharpen.",
         "Bring both domains to one resolution before, by the same program.",
     ),
     Fault(
@@ -260,7 +260,7 @@ _ALL = (
         "unequal_formats",
         "warning",
         "domains in different file formats",
-        "The discriminator tells the domains by the artefacts of compression, and the generator learns to draw these.",
+        "The discriminator distinguishes the domains by compression artefacts, and the generator learns to draw these.",
         "Take both from sources of one kind, or compress the lossless domain alike.",
     ),
     Fault(
@@ -327,7 +327,7 @@ _ALL = (
         "The full size is used; a result holds no smaller copies.",
         "Make the copies anew from the result, e.g. with gdaladdo.",
     ),
-    Fault("physical_size", "note", "images that say how large a pixel is", _UNUSED, _OWN_FORMAT),
+    Fault("physical_size", "note", "images with a physical pixel size", _UNUSED, _OWN_FORMAT),
     Fault(
         "no_data",
         "note",
@@ -346,7 +346,7 @@ _ALL = (
         "transparent",
         "note",
         "images with transparency",
-        "They are laid over white, or over --data.background; what is translated later is, too.",
+        "They are laid over white, or over --data.background; so are images that are translated later.",
         "Choose a background that occurs in neither domain's subjects, or keep white.",
     ),
     Fault(
@@ -368,7 +368,7 @@ _ALL = (
         "note",
         "images of more than 8 bits a channel",
         "All bits are used. Without --range the ends of the type are black and white; floats need a --range.",
-        "Look at their brightness here: numbers that use a part of the range are dark; --range LOW..HIGH names it.",
+        "Check their brightness here: numbers in a part of the range are dark; --range LOW..HIGH gives that part.",
     ),
     Fault(
         "large",

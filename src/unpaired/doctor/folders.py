@@ -29,7 +29,7 @@ class Place:
 def find_places(root: str, a: str, b: str, pairing: str = "") -> list[Place]:
     """Return the folders that training reads from DATA `root`, or `a` and `b`; any other folder is one place itself.
 
-    pairing: "paired" and "noise" look for their layouts first. Raises DataError where a folder is missing.
+    pairing: "paired" and "noise" search for their layouts first. Raises DataError if a folder is missing.
     """
     if a or b:
         if (a and not b) or (b and not a and pairing != "noise"):
@@ -47,7 +47,7 @@ def find_places(root: str, a: str, b: str, pairing: str = "") -> list[Place]:
 
 
 def walk(folder: Path, without: tuple[Path, ...] = ()) -> Iterator[tuple[Path, str]]:
-    """Yield every file below a folder, sorted, with why it cannot be looked at ("" mostly).
+    """Yield every file below a folder, sorted, with the reason why it cannot be inspected ("" mostly).
 
     Links to folders are not followed, as training does not, and come as "linked_folder"; folders that refuse to be
     listed as "unreadable"; hidden folders and those of a desktop or a disk as "junk_folder". Folders in `without` are
@@ -70,11 +70,11 @@ def _there(place: Place) -> Place:
 
 
 def _split(root: Path, split: str, pairing: str) -> list[Place]:
-    """Return the places of one split, in the layout that training would choose; empty where there is none."""
+    """Return the places of one split, in the layout that training would choose; empty if there is none."""
     apart = [(root / f"{split}A", root / f"{split}B"), (root / split / "A", root / split / "B")]
     apart.append((root / "A" / split, root / "B" / split))
     if pairing != "noise":
-        # trainA without trainB is half of a layout, which training refuses and a report should say.
+        # trainA without trainB is half of a layout, which training refuses and the check should report.
         for pair in apart[1::-1] + apart[2:] if pairing == "paired" else apart:
             found = any if split == "train" and pair is apart[0] else all
             if found(folder.is_dir() for folder in pair) and not _sheets_first(root / split, pairing):

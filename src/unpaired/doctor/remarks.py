@@ -1,4 +1,4 @@
-"""What is remarkable about one sound image: its size, its colours, its numbers, and what it holds beside them."""
+"""Findings about one sound image: its size, its colours, its numbers, and the other content of its file."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def remarks(seen: Inspected, config: DataConfig, sheet: bool) -> Iterator[tuple[
 
 
 def value_remarks(seen: Inspected, config: DataConfig, place: Place) -> Iterator[tuple[str, str]]:
-    """Yield what keeps the numbers of a sound image out of training as it is set."""
+    """Yield the findings that keep the numbers of a sound image out of training with these settings."""
     header = seen.header
     assert header is not None
     of_b = place.domain == "B" or not (config.root or config.a)

@@ -24,7 +24,7 @@ _WHITE = (255, 255, 255)
 
 
 def write_sheet(path: Path, checkup: Checkup) -> None:
-    """Write the page, whole or not at all. Raises OutputError where the place refuses it, StorageError on a full disk.
+    """Write the page, whole or not at all. Raises OutputError if the place refuses it, StorageError on a full disk.
 
     The pictures that it shows are read again, so that a checkup of many thousands needs no memory for them.
     """
@@ -33,7 +33,7 @@ def write_sheet(path: Path, checkup: Checkup) -> None:
         "sheet.html",
         f"Data check: {checkup.title}",
         counts=status_terms({f"{severity}s": checkup.count(severity) for severity in SEVERITIES}),
-        places="".join(_row(look.facts()) for look in checkup.looks),
+        places="".join(_row(scan.facts()) for scan in checkup.scans),
         findings="".join(map(_section, checkup.findings)) or '<p class="dim">Nothing was found.</p>',
     )
     write_page(path, text)
@@ -95,7 +95,7 @@ def _caption(item: Item) -> str:
 
 
 def _picture(path: Path) -> str:
-    """Return an img element with a file's picture, or nothing where it cannot be read."""
+    """Return an img element with a file's picture, or nothing if it cannot be read."""
     if not is_image_name(path) or not path.is_file():
         return ""
     try:

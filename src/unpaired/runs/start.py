@@ -118,14 +118,14 @@ def _guardian(start: Start, context: RunContext, recorder: RunRecorder) -> Guard
 
 def broadcast_start(start: Start | None, device: torch.device) -> Start:
     """Return the start of rank 0 on every rank: the same settings, images and state."""
-    if ranks.count() == 1:
+    if ranks.world_size() == 1:
         assert start is not None
         return start
     shared = None
     if start is not None:
         shorter = {"decay_from": start.schedule.decay_from, "end": start.schedule.end}
         shared = {"config": to_dict(start.config), "data": start.domains.facts(), "shorter": shorter}
-    shared = json.loads(ranks.told_by_first(json.dumps(shared).encode()))
+    shared = json.loads(ranks.broadcast_bytes(json.dumps(shared).encode()))
     if start is None:
         config = from_dict(Config, shared["config"])
         domains = open_domains(config.data).without(shared["data"], config.data)

@@ -56,7 +56,7 @@ def compiled_cosine(objective: Objective[Any], batch: Batch, precision: Precisio
 
     Raises torch's exception if a network cannot be compiled.
     """
-    part = batch.parts(objective.num_parts)[0]
+    part = batch.parts(objective.num_micro_batches)[0]
 
     def gradients() -> dict[str, Tensor]:
         with torch_seeded(0, "compiling"):
