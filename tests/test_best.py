@@ -240,7 +240,7 @@ def test_test_images_choose_only_where_somebody_says_so(
     model, _ = read_model(tmp_path / "test")
     assert (model.training.step, model.choice) == (STEPS, None)
     page = Page((tmp_path / "test" / "report.html").read_text()).text
-    assert "the best is that of step 3, the dashed line, while model/ is of the last step (--run.publish)" in page
+    assert "is step 3 (dashed line), while model/ is of the last step (--run.publish)" in page
     for domain in "AB":
         shutil.copytree(folders / f"test{domain}", folders / f"val{domain}")
     train(auto, out=tmp_path / "val")
@@ -254,7 +254,7 @@ def test_ending_a_flat_run_without_held_out_images_is_refused(config: Config, fo
     shutil.rmtree(folders / "testA")
     with pytest.raises(ConfigError, match="--stop-when-flat needs validation, but there are no validation images"):
         train(override(config, {"run.stop_when_flat": True}), out=tmp_path / "run")
-    with pytest.raises(ConfigError, match=r"run.held_out_every 0 asks for none"):
+    with pytest.raises(ConfigError, match=r"needs validation, which run.held_out_every 0 turns off"):
         override(config, {"run.stop_when_flat": True, "run.held_out_every": 0})
 
 
@@ -373,7 +373,7 @@ def test_other_held_out_images_begin_the_choice_again(
     PIL.Image.new("RGB", (40, 40), (9, 9, 9)).save(folders / "testA" / "003.png")
     said.clear()
     train(config, out=tmp_path / "run")
-    assert any("other ones than before" in sentence for sentence in said)
+    assert any("validation images changed" in sentence for sentence in said)
     assert [each.step for each in read_evaluations(tmp_path / "run" / "held_out.jsonl")] == [6, 7, 8]
     assert read_model(tmp_path / "run")[0].training.step == 6
 
@@ -536,7 +536,7 @@ def test_a_flat_run_ends_early_says_why_and_is_not_started_again_unless_asked(
     assert "no longer improved" in read_description(run / "model")["choice"]["rule"]  # of images that ended the run
     for setting in (True, None):
         assert train(override(flat, {"run.stop_when_flat": setting}), out=run).step == 24
-    assert "--no-stop-when-flat goes on" in said[-1]
+    assert "--no-stop-when-flat continues it" in said[-1]
     on = train(override(flat, {"run.stop_when_flat": False}), out=run)
     assert (on.step, on.num_steps, on.ended) == (32, 32, "")
     assert "<dd>finished</dd>" in (run / "report.html").read_text()

@@ -152,7 +152,7 @@ def test_checkpoints_from_before_there_were_other_ways_were_made_in_the_usual_on
     other = made_with(CPU, override(config_of("cyclegan"), settings).run)
     assert machine_change(usual, usual) == []
     (change,) = machine_change(usual, other)
-    assert "compile off then and on now, layout nchw then and channels_last now" in change.sentence
+    assert "compile: off -> on, layout: nchw -> channels_last" in change.sentence
 
 
 # --- compiled --------------------------------------------------------------------------------------
