@@ -23,7 +23,7 @@ from unpaired.recipes import Config, at_size, cut, fastcut, gan, paper, pix2pix
 from unpaired.runs import build_objective, train
 from unpaired.runs import memory_plan as planning
 from unpaired.runs.footprint import Footprint, fill_state, footprint, serialised_bytes
-from unpaired.runs.memory_plan import alternatives, changes, decoded, expected_memory, fitting, told
+from unpaired.runs.memory_plan import alternatives, changes, decoded, expected_memory, fitting, plan_sentence
 from unpaired.runs.validation_setup import max_validation_images
 from unpaired.training.run_config import memory_bytes
 from unpaired.training.state import TrainingState
@@ -302,8 +302,8 @@ def test_a_gpu_has_the_step_again_where_it_is_recorded_and_is_said_to_be_unmeasu
     assert expected_memory(override(config, {"run.acceleration": "none"}), counted, gpu) == 7
     assert expected_memory(override(config, {"run.acceleration": "none"}), counted, gpu, 2) == 7 + 2 * 4 * 3 * 256**2
     plan = planning.Plan(config, 3 * GB)
-    assert "never measured on a GPU" in told(config, plan, measured=False)
-    assert "never measured" not in told(config, plan, measured=True)
+    assert "never measured on a GPU" in plan_sentence(config, plan, measured=False)
+    assert "never measured" not in plan_sentence(config, plan, measured=True)
 
 
 # --- runs ------------------------------------------------------------------------------------------
