@@ -36,10 +36,10 @@ from unpaired.recipes import Config
 from unpaired.runs import build_objective
 from unpaired.runs.validation_setup import MOST
 from unpaired.scenes.draw import draw_dataset
-from unpaired.selection.early_stopping import FLAT, look_for_end, shortened
-from unpaired.selection.rule import choose, distance
-from unpaired.selection.validation import Look
-from unpaired.selection.validation_metrics import HeldOut
+from unpaired.selection.early_stopping import PLATEAU, detect_plateau, with_early_stopping
+from unpaired.selection.rule import distance, select_best
+from unpaired.selection.validation import StepEvaluation
+from unpaired.selection.validation_metrics import ValidationMetrics
 from unpaired.training.schedule import Schedule
 
 DRAWS = (1001, 1002, 1003, 1004)
@@ -51,20 +51,20 @@ KINDS = {"paper": "trained", "small": "averaged"}
 FIGURES = ("psnr", "ssim")
 NEAR = 0.05
 
-Choices = dict[str, Callable[[Sequence[Look]], Look]]
+Choices = dict[str, Callable[[Sequence[StepEvaluation]], StepEvaluation]]
 
 
-def chosen(looks: Sequence[Look]) -> Look:
-    """Return the look that the rule takes."""
-    found = choose(looks)
+def chosen(evaluations: Sequence[StepEvaluation]) -> StepEvaluation:
+    """Return the evaluation that the rule takes."""
+    found = select_best(evaluations)
     assert found is not None
     return found
 
 
 WAYS: Choices = {
     "rule": chosen,
-    "smallest distance": lambda looks: min(looks, key=distance),
-    "last": lambda looks: looks[-1],
+    "smallest distance": lambda evaluations: min(evaluations, key=distance),
+    "last": lambda evaluations: evaluations[-1],
 }
 
 
@@ -73,7 +73,7 @@ def recipe_of(run: Path) -> str:
     return run.name.split("-")[1]
 
 
-def held_out(config: Config, seed: int, folder: Path, maps: Path | None) -> HeldOut:
+def held_out(config: Config, seed: int, folder: Path, maps: Path | None) -> ValidationMetrics:
     """Draw held-out scenes, or cut held-out maps, and treat them as a run does."""
     if maps is None:
         draw_dataset(folder, a="summer", b="winter", count=MOST, size=64, seed=seed, num_test=0)
@@ -81,7 +81,7 @@ def held_out(config: Config, seed: int, folder: Path, maps: Path | None) -> Held
         cut(maps, folder, DRAWS.index(seed))
     images = HeldOutImages(FolderSource(folder / "trainA"), FolderSource(folder / "trainB"), "none of the run's")
     batch = images.batch(open_domains(config.data), config.data, config.run.seed)
-    return HeldOut(batch.a, batch.b)
+    return ValidationMetrics(batch.a, batch.b)
 
 
 def cut(maps: Path, folder: Path, offset: int) -> None:
@@ -115,9 +115,9 @@ def look_at(run: Path, kind: str, seed: int, by_step: dict[str, dict[str, float]
         by_step[step] = images.figures(objective.generators())
 
 
-def looks_of(by_step: dict[str, dict[str, float]]) -> list[Look]:
-    """Return the looks in the order of their steps."""
-    return [Look(int(step), by_step[step]) for step in sorted(by_step, key=int)]
+def evaluations_of(by_step: dict[str, dict[str, float]]) -> list[StepEvaluation]:
+    """Return the evaluations in the order of their steps."""
+    return [StepEvaluation(int(step), by_step[step]) for step in sorted(by_step, key=int)]
 
 
 def truth_of(run: Path, kind: str) -> dict[int, dict[str, float]]:
@@ -136,14 +136,14 @@ def behind(truth: dict[int, dict[str, float]], step: int, figure: str) -> float:
     return (best - truth[step][figure]) / best
 
 
-Series = list[tuple[str, str, str, list[Look], dict[int, dict[str, float]]]]
-"""Run, weights, seed of the held-out images, looks, truth by step."""
+Series = list[tuple[str, str, str, list[StepEvaluation], dict[int, dict[str, float]]]]
+"""Run, weights, seed of the held-out images, evaluations, truth by step."""
 
 
 def series(everything: dict[str, Any], runs: Sequence[Path]) -> Series:
     """Return all that was looked at."""
     return [
-        (run.name, kind, seed, looks_of(by_step), truth_of(run, kind))
+        (run.name, kind, seed, evaluations_of(by_step), truth_of(run, kind))
         for run in runs
         for kind, by_seed in everything[run.name].items()
         for seed, by_step in by_seed.items()
@@ -157,12 +157,14 @@ def chosen_table(all_series: Series) -> None:
     )
     print("|---|---|---|---|---|---|---|---|---|---|")
     for run, kind in dict.fromkeys((run, kind) for run, kind, *_ in all_series):
-        those = [(looks, truth) for one, other, _, looks, truth in all_series if (one, other) == (run, kind)]
+        those = [
+            (evaluations, truth) for one, other, _, evaluations, truth in all_series if (one, other) == (run, kind)
+        ]
         truth = those[0][1]
         tops = [max(truth, key=lambda step, figure=figure: truth[step][figure]) for figure in FIGURES]
         best = " | ".join(f"{truth[top][name]:.4g} at {top}" for top, name in zip(tops, FIGURES, strict=True))
         for way, choose_by in WAYS.items():
-            steps = [choose_by(looks).step for looks, _ in those]
+            steps = [choose_by(evaluations).step for evaluations, _ in those]
             shown = str(steps[0]) if len({*steps}) == 1 else ", ".join(map(str, steps))
             values = " | ".join(spread([truth[step][name] for step in steps], "{:.4g}") for name in FIGURES)
             shares = " | ".join(
@@ -178,21 +180,28 @@ def spread(values: Sequence[float], form: str) -> str:
 
 
 def near_table(all_series: Series, least: int | None) -> None:
-    """Print how often each way is within 5 % of the best, at the end of the runs or at each look from one on."""
+    """Print how often each way is within 5 % of the best, at the end of the runs or at each evaluation from one on."""
     print("\n| recipe | weights | way | within 5 % by PSNR | by SSIM | behind in SSIM, at worst | in the mean |")
     print("|---|---|---|---|---|---|---|")
     for recipe, kind in dict.fromkeys((run.split("-")[1], kind) for run, kind, *_ in all_series):
         those = [
-            (looks, truth) for run, other, _, looks, truth in all_series if (run.split("-")[1], other) == (recipe, kind)
+            (evaluations, truth)
+            for run, other, _, evaluations, truth in all_series
+            if (run.split("-")[1], other) == (recipe, kind)
         ]
         ends = [
-            (looks[:count], {look.step: truth[look.step] for look in looks[:count]})
-            for looks, truth in those
-            for count in ([len(looks)] if least is None else range(least, len(looks)))
+            (evaluations[:count], {evaluation.step: truth[evaluation.step] for evaluation in evaluations[:count]})
+            for evaluations, truth in those
+            for count in ([len(evaluations)] if least is None else range(least, len(evaluations)))
         ]
-        taken = {way: [(choose_by(looks).step, truth) for looks, truth in ends] for way, choose_by in WAYS.items()}
+        taken = {
+            way: [(choose_by(evaluations).step, truth) for evaluations, truth in ends]
+            for way, choose_by in WAYS.items()
+        }
         if least is None:
-            taken["any of its steps"] = [(look.step, truth) for looks, truth in ends for look in looks]
+            taken["any of its steps"] = [
+                (evaluation.step, truth) for evaluations, truth in ends for evaluation in evaluations
+            ]
         for way, pairs in taken.items():
             shares = {figure: [behind(truth, step, figure) for step, truth in pairs] for figure in FIGURES}
             cells = " | ".join(f"{sum(share <= NEAR for share in each)} of {len(each)}" for each in shares.values())
@@ -201,20 +210,20 @@ def near_table(all_series: Series, least: int | None) -> None:
 
 
 def flat_table(all_series: Series, runs: Sequence[Path]) -> None:
-    """Print where --stop-when-flat would first have acted, as far as looks of runs that went on can tell.
+    """Print where --stop-when-flat would first have acted, as far as evaluations of runs that went on can tell.
 
     Where it brings the decay forward, what comes after cannot be told from a run that did not.
     """
     print("\n| run | weights | held-out set | first finding | what it would do | SSIM there behind the run's last |")
     print("|---|---|---|---|---|---|")
     configs = {run.name: read_yaml(Config, run / "config.yaml") for run in runs}
-    for run, kind, seed, looks, truth in all_series:
+    for run, kind, seed, evaluations, truth in all_series:
         schedule = Schedule(configs[run].schedule, epoch_length=600, batch_size=1)
-        for count in range(1, len(looks)):
-            found = look_for_end(looks[:count], schedule)
+        for count in range(1, len(evaluations)):
+            found = detect_plateau(evaluations[:count], schedule)
             if found is not None:
-                step, last = looks[count - 1].step, looks[-1].step
-                shorter = shortened(schedule, [{"kind": FLAT, **found.details}])
+                step, last = evaluations[count - 1].step, evaluations[-1].step
+                shorter = with_early_stopping(schedule, [{"kind": PLATEAU, **found.details}])
                 lost = 1 - truth[step]["ssim"] / truth[last]["ssim"]
                 does = "end" if "end" in found.details else f"decay from here, end at {shorter.num_steps} of {last}"
                 print(f"| {run} | {kind} | {seed} | {step} | {does} | {lost:.1%} |")
@@ -245,7 +254,7 @@ def main() -> None:
     all_series = series(everything, given.runs)
     chosen_table(all_series)
     near_table(all_series, None)
-    print("\nStopped at any look from the fourth to the last but one:")
+    print("\nStopped at any evaluation from the fourth to the last but one:")
     near_table(all_series, 4)
     flat_table(all_series, given.runs)
 

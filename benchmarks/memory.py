@@ -40,9 +40,9 @@ def measure(case: str) -> None:
     from unpaired.data.datasets import Batch
     from unpaired.recipes import RECIPES, at_size
     from unpaired.runs import build_objective
-    from unpaired.runs.footprint import footprint, images, under_way
+    from unpaired.runs.footprint import fill_state, footprint, images
     from unpaired.runs.memory_plan import expected_memory
-    from unpaired.training.inference_weights import averaged, in_use
+    from unpaired.training.inference_weights import ema_weights, inference_mode
     from unpaired.training.state import TrainingState
     from unpaired.training.step import train_step
 
@@ -55,7 +55,7 @@ def measure(case: str) -> None:
 
     measured = {}
     state = TrainingState(build_objective(config), config.optimizer)
-    under_way(state, config)
+    fill_state(state, config)
     zeros = images(config, config.data.batch_size)
     batch = Batch(a=torch.rand_like(zeros.a) * 2 - 1, b=torch.rand_like(zeros.b) * 2 - 1)
     forget_peak()
@@ -64,7 +64,7 @@ def measure(case: str) -> None:
     measured["step"] = resident("VmHWM")
     if int(size) <= 128:  # beyond, samples take long and less memory than the step
         forget_peak()
-        with averaged(state), in_use(state.objective):
+        with ema_weights(state), inference_mode(state.objective):
             state.objective.samples(images(config, config.run.num_samples))
         measured["samples"] = resident("VmHWM")
     forget_peak()

@@ -317,7 +317,9 @@ def test_a_run_may_go_on_in_other_parts(drawn_folders: Path, tmp_path: Path) -> 
     assert rest.step == 4
     assert not rest.bit_exact
     (entry,) = History(tmp_path / "parts").entries()
-    assert "goes on with accumulate 1 then and 4 now: it is sound, but no longer bit for bit" in entry["sentence"]
+    assert (
+        "different environment (accumulate: 1 -> 4). Training is valid but no longer bit-identical" in entry["sentence"]
+    )
     assert rest.losses == pytest.approx(whole.losses, rel=1e-4)
 
 

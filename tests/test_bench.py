@@ -20,7 +20,7 @@ from unpaired.bench.suite import Report, Row, bench, to_markdown
 from unpaired.bench.timing import Timing, in_turns, ratio
 from unpaired.cli import main
 from unpaired.errors import DataError, UnpairedError
-from unpaired.training.graph import Work, as_called
+from unpaired.training.graph import Work, capture_call
 
 CPU = torch.device("cpu")
 
@@ -68,7 +68,7 @@ def forgetful(work: Work) -> Work:
 
 
 def test_a_captured_step_is_validated_before_it_is_timed() -> None:
-    usual, captured = TrainingCase.at(32, "fp32", CPU), CapturedTrainingCase.at(32, "fp32", CPU, record=as_called)
+    usual, captured = TrainingCase.at(32, "fp32", CPU), CapturedTrainingCase.at(32, "fp32", CPU, record=capture_call)
     assert (captured.images, captured.flop) == (usual.images, usual.flop)
     for case in (usual, captured):
         case()

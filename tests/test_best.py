@@ -37,11 +37,17 @@ from unpaired.recipes import Config
 from unpaired.runs import info, train
 from unpaired.runs.verify import verify
 from unpaired.scenes.scene import draw_scene, scene_seeds
-from unpaired.selection.best_weights import Choice, published
-from unpaired.selection.early_stopping import LEAST_LOOKS, ended_early, flat_since, look_for_end, shortened
-from unpaired.selection.rule import choose, distance, faithful, uncertainty
-from unpaired.selection.validation import Look, read_looks
-from unpaired.selection.validation_metrics import LEAST, HeldOut
+from unpaired.selection.best_weights import CheckpointSelection, published
+from unpaired.selection.early_stopping import (
+    MIN_EVALUATIONS,
+    detect_plateau,
+    early_stopping_reason,
+    plateau_since,
+    with_early_stopping,
+)
+from unpaired.selection.rule import distance, faithful, select_best, uncertainty
+from unpaired.selection.validation import StepEvaluation, read_evaluations
+from unpaired.selection.validation_metrics import LEAST, ValidationMetrics
 from unpaired.training.schedule import Schedule, ScheduleConfig
 
 STEPS = 8
@@ -77,25 +83,27 @@ def config(toy_config: Config, folders: Path) -> Config:
     return override(toy_config, settings)
 
 
-def look(step: int, distance: float = 1.0, cycle: float = 0.1, structure: float = 0.5, interval: float = 0.0) -> Look:
+def evaluation(
+    step: int, distance: float = 1.0, cycle: float = 0.1, structure: float = 0.5, interval: float = 0.0
+) -> StepEvaluation:
     figures = {}
     for direction in ("AtoB", "BtoA"):
         figures[f"kernel_distance_{direction}"] = distance
         figures[f"kernel_interval_{direction}"] = interval
         figures[f"cycle_error_{direction}"] = cycle
         figures[f"self_similarity_correlation_{direction}"] = structure
-    return Look(step, figures)
+    return StepEvaluation(step, figures)
 
 
 def scripted(monkeypatch: pytest.MonkeyPatch, distance_at: Callable[[int], float]) -> None:
-    """Replace the kernel distance at each step by the values of a test."""
-    original = Choice.look
+    """Let the kernel distance at each step be what a test wants it to be."""
+    original = CheckpointSelection.evaluate
 
-    def looked(self: Choice, state: Any) -> None:
+    def looked(self: CheckpointSelection, state: Any) -> None:
         self._measure = lambda translators: {"kernel_distance_AtoB": distance_at(state.step)}
         original(self, state)
 
-    monkeypatch.setattr(Choice, "look", looked)
+    monkeypatch.setattr(CheckpointSelection, "evaluate", looked)
 
 
 def stop_at(step: int, signum: int = signal.SIGTERM) -> Callable[[Any], None]:
@@ -121,36 +129,53 @@ def same(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> bool:
 
 
 def test_the_best_look_is_the_nearest_one_that_is_as_faithful_as_usual() -> None:
-    looks = [look(1, 3.0), look(2, 2.0), look(3, 1.0, cycle=0.3), look(4, 1.5), look(5, 0.9, structure=0.2)]
-    assert choose(looks) == looks[3]
-    assert [faithful(each, looks) for each in looks] == [True, True, False, True, False]
-    assert distance(looks[2]) == 1.0
-    assert choose([]) is None
+    evaluations = [
+        evaluation(1, 3.0),
+        evaluation(2, 2.0),
+        evaluation(3, 1.0, cycle=0.3),
+        evaluation(4, 1.5),
+        evaluation(5, 0.9, structure=0.2),
+    ]
+    assert select_best(evaluations) == evaluations[3]
+    assert [faithful(each, evaluations) for each in evaluations] == [True, True, False, True, False]
+    assert distance(evaluations[2]) == 1.0
+    assert select_best([]) is None
 
 
 def test_a_look_that_turns_out_to_be_unfaithful_gives_way_to_a_faithful_one_further_away() -> None:
-    looks = [look(1, 1.0, cycle=0.5), look(2, 2.0, cycle=0.1), look(3, 2.5, cycle=0.1), look(4, 2.0, cycle=0.1)]
-    assert [faithful(looks[0], looks[:number]) for number in (1, 2, 3)] == [True, False, False]
-    assert choose(looks[:3]) == looks[1]
-    assert choose(looks) == looks[3]
+    evaluations = [
+        evaluation(1, 1.0, cycle=0.5),
+        evaluation(2, 2.0, cycle=0.1),
+        evaluation(3, 2.5, cycle=0.1),
+        evaluation(4, 2.0, cycle=0.1),
+    ]
+    assert [faithful(evaluations[0], evaluations[:number]) for number in (1, 2, 3)] == [True, False, False]
+    assert select_best(evaluations[:3]) == evaluations[1]
+    assert select_best(evaluations) == evaluations[3]
 
 
 def test_of_looks_that_cannot_be_told_from_the_nearest_one_the_latest_is_taken() -> None:
-    looks = [look(1, 0.3, interval=0.2), look(2, 0.1, interval=0.2), look(3, 0.2), look(4, 0.25), look(5, 0.22)]
-    assert uncertainty(looks[0]) == pytest.approx(0.2 / 2**0.5)
-    assert choose(looks) == looks[4]
-    assert choose(looks[:4]) == looks[2]
-    assert choose([look(1), look(2)]) == look(2)
+    evaluations = [
+        evaluation(1, 0.3, interval=0.2),
+        evaluation(2, 0.1, interval=0.2),
+        evaluation(3, 0.2),
+        evaluation(4, 0.25),
+        evaluation(5, 0.22),
+    ]
+    assert uncertainty(evaluations[0]) == pytest.approx(0.2 / 2**0.5)
+    assert select_best(evaluations) == evaluations[4]
+    assert select_best(evaluations[:4]) == evaluations[2]
+    assert select_best([evaluation(1), evaluation(2)]) == evaluation(2)
 
 
 def test_pairs_are_faithful_to_their_truth_whatever_they_keep_of_the_input() -> None:
     figures = {"kernel_distance_AtoB": 1.0, "l1_AtoB": 0.1, "self_similarity_correlation_AtoB": 0.9}
-    looks = [
-        Look(1, figures),
-        Look(2, {**figures, "kernel_distance_AtoB": 0.5, "self_similarity_correlation_AtoB": 0.1}),
-        Look(3, {**figures, "kernel_distance_AtoB": 0.1, "l1_AtoB": 0.2}),
+    evaluations = [
+        StepEvaluation(1, figures),
+        StepEvaluation(2, {**figures, "kernel_distance_AtoB": 0.5, "self_similarity_correlation_AtoB": 0.1}),
+        StepEvaluation(3, {**figures, "kernel_distance_AtoB": 0.1, "l1_AtoB": 0.2}),
     ]
-    assert choose(looks) == looks[1]
+    assert select_best(evaluations) == evaluations[1]
 
 
 # --- the figures -----------------------------------------------------------------------------------
@@ -162,7 +187,7 @@ def test_the_figures_are_those_of_the_directions_there_are_and_see_what_is_wrong
         for style in ("summer", "winter")
     ]
     a, b = (images.permute(0, 3, 1, 2).float() / 127.5 - 1 for images in drawn)
-    held_out = HeldOut(a, b)
+    held_out = ValidationMetrics(a, b)
     untranslated = held_out.figures({"AtoB": lambda x: x, "BtoA": lambda x: x})
     assert {name.rpartition("_")[0] for name in untranslated} == {
         "kernel_distance",
@@ -179,10 +204,10 @@ def test_the_figures_are_those_of_the_directions_there_are_and_see_what_is_wrong
     blurred = held_out.figures({"BtoA": lambda x: faults.blur(x, 2.0)})
     assert blurred["self_similarity_correlation_BtoA"] < 0.95
     assert "cycle_error_BtoA" not in blurred
-    pairs = HeldOut(a, b, paired=True, batch=1).figures({"AtoB": lambda x: x})
+    pairs = ValidationMetrics(a, b, paired=True, batch=1).figures({"AtoB": lambda x: x})
     assert pairs["l1_AtoB"] == pytest.approx(float((a - b).abs().mean() / 2), abs=1e-3)
     with pytest.raises(ValueError, match="At least 8 images"):
-        HeldOut(a[: LEAST - 1], b)
+        ValidationMetrics(a[: LEAST - 1], b)
 
 
 # --- which images ----------------------------------------------------------------------------------
@@ -217,7 +242,7 @@ def test_test_images_choose_only_where_somebody_says_so(
     model, _ = read_model(tmp_path / "test")
     assert (model.training.step, model.choice) == (STEPS, None)
     page = Page((tmp_path / "test" / "report.html").read_text()).text
-    assert "the best is that of step 3, the dashed line, while model/ is of the last step (--run.publish)" in page
+    assert "is step 3 (dashed line), while model/ is of the last step (--run.publish)" in page
     for domain in "AB":
         shutil.copytree(folders / f"test{domain}", folders / f"val{domain}")
     train(auto, out=tmp_path / "val")
@@ -229,9 +254,9 @@ def test_test_images_choose_only_where_somebody_says_so(
 
 def test_ending_a_flat_run_without_held_out_images_is_refused(config: Config, folders: Path, tmp_path: Path) -> None:
     shutil.rmtree(folders / "testA")
-    with pytest.raises(ConfigError, match="--stop-when-flat has nothing to go by, as there are no held-out images"):
+    with pytest.raises(ConfigError, match="--stop-when-flat needs validation, but there are no validation images"):
         train(override(config, {"run.stop_when_flat": True}), out=tmp_path / "run")
-    with pytest.raises(ConfigError, match=r"run.held_out_every 0 asks for none"):
+    with pytest.raises(ConfigError, match=r"needs validation, which run.held_out_every 0 turns off"):
         override(config, {"run.stop_when_flat": True, "run.held_out_every": 0})
 
 
@@ -241,7 +266,7 @@ def test_without_held_out_images_the_model_is_that_of_the_last_step_and_the_run_
     shutil.rmtree(folders / "testA")
     said.clear()
     train(config, out=tmp_path / "run")
-    assert any("that of the last step, as there are no held-out images" in sentence for sentence in said)
+    assert any("of the last step will be published: there are no validation images" in sentence for sentence in said)
     assert not (tmp_path / "run" / "held_out.jsonl").exists()
     assert "choice" not in read_description(tmp_path / "run" / "model")
     assert read_model(tmp_path / "run")[0].training.step == STEPS
@@ -259,7 +284,7 @@ def test_looking_changes_nothing_of_the_state(config: Config, tmp_path: Path) ->
     looked = train(config, out=tmp_path / "looked")
     alone = train(override(config, {"run.held_out_every": 0}), out=tmp_path / "alone")
     assert looked.state_sha256 == alone.state_sha256
-    assert [each.step for each in read_looks(tmp_path / "looked" / "held_out.jsonl")] == list(range(1, STEPS + 1))
+    assert [each.step for each in read_evaluations(tmp_path / "looked" / "held_out.jsonl")] == list(range(1, STEPS + 1))
     assert not (tmp_path / "alone" / "held_out.jsonl").exists()
     assert History(tmp_path / "looked").entries() == []
 
@@ -350,15 +375,15 @@ def test_other_held_out_images_begin_the_choice_again(
     PIL.Image.new("RGB", (40, 40), (9, 9, 9)).save(folders / "testA" / "003.png")
     said.clear()
     train(config, out=tmp_path / "run")
-    assert any("other ones than before" in sentence for sentence in said)
-    assert [each.step for each in read_looks(tmp_path / "run" / "held_out.jsonl")] == [6, 7, 8]
+    assert any("validation images changed" in sentence for sentence in said)
+    assert [each.step for each in read_evaluations(tmp_path / "run" / "held_out.jsonl")] == [6, 7, 8]
     assert read_model(tmp_path / "run")[0].training.step == 6
 
 
 def test_pairs_and_one_sided_methods_choose_and_noise_does_not(config: Config, tmp_path: Path) -> None:
     one_sided = replace(config, objective=CUT(), generator=replace(config.generator, num_blocks=2))
     train(one_sided, out=tmp_path / "cut")
-    assert set(read_looks(tmp_path / "cut" / "held_out.jsonl")[0].figures) == {
+    assert set(read_evaluations(tmp_path / "cut" / "held_out.jsonl")[0].figures) == {
         f"{name}_AtoB"
         for name in ("kernel_distance", "kernel_interval", "self_similarity_correlation", "gradient_correlation")
     }
@@ -368,7 +393,7 @@ def test_pairs_and_one_sided_methods_choose_and_noise_does_not(config: Config, t
         shutil.copy(data / "train" / f"{number:03d}.png", data / "test" / f"{number:03d}.png")
     paired = override(toy_run(data, "pix2pix", steps=4), {"run.held_out_every": 2})
     looked = train(paired, out=tmp_path / "paired")
-    assert "l1_AtoB" in read_looks(tmp_path / "paired" / "held_out.jsonl")[0].figures
+    assert "l1_AtoB" in read_evaluations(tmp_path / "paired" / "held_out.jsonl")[0].figures
     assert (
         looked.state_sha256 == train(override(paired, {"run.held_out_every": 0}), out=tmp_path / "alone").state_sha256
     )
@@ -409,24 +434,24 @@ def test_evaluating_the_images_that_chose_is_told_and_they_can_be_left_out(
 
 
 def test_the_report_draws_the_figures_in_both_directions_and_marks_the_best_step(tmp_path: Path) -> None:
-    looks = [look(100, 3.0), look(200, 1.0), look(300, 2.0)]
-    text = report_page(tmp_path, held_out=looks, best_step=200)
+    evaluations = [evaluation(100, 3.0), evaluation(200, 1.0), evaluation(300, 2.0)]
+    text = report_page(tmp_path, held_out=evaluations, best_step=200)
     labels = [svg["aria-label"] or "" for svg in Page(text).all("svg")]
     assert (
         labels[0]
         == "Kernel distance to real images, 0 is best over 300 steps: kernel_distance_AtoB, kernel_distance_BtoA"
     )
     assert text.count('class="mark"') == 3
-    assert "Of 3 looks the best is that of step 200, the dashed line, which model/ holds." in Page(text).text
+    assert "The best of 3 validations is step 200 (dashed line), which model/ holds." in Page(text).text
     assert 'class="mark"' not in report_page(tmp_path)
 
 
 def test_verify_counts_the_looks_and_names_a_damaged_file(config: Config, tmp_path: Path) -> None:
     train(config, out=tmp_path / "run")
     facts = {finding.part: finding.fact for finding in verify(tmp_path / "run")}
-    assert facts["held_out.jsonl"] == "8 looks"
+    assert facts["held_out.jsonl"] == "8 validations"
     assert facts["held_out.json"] == "9 + 9 images, every second test image"
-    assert "chosen by 8 looks" in facts["model"]
+    assert "selected in 8 validations" in facts["model"]
     for name in ("held_out.json", "held_out.jsonl"):
         (tmp_path / "run" / name).write_text("{\n")
         assert [finding.part for finding in verify(tmp_path / "run") if finding.problem][-1] == name
@@ -438,59 +463,59 @@ LONG = Schedule(ScheduleConfig(num_steps=400), epoch_length=10, batch_size=1)
 
 
 def test_looks_are_flat_when_the_last_third_and_eight_at_least_improves_nothing() -> None:
-    falling = [look(step, 100.0 - step) for step in range(1, 40)]
-    assert flat_since(falling) is None
-    level = [look(step, max(10.0 - step, 2.0)) for step in range(1, 40)]
-    assert flat_since(level[: 7 + LEAST_LOOKS]) is None
-    assert flat_since(level) == 8
-    assert flat_since(level, after=20) == 8
-    assert flat_since(level, after=30) is None
-    noisy = [look(step, 2.0 + 0.1 * (-1) ** step) for step in range(1, 40)]
-    assert flat_since(noisy) == 1
-    small = [*noisy[:-1], look(39, 1.85)]  # an improvement smaller than what neighbours differ by
-    assert flat_since(small) == 1
-    assert flat_since([*noisy[:-1], look(39, 1.6)]) is None
-    assert flat_since([*level[:-1], look(39, 2.0, cycle=0.05)]) is None  # which is an improvement as well
-    creeping = [look(step, 2.0, cycle=0.1 * 0.998**step) for step in range(1, 40)]
-    assert flat_since(creeping) == 1  # two in a thousand a look, 2.6 % in a third of them
-    assert flat_since([look(step, 2.0, cycle=0.1 * 0.99**step) for step in range(1, 40)]) is None
+    falling = [evaluation(step, 100.0 - step) for step in range(1, 40)]
+    assert plateau_since(falling) is None
+    level = [evaluation(step, max(10.0 - step, 2.0)) for step in range(1, 40)]
+    assert plateau_since(level[: 7 + MIN_EVALUATIONS]) is None
+    assert plateau_since(level) == 8
+    assert plateau_since(level, after=20) == 8
+    assert plateau_since(level, after=30) is None
+    noisy = [evaluation(step, 2.0 + 0.1 * (-1) ** step) for step in range(1, 40)]
+    assert plateau_since(noisy) == 1
+    small = [*noisy[:-1], evaluation(39, 1.85)]  # an improvement smaller than what neighbours differ by
+    assert plateau_since(small) == 1
+    assert plateau_since([*noisy[:-1], evaluation(39, 1.6)]) is None
+    assert plateau_since([*level[:-1], evaluation(39, 2.0, cycle=0.05)]) is None  # which is an improvement as well
+    creeping = [evaluation(step, 2.0, cycle=0.1 * 0.998**step) for step in range(1, 40)]
+    assert plateau_since(creeping) == 1  # two in a thousand an evaluation, 2.6 % in a third of them
+    assert plateau_since([evaluation(step, 2.0, cycle=0.1 * 0.99**step) for step in range(1, 40)]) is None
 
 
 def test_flat_looks_bring_the_decay_forward_and_in_the_decay_end_the_run() -> None:
-    level = [look(10 * number, 1.0) for number in range(1, 17)]
-    found = look_for_end(level, LONG)
+    level = [evaluation(10 * number, 1.0) for number in range(1, 17)]
+    found = detect_plateau(level, LONG)
     assert found is not None
     assert found.details == {"decay_from": 160}
     assert "the learning rate decays from here on, and the run ends at step 320 instead of 400" in found.sentence
     entries = [{"kind": "flat", "step": 160, "sentence": found.sentence, **found.details}]
-    shorter = shortened(LONG, entries)
+    shorter = with_early_stopping(LONG, entries)
     assert (shorter.num_steps, shorter.decays_after) == (320, 160)
     assert shorter.multiplier(160) == 1
     assert shorter.multiplier(161) == pytest.approx(160 / 161)
     assert shorter.multiplier(320) == pytest.approx(1 / 161)
-    later = [look(10 * number, 1.0) for number in range(1, 24)]
-    assert look_for_end(later, shorter) is None  # there are not yet enough looks at the decay
-    end = look_for_end([*later, look(240, 1.0), look(250, 1.0)], shorter)
+    later = [evaluation(10 * number, 1.0) for number in range(1, 24)]
+    assert detect_plateau(later, shorter) is None  # there are not yet enough evaluations of the decay
+    end = detect_plateau([*later, evaluation(240, 1.0), evaluation(250, 1.0)], shorter)
     assert end is not None
     assert end.details == {"end": 250}
     entries.append({"kind": "flat", "step": 250, "sentence": end.sentence, **end.details})
-    assert shortened(LONG, entries).num_steps == 250
-    assert ended_early(entries) == end.sentence
+    assert with_early_stopping(LONG, entries).num_steps == 250
+    assert early_stopping_reason(entries) == end.sentence
     entries.append({"kind": "went on", "step": 250, "sentence": ""})
-    assert shortened(LONG, entries).num_steps == 320
-    assert ended_early(entries) == ""
+    assert with_early_stopping(LONG, entries).num_steps == 320
+    assert early_stopping_reason(entries) == ""
 
 
 def test_without_a_decay_a_flat_run_ends_at_once() -> None:
     constant = Schedule(ScheduleConfig(num_epochs_constant=40, num_epochs_decay=0), epoch_length=10, batch_size=1)
-    found = look_for_end([look(10 * number, 1.0) for number in range(1, 17)], constant)
+    found = detect_plateau([evaluation(10 * number, 1.0) for number in range(1, 17)], constant)
     assert found is not None
     assert found.details == {"end": 160}
 
 
 @pytest.fixture
 def flat(config: Config, monkeypatch: pytest.MonkeyPatch) -> Config:
-    """A run of 60 steps whose looks improve until step 5: its decay begins at 16 and it ends at 24."""
+    """A run of 60 steps whose evaluations improve until step 5: its decay begins at 16 and it ends at 24."""
     scripted(monkeypatch, lambda step: max(10.0 - step, 5.0 + 1e-3 * step))
     settings = {"schedule.num_steps": 60, "run.stop_when_flat": True, "run.checkpoint_every": 3, "run.guardian": "off"}
     return override(config, settings)
@@ -516,7 +541,7 @@ def test_a_flat_run_ends_early_says_why_and_is_not_started_again_unless_asked(
     assert "no longer improved" in read_description(run / "model")["choice"]["rule"]  # of images that ended the run
     for setting in (True, None):
         assert train(override(flat, {"run.stop_when_flat": setting}), out=run).step == 24
-    assert "--no-stop-when-flat goes on" in said[-1]
+    assert "--no-stop-when-flat continues it" in said[-1]
     on = train(override(flat, {"run.stop_when_flat": False}), out=run)
     assert (on.step, on.num_steps, on.ended) == (32, 32, "")
     assert "<dd>finished</dd>" in (run / "report.html").read_text()

@@ -121,12 +121,12 @@ def test_an_exception_is_the_callers_and_the_run_goes_on_from_its_last_checkpoin
 def test_the_ema_weights_or_the_raw_ones_are_in_place(config: Config, tmp_path: Path) -> None:
     def comparing(view: StepView) -> None:
         state, kept = view.state, {}
-        assert state.average is not None
+        assert state.ema is not None
         for ema in (True, False):
             with view.generators(ema=ema) as generators:
                 kept[ema] = next(generators["AtoB"].parameters()).clone()
-        name = next(name for name in state.average.weights if name.startswith("AtoB."))
-        assert torch.equal(kept[True], state.average.weights[name])
+        name = next(name for name in state.ema.weights if name.startswith("AtoB."))
+        assert torch.equal(kept[True], state.ema.weights[name])
         assert torch.equal(kept[False], next(state.objective.translators["AtoB"].parameters()))
         assert not torch.equal(kept[True], kept[False])
 

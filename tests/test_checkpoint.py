@@ -79,8 +79,8 @@ def advance(state: TrainingState, steps: int) -> None:
         images = torch.rand(2, 3, 16, 16, generator=generator) * 2 - 1
         train_step(state, Batch(a=images[:1], b=images[1:]), "fp32")
         state.step += 1
-        assert state.average is not None
-        state.average.update(state.objective.translators, state.step)
+        assert state.ema is not None
+        state.ema.update(state.objective.translators, state.step)
 
 
 def save_state(state: TrainingState, folder: Path) -> Path:

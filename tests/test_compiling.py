@@ -26,9 +26,9 @@ from unpaired.recipes import Config, build_objective
 from unpaired.runs import train
 from unpaired.runs.memory_plan import alternatives
 from unpaired.training import compiling
-from unpaired.training.compiling import CompiledForward, as_they_are, compile_networks, compiled_agreement
-from unpaired.training.gradient_check import LEAST_COSINE, middle_cosine, step_gradients
-from unpaired.training.graph import as_called
+from unpaired.training.compiling import CompiledForward, compile_networks, compiled_cosine, uncompile_networks
+from unpaired.training.gradient_check import LEAST_COSINE, median_cosine, step_gradients
+from unpaired.training.graph import capture_call
 from unpaired.training.machine import made_with
 from unpaired.training.run_config import Precision
 from unpaired.training.state import TrainingState
@@ -53,7 +53,7 @@ def state_in(config: Config, **settings: Any) -> TrainingState:
     config = override(config, {"optimizer.ema_decay": 0.9, **settings})
     state = TrainingState(build_objective(config), config.optimizer)
     state.objective.double().train()
-    state.average = None if state.average is None else type(state.average)(state.objective.translators, 0.9)
+    state.ema = None if state.ema is None else type(state.ema)(state.objective.translators, 0.9)
     return state
 
 
@@ -140,7 +140,7 @@ def test_a_run_may_go_on_in_another_way_and_its_history_says_so(
     train(override(config, {"run.layout": "channels_last"}), out=tmp_path / "run")
     (reported,) = (each for each in said if "layout" in each)
     assert reported.startswith(
-        "The run goes on with layout nchw then and channels_last now: it is sound, but no longer"
+        "Resuming with a different environment (layout: nchw -> channels_last). Training is valid but no longer"
     )
     assert any("layout" in each["sentence"] for each in History(tmp_path / "run").entries())
 
@@ -152,7 +152,7 @@ def test_checkpoints_from_before_there_were_other_ways_were_made_in_the_usual_on
     other = made_with(CPU, override(config_of("cyclegan"), settings).run)
     assert machine_change(usual, usual) == []
     (change,) = machine_change(usual, other)
-    assert "compile off then and on now, layout nchw then and channels_last now" in change.sentence
+    assert "compile: off -> on, layout: nchw -> channels_last" in change.sentence
 
 
 # --- compiled --------------------------------------------------------------------------------------
@@ -196,8 +196,8 @@ def test_the_check_leaves_no_trace_in_any_method(
     trained_once = train_step(state, batch_of(name), "fp32")
     before, draws = state.sha256(), torch.get_rng_state()
     sizes = {domain: pool.size for domain, pool in state.objective.pools.items()}
-    agreement = compiled_agreement(state.objective, batch_of(name), "fp32")
-    as_they_are(state.objective)
+    agreement = compiled_cosine(state.objective, batch_of(name), "fp32")
+    uncompile_networks(state.objective)
     assert trained_once
     assert agreement > 0.99999
     assert state.sha256() == before
@@ -231,7 +231,7 @@ def test_where_nothing_can_be_compiled_steps_are_taken_as_usual(
     reported = refused(drawn_folders, tmp_path, monkeypatch, backend)
     assert reported.startswith("The networks are not compiled (")
     assert "no C++ compiler here" in reported
-    assert reported.endswith("), which changes nothing but the time that steps take.")
+    assert reported.endswith("); only the time of a step changes.")
     assert "\n" not in reported
 
 
@@ -246,7 +246,7 @@ def test_wrong_gradients_are_not_trained_with_though_the_losses_are_right(
         return right_values_only
 
     reported = refused(drawn_folders, tmp_path, monkeypatch, backend)
-    assert "their gradients are others, with a cosine of 0." in reported
+    assert "their gradients differ: cosine 0." in reported
 
 
 def test_previews_and_copies_of_networks_are_not_compiled(without_compiler: list[int]) -> None:
@@ -284,7 +284,7 @@ def test_what_is_recorded_is_compiled(without_compiler: list[int]) -> None:
             "fp32",
             lambda batch, names, state=state: train_step(state, batch, "fp32"),
             notes.append,
-            record=as_called,
+            capture=capture_call,
             compiled=compiled,
         ) as take:
             losses.append(
@@ -306,9 +306,9 @@ def test_compiling_and_computing_again_exclude_one_another() -> None:
 
 def test_gradients_that_are_missing_are_no_agreement() -> None:
     found = {"a": torch.ones(2, 2), "b": torch.ones(2, 2)}
-    assert middle_cosine(found, found) == pytest.approx(1.0)
-    assert middle_cosine({"a": found["a"]}, found) == -1.0
-    assert middle_cosine({**found, "bias": torch.ones(2)}, {**found, "bias": -torch.ones(2)}) == pytest.approx(1.0)
+    assert median_cosine(found, found) == pytest.approx(1.0)
+    assert median_cosine({"a": found["a"]}, found) == -1.0
+    assert median_cosine({**found, "bias": torch.ones(2)}, {**found, "bias": -torch.ones(2)}) == pytest.approx(1.0)
 
 
 @pytest.mark.slow
@@ -323,8 +323,8 @@ def test_what_torch_compiles_has_the_right_gradients() -> None:
     batch = batch_of("cyclegan")
     found = step_gradients(objective, batch, "fp32")
     truth = step_gradients(exact, type(batch)(a=batch.a.double(), b=batch.b.double()), "fp32")
-    assert middle_cosine(found, truth) > LEAST_COSINE["fp32"]
-    assert compiled_agreement(objective, batch, "fp32") > LEAST_COSINE["fp32"]
+    assert median_cosine(found, truth) > LEAST_COSINE["fp32"]
+    assert compiled_cosine(objective, batch, "fp32") > LEAST_COSINE["fp32"]
 
 
 @pytest.mark.gpu

@@ -76,7 +76,7 @@ def test_a_dry_run_has_the_settings_that_training_begins_with(
     config, out = override(toy_config, given), tmp_path / "run"
     dry = dry_run(config, out)
     assert not out.exists()
-    assert any(sentence.startswith("Memory: nothing has to change.") for sentence in said)
+    assert any(sentence.startswith("Memory: no setting has to change.") for sentence in said)
     assert dry.run.precision == ("bf16" if has_bf16(torch.device("cpu")) else "fp32")
     train(config, out=out)
     kept = read_yaml(Config, out / "config.yaml")

@@ -195,7 +195,7 @@ def test_a_step_may_be_skipped_on_request_and_is_counted_and_recorded(
     config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     poison(monkeypatch, 3, 6)
-    with pytest.raises(NonFiniteError, match=r"skip:1 leaves the step out"):
+    with pytest.raises(NonFiniteError, match=r"skip:1 skips the step"):
         train(config, out=tmp_path / "stops")
     assert info(tmp_path / "stops").step == 0
     skipping = override(config, {"run.on_nonfinite": "skip:2"})
@@ -439,7 +439,7 @@ def test_a_run_from_before_there_were_lists_of_images_continues(
 def test_settings_that_change_the_result_are_accepted_on_request_and_recorded(config: Config, tmp_path: Path) -> None:
     run = stopped(config, tmp_path / "run")
     other = override(config, {"optimizer.learning_rate": 1e-3, "objective.pool_size": 2, "run.log_every": 2})
-    with pytest.raises(ConfigError, match=r"--allow-config-change to go on") as refused:
+    with pytest.raises(ConfigError, match=r"--allow-config-change to continue") as refused:
         train(other, out=run)
     assert str(refused.value).split("\n  ")[1:] == [
         "objective.pool_size: saved 3, given 2",
@@ -456,8 +456,8 @@ def test_settings_that_change_the_result_are_accepted_on_request_and_recorded(co
 @pytest.mark.parametrize(
     ("setting", "value", "saying"),
     [
-        ("generator.dropout", True, r"what the networks are.*:\n  generator.dropout: saved False, given True"),
-        ("discriminator.num_layers", 2, r"what the networks are"),
+        ("generator.dropout", True, r"define the networks.*:\n  generator.dropout: saved False, given True"),
+        ("discriminator.num_layers", 2, r"define the networks"),
         ("optimizer.ema_decay", 0.0, ""),
     ],
 )
@@ -481,7 +481,7 @@ def test_settings_that_the_state_does_not_fit_are_refused_and_the_run_stays_as_i
 ) -> None:
     plain = override(config, {"optimizer.ema_decay": 0.0})
     run = stopped(plain, tmp_path / "run")
-    with pytest.raises(ConfigError, match=r"cannot go on with these settings.*average"):
+    with pytest.raises(ConfigError, match=r"cannot continue with these settings.*average"):
         train(config, out=run, allow_config_change=True)
     assert read_yaml(Config, run / "config.yaml").optimizer == plain.optimizer
     assert history(run) == []
@@ -533,7 +533,7 @@ def test_another_machine_is_named_and_the_run_counts_as_exact_no_more(
     }
     assert entry["sentence"] in said
     assert "torch 1.0 then and" in entry["sentence"]
-    assert "no longer bit for bit" in entry["sentence"]
+    assert "no longer bit-identical" in entry["sentence"]
 
 
 def test_the_same_machine_and_facts_without_influence_are_no_change() -> None:
@@ -555,7 +555,7 @@ def test_a_checkpoint_of_version_0_1_loads_and_trains_on(tmp_path: Path) -> None
     assert state.step == newest.step == 3
     assert state.sha256() == newest.state_sha256
     assert len(state.objective.pools["A"].images) == 2
-    assert state.average is not None
+    assert state.ema is not None
     assert all(torch.isfinite(term) for term in train_step(state, batch_of("cyclegan", 1), "fp32").values())
 
 
@@ -591,8 +591,8 @@ def test_too_little_memory_is_one_sentence_with_the_peak_and_what_to_lower(
         train(config, out=tmp_path / "run")
     assert reported.value.exit_code == 71
     assert re.sub(r"\d\.\d\d GB", "N GB", str(reported.value)) == (
-        "Out of memory at step 6 on cpu (peak: N GB); the checkpoints are whole. Go on with --run.recompute, which "
-        "learns the same in less memory, or take --run.precision bf16 in a new --out."
+        "Out of memory at step 6 on cpu (peak: N GB); the checkpoints are whole. Continue with --run.recompute, which "
+        "trains the same in less memory, or take --run.precision bf16 in a new --out."
     )
     monkeypatch.undo()
     assert info(tmp_path / "run").step == 4

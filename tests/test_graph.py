@@ -36,13 +36,13 @@ from unpaired.randomness import torch_seeded
 from unpaired.recipes import Config
 from unpaired.runs import info, train
 from unpaired.training import loop
-from unpaired.training.graph import Record, Work, as_called
+from unpaired.training.graph import Capture, Work, capture_call
 from unpaired.training.machine import made_with
 from unpaired.training.run_config import Precision, RunConfig
 from unpaired.training.state import OptimizerConfig, TrainingState
 from unpaired.training.static_pool import StaticPool
 from unpaired.training.step import train_step
-from unpaired.training.stepper import cautions, obstacle, recording_on, stepper
+from unpaired.training.stepper import capture_on, cautions, obstacle, stepper
 
 NAN = float("nan")
 CPU = torch.device("cpu")
@@ -94,7 +94,7 @@ def as_emulated(work: Work) -> Work:
     return play
 
 
-RECORDERS: dict[str, Record] = {"called": as_called, "emulated": as_emulated}
+RECORDERS: dict[str, Capture] = {"called": capture_call, "emulated": as_emulated}
 
 GENERATOR = ResNetGenerator(base_channels=4, num_blocks=1)
 JUDGE = PatchGAN(base_channels=4, num_layers=1)
@@ -151,7 +151,7 @@ def taken(
     state: TrainingState,
     method: str,
     steps: Iterator[int] | range,
-    record: Record | None,
+    record: Capture | None,
     precision: Precision = "fp32",
     broken: tuple[int, ...] = (),
     reported: list[str] | None = None,
@@ -163,7 +163,7 @@ def taken(
 
     seen: list[Terms] = []
     notes = [] if reported is None else reported
-    with stepper(state, precision, take, notes.append, record=record) as step:
+    with stepper(state, precision, take, notes.append, capture=record) as step:
         for number in steps:
             state.set_learning_rate(1 - number / 40)
             batch = batch_of(method, number, state)
@@ -223,7 +223,7 @@ def test_a_recorded_run_ends_like_the_usual_one_also_when_interrupted_and_contin
 ) -> None:
     config = override(toy_config, {"data.root": str(two_folders), "optimizer.ema_decay": 0.9})
     usual = train(config, out=tmp_path / "usual")
-    monkeypatch.setattr(loop, "recording_on", lambda device, graph: as_emulated)
+    monkeypatch.setattr(loop, "capture_on", lambda device, graph: as_emulated)
     recorded = train(config, out=tmp_path / "recorded")
     assert recorded.state_sha256 == usual.state_sha256
     assert recorded.losses == usual.losses
@@ -265,13 +265,13 @@ def as_one_that_fails(work: Work) -> Work:
 @pytest.mark.parametrize(
     ("method", "record", "why"),
     [
-        ("fastcut", as_emulated, "objective.flip_equivariance decides in every step anew"),
-        ("cyclegan", as_one_that_forgets, "in a rehearsal its losses were others by"),
-        ("pix2pix", as_one_that_fails, "recording failed (aten._local_scalar_dense"),
+        ("fastcut", as_emulated, "objective.flip_equivariance changes the computation from step to step"),
+        ("cyclegan", as_one_that_forgets, "in validation its losses differed by"),
+        ("pix2pix", as_one_that_fails, "the capture failed (aten._local_scalar_dense"),
     ],
 )
 def test_what_cannot_be_recorded_is_told_in_a_sentence_and_goes_on_as_usual(
-    method: str, record: Record, why: str
+    method: str, record: Capture, why: str
 ) -> None:
     reported: list[str] = []
     usual, other = state_of(method), state_of(method)
@@ -279,7 +279,7 @@ def test_what_cannot_be_recorded_is_told_in_a_sentence_and_goes_on_as_usual(
     assert taken(other, method, range(5), record, reported=reported) == expected
     assert len(reported) == 1
     assert why in reported[0]
-    assert reported[0].startswith("The steps are not recorded as a CUDA graph but taken one operation at a time: ")
+    assert reported[0].startswith("Steps are not captured as a CUDA graph but run eagerly: ")
     assert other.step == usual.step
 
 
@@ -288,12 +288,12 @@ def test_images_of_another_size_end_the_recording_and_not_the_run() -> None:
     states = state_of("cyclegan"), state_of("cyclegan")
     for state, record in zip(states, (None, as_emulated), strict=True):
         with stepper(state, "fp32", lambda batch, names, state=state: train_step(state, batch, "fp32"),
-                     reported.append, record=record) as step:  # fmt: skip
+                     reported.append, capture=record) as step:  # fmt: skip
             for number, size in enumerate((32, 32, 40, 40)):
                 step(batch_of("cyclegan", number, state, size, count=1), list)
     assert states[0].sha256() == states[1].sha256()
     assert len(reported) == 1
-    assert reported[0].endswith("taken one operation at a time: the images differ in size.")
+    assert reported[0].endswith("run eagerly: the images differ in size.")
 
 
 def test_several_processes_and_pools_of_several_sizes_are_not_recorded(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -312,9 +312,9 @@ def test_several_processes_and_pools_of_several_sizes_are_not_recorded(monkeypat
 
 def test_only_gpus_of_nvidia_record_and_only_where_they_may() -> None:
     for name in ("cpu", "mps"):
-        assert recording_on(torch.device(name), True) is None
-    assert recording_on(torch.device("cuda"), True) is not None
-    assert recording_on(torch.device("cuda"), False) is None
+        assert capture_on(torch.device(name), True) is None
+    assert capture_on(torch.device("cuda"), True) is not None
+    assert capture_on(torch.device("cuda"), False) is None
 
 
 def test_what_is_asked_for_and_experimental_or_not_there_is_warned_of() -> None:
@@ -324,8 +324,7 @@ def test_what_is_asked_for_and_experimental_or_not_there_is_warned_of() -> None:
     assert experimental == "run.acceleration graph is experimental: it was never measured on a GPU."
     assert cautions(RunConfig(acceleration="graph"), mps) == [
         experimental,
-        "The steps are not recorded as a CUDA graph but taken one operation at a time: that needs an NVIDIA GPU, not "
-        "mps.",
+        "Steps are not captured as a CUDA graph but run eagerly: that needs an NVIDIA GPU, not mps.",
     ]
     assert len(cautions(RunConfig(acceleration="compile"), CPU)) == 1
 
@@ -348,7 +347,7 @@ def test_a_static_pool_is_the_usual_one(size: int, before: int, batch: int, step
             static.undo()
         static.draw()
         shown = static.query(images)
-        static.settle()
+        static.commit()
         assert torch.equal(shown, usual.query(images))
         assert (static.num_seen, len(static.images)) == (usual.num_seen, len(usual.images))
         assert all(map(torch.equal, static.images, usual.images))
@@ -364,8 +363,8 @@ def test_a_cuda_graph_takes_the_usual_steps(method: str, precision: Precision) -
     cuda, reported = torch.device("cuda"), list[str]()
     usual, recorded = state_of(method, device=cuda), state_of(method, device=cuda)
     expected = taken(usual, method, range(9), None, precision, broken=(5,))
-    seen = taken(recorded, method, range(9), recording_on(cuda, True), precision, broken=(5,), reported=reported)
-    assert not any("one operation at a time:" in sentence for sentence in reported), reported
+    seen = taken(recorded, method, range(9), capture_on(cuda, True), precision, broken=(5,), reported=reported)
+    assert not any("run eagerly:" in sentence for sentence in reported), reported
     assert seen[5] == expected[5]
     for one, other in zip(seen[:5], expected[:5], strict=True):
         assert one == pytest.approx(other, rel=1e-3 if precision == "fp32" else 5e-2)
@@ -381,7 +380,7 @@ def test_a_cuda_graph_is_faster_than_launching_every_kernel() -> None:
         def take(batch: Batch, names: Callable[[], list[str]], state: TrainingState = state) -> dict[str, Tensor]:
             return train_step(state, batch, "bf16", names)
 
-        with stepper(state, "bf16", take, print, record=recording_on(cuda, graph)) as step:
+        with stepper(state, "bf16", take, print, capture=capture_on(cuda, graph)) as step:
             for _ in range(30):
                 before = time.perf_counter()
                 step(batch, list)

@@ -17,14 +17,14 @@ from torch import Tensor, nn
 from unpaired.artifacts.history import History
 from unpaired.config import flatten, override, read_yaml
 from unpaired.errors import Interrupted
-from unpaired.monitoring.guardian import EXPLODED, INVERTED, WON_LOOKS, judge
+from unpaired.monitoring.guardian import EXPLODED, INVERTED, WON_CHECKS, judge
 from unpaired.monitoring.observe import correlation, gradient, largest, spread
 from unpaired.monitoring.rewind import remedied
 from unpaired.networks.resnet import ResNetModule
 from unpaired.objectives.cyclegan import CycleGANObjective
 from unpaired.recipes import Config
 from unpaired.runs import info, train
-from unpaired.selection.validation import Look, read_looks
+from unpaired.selection.validation import StepEvaluation, read_evaluations
 
 SETTINGS = flatten(Config())
 ONSET = 6
@@ -39,8 +39,8 @@ def config(toy_config: Config, two_folders: Path) -> Config:
     return override(toy_config, {"data.root": str(two_folders), "run.guardian_every": 1, "schedule.num_steps": 14})
 
 
-def looks(name: str, *values: float) -> list[Look]:
-    return [Look(10 * (i + 1), {name: value}) for i, value in enumerate(values)]
+def checks(name: str, *values: float) -> list[StepEvaluation]:
+    return [StepEvaluation(10 * (i + 1), {name: value}) for i, value in enumerate(values)]
 
 
 def names(found: list[Any]) -> list[str]:
@@ -81,17 +81,17 @@ def test_an_activation_that_is_no_number_is_the_largest() -> None:
 
 
 def test_a_figure_must_be_bad_at_several_looks_in_a_row() -> None:
-    assert judge(looks("correlation_AtoB", 0.5, -0.9, -0.9), SETTINGS) == []
-    assert judge(looks("correlation_AtoB", -0.9, -0.9, 0.5, -0.9, -0.9), SETTINGS) == []
-    (found,) = judge(looks("correlation_AtoB", 0.5, -0.9, -0.9, -0.9), SETTINGS)
+    assert judge(checks("correlation_AtoB", 0.5, -0.9, -0.9), SETTINGS) == []
+    assert judge(checks("correlation_AtoB", -0.9, -0.9, 0.5, -0.9, -0.9), SETTINGS) == []
+    (found,) = judge(checks("correlation_AtoB", 0.5, -0.9, -0.9, -0.9), SETTINGS)
     assert found.healthy_until == 10
-    assert "AtoB correlate by -0.9, below -0.3 at 3 looks in a row" in found.sentence(40)
+    assert "AtoB correlate by -0.9, below -0.3 at 3 checks in a row" in found.sentence(40)
 
 
 def test_a_new_network_may_take_its_time_to_tell_its_inputs_apart_and_an_awake_one_may_not() -> None:
-    assert judge(looks("spread_AtoB", *[0.01] * 9), SETTINGS) == []
-    assert names(judge(looks("spread_AtoB", *[0.01] * 10), SETTINGS)) == ["collapse to one output"]
-    assert names(judge(looks("spread_AtoB", 0.8, 0.01, 0.01, 0.01), SETTINGS)) == ["collapse to one output"]
+    assert judge(checks("spread_AtoB", *[0.01] * 9), SETTINGS) == []
+    assert names(judge(checks("spread_AtoB", *[0.01] * 10), SETTINGS)) == ["collapse to one output"]
+    assert names(judge(checks("spread_AtoB", 0.8, 0.01, 0.01, 0.01), SETTINGS)) == ["collapse to one output"]
 
 
 @pytest.mark.parametrize(
@@ -101,20 +101,20 @@ def test_a_new_network_may_take_its_time_to_tell_its_inputs_apart_and_an_awake_o
 def test_a_discriminator_has_won_where_its_loss_is_next_to_nothing_for_its_kind(
     kind: str, loss: float, won: bool
 ) -> None:
-    found = judge(looks("discriminator_b", *[loss] * WON_LOOKS), {**SETTINGS, "objective.adversarial": kind})
+    found = judge(checks("discriminator_b", *[loss] * WON_CHECKS), {**SETTINGS, "objective.adversarial": kind})
     assert names(found) == (["discriminator has won"] if won else [])
 
 
 def test_a_critic_cannot_win() -> None:
-    found = judge(looks("discriminator_b", *[-9.0] * 9), {**SETTINGS, "objective.adversarial": "wgan_gp"})
+    found = judge(checks("discriminator_b", *[-9.0] * 9), {**SETTINGS, "objective.adversarial": "wgan_gp"})
     assert found == []
 
 
 def test_a_gradient_explodes_relative_to_what_it_was() -> None:
     usual = [0.01, 0.02, 0.01, 0.03, 0.01]
-    assert judge(looks("gradient_generator", *usual, 0.2, 0.2), SETTINGS) == []
-    assert judge(looks("gradient_generator", *usual, 0.9, 0.01), SETTINGS) == []
-    found = judge(looks("gradient_generator", *usual, 0.9, 0.9), SETTINGS)
+    assert judge(checks("gradient_generator", *usual, 0.2, 0.2), SETTINGS) == []
+    assert judge(checks("gradient_generator", *usual, 0.9, 0.01), SETTINGS) == []
+    found = judge(checks("gradient_generator", *usual, 0.9, 0.9), SETTINGS)
     assert names(found) == ["exploding gradient"]
     assert found[0].healthy_until == 50
     assert EXPLODED * 0.01 < 0.9
@@ -128,7 +128,9 @@ def test_each_remedy_is_a_change_of_settings_that_a_configuration_takes() -> Non
         "gradient_generator": 0.0,
         "flat_AtoB": 1e30,
     }
-    found = judge([Look(10, {**ill, "spread_AtoB": 1.0}), *[Look(20 + i, ill) for i in range(5)]], SETTINGS)
+    found = judge(
+        [StepEvaluation(10, {**ill, "spread_AtoB": 1.0}), *[StepEvaluation(20 + i, ill) for i in range(5)]], SETTINGS
+    )
     assert len(found) == 5
     remedies = {finding.ailment: finding.remedy for finding in found}
     for remedy in remedies.values():
@@ -137,8 +139,8 @@ def test_each_remedy_is_a_change_of_settings_that_a_configuration_takes() -> Non
     assert remedies["discriminator has won"] == {"optimizer.discriminator_learning_rate": 1e-4}
     assert remedies["collapse to one output"] == remedies["vanishing gradient"] == halved
     without = {**SETTINGS, "objective.identity_weight": 0.0}
-    assert judge(looks("correlation_AtoB", -1, -1, -1), without)[0].remedy == {"objective.identity_weight": 0.5}
-    assert judge(looks("correlation_AtoB", -1, -1, -1), SETTINGS)[0].remedy == halved
+    assert judge(checks("correlation_AtoB", -1, -1, -1), without)[0].remedy == {"objective.identity_weight": 0.5}
+    assert judge(checks("correlation_AtoB", -1, -1, -1), SETTINGS)[0].remedy == halved
     assert INVERTED > -1
 
 
@@ -208,7 +210,7 @@ def test_an_ailment_is_named_once_with_figure_and_remedy_in_history_log_and_repo
     entries = [entry["sentence"] for entry in History(tmp_path / "run").entries() if entry["kind"] == "guardian"]
     (sentence,) = [entry for entry in entries if f", {ailment}: " in entry]
     assert "; remedy: " in sentence
-    assert " looks in a row" in sentence
+    assert " checks in a row" in sentence
     assert sentence in said
     last = json.loads((tmp_path / "run" / "log.jsonl").read_text().splitlines()[-1])
     assert ailment in last["ailments"]
@@ -223,7 +225,7 @@ def test_a_healthy_run_raises_no_alarm_and_ends_in_the_same_state_with_and_witho
     watched = train(config, out=tmp_path / "watched")
     alone = train(override(config, {"run.guardian": "off"}), out=tmp_path / "alone")
     assert watched.state_sha256 == alone.state_sha256
-    assert [look.step for look in read_looks(tmp_path / "watched" / "guardian.jsonl")] == list(range(1, 15))
+    assert [check.step for check in read_evaluations(tmp_path / "watched" / "guardian.jsonl")] == list(range(1, 15))
     assert not (tmp_path / "alone" / "guardian.jsonl").exists()
     assert History(tmp_path / "watched").entries() == []
     assert all("ailments" not in line for line in (tmp_path / "watched" / "log.jsonl").read_text().splitlines())
@@ -269,7 +271,7 @@ def test_the_run_goes_back_to_the_last_good_checkpoint_once_and_then_only_warns(
     assert [entry["kind"] for entry in entries] == ["remedy", "guardian"]
     assert entries[0]["step"] == 4
     assert "discriminator has won" in entries[0]["sentence"]
-    assert "went back to step 4" in entries[0]["sentence"]
+    assert "rewound to step 4" in entries[0]["sentence"]
     assert read_yaml(Config, run / "config.yaml").optimizer.discriminator_learning_rate == 1e-4
     assert [record["step"] for record in map(json.loads, (run / "log.jsonl").read_text().splitlines())] == [
         *range(1, 15)
@@ -318,4 +320,4 @@ def test_without_a_checkpoint_from_before_the_run_begins_again(
 ) -> None:
     never = override(losing, {"run.checkpoint_every": 0})
     assert train(never, out=tmp_path / "run").finished
-    assert "went back to the beginning" in History(tmp_path / "run").entries()[0]["sentence"]
+    assert "rewound to the beginning" in History(tmp_path / "run").entries()[0]["sentence"]

@@ -18,12 +18,12 @@ from unpaired.networks import PatchGAN, ResNetGenerator, UNetGenerator
 from unpaired.objectives import CycleGAN, Pix2Pix
 from unpaired.recipes import Config
 from unpaired.runs import train
-from unpaired.training.inference_weights import averaged, in_use
+from unpaired.training.inference_weights import ema_weights, inference_mode
 from unpaired.training.loop import fit
 from unpaired.training.progress import Progress
 from unpaired.training.run_config import RunConfig
 from unpaired.training.schedule import Schedule, ScheduleConfig
-from unpaired.training.state import OptimizerConfig, TrainingState, WeightAverage
+from unpaired.training.state import OptimizerConfig, TrainingState, WeightEMA
 
 GENERATOR = ResNetGenerator(base_channels=3, num_blocks=1)
 DISCRIMINATOR = PatchGAN(base_channels=3, num_layers=1)
@@ -128,7 +128,7 @@ def test_a_preview_is_drawn_as_the_model_is_used_and_leaves_no_trace(stays: bool
     batch = Batch(a=torch.rand(2, 3, 32, 32), b=torch.rand(2, 3, 32, 32))
     objective.generate(batch)
     before = {name: value.clone() for name, value in objective.state_dict().items()}
-    with in_use(objective):
+    with inference_mode(objective):
         assert all(module.training == stays for module in objective.modules())
         objective.samples(batch)
     assert all(module.training for module in objective.modules())
@@ -141,7 +141,7 @@ def test_a_preview_is_drawn_as_the_model_is_used_and_leaves_no_trace(stays: bool
 
 def test_the_average_follows_its_formula() -> None:
     network = torch.nn.Linear(1, 1, bias=False)
-    average = WeightAverage(network, 0.4)
+    average = WeightEMA(network, 0.4)
     expected = network.weight.item()
     for step in range(1, 30):
         with torch.no_grad():
@@ -155,13 +155,13 @@ def test_the_average_follows_its_formula() -> None:
 def test_the_average_stands_in_for_the_trained_weights_and_makes_room_for_them_again() -> None:
     state = state_of(OptimizerConfig(ema_decay=0.5))
     fitted(state)
-    assert state.average is not None
+    assert state.ema is not None
     translators = state.objective.translators
     trained = {name: value.clone() for name, value in translators.state_dict().items()}
-    assert any(not torch.equal(value, state.average.weights[name]) for name, value in trained.items())
-    with averaged(state):
+    assert any(not torch.equal(value, state.ema.weights[name]) for name, value in trained.items())
+    with ema_weights(state):
         for name, value in translators.state_dict().items():
-            assert torch.equal(value, state.average.weights[name])
+            assert torch.equal(value, state.ema.weights[name])
     for name, value in translators.state_dict().items():
         assert torch.equal(value, trained[name])
 

@@ -17,7 +17,7 @@ from unpaired.networks import ResNetGenerator, UNetGenerator
 from unpaired.networks.recompute import recomputing_networks
 from unpaired.recipes import Config
 from unpaired.runs import build_objective, info, train
-from unpaired.training.machine import relief
+from unpaired.training.machine import memory_advice
 from unpaired.training.run_config import Precision
 from unpaired.training.state import TrainingState
 from unpaired.training.step import gradients_of, train_step
@@ -154,22 +154,22 @@ def test_a_run_goes_on_recomputing_and_ends_in_the_same_state(drawn_folders: Pat
 @pytest.mark.parametrize(
     ("norm", "recompute", "num_parts", "batch_size", "lower", "sentence"),
     [
-        ("batch", False, 1, 4, True, "Go on with --run.recompute, which learns the same in less memory, or lower "
+        ("batch", False, 1, 4, True, "Continue with --run.recompute, which trains the same in less memory, or lower "
          "--data.batch-size in a new --out."),
-        ("instance", False, 1, 1, True, "Go on with --run.recompute, which learns the same in less memory, or take "
-         "--run.precision bf16 in a new --out."),
+        ("instance", False, 1, 1, True, "Continue with --run.recompute, which trains the same in less memory, or "
+         "take --run.precision bf16 in a new --out."),
         ("batch", True, 1, 4, True, "Lower --data.batch-size or take --run.precision bf16, in a new --out."),
         ("batch", True, 1, 4, False, "Lower --data.batch-size or lower --size, in a new --out."),
         ("instance", True, 1, 1, True, "Take --run.precision bf16 or lower --size, in a new --out."),
         ("instance", True, 1, 1, False, "Lower --size, in a new --out."),
-        ("instance", False, 1, 4, True, "Go on with --run.accumulate 2 or --run.recompute, which learn the same in "
+        ("instance", False, 1, 4, True, "Continue with --run.accumulate 2 or --run.recompute, which train the same in "
          "less memory."),
-        ("instance", False, 2, 4, True, "Go on with --run.accumulate 4 or --run.recompute, which learn the same in "
+        ("instance", False, 2, 4, True, "Continue with --run.accumulate 4 or --run.recompute, which train the same in "
          "less memory."),
-        ("instance", True, 3, 6, True, "Go on with --run.accumulate 6, which learns the same in less memory, or take "
-         "--run.precision bf16 in a new --out."),
-        ("instance", False, 4, 4, False, "Go on with --run.recompute, which learns the same in less memory, or lower "
-         "--size in a new --out."),
+        ("instance", True, 3, 6, True, "Continue with --run.accumulate 6, which trains the same in less memory, or "
+         "take --run.precision bf16 in a new --out."),
+        ("instance", False, 4, 4, False, "Continue with --run.recompute, which trains the same in less memory, or "
+         "lower --size in a new --out."),
     ],
 )  # fmt: skip
 def test_the_settings_to_change_are_those_that_are_not_used_up(
@@ -177,9 +177,12 @@ def test_the_settings_to_change_are_those_that_are_not_used_up(
 ) -> None:
     settings = {"discriminator.norm": norm, "run.recompute": recompute, "run.accumulate": num_parts}
     networks = build_objective(override(config_of("cyclegan"), settings))
-    assert relief(networks, batch_size, lower=lower) == sentence
+    assert memory_advice(networks, batch_size, lower=lower) == sentence
 
 
 def test_noise_has_no_generator_that_recomputes() -> None:
     networks = build_objective(config_of("gan"))
-    assert relief(networks, 128, lower=True) == "Lower --data.batch-size or take --run.precision bf16, in a new --out."
+    assert (
+        memory_advice(networks, 128, lower=True)
+        == "Lower --data.batch-size or take --run.precision bf16, in a new --out."
+    )

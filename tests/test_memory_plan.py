@@ -22,9 +22,9 @@ from unpaired.errors import ConfigError
 from unpaired.recipes import Config, at_size, cut, fastcut, gan, paper, pix2pix
 from unpaired.runs import build_objective, train
 from unpaired.runs import memory_plan as planning
-from unpaired.runs.footprint import Footprint, footprint, serialising, under_way
-from unpaired.runs.memory_plan import alternatives, changes, decoded, expected_memory, fitting, reported
-from unpaired.runs.validation_setup import most_held_out
+from unpaired.runs.footprint import Footprint, fill_state, footprint, serialised_bytes
+from unpaired.runs.memory_plan import alternatives, changes, decoded, expected_memory, fitting, plan_sentence
+from unpaired.runs.validation_setup import max_validation_images
 from unpaired.training.run_config import memory_bytes
 from unpaired.training.state import TrainingState
 from unpaired.training.step import train_step
@@ -79,7 +79,7 @@ def test_counting_draws_nothing_and_leaves_no_memory_behind() -> None:
 def test_a_step_of_the_state_that_is_counted_is_the_usual_one(name: str) -> None:
     config = config_of(name)
     state = TrainingState(build_objective(config), config.optimizer)
-    under_way(state, config)
+    fill_state(state, config)
     assert all(torch.isfinite(term) for term in train_step(state, batch_of(name), "fp32").values())
     assert all(len(pool.images) == pool.size for pool in state.objective.pools.values())
 
@@ -87,10 +87,10 @@ def test_a_step_of_the_state_that_is_counted_is_the_usual_one(name: str) -> None
 def test_a_checkpoint_makes_what_is_counted_of_it(tmp_path: Path) -> None:
     config = config_of("pix2pix")
     state = TrainingState(build_objective(config), config.optimizer)
-    under_way(state, config)
+    fill_state(state, config)
     saved = save_checkpoint(tmp_path, state.parts(), state.counters(), log_lines=0, made_with={}, keep=2)
     sizes = {path.stem: path.stat().st_size for path in saved.glob("*.safetensors")}
-    assert serialising(state.parts()) == pytest.approx(sizes["weights"] + 2 * sizes["optim"], rel=0.1)
+    assert serialised_bytes(state.parts()) == pytest.approx(sizes["weights"] + 2 * sizes["optim"], rel=0.1)
 
 
 def test_what_takes_more_memory_is_counted_as_more() -> None:
@@ -123,15 +123,15 @@ def choose(limit: float, images: float = 0, **settings: Any) -> tuple[Config, li
     ("limit", "images", "changed"),
     [
         (9, 1, []),
-        (4.5, 1, ["at most 476 MB of decoded images are kept"]),
-        (4.01, 1, ["at most 9 MB of decoded images are kept"]),
+        (4.5, 1, ["at most 476 MB of decoded images are cached"]),
+        (4.01, 1, ["at most 9 MB of decoded images are cached"]),
         (4.01, 0, []),
-        (2.5, 0, ["activations are computed again, for the same result in more time"]),
+        (2.5, 0, ["activation checkpointing, for the same result in more time"]),
         (1.9, 0, ["crops are 192 pixels wide, not 256, and generator.num_blocks is 6",
-                  "activations are computed again, for the same result in more time"]),
+                  "activation checkpointing, for the same result in more time"]),
         (1.1, 0, ["crops are 128 pixels wide, not 256, and generator.num_blocks is 6"]),
         (0.13, 0, ["crops are 64 pixels wide, not 256, and generator.num_blocks is 6",
-                   "activations are computed again, for the same result in more time"]),
+                   "activation checkpointing, for the same result in more time"]),
     ],
 )  # fmt: skip
 def test_what_changes_least_is_chosen_first(limit: float, images: float, changed: list[str]) -> None:
@@ -149,11 +149,11 @@ def test_precision_is_changed_only_where_that_is_allowed_and_before_the_crop() -
     ("limit", "changed"),
     [
         (4.1, []),
-        (2.1, ["the batch is taken in 2 parts, for the same step"]),
-        (1.9, ["the batch is taken in 3 parts, for the same step"]),
-        (0.7, ["the batch is taken in 6 parts, for the same step"]),
-        (0.5, ["the batch is taken in 6 parts, for the same step",
-               "activations are computed again, for the same result in more time"]),
+        (2.1, ["2 micro-batches (gradient accumulation), for the same step"]),
+        (1.9, ["3 micro-batches (gradient accumulation), for the same step"]),
+        (0.7, ["6 micro-batches (gradient accumulation), for the same step"]),
+        (0.5, ["6 micro-batches (gradient accumulation), for the same step",
+               "activation checkpointing, for the same result in more time"]),
     ],
 )  # fmt: skip
 def test_a_batch_is_taken_in_the_fewest_parts_that_fit_before_anything_is_computed_again(
@@ -238,13 +238,15 @@ def test_where_nothing_fits_one_sentence_says_what_the_smallest_plan_needs() -> 
     with pytest.raises(ConfigError) as refused:
         choose(0.1)
     assert str(refused.value) == (
-        "run.memory 6GB is too little: the smallest plan (activations are computed again, for the same result in more "
+        "run.memory 6GB is too little: the smallest plan (activation checkpointing, for the same result in more "
         "time; crops are 64 pixels wide, not 256, and generator.num_blocks is 6) needs 0.14 GB; allow that or take "
         "--run.memory-bf16."
     )
     with pytest.raises(ConfigError, match=r" needs 0\.07 GB; allow that or lower --data\.batch-size\.$"):
         choose(0.01, **{"run.memory_bf16": True, "data.batch_size": 2, "discriminator.norm": "batch"})
-    with pytest.raises(ConfigError, match=r"\(the batch is taken in 2 parts, .* needs 0\.04 GB; allow that\.$"):
+    with pytest.raises(
+        ConfigError, match=r"\(2 micro-batches \(gradient accumulation\), .* needs 0\.04 GB; allow that\.$"
+    ):
         choose(0.01, **{"run.memory_bf16": True, "data.batch_size": 2})
 
 
@@ -268,7 +270,7 @@ def test_held_out_images_and_the_networks_of_the_best_step_are_part_of_it() -> N
 @pytest.mark.parametrize(("size", "channels", "most"), [(64, 3, 32), (512, 3, 21), (512, 4, 16), (2048, 3, 8)])
 def test_the_larger_held_out_images_are_the_fewer_are_looked_at(size: int, channels: int, most: int) -> None:
     data = replace(at_size(paper(), size).data, channels_a=channels)
-    assert most_held_out(data) == most
+    assert max_validation_images(data) == most
     assert most == 8 or most * 4 * size**2 * channels <= 64 << 20
 
 
@@ -282,7 +284,7 @@ def test_the_plan_counts_as_many_held_out_images_as_are_looked_at(
         return config.data.crop_size * GB
 
     monkeypatch.setattr(planning, "expected_memory", expected)
-    monkeypatch.setattr(planning, "most_held_out", lambda data: 0 if data.crop_size > 64 else 32)
+    monkeypatch.setattr(planning, "max_validation_images", lambda data: 0 if data.crop_size > 64 else 32)
     config = override(at_size(paper(), 128), {"data.root": str(drawn_folders), "run.memory": "90GB"})
     planning.planned(config, open_domains(config.data), None, CPU)
     assert counted == {128: 0, 96: 0, 64: 2}  # every second of the two test images of a domain
@@ -300,8 +302,8 @@ def test_a_gpu_has_the_step_again_where_it_is_recorded_and_is_said_to_be_unmeasu
     assert expected_memory(override(config, {"run.acceleration": "none"}), counted, gpu) == 7
     assert expected_memory(override(config, {"run.acceleration": "none"}), counted, gpu, 2) == 7 + 2 * 4 * 3 * 256**2
     plan = planning.Plan(config, 3 * GB)
-    assert "never measured on a GPU" in reported(config, plan, measured=False)
-    assert "never measured" not in reported(config, plan, measured=True)
+    assert "never measured on a GPU" in plan_sentence(config, plan, measured=False)
+    assert "never measured" not in plan_sentence(config, plan, measured=True)
 
 
 # --- runs ------------------------------------------------------------------------------------------
@@ -331,9 +333,9 @@ def test_a_run_keeps_its_plan_and_goes_on_with_it(
     made = train(fits, out=tmp_path / "run")
     assert made.state_sha256 == whole.state_sha256
     (plan,) = (each for each in said if each.startswith("Memory: "))
-    assert plan.startswith("Memory: activations are computed again, for the same result in more time. 1.0")
+    assert plan.startswith("Memory: activation checkpointing, for the same result in more time. 1.0")
     assert plan.endswith(" GB are expected, 2GB allowed.")
-    assert re.search(r"^At most \d\.\d\d GB of memory were in use, 2GB allowed\.$", "\n".join(said), re.M)
+    assert re.search(r"^Peak memory: \d\.\d\d GB, 2GB allowed\.$", "\n".join(said), re.M)
     assert read_yaml(Config, tmp_path / "run" / "config.yaml").run.recompute
 
     stub(1 * GB, 9 * GB)  # what is expected later plays no part
@@ -350,7 +352,7 @@ def test_a_run_goes_on_in_the_parts_that_were_chosen(
     config, kept = override(config_of("cyclegan"), settings), tmp_path / "run" / "config.yaml"
     said.clear()
     train(config, out=tmp_path / "run")
-    assert any(each.startswith("Memory: the batch is taken in 2 parts, for the same step. ") for each in said)
+    assert any(each.startswith("Memory: 2 micro-batches (gradient accumulation), for the same step. ") for each in said)
     assert read_yaml(Config, kept).run.accumulate == 2
 
     monkeypatch.setattr(
@@ -399,5 +401,5 @@ def test_what_is_expected_is_what_a_run_takes_within_15_percent(
     done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
     assert done.returncode == 0, done.stderr
     expected = float(re.search(r"([0-9.]+) GB are expected", done.stdout)[1])
-    peak = float(re.search(r"At most ([0-9.]+) GB of memory were in use", done.stdout)[1])
+    peak = float(re.search(r"Peak memory: ([0-9.]+) GB", done.stdout)[1])
     assert peak == pytest.approx(expected, rel=0.15)

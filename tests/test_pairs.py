@@ -335,7 +335,7 @@ def test_pix2pix_trains_on_a_folder_of_pairs(toy_config: Config, tmp_path: Path,
     said.clear()
     run = train(config, out=tmp_path / "run")
     assert run.finished
-    assert said[0] == "Looking at 3 pairs."
+    assert said[0] == "Scanning 3 pairs."
     assert run.domains == {"A": "labels", "B": "summer"}
     assert run.num_images == {"A": 3, "B": 3}
     (tmp_path / "labels2summer" / "train" / "scene-000000.png").unlink()

@@ -13,7 +13,7 @@ from unpaired.config import override, read_yaml
 from unpaired.recipes import Config, fast
 from unpaired.runs import train
 from unpaired.training import autocast as precision
-from unpaired.training.autocast import precision_on, settled
+from unpaired.training.autocast import precision_on, resolve_precision
 from unpaired.training.run_config import RunConfig
 
 CPU = torch.device("cpu")
@@ -52,14 +52,14 @@ def test_a_processor_is_asked_for_its_extensions(
 @pytest.mark.usefixtures("known")
 def test_auto_is_bf16_where_the_device_is_made_for_it(said: list[str]) -> None:
     assert precision_on(CPU, AUTO) == "bf16"
-    assert settled(AUTO, None, CPU).precision == "bf16"
+    assert resolve_precision(AUTO, None, CPU).precision == "bf16"
     assert said == []
 
 
 @pytest.mark.usefixtures("unknown")
 def test_auto_is_fp32_elsewhere_and_says_so(said: list[str]) -> None:
     assert precision_on(CPU, AUTO) == "fp32"
-    assert settled(AUTO, None, CPU).precision == "fp32"
+    assert resolve_precision(AUTO, None, CPU).precision == "fp32"
     assert said == ["This cpu has no instructions for bfloat16, so the run computes in float32."]
 
 
@@ -68,7 +68,7 @@ def test_auto_is_fp32_elsewhere_and_says_so(said: list[str]) -> None:
 def test_bf16_on_such_a_device_is_done_and_its_price_told(before: str | None, said: list[str]) -> None:
     """Asked for by name, or by a run that was begun elsewhere and must not become another one."""
     asked = RunConfig(precision="bf16")
-    found = settled(AUTO if before else asked, asked if before else None, CPU)
+    found = resolve_precision(AUTO if before else asked, asked if before else None, CPU)
     assert found.precision == "bf16"
     (sentence,) = said
     assert "many times as long" in sentence

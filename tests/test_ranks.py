@@ -361,7 +361,7 @@ def test_a_run_of_two_ranks_resumes_exactly_and_another_number_is_a_wish_on_reco
 
     assert [reported["signum"] for reported in interrupted.results()] == [signal.SIGTERM] * 2
     assert info(parts).step == 5
-    with pytest.raises(ConfigError, match="trained by 2 processes and would go on with 1"):
+    with pytest.raises(ConfigError, match="trained by 2 processes and would continue with 1"):
         train(config, out=parts)
     assert together(2, trained, config, parts)[1]["info"].state_sha256 == found.state_sha256
     records = [[record["losses"] for record in RunFolder(run).records()] for run in (whole, parts)]
@@ -373,7 +373,7 @@ def test_another_number_of_processes_may_go_on_and_the_run_says_so(config: Confi
     with pytest.raises(Interrupted):
         train(config, out=run, listener=lambda _: os.kill(os.getpid(), signal.SIGTERM))
     refused = together(2, trained, config, run)
-    assert "trained by 1 processes and would go on with 2" in refused[0]["error"]
+    assert "trained by 1 processes and would continue with 2" in refused[0]["error"]
     assert "Rank 0 ended with an error; see its message" in refused[1]["error"]
     accepted = Company(2, trained_anyway, config, run).results()
     assert accepted[0]["info"].finished

@@ -40,7 +40,7 @@ def test_training_from_python_shows_sentences_and_steps_on_standard_error(
     train(config, out=tmp_path / "run")
     printed = capsys.readouterr()
     assert printed.out == ""
-    assert "Looking at 6 + 5 images." in printed.err
+    assert "Scanning 6 + 5 images." in printed.err
     assert "\nstep 1/1  epoch 1  " in printed.err
     train(config, out=tmp_path / "other", quiet=True)
     assert capsys.readouterr() == ("", "")

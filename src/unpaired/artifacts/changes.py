@@ -1,4 +1,4 @@
-"""What changed since a run was started, its settings, images or machine: refused, or accepted on record."""
+"""Changes since a run was started, of its settings, images or machine: refused, or accepted and recorded."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from unpaired.errors import ConfigError, DataError
 from unpaired.storage import shown
 
 _NETWORKS = ("generator.", "discriminator.", "objective.kind", "data.pairing", "data.channels_", "data.classes")
-"""Settings that say what the networks are; those of a run stay what they are."""
+"""Settings that define the networks, which cannot change during a run."""
 
 _NO_BITS = ("cores", "python", "ranks")
-"""Facts about a machine that no result depends on, or that have a function of their own."""
+"""Facts about a machine that no result depends on, or that another function compares."""
 
-_WHERE_LEFT_OUT = {"accumulate": 1, "compile": "off", "layout": "nchw"}
-"""What it means where a fact is not told."""
+_DEFAULTS = {"accumulate": 1, "compile": "off", "layout": "nchw"}
+"""Values of facts that are left out."""
 
 
 @dataclass(frozen=True)
 class Change:
-    """A change that a run goes on with, as history.jsonl keeps it."""
+    """An accepted change, as recorded in history.jsonl."""
 
     kind: str
     sentence: str
@@ -32,27 +32,27 @@ class Change:
 
 
 def settings_change(run: str, different: Sequence[Difference], *, allowed: bool) -> list[Change]:
-    """Return the accepted change of settings, none without differences; raises ConfigError that lists the refused."""
+    """Return the accepted change of settings, none without differences; raises ConfigError listing refused ones."""
     refused = [each for each in different if each.key.startswith(_NETWORKS)] if allowed else list(different)
     if refused:
         way = (
-            "these say what the networks are and cannot change; give the same ones to continue it"
+            "these define the networks and cannot change; give the same ones to continue it"
             if allowed
-            else "give the same ones to continue it, --allow-config-change to go on with these"
+            else "give the same ones to continue it, --allow-config-change to continue with these"
         )
         table = "".join(f"\n  {difference}" for difference in refused)
         raise ConfigError(f"{run} holds a run with other settings; {way}, or another --out to start afresh:{table}")
     if not different:
         return []
-    told = "; ".join(str(difference) for difference in different)
+    listing = "; ".join(str(difference) for difference in different)
     details = {each.key: {"saved": each.saved, "given": each.given} for each in different}
-    return [Change("settings", f"Settings were changed on request: {told}.", {"settings": details})]
+    return [Change("settings", f"Settings were changed on request: {listing}.", {"settings": details})]
 
 
 def images_change(
     run: str, saved: Mapping[str, ImageList], now: Mapping[str, ImageList], *, allowed: bool
 ) -> list[Change]:
-    """Return the accepted change of images by domain, none where all are the same; raises DataError that lists it."""
+    """Return the accepted change of images by domain, none if all are the same; raises DataError listing it."""
     found: dict[str, list[str]] = {"added": [], "removed": [], "edited": []}
     for domain in now:
         old, new = saved.get(domain, {}), now[domain]
@@ -65,7 +65,7 @@ def images_change(
     counts = ", ".join(f"{len(those)} {kind}" for kind, those in found.items() if those)
     if not allowed:
         raise DataError(
-            f"The images changed since {run} was started ({counts}); put them back to continue it, go on with "
+            f"The images changed since {run} was started ({counts}); put them back to continue it, add "
             f"--allow-data-change, or give another --out:{listed(names)}"
         )
     details = {kind: sorted(those) for kind, those in found.items()}
@@ -73,7 +73,7 @@ def images_change(
 
 
 def fingerprints_change(run: str, saved: Mapping[str, Any], now: Mapping[str, Any], *, allowed: bool) -> list[Change]:
-    """Do as `images_change` for the facts of data.json, which tell that images changed and not which."""
+    """Do as `images_change` for the facts of data.json, from which the changed images are not known."""
     changed = [domain for domain in now if saved[domain]["fingerprint"] != now[domain]["fingerprint"]]
     if not changed:
         return []
@@ -81,42 +81,43 @@ def fingerprints_change(run: str, saved: Mapping[str, Any], now: Mapping[str, An
     if not allowed:
         raise DataError(
             f"The images of domain {' and '.join(changed)} changed since {run} was started ({counts}); put them back "
-            "to continue it, go on with --allow-data-change, or give another --out."
+            "to continue it, add --allow-data-change, or give another --out."
         )
     return [Change("data", f"Images were changed on request ({counts}).")]
 
 
 def ranks_change(run: str, saved: Mapping[str, Any], now: Mapping[str, Any], *, allowed: bool) -> list[Change]:
-    """Return the accepted change of the number of processes, none where it is the same; raises ConfigError."""
+    """Return the accepted change of the number of processes, none if it is the same; raises ConfigError."""
     before, after = saved.get("ranks", 1), now.get("ranks", 1)
     if before == after:
         return []
     if not allowed:
         raise ConfigError(
-            f"{run} was trained by {before} processes and would go on with {after}; start {before} to continue it bit "
-            "for bit, or go on with --allow-rank-change."
+            f"{run} was trained by {before} processes and would continue with {after}; start {before} to continue it "
+            "bit for bit, or add --allow-rank-change."
         )
     return [
         Change(
             "ranks",
-            f"The number of processes was changed on request from {before} to {after}: every draw stays what it was, "
-            "but sums are taken in another order, so the run is no longer bit for bit the one with a single number.",
+            f"The number of processes was changed on request from {before} to {after}. All random draws stay the same, "
+            "but sums are computed in another order, so the run is no longer bit-identical to an unchanged one.",
             {"ranks": {"saved": before, "given": after}},
         )
     ]
 
 
 def machine_change(saved: Mapping[str, Any], now: Mapping[str, Any]) -> list[Change]:
-    """Return the change of what the bits of a run depend on, none where all is as it was."""
-    saved, now = {**_WHERE_LEFT_OUT, **saved}, {**_WHERE_LEFT_OUT, **now}
+    """Return the change of the environment that the bits of a run depend on, none if it is the same."""
+    saved, now = {**_DEFAULTS, **saved}, {**_DEFAULTS, **now}
     keys = [key for key in {**saved, **now} if key not in _NO_BITS and saved.get(key) != now.get(key)]
     if not keys:
         return []
-    told = ", ".join(f"{key} {saved.get(key)} then and {now.get(key)} now" for key in keys)
+    listing = ", ".join(f"{key}: {saved.get(key)} -> {now.get(key)}" for key in keys)
     return [
         Change(
             "machine",
-            f"The run goes on with {told}: it is sound, but no longer bit for bit the one that was never interrupted.",
+            f"Resuming with a different environment ({listing}). Training is valid but no longer bit-identical to an "
+            "uninterrupted run.",
             {"machine": {key: {"saved": saved.get(key), "given": now.get(key)} for key in keys}},
         )
     ]

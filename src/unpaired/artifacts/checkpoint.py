@@ -1,15 +1,15 @@
 """Checkpoints: directories of safetensors and JSON, written so that a crash at any moment loses nothing.
 
     checkpoints/step-00000500/  weights.safetensors optim.safetensors pool.safetensors [average.safetensors]
-                                best.safetensors    the networks of the best step so far, where that is an earlier one
-                                state.json          the counters, and which step was the best
+                                best.safetensors    the networks of the best step so far, if that is an earlier one
+                                state.json          the counters, and the best step
                                 MANIFEST.json       step, state_sha256, size and SHA-256 of each file, and one of
                                                     itself; written last
     checkpoints/LATEST          the newest name, a hint for people
 
-A checkpoint is built in a hidden directory beside its final place, every file flushed to the disk, and renamed in
-one step. What starts with a dot is unfinished or on its way out, and is never read; a checkpoint that one of the same
-step was about to replace when a crash came has its name back before anything else happens.
+A checkpoint is built in a hidden directory beside its final place, every file flushed to the disk, and renamed in one
+step. Names that start with a dot are unfinished or being deleted, and are never read. If a crash interrupts the
+replacement of a checkpoint by one of the same step, the old one gets its name back first.
 """
 
 from __future__ import annotations
@@ -43,15 +43,17 @@ _BEST = "best"
 _DISPLACED = ".old-"
 _NAME = re.compile(r"step-[0-9]+")
 _NOTHING_LEFT = "no other one is left, so the run begins again"
-_WITHOUT_STRICT = "Run the same command without --strict to go on from the checkpoint before it."
+_WITHOUT_STRICT = "Run the same command without --strict to continue from the checkpoint before it."
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """One verified checkpoint in memory. `log_lines`: lines that log.jsonl had when it was taken.
+    """One verified checkpoint in memory.
 
-    best_step: the best step until then, where any was looked at; best: its networks (`best.Kept`), where it is an
-    earlier one and they are kept. Neither is part of the state, as they decide nothing of how the run goes on.
+    log_lines: number of lines of log.jsonl when it was saved.
+    best_step: the best step so far, None without validation.
+    best: the networks of the best step (`best_weights.Kept`), if it is an earlier one.
+    The last two are not part of the state, since training does not depend on them.
     """
 
     step: int
@@ -76,11 +78,11 @@ def save_checkpoint(
 ) -> Path:
     """Write a checkpoint below `folder`, then remove all but the newest `keep` (at least two); return its path.
 
-    A whole checkpoint of the same state that is there already is left as it is. Those that are kept are read again
-    before others are removed, and damaged ones do not count.
+    An existing undamaged checkpoint of the same state is left as it is. The checkpoints to keep are read again before
+    others are removed, and damaged ones do not count.
 
-    `made_with` records versions and machine in the manifest. Raises StorageError when the disk refuses, with the
-    checkpoints that were there untouched.
+    `made_with` records versions and machine in the manifest. Raises StorageError if the disk fails; existing
+    checkpoints are then unchanged.
     """
     step, sha256 = counters["step"], state_sha256(parts, counters)
     final = folder / _name(step)
@@ -113,7 +115,7 @@ def save_checkpoint(
 
 
 def _manifest(step: int, sha256: str, files: Mapping[str, bytes], made_with: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what MANIFEST.json says of a checkpoint's other files."""
+    """Return the content of MANIFEST.json for the other files of a checkpoint."""
     hashes = {
         name: {"size": len(content), "sha256": hashlib.sha256(content).hexdigest()} for name, content in files.items()
     }
@@ -127,7 +129,7 @@ def list_checkpoints(folder: Path) -> list[Path]:
 
 
 def lost_checkpoint(folder: Path, candidates: list[Path]) -> list[str]:
-    """Return a sentence where LATEST names a newer checkpoint than there is, in place or set aside."""
+    """Return a sentence if LATEST names a newer checkpoint than exists, in place or set aside; else an empty list."""
     try:
         name = (folder / "LATEST").read_text(encoding="utf-8").strip()
     except (OSError, ValueError):
@@ -140,7 +142,7 @@ def lost_checkpoint(folder: Path, candidates: list[Path]) -> list[str]:
 
 
 def read_manifest(checkpoint: Path) -> dict[str, Any]:
-    """Return a checkpoint's manifest; raises CheckpointError where it is missing or was changed."""
+    """Return a checkpoint's manifest; raises CheckpointError if it is missing or was changed."""
     path = checkpoint / _MANIFEST
     try:
         content = path.read_bytes()
@@ -157,7 +159,7 @@ def read_manifest(checkpoint: Path) -> dict[str, Any]:
 def load_checkpoint(checkpoint: Path) -> Checkpoint:
     """Read and verify a checkpoint: every file's size and SHA-256, then the hash over all state.
 
-    Raises CheckpointError that names the file which is missing or was changed.
+    Raises CheckpointError naming the missing or changed file.
     """
     manifest = read_manifest(checkpoint)
     parts: Parts = {}
@@ -182,7 +184,7 @@ def load_checkpoint(checkpoint: Path) -> Checkpoint:
             best,
         )
     except (KeyError, TypeError, AttributeError, ValueError, SafetensorError) as error:
-        raise CheckpointError(f"{checkpoint} is not what a checkpoint is ({' '.join(str(error).split())}).") from None
+        raise CheckpointError(f"{checkpoint} is not a valid checkpoint ({' '.join(str(error).split())}).") from None
 
 
 def load_newest(folder: Path, *, strict: bool = False) -> tuple[Checkpoint | None, list[str]]:
@@ -208,7 +210,7 @@ def load_newest(folder: Path, *, strict: bool = False) -> tuple[Checkpoint | Non
 
 
 def sweep(folder: Path) -> None:
-    """Clear up after an interrupted save or prune: what was displaced gets its name back, what is left over goes."""
+    """Clean up after an interrupted save or prune: restore a displaced checkpoint, remove leftovers."""
     sweep_partial(folder)
     with _storage_errors(folder):
         _bring_back(folder)
@@ -234,12 +236,12 @@ def _json(data: Any) -> bytes:
 
 
 def _sealed(manifest: Mapping[str, Any]) -> bytes:
-    """Return the bytes of a manifest with the SHA-256 of all else in it, so that no byte of it can change unseen."""
+    """Return the bytes of a manifest with the SHA-256 of all else in it, so that every change of a byte is detected."""
     return _json({**manifest, _SEAL: hashlib.sha256(_json(dict(manifest))).hexdigest()})
 
 
 def _is_saved(final: Path, sha256: str) -> bool:
-    """Whether a whole checkpoint of this very state is there."""
+    """Whether an undamaged checkpoint of this state exists."""
     try:
         return final.exists() and load_checkpoint(final).state_sha256 == sha256
     except CheckpointError:
@@ -247,11 +249,11 @@ def _is_saved(final: Path, sha256: str) -> bool:
 
 
 def _put_in_place(temporary: Path, final: Path) -> None:
-    """Give a finished checkpoint its name; another one of that step keeps it until then, and after a failure."""
+    """Rename a finished checkpoint to its final name; an existing one of that step survives a failure."""
     if not final.exists():
         temporary.rename(final)
         return
-    # No system call known to Python exchanges two folders: between these two renames, `_bring_back` is the way back.
+    # Python has no system call that exchanges two folders: a crash between these renames is repaired by `_bring_back`.
     displaced = final.parent / (_DISPLACED + final.name)
     if not _is_whole(final):
         displaced = final.parent / f".corrupt-{final.name}-{secrets.token_hex(4)}"
@@ -265,7 +267,7 @@ def _put_in_place(temporary: Path, final: Path) -> None:
 
 
 def _bring_back(folder: Path) -> None:
-    """Give displaced checkpoints their name back where a crash kept the new one from taking it."""
+    """Restore the names of displaced checkpoints if a crash came before the new ones were renamed."""
     for displaced in folder.glob(f"{_DISPLACED}*"):
         final = folder / displaced.name.removeprefix(_DISPLACED)
         if not final.exists():
@@ -273,7 +275,7 @@ def _bring_back(folder: Path) -> None:
 
 
 def _prune(folder: Path, newest: Path, keep: int) -> None:
-    """Remove the checkpoints that `keep` whole ones are newer than; `newest` was written just now."""
+    """Remove the checkpoints older than the newest `keep` undamaged ones; `newest` was just written."""
     num_whole, num_removed = 0, 0
     for path in list_checkpoints(folder):
         if num_whole >= keep:
@@ -282,12 +284,12 @@ def _prune(folder: Path, newest: Path, keep: int) -> None:
         elif path == newest or _is_whole(path):
             num_whole += 1
     if num_removed:
-        sync_folder(folder)  # a power cut must not leave half of one under its name
+        sync_folder(folder)  # a power failure must not leave half of one under its name
     sweep(folder)
 
 
 def _is_whole(checkpoint: Path) -> bool:
-    """Whether every file of a checkpoint is as its manifest says, without taking the tensors apart."""
+    """Whether every file of a checkpoint has the hash in its manifest, without loading the tensors."""
     try:
         files: dict[str, Any] = read_manifest(checkpoint)["files"]
         for name, expected in files.items():
@@ -300,7 +302,7 @@ def _is_whole(checkpoint: Path) -> bool:
 
 
 def _set_aside(checkpoint: Path) -> str:
-    """Rename a damaged checkpoint so that it is kept and never read again; return the sentence about it."""
+    """Rename a damaged checkpoint so that it is kept but never read again; return a sentence about it."""
     aside = checkpoint.parent / f".corrupt-{checkpoint.name}-{secrets.token_hex(4)}"
     with _storage_errors(checkpoint.parent):
         checkpoint.rename(aside)
@@ -314,7 +316,7 @@ def _step(checkpoint: Path) -> int:
 
 
 def _read_file(path: Path, expected: Mapping[str, Any]) -> bytes:
-    """Return a file of a checkpoint; raises CheckpointError where it is not the one that was written."""
+    """Return a file of a checkpoint; raises CheckpointError if it differs from the one that was written."""
     try:
         content = path.read_bytes()
     except OSError as error:
@@ -330,7 +332,7 @@ def _serialised(tensors: Mapping[str, Any]) -> bytes:
 
 
 def _check_space(folder: Path, needed: int) -> None:
-    """Refuse before the first byte where the disk cannot take the checkpoint and a tenth more."""
+    """Raise OSError before the first byte is written if the disk lacks room for the checkpoint and a tenth more."""
     available = shutil.disk_usage(folder).free
     if available < 1.1 * needed:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
@@ -338,12 +340,12 @@ def _check_space(folder: Path, needed: int) -> None:
 
 @contextlib.contextmanager
 def _storage_errors(folder: Path, needed: int = 0) -> Iterator[None]:
-    """Turn the system's refusals into StorageError; needed: the bytes that the sentence asks room for."""
+    """Turn OSError into StorageError; needed: the bytes that the message asks room for."""
     try:
         yield
     except OSError as error:
-        told, room = str(error.filename), ""
-        place = told if told.startswith(str(folder)) else folder  # removing a folder tells bare names
+        name, room = str(error.filename), ""
+        place = name if name.startswith(str(folder)) else folder  # removing a folder reports bare names
         if error.errno in (errno.ENOSPC, errno.EDQUOT) and needed:
             room = f" ({needed / 1e6:.1f} MB needed, {shutil.disk_usage(folder).free / 1e6:.1f} MB free)"
         raise StorageError(

@@ -1,4 +1,4 @@
-"""What happened to a run besides learning: steps left out, processes lost, ailments, changes that were accepted."""
+"""The events of a run besides training: skipped steps, lost processes, failures, accepted changes."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 from unpaired.storage import write_bytes
 
 OF_STEPS = ("skipped", "loader", "guardian", "graph", "way", "flat", "went on")
-"""The kinds of entries that belong to a step, and happen again when it is taken again."""
+"""The kinds of entries that belong to a step, and occur again when the step is repeated."""
 
 
 class History:
@@ -19,7 +19,7 @@ class History:
         self._path = run / "history.jsonl"
 
     def note(self, step: int, kind: str, sentence: str, **details: Any) -> None:
-        """Add an entry; it is on the disk when this returns, as what it tells of must not outlive it."""
+        """Add an entry and flush it to the disk, since its event must not outlive it."""
         self._write([*self.entries(), {"step": step, "kind": kind, "sentence": sentence, **details}])
 
     def entries(self) -> list[dict[str, Any]]:
@@ -29,11 +29,11 @@ class History:
         return [json.loads(line) for line in self._path.read_text(encoding="utf-8").splitlines()]
 
     def up_to(self, step: int) -> list[dict[str, Any]]:
-        """Return the entries without what happened in steps after `step`, which will be taken again."""
+        """Return the entries without those of steps after `step`, which are repeated."""
         return [entry for entry in self.entries() if entry["kind"] not in OF_STEPS or entry["step"] <= step]
 
     def rewind(self, step: int) -> None:
-        """Leave out what happened in steps after `step`."""
+        """Remove the entries of steps after `step`."""
         kept = self.up_to(step)
         if kept != self.entries():
             self._write(kept)

@@ -1,4 +1,4 @@
-"""RUN/parts.json: where the parts of a run come from that are not this package's own."""
+"""RUN/parts.json: the origin of those parts of a run that are not from this package."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from unpaired.storage import shown, write_bytes
 def read_config(folder: RunFolder) -> Config:
     """Return the configuration of a run.
 
-    Raises ConfigError, and MissingPartError with the package or the file that the run had a part from.
+    Raises ConfigError, or MissingPartError naming the package or file that a missing part came from.
     """
     try:
         return read_yaml(Config, folder.config)
@@ -30,14 +30,14 @@ def read_config(folder: RunFolder) -> Config:
 
 
 def write_origins(folder: RunFolder, config: Config) -> None:
-    """Write parts.json if the run has parts that are not this package's own."""
+    """Write parts.json if the run has parts that are not from this package."""
     found = {name: origin.to_json() for name, origin in origins_of(config).items()}
     if found:
         write_bytes(folder.parts, (json.dumps(found, indent=1) + "\n").encode(), sync=True)
 
 
 def read_origins(folder: RunFolder) -> dict[str, Origin]:
-    """Return the origins in parts.json by sort and kind, as "generator wide"; none if there is no such file."""
+    """Return the origins in parts.json by part and kind, as in "generator wide"; none without the file."""
     if not folder.parts.exists():
         return {}
     found = _read(folder.parts)
@@ -45,21 +45,21 @@ def read_origins(folder: RunFolder) -> dict[str, Origin]:
 
 
 def parts_change(run: str, saved: Mapping[str, Origin], now: Mapping[str, Origin], *, allowed: bool) -> list[Change]:
-    """Return the change of the code of own parts, none if it is as it was.
+    """Return the change of the code of own parts, none if it is the same.
 
-    Raises ConfigError if the content of a recipe file changed, unless that is allowed: the networks or losses may be
-    others. A package of another version is recorded.
+    Raises ConfigError if the content of a recipe file changed, unless that is allowed: its networks or losses may have
+    changed. Another version of a package is recorded.
     """
     changed = [name for name in now if name in saved and saved[name] != now[name]]
     files = [name for name in changed if saved[name].sha256 and saved[name].sha256 != now[name].sha256]
     if files and not allowed:
         raise ConfigError(
-            f"{run} was started with another content of {shown(saved[files[0]].file)}; restore that "
-            "file to continue it, go on with --allow-config-change, or give another --out."
+            f"{shown(saved[files[0]].file)} changed since {run} was started; restore that "
+            "file to continue it, add --allow-config-change, or give another --out."
         )
     if not changed:
         return []
-    listed = "; ".join(f"{name} from {saved[name]} then, from {now[name]} now" for name in changed)
+    listed = "; ".join(f"{name}: {saved[name]} -> {now[name]}" for name in changed)
     details = {name: {"saved": saved[name].to_json(), "given": now[name].to_json()} for name in changed}
     return [Change("parts", f"The code of own parts changed: {listed}.", {"parts": details})]
 

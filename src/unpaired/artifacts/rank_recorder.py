@@ -1,4 +1,4 @@
-"""One run in several processes: all start from rank 0's state, rank 0 writes, the others wait until it has."""
+"""One run in several processes: all start from rank 0's state; rank 0 writes while the others wait."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from unpaired.training.state import TrainingState
 
 
 def share_state(state: TrainingState) -> None:
-    """Put every rank's `state` where rank 0's is."""
+    """Broadcast rank 0's `state` to every rank."""
     mine = state.parts() if ranks.rank() == 0 else {}
     counters, names = json.loads(ranks.broadcast_bytes(json.dumps([state.counters(), list(mine)]).encode()))
     parts = {}
@@ -26,9 +26,9 @@ def share_state(state: TrainingState) -> None:
 
 
 class RankRecorder:
-    """Passes on to `first`, rank 0's recorder, None elsewhere; an error in it ends the other ranks too.
+    """Calls `first`, the recorder of rank 0 (None on other ranks); an error in it ends all ranks.
 
-    Before a checkpoint the ranks compare the hashes of their state, and tell rank 0 which loader processes they lost.
+    Before a checkpoint the ranks compare the hashes of their states, and report lost loader processes to rank 0.
     """
 
     def __init__(self, first: Recorder | None) -> None:
@@ -36,28 +36,28 @@ class RankRecorder:
         self._lost: list[tuple[int, str, str]] = []
 
     def progress(self, progress: Progress) -> None:
-        """Take note of a logged step."""
+        """Record a logged step."""
         self._by_first(lambda recorder: recorder.progress(progress))
 
     def sample(self, state: TrainingState) -> None:
-        """Draw what the networks make of the preview images now."""
+        """Draw the sample grid with the present weights."""
         self._by_first(lambda recorder: recorder.sample(state))
 
     def event(self, step: int, kind: str, sentence: str) -> None:
-        """Take note of something that happened: at once on rank 0, elsewhere before the next checkpoint."""
+        """Record an event: at once on rank 0, on other ranks before the next checkpoint."""
         if self._first is not None:
             self._first.event(step, kind, sentence)
         elif kind == "loader":  # the other kinds happen on all ranks at once
             self._lost.append((step, kind, f"Rank {ranks.rank()}: {sentence}"))
 
     def checkpoint(self, state: TrainingState) -> None:
-        """Save everything that resuming needs, once it is certain that all ranks hold the same."""
+        """Save everything that resuming needs, after checking that all ranks have the same state."""
         ranks.require_same(state.sha256(), f"The state after step {state.step}")
-        told = ranks.all_gather_bytes(json.dumps(self._lost).encode())
+        messages = ranks.all_gather_bytes(json.dumps(self._lost).encode())
         self._lost.clear()
 
         def save(recorder: Recorder) -> None:
-            for message in told:
+            for message in messages:
                 for step, kind, sentence in json.loads(message):
                     recorder.event(step, kind, sentence)
             recorder.checkpoint(state)

@@ -1,4 +1,4 @@
-"""What a run leaves behind as it trains: log lines, sample grids, checkpoints, the model, the report page."""
+"""Writes the files of a run while it trains: log lines, sample grids, checkpoints, the model, the report page."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ from unpaired.errors import MissingExtraError
 from unpaired.models.model_folder import sweep_model
 from unpaired.objectives.base import Direction
 from unpaired.randomness import torch_seeded
-from unpaired.selection.early_stopping import ended_early, was_flat
-from unpaired.selection.validation import Look, read_looks
-from unpaired.training.inference_weights import averaged, in_use
+from unpaired.selection.early_stopping import early_stopping_reason, had_plateau
+from unpaired.selection.validation import StepEvaluation, read_evaluations
+from unpaired.training.inference_weights import ema_weights, inference_mode
 from unpaired.training.machine import peak_memory
 from unpaired.training.progress import Progress
 from unpaired.training.state import TrainingState
@@ -33,48 +33,50 @@ from unpaired.training.terminal import duration
 
 
 class Guardian(Protocol):
-    """What the recorder asks of the watch over a run."""
+    """The part of the guardian that the recorder needs."""
 
     @property
     def ailments(self) -> list[str]:
-        """Return the names of what ails the run now."""
+        """Return the names of the present failures."""
         ...
 
     def num_kept(self, checkpoints: Path, least: int) -> int:
-        """Return how many checkpoints to keep, `least` or more, so that there is one to go back to."""
+        """Return the number of checkpoints to keep, at least `least`, so that there is one to rewind to."""
         ...
 
 
-class Choice(Protocol):
-    """What the recorder asks of the looks at held-out images, of which one is the best."""
+class CheckpointSelection(Protocol):
+    """The part of checkpoint selection that the recorder needs."""
 
-    looks: list[Look]
-    best: Look | None
+    evaluations: list[StepEvaluation]
+    best: StepEvaluation | None
 
     @property
-    def chosen(self) -> Look | None:
-        """Return the look whose step model/ is to hold; None for the last step."""
+    def selected(self) -> StepEvaluation | None:
+        """Return the evaluation of the step to publish in model/; None for the last step."""
         ...
 
     def to_save(self, step: int) -> dict[str, Tensor]:
-        """Return what a checkpoint of a step has to hold beside its state."""
+        """Return the weights that a checkpoint of a step holds besides its state."""
         ...
 
-    def in_place(self, state: TrainingState) -> AbstractContextManager[int]:
-        """Put the weights to publish into the translators for the body, and give their step."""
+    def applied(self, state: TrainingState) -> AbstractContextManager[int]:
+        """Load the weights to publish into the translators for the duration of the block; yield their step."""
         ...
 
 
 Publish = Callable[[dict[Direction, nn.Module], int, int], None]
-"""Writes the model folder from the generators, the step they were taken at, and the step that the run is at."""
+"""Writes the model folder from the generators, the step of their weights, and the present step of the run."""
 
 
 class RunRecorder:
     """The loop's Recorder for a run folder.
 
-    names: what the domains are called, by "A" and "B". facts: the sections "config" (YAML text), "data" and
-    "machine" of the report. publish: writes model/. listener: is told each logged step, e.g. to print it. choice: of
-    the best step, where there are held-out images to look at.
+    names: the names of the domains, by "A" and "B".
+    facts: the sections "config" (YAML text), "data" and "machine" of the report.
+    publish: writes model/.
+    listener: called with each logged step, e.g. to print it.
+    selection: the checkpoint selection, if the run has validation.
     """
 
     def __init__(
@@ -88,7 +90,7 @@ class RunRecorder:
         listener: Callable[[Progress], None],
         keep_checkpoints: int,
         tensorboard: bool = False,
-        choice: Choice | None = None,
+        selection: CheckpointSelection | None = None,
     ) -> None:
         self._folder, self._preview, self._names, self._facts = folder, preview, names, facts
         self._publish, self._listener, self._keep = publish, listener, keep_checkpoints
@@ -98,11 +100,11 @@ class RunRecorder:
         self._latest = _progress_of(records[-1]) if records else None
         next_step = self._latest.step + 1 if self._latest else 0
         self._board = _summary_writer(folder, next_step) if tensorboard else None
-        self._choice = choice
+        self._selection = selection
         self.guardian: Guardian | None = None
 
     def progress(self, progress: Progress) -> None:
-        """Write a line of log.jsonl, and TensorBoard's scalars where asked for, and tell the listener."""
+        """Write a line of log.jsonl and TensorBoard's scalars (if enabled), and call the listener."""
         record = {
             **{key: _rounded(value) for key, value in asdict(progress).items()},
             "peak_memory": peak_memory(self._preview.b.device),
@@ -121,8 +123,8 @@ class RunRecorder:
         self._listener(progress)
 
     def sample(self, state: TrainingState) -> None:
-        """Draw real | fake | reconstructed | identity of the preview images, with the weights that are published."""
-        with averaged(state), in_use(state.objective), torch_seeded(0, "samples"):
+        """Draw real | fake | reconstructed | identity of the preview images, with the EMA weights if there are any."""
+        with ema_weights(state), inference_mode(state.objective), torch_seeded(0, "samples"):
             samples = state.objective.samples(self._preview)
         grid = draw_samples(samples, names=self._names, caption=f"step {state.step}")
         write_samples(self._folder.sample(state.step), grid)
@@ -145,39 +147,39 @@ class RunRecorder:
             log_lines=self._num_lines,
             made_with=self._facts["machine"],
             keep=self._keep if self.guardian is None else self.guardian.num_kept(self._folder.checkpoints, self._keep),
-            best_step=None if self._choice is None or self._choice.best is None else self._choice.best.step,
-            best=None if self._choice is None else self._choice.to_save(state.step),
+            best_step=None if self._selection is None or self._selection.best is None else self._selection.best.step,
+            best=None if self._selection is None else self._selection.to_save(state.step),
         )
         self._show(state)
 
     def catch_up(self, state: TrainingState) -> None:
-        """Refresh report and model where a crash came between the checkpoint that `state` is from and them.
+        """Refresh report and model if a crash came after the checkpoint of `state` and before them.
 
-        What it left beside them is removed, as a finished run will not save again.
+        Removes leftovers of the crash too, since a finished run saves nothing more.
         """
         sweep(self._folder.checkpoints)
         sweep_model(self._folder.model)
-        chosen = None if self._choice is None else self._choice.chosen
-        counted = chosen is not None or (self._choice is not None and was_flat(self._history.up_to(state.step)))
+        chosen = None if self._selection is None else self._selection.selected
+        counted = chosen is not None or (self._selection is not None and had_plateau(self._history.up_to(state.step)))
         if self._published() != (state.step if chosen is None else chosen.step, state.step, counted):
             self._show(state)
 
     def _show(self, state: TrainingState) -> None:
-        # The model comes last, so that its step tells whether all of it was done.
+        # The model comes last, so that its step proves that all of this was done.
         finished = self._latest is not None and state.step == self._latest.num_steps
-        early = ended_early(self._history.entries())
+        early = early_stopping_reason(self._history.entries())
         self.report("finished early" if early else "finished" if finished else "training")
-        if self._choice is None:
-            with averaged(state):
+        if self._selection is None:
+            with ema_weights(state):
                 self._publish(state.objective.generators(), state.step, state.step)
             return
-        with self._choice.in_place(state) as step:
+        with self._selection.applied(state) as step:
             self._publish(state.objective.generators(), step, state.step)
 
     def _published(self) -> tuple[int, int, bool] | None:
-        """Return the step of the model folder, the one that the run was at then, and whether looks had a part in it.
+        """Return the step of the model folder, the step of the run then, and whether it was selected by validation.
 
-        None where the folder says nothing.
+        None if there is no readable model folder.
         """
         try:
             model = json.loads((self._folder.model / "model.json").read_bytes())
@@ -187,7 +189,7 @@ class RunRecorder:
             return None
 
     def report(self, condition: str) -> None:
-        """Write report.html from what is in the folder now."""
+        """Write report.html from the present files of the folder."""
         status = {"state": condition}
         if self._latest is not None:
             latest = self._latest
@@ -206,15 +208,15 @@ class RunRecorder:
             data=self._facts["data"],
             machine=self._facts["machine"],
             notes=[entry["sentence"] for entry in self._history.entries()],
-            looks=read_looks(self._folder.path / "guardian.jsonl"),
-            held_out=self._choice.looks if self._choice is not None else (),
-            best_step=None if self._choice is None or self._choice.best is None else self._choice.best.step,
-            publishes_best=self._choice is not None and self._choice.chosen is not None,
+            checks=read_evaluations(self._folder.path / "guardian.jsonl"),
+            held_out=self._selection.evaluations if self._selection is not None else (),
+            best_step=None if self._selection is None or self._selection.best is None else self._selection.best.step,
+            publishes_best=self._selection is not None and self._selection.selected is not None,
         )
 
 
 def _progress_of(record: Mapping[str, Any]) -> Progress | None:
-    """Return what a line of log.jsonl was written from; None where it lacks something."""
+    """Return the Progress that a line of log.jsonl was written from; None if a field is missing."""
     try:
         return Progress(**{field.name: record[field.name] for field in fields(Progress)})
     except KeyError:
@@ -226,7 +228,7 @@ def _rounded(value: Any) -> Any:
 
 
 def _summary_writer(folder: RunFolder, next_step: int) -> Any:
-    """Return TensorBoard's writer; what an interrupted try wrote for later steps is marked as void."""
+    """Return TensorBoard's writer; records that an interrupted process wrote for later steps are purged."""
     try:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError:

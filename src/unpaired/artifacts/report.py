@@ -1,6 +1,6 @@
 """The report of a run: one self-contained page with samples, curves, data, configuration and machine.
 
-It needs no network, no other file and no script to be read; the layout is report.html, the figures are made here.
+It needs no network, no other file and no script; the layout is report.html, the figures are drawn here.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ import numpy.typing as npt
 from unpaired.artifacts.samples import data_uri
 from unpaired.pages.html_pages import escaped_lines, html_page, status_terms, terms, write_page
 from unpaired.selection.rule import RULE
-from unpaired.selection.validation import Look
+from unpaired.selection.validation import StepEvaluation
 
 Floats = npt.NDArray[np.float64]
 Record = Mapping[str, object]
 
 MAX_GRIDS = 9
-"""How many sample grids a page holds: eight over the run's time, and the newest."""
+"""Largest number of sample grids of a page: eight spread over the run, and the newest."""
 
 _NEWEST_BYTES, _EARLIER_BYTES = 900_000, 220_000  # together below 4 MB in base64
 _TITLES = {
@@ -32,10 +32,10 @@ _TITLES = {
     "identity": "Identity mapping",
     "discriminator": "Adversarial, discriminators",
 }
-_WATCHED = {
+_CHECKED = {
     "correlation": "Colours kept, correlation of input and translation",
     "spread": "Spread of translations, 1 as real images",
-    "flat": "Activations on a flat image, 1 as on real ones",
+    "flat": "Activations on a constant image, 1 as on real ones",
     "gradient": "Gradient, root mean square",
 }
 _HELD_OUT = {
@@ -64,21 +64,24 @@ def write_report(
     data: Mapping[str, object],
     machine: Mapping[str, object],
     notes: Sequence[str] = (),
-    looks: Sequence[Look] = (),
-    held_out: Sequence[Look] = (),
+    checks: Sequence[StepEvaluation] = (),
+    held_out: Sequence[StepEvaluation] = (),
     best_step: int | None = None,
     publishes_best: bool = True,
 ) -> None:
     """Write the page, whole or not at all, over the one before it.
 
-    status: what stands under the title, by its label. log: the lines of log.jsonl, oldest first; empty before the
-    first one. samples: the sample grids there are, oldest first, named step-00000500.png; the page holds at most
-    `MAX_GRIDS` of them, the larger ones as JPEG. data, machine: facts by name; a value that is a mapping becomes a
-    group of its own. notes: sentences that a reader must not miss. looks: of the guardian. held_out: at
-    held-out images; best_step: the best of them; publishes_best: whether model/ is of that step.
+    status: the facts under the title, by label.
+    log: the lines of log.jsonl, oldest first; empty before the first one.
+    samples: the sample grids, oldest first, named step-00000500.png; the page shows at most `MAX_GRIDS` of them, the
+    larger ones as JPEG.
+    data, machine: facts by name; a value that is a mapping becomes a group of its own.
+    notes: sentences that a reader must not miss.
+    checks: those of the guardian.
+    held_out: the validations. best_step: the best of them. publishes_best: whether model/ holds that step.
 
-    Losses that are no number leave a gap in their curve, which is stated; a grid that cannot be read is named in
-    the notes. Raises OutputError where the place refuses the file, StorageError where the disk is full or failing.
+    NaN or infinite losses leave a gap in their curve, which is stated; a grid that cannot be read is named in the
+    notes. Raises OutputError if the file cannot be written there, StorageError if the disk is full or failing.
     """
     grids, unread = _sample_figures(samples)
     text = html_page(
@@ -91,7 +94,7 @@ def write_report(
         earlier="".join(grids[1:]),
         held_out="".join(_held_out(held_out, best_step)),
         best=_text(_best_sentence(held_out, best_step, publishes_best)),
-        curves="".join([*_panels(log), *_watched(looks)]) or '<p class="dim">Nothing logged yet.</p>',
+        curves="".join([*_panels(log), *_checked(checks)]) or '<p class="dim">Nothing logged yet.</p>',
         smoothing=f"{100 * _SMOOTHING / _NUM_BUCKETS:.0f}",
         data=_facts(data),
         config=_text(config_yaml),
@@ -106,7 +109,7 @@ def write_report(
 
 
 def _text(value: object) -> str:
-    """Return a fact as escaped text: thousands set apart, lists with commas, hashes in a typewriter's letters."""
+    """Return a fact as escaped text: thousands separated, lists with commas, hashes in a monospaced font."""
     if isinstance(value, int) and not isinstance(value, bool):
         return f"{value:,}"
     if isinstance(value, (list, tuple)):
@@ -116,7 +119,7 @@ def _text(value: object) -> str:
 
 
 def _facts(facts: Mapping[str, object]) -> str:
-    """Return facts as definition lists: what is single in one, what is a mapping in one each."""
+    """Return facts as definition lists: one for all single values, one for each mapping."""
     single = {key: value for key, value in facts.items() if not isinstance(value, Mapping)}
     groups = [f'<div class="wide"><dl>{terms(single, _text)}</dl></div>'] if single else []
     for key, value in facts.items():
@@ -154,10 +157,11 @@ def _sample_figure(path: Path, max_bytes: int) -> str:
 
 @dataclass(frozen=True)
 class _Curve:
-    """One series in at most `_NUM_BUCKETS` points, each for the records that share a stretch of steps.
+    """One series in at most `_NUM_BUCKETS` points, each for the records of one interval of steps.
 
-    steps: their mean step. low, high, smooth: of their values, NaN where none is a number. bad: whether any is not;
-    num_bad counts those of the whole series, first_bad is the step of the first.
+    steps: the mean step of each interval. low, high, smooth: extremes and smoothed mean of its finite values, NaN
+    without any. bad: whether the interval has non-finite values. num_bad: their number in the whole series. first_bad:
+    step of the first.
     """
 
     name: str
@@ -183,26 +187,31 @@ def _panels(log: Sequence[Record]) -> list[str]:
     return [_panel(title, curves, last) for title, curves in families.items() if curves]
 
 
-def _watched(looks: Sequence[Look]) -> list[str]:
-    """Return a figure for each kind of number that the guardian looks at and the log does not hold."""
-    return _looked_at(looks, _WATCHED, _SMOOTHING)
+def _checked(checks: Sequence[StepEvaluation]) -> list[str]:
+    """Return a figure for each kind of measurement of the guardian that is not in the log."""
+    return _evaluation_panels(checks, _CHECKED, _SMOOTHING)
 
 
-def _held_out(looks: Sequence[Look], best_step: int | None) -> list[str]:
-    """Return a figure for each kind of number told of held-out images, the best step marked; few, so not smoothed."""
-    return _looked_at(looks, _HELD_OUT, 0.01, best_step)
+def _held_out(evaluations: Sequence[StepEvaluation], best_step: int | None) -> list[str]:
+    """Return a figure for each validation metric, with the best step marked; few points, so not smoothed."""
+    return _evaluation_panels(evaluations, _HELD_OUT, 0.01, best_step)
 
 
-def _best_sentence(looks: Sequence[Look], best_step: int | None, publishes_best: bool) -> str:
+def _best_sentence(evaluations: Sequence[StepEvaluation], best_step: int | None, publishes_best: bool) -> str:
     if best_step is None:
         return ""
     model = "which model/ holds" if publishes_best else "while model/ is of the last step (--run.publish)"
-    return f"Of {len(looks)} looks the best is that of step {best_step:,}, the dashed line, {model}. It is {RULE}."
+    return f"The best of {len(evaluations)} validations is step {best_step:,} (dashed line), {model}. It is {RULE}."
 
 
-def _looked_at(looks: Sequence[Look], titles: Mapping[str, str], width: float, mark: int | None = None) -> list[str]:
-    rows = [look.figures for look in looks]
-    steps, last = _numbers([look.step for look in looks]), float(max((look.step for look in looks), default=1))
+def _evaluation_panels(
+    evaluations: Sequence[StepEvaluation], titles: Mapping[str, str], width: float, mark: int | None = None
+) -> list[str]:
+    rows = [evaluation.figures for evaluation in evaluations]
+    steps, last = (
+        _numbers([evaluation.step for evaluation in evaluations]),
+        float(max((evaluation.step for evaluation in evaluations), default=1)),
+    )
     names = sorted({name for row in rows for name in row})
     families = {title: [n for n in names if n.startswith(f"{family}_")] for family, title in titles.items()}
     return [
@@ -213,7 +222,7 @@ def _looked_at(looks: Sequence[Look], titles: Mapping[str, str], width: float, m
 
 
 def _curve(name: str, rows: Sequence[Record], all_steps: Floats, last: float, width: float = _SMOOTHING) -> _Curve:
-    """Return what the rows hold under `name`, smoothed by a Gaussian; the rows' steps go from 0 to `last`.
+    """Return the values under `name`, smoothed by a Gaussian; the rows' steps go from 0 to `last`.
 
     width: the standard deviation, in buckets.
     """
@@ -229,9 +238,9 @@ def _curve(name: str, rows: Sequence[Record], all_steps: Floats, last: float, wi
         np.bincount(at, weights=weights, minlength=_NUM_BUCKETS).astype(float)
         for at, weights in ((bucket, None), (good, None), (good, numbers), (bucket, steps))
     )
-    width = 0.01 if name == "learning_rate" else width  # the schedule has corners, and no noise
+    width = 0.01 if name == "learning_rate" else width  # the schedule has corners and no noise
     kernel = np.exp(-0.5 * (np.arange(-20, 21) / width) ** 2)
-    with np.errstate(invalid="ignore", divide="ignore"):  # a bucket without numbers has no mean: NaN says so
+    with np.errstate(invalid="ignore", divide="ignore"):  # the mean of an empty bucket is NaN
         smooth = np.convolve(sums, kernel, "same") / np.convolve(count, kernel, "same")
         where /= total
     low[count == 0] = high[count == 0] = smooth[count == 0] = np.nan
@@ -240,7 +249,7 @@ def _curve(name: str, rows: Sequence[Record], all_steps: Floats, last: float, wi
 
 
 def _panel(title: str, curves: Sequence[_Curve], last: float, mark: int | None = None) -> str:
-    """Return a figure of curves over the steps 0 to `last`, with axes, a legend and what it leaves out.
+    """Return a figure of curves over the steps 0 to `last`, with axes, a legend and notes on values it leaves out.
 
     mark: a step to draw a line at.
     """
@@ -260,8 +269,8 @@ def _panel(title: str, curves: Sequence[_Curve], last: float, mark: int | None =
         legend.append(f'<li><i class="s{colour}"></i>{_text(curve.name)} <b>{latest}</b></li>')
         drawn.append(f'<g class="s{colour}">{axes.lines(curve)}</g>')
         if curve.num_bad:
-            what = f"is no number at {curve.num_bad:,} of the logged steps, first at step {curve.first_bad:,.0f}."
-            notes.append(f'<p class="warn">{_text(curve.name)} {what}</p>')
+            places = f"at {curve.num_bad:,} of the logged steps, first at step {curve.first_bad:,.0f}."
+            notes.append(f'<p class="warn">{_text(curve.name)} is NaN or infinite {places}</p>')
     if (peak := np.nanmax(seen)) > axes.high + 1e-6 * abs(axes.high):
         notes.insert(0, f"<p>Cut off above {_figure(axes.high)}; the highest value is {_figure(peak)}.</p>")
     summary = _text(f"{title} over {_figure(last)} steps: {', '.join(curve.name for curve in curves)}")
@@ -303,7 +312,7 @@ class _Axes:
         return f'<path class="mark" d="M{float(self.x(np.array(step))):.1f} {_TOP}V{_HEIGHT - _BOTTOM}"/>'
 
     def lines(self, curve: _Curve) -> str:
-        """Return the spread of the values, their smoothed course, and a mark at the top where one is no number."""
+        """Return the spread of the values, their smoothed curve, and marks at the top for non-finite values."""
         x = self.x(curve.steps)
         spread = _path(np.repeat(x, 2), self.y(np.stack([curve.low, curve.high], axis=1).ravel()))
         gaps = "".join(f"M{step:.1f} {_TOP}v7" for step in x[curve.bad])
@@ -312,7 +321,7 @@ class _Axes:
 
 
 def _path(x: Floats, y: Floats) -> str:
-    """Return SVG path data through the points, lifted where y is NaN; a point between two gaps becomes a dot."""
+    """Return SVG path data through the points, interrupted at NaN; a point between two gaps becomes a dot."""
     finite = np.isfinite(y)
     before = np.concatenate([[False], finite[:-1]])
     return "".join(
@@ -337,7 +346,7 @@ def _family(name: str) -> str:
 
 
 def _numbers(values: list[object]) -> Floats:
-    """Return values of a log, NaN for what is no number."""
+    """Return values of a log, NaN for those that are no numbers."""
     try:
         return np.array(values, dtype=np.float64)  # None becomes NaN
     except (TypeError, ValueError):

@@ -17,19 +17,19 @@ _IN_USE = (errno.EAGAIN, errno.EACCES, errno.EDEADLK)
 _held: set[TextIO] = set()
 
 
-def _let_go() -> None:
-    """Close the locks of the parent in a forked child; they stay the parent's until it closes its own."""
+def _close_locks() -> None:
+    """Close the parent's locks in a forked child; the parent holds them until it closes its own files."""
     for file in _held:
         file.close()
     _held.clear()
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_let_go)
+    os.register_at_fork(after_in_child=_close_locks)
 
 
 class RunFolder:
-    """Where one run keeps everything; `path` need not exist before `create`."""
+    """The paths of a run's files; `path` need not exist before `create`."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -45,16 +45,16 @@ class RunFolder:
         self.model = path / "model"
 
     def create(self) -> None:
-        """Make the folder and its parts; raises OutputError or StorageError where the disk refuses."""
+        """Make the folder and its parts; raises OutputError or StorageError if the disk fails."""
         self._make(self.path, self.samples, self.checkpoints)
 
     @contextmanager
     def lock(self) -> Iterator[None]:
-        """Hold the run for this process; raises OutputError when another one trains in it, else as `create`.
+        """Lock the run for this process; raises OutputError if another one trains in it, else as `create`.
 
-        File and folder are made for it where they are missing, and removed after it where no run began. The lock
-        belongs to the process, so a killed trainer leaves none behind; its loader processes have no part in it, as one
-        that outlives the trainer by seconds would keep the run in use.
+        Missing folders and the lock file are created, and removed afterwards if no run began. The lock belongs to the
+        process, so a killed trainer leaves none behind. Loader processes do not hold it, since one that outlives the
+        trainer by seconds would keep the run locked.
         """
         path = self.path / "LOCK"
         made, is_new = [folder for folder in (self.path, *self.path.parents) if not folder.exists()], not path.exists()
@@ -70,7 +70,7 @@ class RunFolder:
                 yield
             finally:
                 _held.discard(file)
-                with suppress(OSError):  # where a file in use cannot be removed, or a folder has come to hold others
+                with suppress(OSError):  # a file in use cannot be removed, or a folder holds other files by now
                     if is_new and not self.config.exists():
                         path.unlink()
                         for folder in made:
@@ -97,7 +97,7 @@ class RunFolder:
             raise StorageError(
                 f"{shown(path)} cannot be locked: {error.strerror}; choose an --out on a disk that can lock files."
             ) from None
-        if not same:  # its holder, which has just failed to start, has removed it
+        if not same:  # removed by its holder, which has just failed to start
             raise in_use
 
     def sample(self, step: int) -> Path:
@@ -105,7 +105,7 @@ class RunFolder:
         return self.samples / f"step-{step:08d}.png"
 
     def sample_paths(self) -> list[Path]:
-        """Return the sample grids there are, oldest first."""
+        """Return the existing sample grids, oldest first."""
         try:
             return sorted(self.samples.glob("step-*.png"))
         except OSError as error:
@@ -126,7 +126,7 @@ class RunFolder:
         return [record for record in self.lines() if record is not None]
 
     def lines(self) -> list[dict[str, Any] | None]:
-        """Return the whole lines of log.jsonl in order, None for one that is no record."""
+        """Return the complete lines of log.jsonl in order, None for one that is not a record."""
         if not self.log.exists():
             return []
         try:
@@ -146,9 +146,9 @@ class RunFolder:
             raise storage_error(error, self.log) from None
 
     def rewind(self, num_lines: int, step: int) -> None:
-        """Cut the log to its first lines and drop sample grids after `step`: what an interrupted try wrote in vain.
+        """Truncate the log to its first lines and remove sample grids after `step`, whose steps are repeated.
 
-        So are files that were being written when it was killed. Raises OutputError or StorageError.
+        Partly written files are removed too. Raises OutputError or StorageError.
         """
         for folder in (self.path, self.samples, self.checkpoints):
             sweep_partial(folder)

@@ -1,4 +1,4 @@
-"""What a run folder says about its images: data.json and images.json, which anything may have happened to."""
+"""Reads the records of a run's images, data.json and images.json, which may be damaged."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ _LISTS = ("skipped", "skipped_test", "classes")
 
 
 def read_data(folder: RunFolder) -> dict[str, Any]:
-    """Return what data.json says by domain: name, folder, images, fingerprint, and lists of what was left out.
+    """Return the facts of data.json by domain: name, folder, images, fingerprint, and lists of skipped images.
 
-    Raises DataError where it cannot be read or says something else.
+    Raises DataError if it cannot be read or has another content.
     """
     data: dict[str, Any] = _read(folder.data)
     both = isinstance(data, dict) and set(data) == {"A", "B"}
@@ -31,7 +31,7 @@ def read_data(folder: RunFolder) -> dict[str, Any]:
             and 0 <= facts["images"] < 2**63
             and all(_is_texts(facts.get(key, [])) for key in _LISTS)
         )
-        _require(sound, folder.data, f"the facts of domain {domain} are none")
+        _require(sound, folder.data, f"the facts of domain {domain} are invalid")
     return data
 
 

@@ -1,4 +1,4 @@
-"""The sample grid of a run: what the networks make of a few images, labelled like a figure of a paper."""
+"""The sample grid of a run: a few images and their translations, labelled like a figure of a paper."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from unpaired.pages.html_pages import image_uri
 from unpaired.storage import write_bytes
 
 DOMAIN_NAMES: Mapping[str, str] = MappingProxyType({"A": "A", "B": "B"})
-"""What the domains are called where nobody named them."""
+"""Default names of the domains."""
 
 KeyT = TypeVar("KeyT", bound=str)
 Picture = PIL.Image.Image
@@ -29,7 +29,7 @@ Font = PIL.ImageFont.FreeTypeFont | PIL.ImageFont.ImageFont
 
 _WHITE, _INK, _GREY, _RULE = (255, 255, 255), (28, 30, 34), (104, 110, 120), (205, 208, 214)
 _MIN_CELL = 112  # the side below which images are enlarged: 64 becomes 128, 128 stays
-_MAX_WORD = 16  # letters of a word that a label keeps where its column is narrower
+_MAX_WORD = 16  # letters of a word that a label keeps if its column is narrower
 _WORDS = {"rec": "reconstructed"}
 _LANDSCAPE = 1.6  # width by height that fits both a page and a screen
 
@@ -37,15 +37,16 @@ _LANDSCAPE = 1.6  # width by height that fits both a page and a screen
 def draw_samples(
     blocks: Mapping[KeyT, Mapping[str, Tensor]], *, names: Mapping[str, str] = DOMAIN_NAMES, caption: str = ""
 ) -> Picture:
-    """Draw one labelled block a direction: a column for each kind of image, a row for each image.
+    """Draw one labelled block for each direction: a column for each kind of image, a row for each image.
 
-    blocks: images n c h w in [-1, 1] by direction ("AtoB") and column ("real_a", "fake_b", "rec_a", ...);
-    sizes and counts may differ. Of 2 channels the first is drawn, in grey; of more than 3, the first three.
-    names: what the domains "A" and "B" are called in the labels. caption: a line under the figure.
+    blocks: images n c h w in [-1, 1] by direction ("AtoB") and column ("real_a", "fake_b", "rec_a", ...); sizes and
+    counts may differ. Of 2 channels the first is drawn, in grey; of more than 3, the first three.
+    names: names of the domains "A" and "B" in the labels.
+    caption: a line under the figure.
 
-    Returns an RGB image. Small images are enlarged by a whole factor, pixel by pixel; values are clamped and
-    rounded; an image that holds NaN is drawn as a crossed-out cell. Raises ConfigError where there is nothing
-    to draw, or a tensor is not n c h w.
+    Returns an RGB image. Small images are enlarged by a whole factor, pixel by pixel; values are clamped and rounded;
+    an image with NaN is drawn as a crossed-out cell. Raises ConfigError if there is nothing to draw, or a tensor is
+    not n c h w.
     """
     pictures = {
         direction: {column: _pictures(column, tensor) for column, tensor in columns.items()}
@@ -72,7 +73,7 @@ def draw_samples(
 def write_samples(path: Path, image: Picture) -> None:
     """Write a sample grid as PNG, whole or not at all.
 
-    Raises OutputError where the place refuses the file, StorageError where the disk is full or failing.
+    Raises OutputError if the file cannot be written there, StorageError if the disk is full or failing.
     """
     encoded = io.BytesIO()
     image.save(encoded, format="PNG")
@@ -82,8 +83,8 @@ def write_samples(path: Path, image: Picture) -> None:
 def data_uri(path: Path, max_bytes: int) -> tuple[str, int, int]:
     """Return a sample grid as a data URI for a page, and its width and height in the file.
 
-    A PNG of at most `max_bytes` goes in as it is, anything else as a JPEG of at most that, scaled down where it
-    must be. Raises OSError, SyntaxError or ValueError, as Pillow does, for a file that is no whole image.
+    A PNG of at most `max_bytes` is kept as it is; anything else becomes a JPEG of at most that size, scaled down if
+    necessary. Raises OSError, SyntaxError or ValueError, as Pillow does, for a damaged image file.
     """
     content = path.read_bytes()
     picture = PIL.Image.open(io.BytesIO(content))
@@ -107,7 +108,7 @@ def _jpeg(picture: Picture, max_bytes: int) -> bytes:
 
 
 def label(column: str, names: Mapping[str, str] = DOMAIN_NAMES) -> str:
-    """Return what a column is called: real_a is "real summer", rec_b "reconstructed winter"."""
+    """Return the label of a column: "real summer" for real_a, "reconstructed winter" for rec_b."""
     kind, _, domain = column.rpartition("_")
     if not kind or domain.upper() not in DOMAIN_NAMES:
         return _plain(column.replace("_", " "))
@@ -119,7 +120,7 @@ def _domain(letter: str, names: Mapping[str, str]) -> str:
 
 
 def _plain(text: str) -> str:
-    """Return `text` as Pillow's own font, which has ASCII only, can draw it; empty where it cannot."""
+    """Return `text` in ASCII, the characters of Pillow's own font; empty if that is impossible."""
     stripped = "".join(c for c in unicodedata.normalize("NFKD", text) if not unicodedata.combining(c))
     return " ".join(stripped.split()) if stripped.isascii() and stripped.isprintable() else ""
 
@@ -132,14 +133,14 @@ def _pictures(column: str, tensor: Tensor) -> list[Picture]:
 
 
 def _enlarged(picture: Picture, factor: int) -> Picture:
-    # By whole pixels, so that the grid shows what the network made and nothing an interpolation added.
+    # By whole pixels, so that the grid shows the network's output without interpolation.
     return picture.resize((picture.width * factor, picture.height * factor), PIL.Image.Resampling.NEAREST)
 
 
 def _picture(image: Tensor) -> Picture:
     if not image.isnan().any():
         return from_tensor(image).to_pil().convert("RGB")
-    # What went wrong must not look like a picture: a grey cell, crossed out.
+    # A failure must not look like a picture: a grey cell, crossed out.
     height, width = image.shape[1:]
     cell = PIL.Image.new("RGB", (width, height), (232, 232, 232))
     pen = PIL.ImageDraw.Draw(cell)

@@ -19,11 +19,11 @@ from unpaired.randomness import torch_seeded
 from unpaired.recipes import Config, at_size, build_objective, paper
 from unpaired.side_by_side import in_this_thread
 from unpaired.training.compiling import compile_networks
-from unpaired.training.graph import Record, RecordedStep, as_graph
+from unpaired.training.graph import Capture, CapturedStep, capture_graph
 from unpaired.training.run_config import Precision
 from unpaired.training.state import TrainingState
 from unpaired.training.step import train_step
-from unpaired.training.stepper import ROUNDING, rehearse
+from unpaired.training.stepper import ROUNDING, validate_capture
 from unpaired.translate.fast import fast_form, fast_type
 
 SMALL = 64
@@ -124,7 +124,7 @@ class CapturedTrainingCase:
     """The same step replayed from a CUDA graph, as in training on a GPU."""
 
     usual: TrainingCase
-    step: RecordedStep
+    step: CapturedStep
     flop: float
 
     @classmethod
@@ -135,13 +135,13 @@ class CapturedTrainingCase:
         device: torch.device,
         batch: int = 1,
         way: Way = "usual",
-        record: Record = as_graph,
+        record: Capture = capture_graph,
     ) -> CapturedTrainingCase:
         """Capture and validate the step; raises UnpairedError if its losses differ from those of the usual step."""
         usual = TrainingCase.at(size, precision, device, batch, way)
-        step = RecordedStep(usual.state, usual.batch, precision)
-        step.record(record)
-        difference = rehearse(step, usual.state, usual.batch, precision)
+        step = CapturedStep(usual.state, usual.batch, precision)
+        step.capture(record)
+        difference = validate_capture(step, usual.state, usual.batch, precision)
         if difference > ROUNDING[precision]:
             raise UnpairedError(
                 f"The losses of the captured step at {size} x {size} in {precision} differ from those of the usual "

@@ -8,7 +8,7 @@ from unpaired.bench.cases import Mode, config_at, new_objective, random_batch
 from unpaired.data.datasets import Batch
 from unpaired.errors import UnpairedError
 from unpaired.training.compiling import compile_networks
-from unpaired.training.gradient_check import LEAST_COSINE, middle_cosine, step_gradients
+from unpaired.training.gradient_check import LEAST_COSINE, median_cosine, step_gradients
 
 
 def gradient_agreement(size: int, mode: Mode, device: torch.device) -> float:
@@ -21,7 +21,7 @@ def gradient_agreement(size: int, mode: Mode, device: torch.device) -> float:
     batch = random_batch(config, device)
     found = step_gradients(fast, batch, mode.precision)
     truth = step_gradients(exact, Batch(a=batch.a.cpu().double(), b=batch.b.cpu().double()), "fp32")
-    return middle_cosine(found, truth)
+    return median_cosine(found, truth)
 
 
 def check_gradients(size: int, mode: Mode, device: torch.device) -> float:

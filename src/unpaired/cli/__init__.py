@@ -22,7 +22,7 @@ from unpaired.cli import (  # noqa: F401 - each adds its verbs
 )
 from unpaired.cli.advice import advice_of
 from unpaired.cli.app import app
-from unpaired.cli.output import say_below
+from unpaired.cli.output import print_below
 from unpaired.cli.settings import dotted_settings
 from unpaired.errors import ConfigError, Interrupted, UnpairedError
 from unpaired.launch import launched
@@ -40,16 +40,16 @@ USAGE = 64
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run a command line and exit: 0, or the error's code after its one sentence on standard error.
 
-    A second Ctrl-C ends the process, whatever it is doing.
+    A second Ctrl-C ends the process immediately.
     """
-    if isinstance(sys.stdout, io.TextIOWrapper):  # a letter that the terminal does not know is spelled out
+    if isinstance(sys.stdout, io.TextIOWrapper):  # characters outside the terminal's encoding are escaped
         sys.stdout.reconfigure(errors="backslashreplace")
-    with second_signal_ends(say_below), sentences_printed():
+    with second_signal_ends(print_below), sentences_printed():
         run(dotted_settings(sys.argv[1:] if arguments is None else arguments))
 
 
 def run(tokens: Sequence[str]) -> None:
-    """Run a command line with its settings taken apart, and exit."""
+    """Run a command line whose dotted settings are already converted (`dotted_settings`), and exit."""
     try:
         if launched().world_size > 1 and tokens and tokens[0] not in SHARED:
             raise ConfigError(f"unpaired {tokens[0]} runs in one process; start it without torchrun.")
@@ -62,10 +62,10 @@ def run(tokens: Sequence[str]) -> None:
         fail(advice_of(error), error.exit_code, of_one_rank=error.of_one_rank)
     except KeyboardInterrupt:
         fail("Stopped.", 130)
-    except BrokenPipeError:  # the reader of our output has left, as `| head` does
+    except BrokenPipeError:  # the reader of the output has closed it, as `| head` does
         sys.stderr.close()
         sys.exit(141)
-    except OSError as error:  # where no part of the program could say more about it
+    except OSError as error:  # that no part of the program handles more specifically
         place = f" at {shown(error.filename)}" if error.filename else ""
         fail(f"The disk or the system failed{place}: {error.strerror}; check it and run the same again.", 74)
     sys.exit(code if isinstance(code, int) else 0)
@@ -74,7 +74,7 @@ def run(tokens: Sequence[str]) -> None:
 def fail(sentence: str, code: int, *, of_one_rank: bool = False) -> None:
     """Print one sentence on standard error and exit with `code`.
 
-    Of several processes on a machine the first tells what all of them found.
+    Of several processes on a machine only the first prints an error that all of them have.
     """
     if of_one_rank or os.environ.get("LOCAL_RANK", "0") == "0":
         print(f"unpaired: {printable(sentence)}", file=sys.stderr)

@@ -13,5 +13,5 @@ app = App(
     help_format="plaintext",
     result_action="return_value",
 )
-data_app = App(name="data", help="Check your own images, draw data sets to try things on, or fetch published ones.")
+data_app = App(name="data", help="Check your own images, draw data sets for experiments, or download published ones.")
 app.command(data_app)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import Parameter
 
 from unpaired.cli.app import app
-from unpaired.cli.output import say
+from unpaired.training.terminal import print_sentence
 
 if TYPE_CHECKING:
     import torch
@@ -31,26 +31,26 @@ def bench(
 ) -> None:
     """Time training steps and translations of the published networks on this machine, in turns, with their spread.
 
-    Gradients of each mode are checked against float64 before it is timed. Noise takes the place of images, so nothing
-    is needed.
+    Gradients of each mode are checked against float64 before it is timed. Images are noise, so no data is
+    needed.
 
     Parameters
     ----------
     size
         Sides of the images in pixels.
     precision
-        fp32, bf16; auto: fp32, and bf16 where the device has instructions for it.
+        fp32, bf16; auto: fp32, and bf16 if the device has instructions for it.
     way
         Of the training steps: usual, channels-last (--run.layout channels_last), compiled (--run.acceleration compile,
-        which takes minutes to begin with); auto: usual, and all three on an NVIDIA GPU.
+        which takes minutes at the start); auto: usual, and all three on an NVIDIA GPU.
     rounds
-        How often each case is timed; the median is reported.
+        Number of times that each case is timed; the median is reported.
     batch
         Images a step.
     official
-        A clone of the official CycleGAN code to time beside; its code is run.
+        A clone of the official CycleGAN code to time as well; its code is executed.
     out
-        Markdown file for the page, printed in any case.
+        Markdown file for the page, which is also printed.
     json_
         JSON file for every figure.
     device
@@ -72,11 +72,11 @@ def bench(
     for path, text in ((out, page), (json_, report.to_json())):
         if path is not None:
             write_bytes(path, text.encode())
-            say(f"Wrote {path}")
+            print_sentence(f"Wrote {path}")
 
 
 def _modes(precisions: tuple[str, ...], ways: tuple[str, ...], device: torch.device) -> list[Mode]:
-    """Return what the options name, "auto" being what suits the device; raises ConfigError for an unknown name."""
+    """Return the modes that the options name; "auto" depends on the device. Raises ConfigError for an unknown name."""
     from typing import get_args
 
     from unpaired.bench.cases import Mode, Way

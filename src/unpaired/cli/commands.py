@@ -15,14 +15,14 @@ from rich.table import Table
 from rich.text import Text
 
 from unpaired.cli.app import app
-from unpaired.cli.output import console, print_demo, say
+from unpaired.cli.output import console, print_demo
 from unpaired.cli.own_parts import load_parts
 from unpaired.cli.quick import importing, without_shapes
 from unpaired.cli.settings import resolve
 from unpaired.errors import DataError
 from unpaired.launch import launched
 from unpaired.storage import left_out, shown
-from unpaired.training.terminal import ProgressLines, sentences_printed
+from unpaired.training.terminal import ProgressLines, print_sentence, sentences_printed
 
 
 @app.command
@@ -71,7 +71,7 @@ def train(
         paper (CycleGAN as published), demo, fast, cyclegan, cycle-alone, gan-alone, gan-forward, gan-backward,
         pix2pix, pix2pix-l1, pix2pix-l1-gan, pix2pix-cgan, cut, fastcut, gan, cgan, or your own as FILE.py:FUNCTION.
     config
-        YAML file of settings laid over the recipe.
+        YAML file of settings that override those of the recipe.
     steps
         Length of the run in steps instead of epochs; both phases keep their proportion (the paper's: half each).
     epochs
@@ -142,9 +142,9 @@ def train(
         allow_rank_change=allow_rank_change,
         listener=ProgressLines(),
     )
-    say(f"Model: {run.path / 'model'}   Report: {run.path / 'report.html'}")
+    print_sentence(f"Model: {run.path / 'model'}   Report: {run.path / 'report.html'}")
     draws = run.objective == "gan"
-    say(
+    print_sentence(
         f"Draw with it: unpaired sample {run.path}"
         if draws
         else f"Translate with it: unpaired translate {run.path} IMAGE..."
@@ -191,36 +191,36 @@ def translate(
     format
         File format of the results, e.g. png (default: that of each input).
     batch
-        Images of one size that are translated together (default: as many as gain by it).
+        Images of one size that are translated together (default: as many as are fastest).
     overwrite
         Replace results that exist already.
     resume
-        Keep the results that are finished, and make the others: after an interruption, or for what is new or changed.
+        Keep finished results and make the others: after an interruption, or for new or changed images.
     keep_icc
-        Take colours with an ICC profile as they are, and give the profile to the result.
+        Do not convert colours with an ICC profile to sRGB; the result gets the profile.
     follow_symlinks
         Read files of a folder that are links to places outside of it.
     pairs
-        side-by-side: translate the input half of images that hold A and B; auto: if all look like those of training.
+        side-by-side: translate the input half of images that hold A and B; auto: if all resemble those of training.
     scores
         Write scores.csv beside the results: how far to trust each, and which inputs are out of distribution.
     keep_best
         Write only the most trusted share of the results, e.g. 20%; implies --scores.
     max_pixels
-        Pixels that are decoded and translated at once (default: what the free memory has room for).
+        Pixels that are decoded and translated at once (default: as many as fit the free memory).
     device
         auto, cpu, cuda, cuda:N or mps.
     precision
-        fp32; bf16 (8-bit results only, faster where the processor knows it); auto: bf16 if near enough (40 dB).
+        fp32; bf16 (8-bit results only, faster if the processor supports it); auto: bf16 if near enough (40 dB).
     backend
-        What runs the networks: torch, or the kind of an installed backend.
+        Backend that runs the networks: torch, or the kind of an installed one.
     recipe
         Your own FILE.py with the parts that this needs, such as a network, a format or a metric; it is executed.
     """
     load_parts(recipe)
     without_shapes()
     with importing():
-        from unpaired.cli.translation import Wishes, translate_all
+        from unpaired.cli.translation import TranslateOptions, translate_all
         from unpaired.config import require
         from unpaired.images.foreign import passed_over
         from unpaired.suggestions import unknown
@@ -229,7 +229,7 @@ def translate(
         from unpaired.translate.translator import Translator
         from unpaired.trust.scored import check_table, load_scorer, parse_share
 
-    wishes = Wishes(
+    options = TranslateOptions(
         direction=direction,
         batch=batch,
         keep_icc=keep_icc,
@@ -253,11 +253,11 @@ def translate(
     if scorer is not None:
         check_table(folder, overwrite or resume)
     for sentence in [*passed_over(plan.passed_over), *left_out(plan.left_out)]:
-        say(sentence)
+        print_sentence(sentence)
     jobs, note = take_halves(plan.jobs, translator.info, direction=direction, pairs=pairs)
     if note:
-        say(note)
-    return DataError.exit_code if translate_all(translator, scorer, jobs, folder, wishes) else 0
+        print_sentence(note)
+    return DataError.exit_code if translate_all(translator, scorer, jobs, folder, options) else 0
 
 
 @app.command
@@ -269,9 +269,9 @@ def demo(
     seed: int = 0,
     device: str = "auto",
 ) -> None:
-    """Draw a world, learn to turn its summers into winters from unmatched scenes, and score the result against truth.
+    """Draw scenes, learn to translate summer to winter from unpaired ones, and score the result against ground truth.
 
-    Takes minutes on two processor cores and needs no data. The same command again continues an interrupted demo.
+    Takes minutes on two CPU cores and needs no data. The same command again continues an interrupted demo.
 
     Parameters
     ----------
@@ -300,7 +300,7 @@ def info(
     json_: Annotated[bool, Parameter(name="--json", negative=(), show_default=False)] = False,
     recipe: Path | None = None,
 ) -> None:
-    """Say what a run is and where it stands.
+    """Print the properties and the progress of a run.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""The verbs under `unpaired data`: a look at one's own images, and data sets to try things on."""
+"""The verbs under `unpaired data`: check own images, draw or download data sets."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ from cyclopts import Parameter
 
 from unpaired.cli.app import data_app
 from unpaired.cli.data_check import CountLine, decoders_silent, print_checkup
-from unpaired.cli.output import ByteLines, say
+from unpaired.cli.output import ByteLines
 from unpaired.cli.own_parts import load_parts
 from unpaired.errors import DataError
+from unpaired.training.terminal import print_sentence
 
 
 @data_app.command
@@ -32,9 +33,9 @@ def check(
     html: Path | None = None,
     recipe: Path | None = None,
 ) -> int:
-    """Look at every file as training would, and say what it would make of it and what to do.
+    """Check every file as training would; report its faults, their effect on training and the remedy.
 
-    The exit code is 65 where training would stop, and 0 otherwise.
+    The exit code is 65 if training would stop, and 0 otherwise.
 
     Parameters
     ----------
@@ -49,13 +50,13 @@ def check(
     preprocess
         How images become crops (default: resize_and_crop).
     pairing
-        Which layout of folders to look for (default: what the folders look like).
+        Layout of the folders (default: detected).
     range_
-        Values that are to be black and white in training, as train takes them: dtype, LOW..HIGH or pLOW..pHIGH.
+        Values that become black and white in training, as in train: dtype, LOW..HIGH or pLOW..pHIGH.
     channels_a
-        Channels that images of domain A are to have in training.
+        Channels of images of domain A in training.
     channels_b
-        Channels that images of domain B are to have in training.
+        Channels of images of domain B in training.
     json_
         Print JSON, with every file, instead of a table.
     html
@@ -83,11 +84,11 @@ def check(
         if html is not None:
             write_sheet(html, checkup)
     if json_:
-        print(json.dumps(checkup.as_json(), indent=1))  # in ASCII, as names need not be valid text
+        print(json.dumps(checkup.as_json(), indent=1))  # in ASCII, since names need not be valid text
     else:
         print_checkup(checkup)
         if html is not None:
-            say(f"Page: {html}")
+            print_sentence(f"Page: {html}")
     return DataError.exit_code if checkup.count("error") else 0
 
 
@@ -129,7 +130,9 @@ def draw(
 
     write = draw_pairs if paired else draw_dataset
     write(root, a=a, b=b, count=count, size=size, seed=seed, num_test=num_test)
-    say(f"Wrote {root}: {a} and {b}, {count} training scenes {'in pairs' if paired else 'each'}, {size} x {size}")
+    print_sentence(
+        f"Wrote {root}: {a} and {b}, {count} training scenes {'in pairs' if paired else 'each'}, {size} x {size}"
+    )
 
 
 @data_app.command
@@ -141,20 +144,20 @@ def download(
     paired: Annotated[bool, Parameter(negative=(), show_default=False)] = False,
     url: str | None = None,
 ) -> None:
-    """Fetch a published data set, ready to train on; the same command again continues an interrupted download.
+    """Download a published data set, ready to train on; the same command again continues an interrupted download.
 
     Parameters
     ----------
     name
-        A set that CycleGAN or pix2pix was published with, e.g. horse2zebra or edges2shoes (docs/data.md has them all).
+        A data set of the CycleGAN or pix2pix paper, e.g. horse2zebra or edges2shoes (docs/data.md lists them all).
     out
         Folder for the data set (default: datasets/NAME).
     paired
-        Fetch pix2pix's pairs where CycleGAN has a set of the same name: facades and maps.
+        Download the pairs of pix2pix if CycleGAN has a set of the same name: facades and maps.
     url
-        A server with a copy, instead of the authors'; its paths are theirs.
+        A mirror of the authors' server, with the same paths.
     """
     from unpaired.data.download import PUBLISHED_AT, download
 
     arrived = download(name, out=out, paired=paired, url=url or PUBLISHED_AT, listener=ByteLines())
-    say(f"{arrived.path}: {arrived.num_bytes:,} bytes, SHA-256 {arrived.sha256}")
+    print_sentence(f"{arrived.path}: {arrived.num_bytes:,} bytes, SHA-256 {arrived.sha256}")

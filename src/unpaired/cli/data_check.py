@@ -1,4 +1,4 @@
-"""What `unpaired data check` prints: a table of the folders, and of what was found in them."""
+"""The output of `unpaired data check`: a table of the folders and a table of the findings."""
 
 from __future__ import annotations
 
@@ -54,12 +54,12 @@ def print_checkup(checkup: Checkup) -> None:
     if checkup.findings:
         console().print(table)
     counts = [(checkup.count(severity), severity) for severity in SEVERITIES]
-    told = ", ".join(f"{number} {severity}{'' if number == 1 else 's'}" for number, severity in counts if number)
-    print(f"{told or 'Nothing found'}.{' --json names every file, --html FILE shows them.' if told else ''}")
+    listing = ", ".join(f"{number} {severity}{'' if number == 1 else 's'}" for number, severity in counts if number)
+    print(f"{listing or 'Nothing found'}.{' --json names every file, --html FILE shows them.' if listing else ''}")
 
 
 def _where(finding: Finding) -> str:
-    """Return the place, how many files, and the first of them with what is special about them."""
+    """Return the place, the number of files, and the first files with their details."""
     lines = [f"{finding.place}: {finding.num_files:,}" if finding.num_files else finding.place]
     for item in finding.items[:_MOST_EXAMPLES]:
         names = ", ".join(path.name for path in item.paths[:_MOST_EXAMPLES])
@@ -68,14 +68,14 @@ def _where(finding: Finding) -> str:
 
 
 class CountLine:
-    """Shows on a terminal how many files were looked at, on a line that goes away; prints nothing into a file."""
+    """Shows on a terminal how many files were inspected, on a temporary line; prints nothing to a file."""
 
     def __enter__(self) -> CountLine:
         self._terminal, self._printed = sys.stdout.isatty(), 0.0
         return self
 
     def __call__(self, done: int, total: int) -> None:
-        """Show the count, if it is time to."""
+        """Show the count, if enough time has passed."""
         if self._terminal and time.monotonic() - self._printed > 0.2:
             self._printed = time.monotonic()
             print(f"\r\x1b[K{done:,} of {total:,} files", end="", flush=True)
@@ -89,7 +89,7 @@ class CountLine:
 
 @contextlib.contextmanager
 def decoders_silent() -> Iterator[None]:
-    """Keep from the screen what native decoders write to standard error about damaged files; findings say it."""
+    """Suppress messages of native decoders about damaged files on standard error; the findings report these files."""
     kept = os.dup(2)
     try:
         with open(os.devnull, "wb") as nothing:  # noqa: PTH123 - no path, a device

@@ -1,4 +1,4 @@
-"""The verb that tells how good a model is."""
+"""The verb that measures the quality of a model."""
 
 from __future__ import annotations
 
@@ -12,10 +12,11 @@ from rich.table import Table
 from rich.text import Text
 
 from unpaired.cli.app import app
-from unpaired.cli.output import console, say
+from unpaired.cli.output import console
 from unpaired.cli.own_parts import load_parts
 from unpaired.launch import launched
 from unpaired.storage import shown
+from unpaired.training.terminal import print_sentence
 
 if TYPE_CHECKING:
     from unpaired.evaluation.evaluating import Evaluation
@@ -39,12 +40,12 @@ def evaluate(
     device: str = "auto",
     recipe: Path | None = None,
 ) -> None:
-    """Translate the test half of a data set in every direction, and print how good the translations are.
+    """Translate the test half of a data set in every direction, and measure the quality of the translations.
 
-    Against truth where images are matched (the same names in testA and testB, or side-by-side pairs); as a set against
-    the real images of the other domain; and how much of each input is kept. Every figure has a 95 % interval and stands
-    beside its floor, real images against other real ones. Writes evaluation.json and evaluation.html. Several processes
-    that torchrun starts share the images.
+    Compares them with ground truth if images are paired (the same names in testA and testB, or side-by-side pairs), as
+    a set with the real images of the other domain, and each with its input. Every figure has a 95 % interval and a
+    floor, the same figure for real images against other real ones. Writes evaluation.json and evaluation.html. Several
+    processes that torchrun starts share the images.
 
     Parameters
     ----------
@@ -57,19 +58,19 @@ def evaluate(
     size
         Side that images are resized to (default: that of the training crops).
     count
-        Images a domain at most.
+        Largest number of images of a domain.
     batch
         Images that are translated together.
     truth
-        Whether images of the same name are truth (default: where all names match).
+        Whether images of the same name are pairs (default: if all names match).
     unseen
-        Leave out the images that the step of the model was chosen by.
+        Leave out the validation images that selected the checkpoint of the model.
     inception
         File of FID's Inception weights, for FID and kernel distances on its features.
     lpips
         Two files of weights for LPIPS: the classifier and the authors' channel weights.
     lpips_trunk
-        alex or vgg: what the LPIPS files hold.
+        Classifier of the LPIPS files: alex or vgg.
     device
         auto, cpu, cuda, cuda:N or mps.
     recipe
@@ -94,7 +95,7 @@ def evaluate(
     )
     folder = out if out is not None else model / "evaluation"
     found = measure(model, data, settings=settings, device=device)
-    if launched().rank:  # the first process has the same and writes it
+    if launched().rank:  # rank 0 has the same results and writes them
         return
     make_folder(folder)
     command = found.facts["command"] = shlex.join(["unpaired", *sys.argv[1:]])
@@ -102,7 +103,9 @@ def evaluate(
     page = to_html(found, str(model), str(data), device=device, command=command)
     write_bytes(folder / "evaluation.html", page.encode())
     print_evaluation(found)
-    say(f"Figures of each image: {shown(folder / 'evaluation.json')}   Page: {shown(folder / 'evaluation.html')}")
+    print_sentence(
+        f"Figures of each image: {shown(folder / 'evaluation.json')}   Page: {shown(folder / 'evaluation.html')}"
+    )
 
 
 def print_evaluation(found: Evaluation) -> None:
@@ -123,4 +126,4 @@ def print_evaluation(found: Evaluation) -> None:
             table.add_row(Text(shown(label_with_arrow(row))), *figures)  # a Text, as for the names
         console(width=120).print(table)
         if result.two_sample_p is not None:
-            say(f"Two-sample test of translations and real images: p = {result.two_sample_p:.3f}")
+            print_sentence(f"Two-sample test of translations and real images: p = {result.two_sample_p:.3f}")

@@ -13,13 +13,13 @@ from unpaired.setting_docs import class_doc, field_docs
 from unpaired.storage import shown
 
 WIDTH = 100
-"""Columns of the text."""
+"""Width of the text in columns."""
 
 
 def explained(config: Any, sources: Mapping[str, str]) -> str:
-    """Return the YAML of a configuration with comments, so that it can be given back as --config.
+    """Return the YAML of a configuration with comments, which --config accepts.
 
-    sources: of each setting, by its dotted name.
+    sources: source of each setting, by its dotted name.
     """
     blocks = [f"schema: {SCHEMA}"]
     for part, values in to_dict(config).items():
@@ -40,7 +40,7 @@ def wrapped(text: str, first: str = "", later: str = "") -> str:
 
 
 def plain(value: Any) -> str:
-    """Return the value of a setting as it would be typed: true, none, 0.0002, 255,255,255."""
+    """Return the value of a setting as it is typed: true, none, 0.0002, 255,255,255."""
     if value is None or isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, (tuple, list)):

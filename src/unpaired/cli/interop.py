@@ -8,9 +8,9 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from unpaired.cli.app import app
-from unpaired.cli.output import say
 from unpaired.cli.own_parts import load_parts
 from unpaired.storage import shown
+from unpaired.training.terminal import print_sentence
 
 
 @app.command(name="import")
@@ -21,7 +21,7 @@ def import_(
     out: Path,
     network: str | None = None,
 ) -> None:
-    """Make a model folder of files of the official CycleGAN, pix2pix or CUT code; no flag says what network they hold.
+    """Import files of the official CycleGAN, pix2pix or CUT code into a model folder; their network is detected.
 
     Parameters
     ----------
@@ -30,17 +30,17 @@ def import_(
     out
         The model folder to make.
     network
-        Which generator to take of a file that holds several, such as netG_A.
+        Generator to import from a file with several, such as netG_A.
     """
     from unpaired.interop.official import import_official
 
     made = import_official(path, out, network)
     for note in made.notes:
-        say(note)
+        print_sentence(note)
     directions = list(made.info.directions)
     flag = "" if "AtoB" in directions else " --direction BtoA"
-    say(f"Model: {made.folder} ({' and '.join(directions)})")
-    say(f"Translate with it: unpaired translate {made.folder} IMAGE...{flag}")
+    print_sentence(f"Model: {made.folder} ({' and '.join(directions)})")
+    print_sentence(f"Translate with it: unpaired translate {made.folder} IMAGE...{flag}")
 
 
 @app.command
@@ -52,7 +52,7 @@ def export(
     format: str = "official",
     recipe: Path | None = None,
 ) -> None:
-    """Write a model in another form: official is the .pth files that the official CycleGAN and pix2pix code loads.
+    """Export a model to another format: official, the .pth files that the official CycleGAN and pix2pix code loads.
 
     torch-export is a program for torch.export.load, which needs torch alone, and a description of its images.
 
@@ -74,4 +74,4 @@ def export(
     for file in made.files:
         print(shown(file))
     for note in made.notes:
-        say(note)
+        print_sentence(note)

@@ -1,4 +1,4 @@
-"""What the commands print: sentences, progress, tables."""
+"""The output of the commands: sentences, progress, tables."""
 
 from __future__ import annotations
 
@@ -17,29 +17,24 @@ if TYPE_CHECKING:
 
 
 def console(width: int = 100) -> Console:
-    """Return where tables are printed: colours on a terminal, plain text of so many columns in a file."""
+    """Return the console for tables: in colour on a terminal, plain text of `width` columns in a file."""
     return Console(width=None if sys.stdout.isatty() else width)
 
 
-def say(sentence: str) -> None:
-    """Print a sentence at once; of several processes only the first does."""
-    print_sentence(sentence)
-
-
-def say_below(sentence: str) -> None:
-    """Print a sentence on a line of its own, below the line on a terminal that keeps changing."""
-    say("\n" * sys.stdout.isatty() + sentence)
+def print_below(sentence: str) -> None:
+    """Print a sentence on a separate line, below the progress line of a terminal."""
+    print_sentence("\n" * sys.stdout.isatty() + sentence)
 
 
 class ByteLines:
-    """Prints how much has arrived: on a terminal one line that keeps changing, in a log file one every ten seconds."""
+    """Prints the progress of a download: on a terminal one updated line, in a log file one every ten seconds."""
 
     def __init__(self) -> None:
         self._terminal = sys.stdout.isatty()
         self._printed = 0.0
 
     def __call__(self, received: int, total: int) -> None:
-        """Print the bytes received of all (0: unknown), if it is time to."""
+        """Print the bytes received and their total (0: unknown), if enough time has passed."""
         now, last = time.monotonic(), received == total
         if not last and now - self._printed < (0.2 if self._terminal else 10.0):
             return
@@ -52,7 +47,7 @@ class ByteLines:
 
 
 def print_demo(result: DemoResult, out: Path) -> None:
-    """Print the demo's table, best figures of each column in bold, and where the pictures are."""
+    """Print the demo's table, with the model's row in bold, and the paths of the pictures."""
     titles = {
         "none": "no translation",
         "colour": "best colour transform*",

@@ -1,4 +1,4 @@
-"""`--recipe FILE.py` of every verb but train: the user's own parts, known to the command from then on."""
+"""`--recipe FILE.py` of every verb except train: registers the user's own parts."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from pathlib import Path
 
 
 def load_parts(file: Path | None) -> None:
-    """Execute the file that the user named, so that its parts can be named; a function after a colon is left out."""
+    """Execute the user's file, which registers its parts; FILE.py:FUNCTION is accepted too."""
     if file is None:
         return
     from unpaired.recipes import load_file, named

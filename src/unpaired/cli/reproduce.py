@@ -1,4 +1,4 @@
-"""The verb that makes the papers' tables."""
+"""The verb that reproduces tables of the papers."""
 
 from __future__ import annotations
 
@@ -8,8 +8,7 @@ from typing import Annotated, Literal
 from cyclopts import Parameter
 
 from unpaired.cli.app import app
-from unpaired.cli.output import say
-from unpaired.training.terminal import ProgressLines
+from unpaired.training.terminal import ProgressLines, print_sentence
 
 
 @app.command
@@ -24,9 +23,9 @@ def reproduce(
     seeds: Annotated[tuple[int, ...], Parameter(negative=(), consume_multiple=True)] = (0, 1, 2),
     size: int | None = None,
 ) -> None:
-    """Make a table of the CycleGAN paper: train its methods alike, and read their translations as the paper does.
+    """Reproduce a table of the CycleGAN paper: train its methods alike, and evaluate their translations as it does.
 
-    Labels to photo are read by a segmentation network trained on real images, photo to labels by the nearest class
+    Labels to photo is evaluated by a segmentation network trained on real images, photo to labels by the nearest class
     colour. The same command again continues an interrupted one; runs are kept.
 
     Parameters
@@ -42,7 +41,7 @@ def reproduce(
     steps
         Training steps of each run.
     seeds
-        A run of each method for each.
+        Seeds, with a run of each method for each.
     size
         Side of the images (default: 64; cityscapes 128).
     """
@@ -59,11 +58,11 @@ def reproduce(
     else:
         assert root is not None
         prepare = labelled.cityscapes if data == "cityscapes" else labelled.maps
-        say(f"Preparing {root}.")
+        print_sentence(f"Preparing {root}.")
         prepared = prepare(root, folder / "data", size=size or (128 if data == "cityscapes" else 64))
     methods = COMPARISON if table == "fcn" else ABLATION
     made = make_table(prepared, folder, methods=methods, seeds=seeds, steps=steps, listener=ProgressLines())
     page = to_markdown(made)
     write_bytes(folder / f"{table}.md", page.encode())
     print(page, end="")
-    say(f"Wrote {folder / f'{table}.md'}")
+    print_sentence(f"Wrote {folder / f'{table}.md'}")

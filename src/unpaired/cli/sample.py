@@ -8,9 +8,9 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from unpaired.cli.app import app
-from unpaired.cli.output import say
 from unpaired.cli.own_parts import load_parts
 from unpaired.storage import shown
+from unpaired.training.terminal import print_sentence
 
 
 @app.command
@@ -54,4 +54,4 @@ def sample(
     sampler = Sampler.load(model, device=device)
     for path in sample_files(sampler, folder, count, seed=seed, class_name=class_, overwrite=overwrite):
         print(shown(path), flush=True)
-    say(f"Drew {count} images into {folder}")
+    print_sentence(f"Drew {count} images into {folder}")

@@ -1,4 +1,4 @@
-"""The part of `unpaired translate` that says how far to trust each result."""
+"""The part of `unpaired translate` that reports trust scores of the results."""
 
 from __future__ import annotations
 
@@ -7,21 +7,21 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from unpaired.cli.output import say
 from unpaired.storage import shown
+from unpaired.training.terminal import print_sentence
 
 if TYPE_CHECKING:
     from unpaired.translate.jobs import Job
     from unpaired.trust.keeping import ScoringSorter
     from unpaired.trust.score import Scorer, Trust
 
-_NAMED = 10  # files that a sentence names
+_NAMED = 10  # largest number of files in a sentence
 
 
 def sorter(
     scorer: Scorer, jobs: Sequence[Job], folder: Path, share: float, keep_icc: bool, finished: Collection[Job]
 ) -> ScoringSorter:
-    """Return what scores results as they are made, keeps a share of them, and reports all scores at the end."""
+    """Return the sorter that scores each result, keeps a share of them, and reports all scores at the end."""
     from unpaired.trust.keeping import ScoringSorter
 
     return ScoringSorter(
@@ -35,9 +35,9 @@ def sorter(
 
 
 def _report(scorer: Scorer, folder: Path, trusts: Mapping[Job, Trust], kept: Sequence[Job]) -> None:
-    """Write the table and print what it says about all images; nothing if none could be scored.
+    """Write the table of scores and print a summary; nothing if no image could be scored.
 
-    Several processes share the work, and all of them know all scores.
+    With several processes each has the scores of all images.
     """
     from unpaired import ranks
     from unpaired.trust.ood import LEAST
@@ -47,23 +47,27 @@ def _report(scorer: Scorer, folder: Path, trusts: Mapping[Job, Trust], kept: Seq
         return
     with ranks.on_rank_zero() as first:
         if first:
-            say(f"Scores: {shown(write_table(folder, trusts, kept))}")
+            print_sentence(f"Scores: {shown(write_table(folder, trusts, kept))}")
     foreign = [job for job, trust in trusts.items() if trust.out_of_distribution]
     domain = scorer.translator.info.domains[scorer.direction[0]]
     if foreign:
-        say(f"{len(foreign)} of {len(trusts)} are out of distribution for {shown(domain)}: {_names(foreign)}")
+        print_sentence(
+            f"{len(foreign)} of {len(trusts)} are out of distribution for {shown(domain)}: {_names(foreign)}"
+        )
         trained = scorer.translator.info.training.load_size
         if trained is not None and 2 * len(foreign) > len(trusts):
-            say(f"Training resized images to {trained} pixels; much larger or smaller ones are out of distribution.")
+            print_sentence(
+                f"Training resized images to {trained} pixels; much larger or smaller ones are out of distribution."
+            )
     if all(trust.out_of_distribution is None for trust in trusts.values()):
-        say(
+        print_sentence(
             f"Whether these are out of distribution for {shown(domain)} is unknown: the model describes fewer than "
             f"{LEAST} distinct training images, or they are too small."
         )
     chosen = set(kept)
     left = sorted((job for job in trusts if job not in chosen), key=lambda job: trusts[job].score)
     if left:
-        say(f"Kept the {len(kept)} most trusted of {len(trusts)} and left out {len(left)}: {_names(left)}")
+        print_sentence(f"Kept the {len(kept)} most trusted of {len(trusts)} and left out {len(left)}: {_names(left)}")
 
 
 def _names(jobs: Sequence[Job]) -> str:

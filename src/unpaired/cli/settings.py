@@ -1,4 +1,4 @@
-"""From options to a configuration."""
+"""Converts options into a configuration."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ OPTIONS = {
 
 
 def dotted_settings(tokens: Sequence[str]) -> list[str]:
-    """Return the command line with every setting given by its dotted name, --data.flip no, as --set data.flip=no."""
+    """Return the command line with dotted settings, such as --data.flip no, converted to --set data.flip=no."""
     rest = list(tokens)
     result: list[str] = []
     while rest:
@@ -54,10 +54,10 @@ def resolve(
     quick: dict[str, Any],
     settings: Sequence[str],
 ) -> Provenance[Config]:
-    """Return the configuration: the recipe, over it the file, then the short options, then the dotted settings.
+    """Return the configuration: the recipe, overridden by the file, the short options and the dotted settings.
 
-    With it comes the source of each setting, as it would be typed: "--size 128", "--optimizer.learning-rate". Resolvers
-    that look at the images or the machine are further stages of the result: `made.stage(config, "the images")`.
+    The result also holds the source of each setting as it is typed: "--size 128", "--optimizer.learning-rate".
+    Resolvers that depend on the images or the machine add further stages: `made.stage(config, "the images")`.
     """
     from unpaired.runs.configure import configured
 

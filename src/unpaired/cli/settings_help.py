@@ -1,4 +1,4 @@
-"""Every setting with its default, values and meaning: the verb `settings`, and the rows of the manual's tables."""
+"""The verb `settings`, and the rows of the manual's tables: every setting with its default, values and meaning."""
 
 from __future__ import annotations
 
@@ -25,18 +25,18 @@ _WORDS = {bool: "true or false", int: "whole number", float: "number", str: "tex
 
 @dataclass(frozen=True)
 class Row:
-    """A setting as a table shows it."""
+    """A setting as a row of a table."""
 
     name: str
     """Dotted name, e.g. data.load_size."""
     kind: str
-    """Kind of the part that has it, e.g. unet; "" for a part without kinds."""
+    """Kind of its part, e.g. unet; "" for a part without kinds."""
     default: str
-    """Default of its class as it would be typed; "" for an empty text or list, or if there is no default."""
+    """Default of its class as it is typed; "" for an empty text or list, or without a default."""
     values: str
-    """Values it takes: a type in words, or the choices."""
+    """Accepted values: a type in words, or the choices."""
     free: bool
-    """Whether it may differ when a run is continued, as it cannot change the result."""
+    """Whether it may differ when a run is continued, since it cannot change the result."""
     meaning: str
     """Docstring of the field, one line."""
 
@@ -71,9 +71,9 @@ def print_settings(
 
 
 def parts(*, own: bool = False) -> dict[str, list[Any]]:
-    """Return the classes of settings that each part of a configuration may be one of, the default's first.
+    """Return the possible classes of each part of a configuration, the default first.
 
-    own: those of this package alone, without installed and registered ones.
+    own: only those of this package, without installed and registered ones.
     """
     from unpaired.recipes import Config
 
@@ -102,7 +102,7 @@ def rows(part: str, cls: Any) -> list[Row]:
 
 
 def kind_row(part: str, classes: list[Any]) -> list[Row]:
-    """Return the setting that chooses among the classes of a part; none for a part of one class."""
+    """Return the setting that selects the class of a part; none for a part with one class."""
     from unpaired.recipes import Config
 
     kinds = [cls.kind for cls in classes if hasattr(cls, "kind")]

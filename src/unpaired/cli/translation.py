@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 from unpaired import ranks
 from unpaired.cli import scores
 from unpaired.cli.advice import advice_of
-from unpaired.cli.output import say
 from unpaired.storage import shown
+from unpaired.training.terminal import print_sentence
 from unpaired.translate.jobs import Job, check_existing
 from unpaired.translate.lost_metadata import LostMetadata
 from unpaired.translate.outputs import OutputFolders
@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Wishes:
-    """The options beside inputs and model. share: the part of the results that is kept, the most trusted ones."""
+class TranslateOptions:
+    """The options besides inputs and model. share: fraction of the results to keep, the most trusted ones."""
 
     direction: str
     batch: int | None
@@ -39,24 +39,24 @@ class Wishes:
 
 
 def translate_all(
-    translator: Translator, scorer: Scorer | None, planned: tuple[Job, ...], folder: Path, wishes: Wishes
+    translator: Translator, scorer: Scorer | None, planned: tuple[Job, ...], folder: Path, options: TranslateOptions
 ) -> int:
-    """Translate what is planned into `folder`, report each result and what results lack, return how many failed."""
-    with _held(translator, planned, folder, wishes):
+    """Translate the planned jobs into `folder`, report each result and lost metadata; return the number of failures."""
+    with _held(translator, planned, folder, options):
         reader = Reader(translator)
         precise = choose_precision(
-            translator, planned, direction=wishes.direction, keep_icc=wishes.keep_icc, reader=reader
+            translator, planned, direction=options.direction, keep_icc=options.keep_icc, reader=reader
         )
         own = planned[ranks.rank() :: ranks.world_size()]
-        record = Record(folder, own, _made_by(translator, planned, wishes, precise.precision))
+        record = Record(folder, own, _made_by(translator, planned, options, precise.precision))
         with ranks.on_rank_zero() as first:
             if first:
                 record.start()
-        report = _Report(record, record.finished(own) if wishes.resume else set())
+        report = _Report(record, record.finished(own) if options.resume else set())
         sorter = None
         if scorer is not None:
-            sorter = scores.sorter(scorer, planned, folder, wishes.share, wishes.keep_icc, report.finished)
-        chosen = sorter is None or wishes.share == 1  # whether it is known by now which results are kept
+            sorter = scores.sorter(scorer, planned, folder, options.share, options.keep_icc, report.finished)
+        chosen = sorter is None or options.share == 1  # whether the results to keep are already known
         if chosen:
             report.count_finished(report.finished, len(planned))
         rest = [job for job in own if job not in report.finished or sorter is not None]
@@ -64,9 +64,9 @@ def translate_all(
         translate_files(
             translator,
             rest,
-            direction=wishes.direction,
-            batch=wishes.batch,
-            keep_icc=wishes.keep_icc,
+            direction=options.direction,
+            batch=options.batch,
+            keep_icc=options.keep_icc,
             on_done=report.done,
             lost=report.lost,
             reader=reader,
@@ -77,13 +77,13 @@ def translate_all(
         num_made, num_failed = _sum(report.num_made), _sum(report.num_failed)
         lost = LostMetadata.merged(ranks.all_gather_bytes(report.lost.to_message()))
     for sentence in lost.sentences():
-        say(sentence)
-    say(f"Translated {num_made} of {len(planned)} images into {shown(folder)} in {precise}")
+        print_sentence(sentence)
+    print_sentence(f"Translated {num_made} of {len(planned)} images into {shown(folder)} in {precise}")
     return num_failed
 
 
 class _Report:
-    """Notes and prints what becomes of each job of this process. finished: those that were finished before."""
+    """Records and prints the result of each job of this process. finished: the jobs finished earlier."""
 
     def __init__(self, record: Record, finished: set[Job]) -> None:
         self.finished, self.lost = finished, LostMetadata()
@@ -91,20 +91,20 @@ class _Report:
         self._record = record
 
     def count_finished(self, kept: Collection[Job], num_all: int) -> None:
-        """Count what results lack that were finished before and are kept, and print how many there are."""
+        """Count the lost metadata of the earlier results that are kept, and print their number."""
         for job in kept:
             self.lost.scan(job)
             self.lost.count(job)
         number = _sum(len(kept))
         if number:
-            say(f"{number} of {num_all} were finished before.")
+            print_sentence(f"{number} of {num_all} were finished before.")
 
     def done(self, job: Job, failure: Failure | None) -> None:
-        """Note and print a result that is in place, or a failure."""
+        """Record and print a finished result, or a failure."""
         if failure is None:
             self.num_made += 1
             self._record.add(job)
-        elif job in self.finished:  # it was to be scored alone
+        elif job in self.finished:  # only its score was needed
             return
         else:
             self.num_failed += 1
@@ -113,34 +113,34 @@ class _Report:
 
 
 @contextmanager
-def _held(translator: Translator, jobs: Sequence[Job], folder: Path, wishes: Wishes) -> Iterator[None]:
-    """Join the processes that share the work, and lock the output folder for them."""
+def _held(translator: Translator, jobs: Sequence[Job], folder: Path, options: TranslateOptions) -> Iterator[None]:
+    """Join the process group, and lock the output folder for it."""
     with ExitStack() as held, ranks.process_group(translator.device):
         with ranks.on_rank_zero() as first:
             if first:
                 OutputFolders([folder])
                 held.enter_context(alone_in(folder))
-                # Once more: another process may have written while this one waited for its turn to look.
-                check_existing(jobs, folder, overwrite=wishes.overwrite, resume=wishes.resume)
+                # Again: another process may have written while this one waited for the lock.
+                check_existing(jobs, folder, overwrite=options.overwrite, resume=options.resume)
                 sweep(jobs)
         yield
 
 
 def _made_by(
-    translator: Translator, jobs: Sequence[Job], wishes: Wishes, precision: str
+    translator: Translator, jobs: Sequence[Job], options: TranslateOptions, precision: str
 ) -> dict[str, str | int | bool]:
-    """Return everything that can change a result beside its input by more than rounding."""
+    """Return everything besides the input that can change a result by more than rounding."""
     return {
-        "model": translator.fingerprint(wishes.direction),
-        "direction": wishes.direction,
+        "model": translator.fingerprint(options.direction),
+        "direction": options.direction,
         "half": " ".join(sorted({job.half for job in jobs})),
         "precision": precision,
         "quality": QUALITY,
-        "keep_icc": wishes.keep_icc,
+        "keep_icc": options.keep_icc,
         "unpaired": __version__,
     }
 
 
 def _sum(number: int) -> int:
-    """Return the sum of the processes' numbers."""
+    """Return the sum of a number over all ranks."""
     return sum(int(each) for each in ranks.all_gather_bytes(str(number).encode()))

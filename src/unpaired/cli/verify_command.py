@@ -1,4 +1,4 @@
-"""The verb that looks at a run from outside: verify."""
+"""The verb `verify`, which checks the files of a run."""
 
 from __future__ import annotations
 

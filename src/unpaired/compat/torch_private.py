@@ -1,8 +1,8 @@
-"""The names of torch that this package uses and torch does not promise to keep, each with its reason.
+"""The private names of torch that this package uses, each with its reason.
 
-Everything else is public torch. A version of torch that renames one of these is met here and nowhere else; `PRIVATE`
-lists them, and a test looks each up. Importing this module imports no torch: names are looked up when first asked for,
-as `without_shapes` must run before torch is imported.
+Everything else is public torch, so a version of torch that renames one of these needs changes here only. `PRIVATE`
+lists them, and a test looks each one up. Importing this module does not import torch: names are looked up at first use,
+since `without_shapes` must run before torch is imported.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Private:
-    """A name of torch: its module, what it is used for, and the version of torch it was first seen in by this package.
+    """A name of torch: its module, its use here, and the earliest version of torch it was checked in.
 
-    Older ones may have it; torch 2.10 is the oldest that the package allows.
+    Torch 2.10 is the oldest version that the package allows.
     """
 
     module: str
@@ -65,11 +65,11 @@ PRIVATE = {
         "The common base of batch and instance norms, whose statistics may be those of training (translate/fast.py).",
     ),
 }
-"""The names that this module gives. Those that are no classes or functions have a function of their own below."""
+"""The names that this module provides. Private attributes have functions below."""
 
 SHAPES = "torch._meta_registrations"
-"""The module that knows the shape of each operator's result without computing it, for compilers alone: a third of
-`import torch` in torch 2.13. Known by name since torch 2.10."""
+"""Module with the shapes of the results of all operators, which only compilers need: a third of the time of `import
+torch` in torch 2.13. Has this name since torch 2.10."""
 
 
 def __getattr__(name: str) -> Any:
@@ -82,41 +82,41 @@ def __getattr__(name: str) -> Any:
 
 
 def storage_key(storage: UntypedStorage) -> int:
-    """Return a number that is the same for all tensors on one storage, as long as that lives.
+    """Return a number that identifies a storage during its lifetime, the same for all its tensors.
 
-    `UntypedStorage._cdata`: `data_ptr` is 0 for tensors without content. Since torch 2.10.
+    `UntypedStorage._cdata`, since `data_ptr` is 0 for fake tensors. Since torch 2.10.
     """
     return int(storage._cdata)
 
 
 def withhold_updates(optimizer: Optimizer, where: Any) -> None:
-    """Have fused Adam leave everything as it is in steps at which the scalar tensor `where` is 1; None for never.
+    """Make fused Adam skip its update whenever the scalar tensor `where` is 1; None for never.
 
-    `Optimizer.found_inf`: torch's GradScaler sets it after an overflow, and it is read on the device, so that a CUDA
-    graph may decide it anew in every replay. Since torch 2.10.
+    `Optimizer.found_inf`: torch's GradScaler sets it after an overflow. It is read on the device, so every replay of a
+    CUDA graph can decide it. Since torch 2.10.
     """
     optimizer.found_inf = where  # type: ignore[attr-defined]
 
 
 def without_shapes() -> None:
-    """Have torch, if it is not imported yet, import SHAPES and what that imports only when something asks for it.
+    """Make torch, if it is not imported yet, import SHAPES and its dependencies only at the first use.
 
-    For commands that run networks and compile none. A torch without that module never asks. What looks names up in it
-    gets them; what only counts on its having been imported, as fake tensors do, needs `import_shapes` before.
+    For commands that run networks and compile none; no effect with a torch without that module. Looking up a name in it
+    imports it; code that depends on the import alone, such as fake tensors, needs `import_shapes` first.
     """
     if "torch" not in sys.modules:
         sys.modules[SHAPES] = _Shapes(SHAPES)
 
 
 def import_shapes() -> ModuleType:
-    """Return SHAPES, imported now if that was put off."""
+    """Return SHAPES, imported now if that was deferred."""
     if isinstance(sys.modules.get(SHAPES), _Shapes):
         del sys.modules[SHAPES]
     return importlib.import_module(SHAPES)
 
 
 class _Shapes(ModuleType):
-    """Stands where SHAPES will be, and gives its names by importing it."""
+    """Placeholder for SHAPES that imports it at the first lookup of a name."""
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__"):  # the import system's own questions

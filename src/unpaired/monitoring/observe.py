@@ -1,6 +1,6 @@
-"""What the guardian looks at: a dozen numbers about the networks at one step, from what the step left and one probe.
+"""The measurements of the guardian: a dozen numbers about the networks at one step, from its gradients and a probe.
 
-Nothing here leaves a trace: no weight, statistic, pool or random draw of training is touched.
+Measuring changes no weight, statistic, pool or random draw of training.
 """
 
 from __future__ import annotations
@@ -15,32 +15,34 @@ from torch import Tensor, nn
 
 from unpaired.data.datasets import Batch
 from unpaired.randomness import torch_seeded
-from unpaired.selection.validation import NO_NUMBER
-from unpaired.training.inference_weights import in_use
+from unpaired.selection.validation import NON_FINITE
+from unpaired.training.inference_weights import inference_mode
 from unpaired.training.state import TrainingState
 
 Figures = dict[str, float]
 
 _COARSE = 16
-_FLAT = 1e-3  # below this deviation an image has nothing to correlate with
+_FLAT = 1e-3  # below this standard deviation an image counts as constant, without a correlation
 
 
 @torch.no_grad()
 def observe(state: TrainingState, probe: Batch, terms: Mapping[str, Tensor], *, unpaired: bool) -> Figures:
-    """Return the figures of a step that was just taken, by name, each finite.
+    """Return the measurements of the step just taken, by name, each finite.
 
-    probe: a few images of both domains, the same ones at every look. terms: the losses of the step. unpaired: whether
-    colours should go with those of the input, as they need not where pairs tell the truth.
-    discriminator_X: the loss of X's discriminator; gradient_PLAYER: root mean square of the gradient over a player's
-    weights, as the step left them; correlation_D, spread_D, flat_D: of direction D, see the functions of these names.
-    A figure that makes no sense for a method or for these images is left out.
+    probe: a few images of both domains, the same ones in every check.
+    terms: the losses of the step.
+    unpaired: whether colours of translations should correlate with those of inputs; pairs need not.
+
+    discriminator_X is the loss of X's discriminator; gradient_PLAYER the root mean square of a player's gradients after
+    the step; correlation_D, spread_D and flat_D belong to direction D, see the functions of these names. A measurement
+    without meaning for the method or the images is left out.
     """
     figures = {name: term.item() for name, term in terms.items() if name.startswith("discriminator_")}
     for player, networks in state.objective.players().items():
         found = gradient(networks)
         if found is not None:
             figures[f"gradient_{player}"] = found
-    with in_use(state.objective), torch_seeded(0, "guardian"):
+    with inference_mode(state.objective), torch_seeded(0, "guardian"):
         for direction, network in state.objective.generators().items():
             ends = (probe.a, probe.b) if direction == "AtoB" else (probe.b, probe.a)
             for name, value in _translating(network, *ends, unpaired=unpaired).items():
@@ -49,7 +51,7 @@ def observe(state: TrainingState, probe: Batch, terms: Mapping[str, Tensor], *, 
 
 
 def _translating(network: nn.Module, source: Tensor, target: Tensor, *, unpaired: bool) -> Figures:
-    """Return what one translator makes of the probe, by the names of the functions below."""
+    """Return the measurements of one translator on the probe, by the names of the functions below."""
     with peaks(network) as found:
         made = network(source)
     figures, usual = {}, largest(found)
@@ -65,10 +67,10 @@ def _translating(network: nn.Module, source: Tensor, target: Tensor, *, unpaired
 
 
 def correlation(source: Tensor, made: Tensor) -> float | None:
-    """Return how the colours of translations go with those of their inputs, in [-1, 1], the mean over the images.
+    """Return the correlation of the colours of translations and inputs, in [-1, 1], averaged over the images.
 
-    Pearson's over 16 x 16 places and all channels (their mean where they differ in number), each channel about its
-    own mean: -1 is a photographic negative. None where every image is flat.
+    Pearson's correlation over 16 x 16 cells and all channels (over their mean if the numbers of channels differ), each
+    channel about its own mean: -1 is a photographic negative. None if every image is constant.
     """
     if source.shape[1] != made.shape[1]:
         source, made = source.mean(dim=1, keepdim=True), made.mean(dim=1, keepdim=True)
@@ -82,17 +84,17 @@ def correlation(source: Tensor, made: Tensor) -> float | None:
 
 
 def spread(made: Tensor, real: Tensor) -> float | None:
-    """Return how much translations of different inputs differ, relative to how much real images of their domain do.
+    """Return the variation of translations of different inputs, relative to that of real images of their domain.
 
-    The deviation over images at each of 16 x 16 places, root mean square; 0 where there is one output for everything.
-    None where the real images are all alike.
+    Root mean square of the standard deviation over images in each of 16 x 16 cells; 0 if all outputs are the same.
+    None if the real images are all the same.
     """
     deviations = [coarse(images).var(dim=0, correction=0).mean().sqrt() for images in (made, real)]
     return float(deviations[0] / deviations[1]) if deviations[1] > _FLAT else None
 
 
 def gradient(networks: nn.Module) -> float | None:
-    """Return the root mean square of the gradient over the weights that have one; None where none has."""
+    """Return the root mean square of the gradient over the weights that have one; None if none has."""
     found = [weight.grad for weight in networks.parameters() if weight.grad is not None]
     if not found:
         return None
@@ -107,7 +109,7 @@ def coarse(images: Tensor) -> Tensor:
 
 @contextmanager
 def peaks(network: nn.Module) -> Iterator[list[Tensor]]:
-    """Collect the largest absolute activation of every layer that is run in the body."""
+    """Collect the largest absolute activation of every layer that runs in the block."""
     found: list[Tensor] = []
 
     def note(_module: nn.Module, _inputs: object, output: object) -> None:
@@ -124,10 +126,10 @@ def peaks(network: nn.Module) -> Iterator[list[Tensor]]:
 
 
 def largest(found: list[Tensor]) -> float:
-    """Return the largest of the peaks, infinity where one is no number."""
+    """Return the largest of the peaks, infinity if one is NaN or infinite."""
     values = torch.stack(found)
     return float(values.max()) if torch.isfinite(values).all() else math.inf
 
 
 def _finite(value: float) -> float:
-    return min(max(value, -NO_NUMBER), NO_NUMBER) if not math.isnan(value) else NO_NUMBER
+    return min(max(value, -NON_FINITE), NON_FINITE) if not math.isnan(value) else NON_FINITE

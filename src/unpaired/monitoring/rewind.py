@@ -1,7 +1,7 @@
-"""Going back: from an ailing run to the last checkpoint before it fell ill, with other settings, on record.
+"""Rewinding a failing run to the last checkpoint before the failure, with other settings, recorded in its history.
 
-What is removed comes first and what is recorded last: a crash in between leaves a run that continues from that
-checkpoint as it was, falls ill at the same step, and goes back again.
+Checkpoints are removed first and the entry is written last: after a crash in between, the run continues from that
+checkpoint with its old settings, fails at the same step and rewinds again.
 """
 
 from __future__ import annotations
@@ -22,9 +22,10 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Finding:
-    """An ailment that a run has now. figure: what was measured, as part of a sentence.
+    """A failure that a run shows now.
 
-    remedy: settings by their dotted path. healthy_until: the last step at which there was no sign of it.
+    ailment: its name. figure: the measurement, as part of a sentence. advice: the remedy in words. remedy: settings by
+    their dotted path. healthy_until: the last step without a sign of it.
     """
 
     ailment: str
@@ -34,34 +35,34 @@ class Finding:
     healthy_until: int
 
     def sentence(self, step: int) -> str:
-        """Return what a person is told: name, figure, remedy."""
+        """Return the sentence to report: name, measurement, remedy."""
         settings = " ".join(f"--{key.replace('_', '-')} {value}" for key, value in self.remedy.items())
         return f"At step {step}, {self.ailment}: {self.figure}; remedy: {self.advice}{settings and f' ({settings})'}."
 
 
 def go_back(run: Path, checkpoints: Path, finding: Finding, step: int, settings: Mapping[str, Any], every: int) -> str:
-    """Leave only checkpoints from before the finding, made at step `step`, and record its remedy; returns the sentence.
+    """Remove the checkpoints since the failure was found at step `step`, and record its remedy; returns the sentence.
 
-    every: a checkpoint is taken regularly every so many steps, and only these count: those of an interruption would
-    make the result depend on it. Without one the run begins again.
+    every: steps between two regular checkpoints. Only these are used, since the result must not depend on an
+    interruption, which saves one too. Without one the run restarts from the beginning.
     """
     usable = [_step(path) for path in list_checkpoints(checkpoints) if every and _step(path) % every == 0]
     target = max((each for each in usable if each <= finding.healthy_until), default=0)
     _remove_after(checkpoints, target)
     changed = {key: {"saved": settings[key], "given": value} for key, value in finding.remedy.items()}
     place = f"step {target}" if target else "the beginning"
-    sentence = f"{finding.sentence(step)} The run went back to {place} and goes on with this remedy."
+    sentence = f"{finding.sentence(step)} The run was rewound to {place} and continues with this remedy."
     History(run).note(target, "remedy", sentence, ailment=finding.ailment, found_at=step, settings=changed)
     return sentence
 
 
 def treated(history: History) -> set[str]:
-    """Return the ailments that the run went back for already: each is treated once."""
+    """Return the failures that the run was rewound for already: each is treated once."""
     return {entry["ailment"] for entry in history.entries() if entry["kind"] == "remedy"}
 
 
 def remedied(config: T, entries: Sequence[Mapping[str, Any]]) -> T:
-    """Return the configuration with the remedies of a history, in their order, where they are not in it already."""
+    """Return the configuration with the remedies of a history applied in order, unless they are in it already."""
     for entry in entries:
         if entry["kind"] == "remedy":
             now = flatten(config)
@@ -71,7 +72,7 @@ def remedied(config: T, entries: Sequence[Mapping[str, Any]]) -> T:
 
 
 def num_kept(checkpoints: Path, least: int, healthy_until: int, every: int) -> int:
-    """Return how many of the newest checkpoints to keep, so that there is a regular one up to a step to go back to."""
+    """Return the number of newest checkpoints to keep so that they include a regular one up to step `healthy_until`."""
     if not every:
         return least
     steps = [_step(path) for path in list_checkpoints(checkpoints)]

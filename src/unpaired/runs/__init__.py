@@ -1,4 +1,4 @@
-"""Runs: from a configuration to a trained model in a folder, and where such a folder stands."""
+"""Runs: from a configuration to a trained model in a folder, and the progress of such a run."""
 
 from unpaired.recipes import build_objective
 from unpaired.runs.entry import default_out, train

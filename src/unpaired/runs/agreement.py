@@ -1,4 +1,4 @@
-"""Whether a run may go on: its settings and images against those it was started with."""
+"""Whether a run may continue: compares its settings and images with those it was started with."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from unpaired.storage import shown
 
 
 def image_lists(domains: Domains) -> dict[str, ImageList]:
-    """Return the files of the training images by domain; those of domain A are none where it is noise."""
+    """Return the files of the training images by domain; none for domain A if it is noise."""
     a, b = domains.train_a, domains.train_b
     list_b = image_list(b)
     if a is None:
@@ -33,10 +33,10 @@ def agree(
     data: bool = False,
     settings: bool = False,
 ) -> list[Change]:
-    """Return what changed since the run in `folder` was started, where that is allowed.
+    """Return the allowed changes since the run in `folder` was started.
 
-    Raises ConfigError unless it was started with these settings, or `settings` allows others; DataError unless with
-    these images, or `data` allows others.
+    Raises ConfigError if the settings changed and `settings` does not allow it, DataError if the images changed and
+    `data` does not allow it.
     """
     if not folder.config.exists():
         return []

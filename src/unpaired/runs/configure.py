@@ -1,4 +1,4 @@
-"""A configuration from what a caller names: a recipe, a file of settings over it, a size, a length, single settings."""
+"""Builds a configuration from a recipe, a file of settings, a size, a length and single settings."""
 
 from __future__ import annotations
 
@@ -23,12 +23,18 @@ def configured(
     sources: Mapping[str, str] | None = None,
     option: str = "{}={}",
 ) -> Provenance[Config]:
-    """Return the recipe at `size`, over it the file, then the length, then the settings by their dotted paths.
+    """Return the recipe at `size`, overridden by the file, the length and the settings in this order.
 
-    With it comes the source of each setting, as the caller typed it. recipe: a name of `unpaired.recipes.RECIPES`, or
-    FILE.py:FUNCTION. file: YAML. size: side of the training crops in pixels. steps, epochs: length of the run, half of
-    it decaying; a run has one of them. sources: of the settings that are given. option: how the caller gives the other
-    parameters, from name and value. Raises ConfigError.
+    The result also holds the source of each setting, as the caller typed it.
+
+    recipe: a name of `unpaired.recipes.RECIPES`, or FILE.py:FUNCTION.
+    file: YAML.
+    size: side of the training crops in pixels.
+    steps, epochs: length of the run, half of it with a decaying learning rate; at most one of them.
+    settings: values by dotted path. sources: the sources of these settings.
+    option: format of the other parameters' sources, from name and value.
+
+    Raises ConfigError.
     """
 
     def typed(name: str, value: object = "") -> str:

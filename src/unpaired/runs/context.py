@@ -14,7 +14,7 @@ from unpaired.training.progress import Progress
 
 @dataclass(frozen=True)
 class Allowed:
-    """What a run may go on with: a damaged checkpoint (not `strict`), other images, settings, number of processes."""
+    """Changes that a run may continue with: a damaged checkpoint (not `strict`), other images, settings, processes."""
 
     strict: bool = False
     data: bool = False
@@ -28,10 +28,12 @@ def _ignore(progress: Progress) -> None:
 
 @dataclass(frozen=True, kw_only=True)
 class RunContext:
-    """Where and how a run is carried out, apart from its settings, which a Config has.
+    """Where and how a run is carried out, apart from its settings, which are in the Config.
 
-    folder: the run folder, new or of a run that goes on. device: where this process computes. listener: called on rank
-    0 with the Progress of each logged step. callbacks: the user's, as `on_first_rank` wraps them.
+    folder: the run folder, new or of a run to continue.
+    device: the device of this process.
+    listener: called on rank 0 with the Progress of each logged step.
+    callbacks: the user's, as `on_first_rank` wraps them.
     """
 
     folder: RunFolder

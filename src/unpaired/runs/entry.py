@@ -111,12 +111,12 @@ def train(
         listener: Called with the Progress of each logged step, instead of printing lines of progress.
         quiet: Print nothing.
         strict: Refuse a damaged checkpoint, instead of setting it aside and using the one before.
-        allow_data_change: Go on though the images changed; history.jsonl records that, as it does the next two.
-        allow_config_change: Go on with other settings, the networks' excepted.
-        allow_rank_change: Go on with another number of processes.
+        allow_data_change: Continue although the images changed; history.jsonl records this and the next two changes.
+        allow_config_change: Continue with other settings, except those of the networks.
+        allow_rank_change: Continue with another number of processes.
 
     Returns:
-        Where the run stands at the end.
+        The RunInfo of the run at the end.
 
     Raises DataError (folders or images that cannot be used or changed), ConfigError (bad settings, or the run folder
     belongs to another configuration), CheckpointError (with `strict`), DeviceError, OutputError (another process trains

@@ -1,7 +1,8 @@
-"""What a run holds in memory at its fullest, counted without any: the run's own code on tensors that have no content.
+"""Counts the peak memory of a run's tensors without allocating them, by running its code on fake tensors.
 
-Every operation of a training step, of the sample grid and of a checkpoint is carried out on shapes alone, and the bytes
-of the tensors that are alive at once are added up. `unpaired.runs.memory_plan` makes of it what a process takes.
+Every operation of a training step, of the sample grid and of a checkpoint runs on shapes alone, and the bytes of the
+tensors that are alive at the same time are added up. `unpaired.runs.memory_plan` estimates the memory of the process
+from them.
 """
 
 from __future__ import annotations
@@ -20,17 +21,17 @@ from unpaired.data.datasets import Batch
 from unpaired.recipes import Config, build_objective
 from unpaired.side_by_side import in_this_thread
 from unpaired.training.autocast import precision_on
-from unpaired.training.inference_weights import averaged, in_use
+from unpaired.training.inference_weights import ema_weights, inference_mode
 from unpaired.training.state import Parts, TrainingState
 from unpaired.training.step import all_or_nothing, both_players
 
 
 @dataclass(frozen=True)
 class Footprint:
-    """The bytes of tensors that are alive at once, at most, in a step and while samples are drawn.
+    """Peak bytes of the tensors that are alive at the same time.
 
-    checkpoint: the bytes that saving makes beside the state. best: those of the networks of the best step, which are
-    kept and saved too where held-out images are looked at.
+    step: in a training step. samples: while the sample grid is drawn. checkpoint: bytes that saving adds to the state.
+    best: bytes of the networks of the best step, which validation keeps and saves.
     """
 
     step: int
@@ -40,30 +41,30 @@ class Footprint:
 
 
 def footprint(config: Config) -> Footprint:
-    """Return what a process of `config` holds once it is under way: both Adams have moments and the pools are full.
+    """Return the footprint of a process of `config` after its first steps: Adam has moments and the pools are full.
 
-    Images are taken to be crops. Nothing is drawn from torch's random numbers, and no memory taken to speak of.
+    Images are taken to be crops. Draws no random numbers and allocates hardly any memory.
     """
     without_draws = getattr(config.objective, "without_draws", None)
     if without_draws is not None:
         config = replace(config, objective=without_draws())
     with in_this_thread(), FakeTensorMode(), _Counting() as count:
         state = TrainingState(build_objective(config), config.optimizer)
-        under_way(state, config)
+        fill_state(state, config)
         batch = images(config, config.data.batch_size // ranks.world_size())
         with all_or_nothing(state):
             both_players(state, batch, precision_on(batch.a.device, config.run), lambda player, terms: None)
         step, count.most = count.most, count.live
         preview = images(config, config.run.num_samples)
-        with averaged(state), in_use(state.objective):
+        with ema_weights(state), inference_mode(state.objective):
             state.objective.samples(preview)
         parts = state.parts()
         best = sum(_bytes(tensor) for part in ("weights", "average") for tensor in parts.get(part, {}).values())
-        return Footprint(step, count.most, serialising(parts), best)
+        return Footprint(step, count.most, serialised_bytes(parts), best)
 
 
-def under_way(state: TrainingState, config: Config) -> None:
-    """Put a new state where that of a long run is, as to memory: gradients and moments there, pools full."""
+def fill_state(state: TrainingState, config: Config) -> None:
+    """Give a new state the tensors of a long run: gradients, moments and full pools."""
     state.objective.train()
     for optimizer in state.optimizers.values():
         for group in optimizer.param_groups:
@@ -77,7 +78,7 @@ def under_way(state: TrainingState, config: Config) -> None:
 
 
 def images(config: Config, count: int) -> Batch:
-    """Return a batch of so many zeros as a run of `config` trains on."""
+    """Return a batch of `count` images of zeros in the shapes that `config` trains on."""
     data, side = config.data, config.data.crop_size
     size_a = 1 if data.pairing == "noise" else side
     return Batch(
@@ -85,8 +86,8 @@ def images(config: Config, count: int) -> Batch:
     )
 
 
-def serialising(parts: Parts) -> int:
-    """Return the bytes that a checkpoint makes of the state: every part's file, and one twice while it is made."""
+def serialised_bytes(parts: Parts) -> int:
+    """Return the peak bytes of serialising the state: the file of every part, and one of them twice."""
     held = most = 0
     for tensors in parts.values():
         size = sum(map(_bytes, tensors.values()))
@@ -99,7 +100,7 @@ def _bytes(tensor: Tensor) -> int:
 
 
 class _Counting(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Adds up the bytes of storages that are alive; `most`: what they were at most, with an operation's own needs."""
+    """Adds up the bytes of live storages; `most` is their peak, including the workspace of each operation."""
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
@@ -114,7 +115,7 @@ class _Counting(TorchDispatchMode):  # type: ignore[no-untyped-call]
         for tensor in tensors:
             self._note(tensor)
         own = 0
-        if operation in _BLOCKED:  # which lays everything out anew for itself
+        if operation in _BLOCKED:  # it copies all its tensors into its own memory layout
             own = sum(map(_bytes, tensors))
         self.most = max(self.most, self.live + own)
         return made

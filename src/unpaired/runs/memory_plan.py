@@ -1,7 +1,7 @@
-"""What a run needs of memory, told before it starts, and the settings with which it fits what it may take.
+"""Predicts the memory of a run before it starts, and finds the settings with which it fits `run.memory`.
 
-The bytes of its tensors are counted (`unpaired.runs.footprint`), and what a process takes for them was measured:
-benchmarks/2026-11-25-memory.md has the cases, those that the constants here were fitted on and the others.
+The bytes of its tensors are counted (`unpaired.runs.footprint`); the memory of a process for them was measured:
+benchmarks/2026-11-25-memory.md has the cases that the constants here were fitted on, and others.
 """
 
 from __future__ import annotations
@@ -25,50 +25,50 @@ from unpaired.devices import has_bf16
 from unpaired.errors import ConfigError
 from unpaired.recipes import Config, at_size, build_objective
 from unpaired.runs.footprint import Footprint, footprint
-from unpaired.runs.validation_setup import most_held_out
+from unpaired.runs.validation_setup import max_validation_images
 from unpaired.training.machine import memory_now
 from unpaired.training.run_config import memory_bytes
 
 _log = logging.getLogger("unpaired")
 
 STEP_FACTOR = 1.0
-"""Bytes that a process takes for a byte of tensors in a step or a sample grid."""
+"""Bytes of a process for each byte of tensors in a step or a sample grid."""
 
 CHECKPOINT_FACTOR = 0.95
-"""The same for what a checkpoint makes, on top of all that a step took: memory once freed is not found again for it."""
+"""The same for the bytes of a checkpoint, on top of those of a step: freed memory is not reused for them."""
 
 BEYOND = 60e6
-"""Bytes that are taken besides: code that libraries load and compile in the first step."""
+"""Bytes besides tensors: code that libraries load and compile in the first step."""
 
 THREADS_FACTOR, THREADS_BEYOND = 1.15, 110e6
-"""STEP_FACTOR and BEYOND where a step has several threads, each of which works in memory of its own."""
+"""STEP_FACTOR and BEYOND for a step with several threads, each of which has a workspace."""
 
 MARGIN = 1.12
-"""How much more than expected there must be room for."""
+"""Safety factor on the expected bytes."""
 
 LOADER = 0.25e9
-"""Bytes that a loader process is counted as, beside the images it keeps."""
+"""Bytes of a loader process, besides its cached images."""
 
 _CROPS = (3 / 4, 1 / 2, 3 / 8, 1 / 4)
 _SMALLEST_CROP = 64
 
 Expected = Callable[[Config], float]
-"""Tells the bytes that a run takes at most, beside its loaders and the decoded images that are kept."""
+"""Returns the expected peak bytes of a run, besides its loaders and the cached images."""
 
 
 @dataclass(frozen=True)
 class Plan:
-    """Settings that fit what a run may take, and the bytes they are expected to take."""
+    """Settings that fit the memory limit, and the bytes that are expected with them."""
 
     config: Config
     expected: float
 
 
 def planned(config: Config, domains: Domains, before: Config | None, device: torch.device) -> Config:
-    """Return the settings with which a run fits `run.memory`, and log what was chosen and is expected.
+    """Return the settings with which a run fits `run.memory`, and log the changes and the expected bytes.
 
-    before: the settings of a run that goes on, which are taken again. Raises ConfigError where nothing fits, with what
-    the smallest plan needs.
+    before: the settings of a run that continues, which are used again. Raises ConfigError if nothing fits, with the
+    bytes of the smallest plan.
     """
     limit = memory_bytes(config.run.memory)
     if not limit:
@@ -86,22 +86,22 @@ def planned(config: Config, domains: Domains, before: Config | None, device: tor
         if again and config.run.memory == before.run.memory:
             cache_mb = min(config.data.cache_mb, before.data.cache_mb)
             return replace(again[0], data=replace(again[0].data, cache_mb=cache_mb))
-        if not choices:  # the run is another one, which is told where settings are compared
+        if not choices:  # the settings differ, which `agreement` reports
             return config
     on_processor = device.type == "cpu"
     num_images = sum(len(source) for source in (domains.train_a, domains.train_b) if source is not None)
     images = decoded(config.data, num_images) if on_processor else 0.0
-    most = max(most_held_out(choice.data) for size in choices for choice in size)
+    most = max(max_validation_images(choice.data) for size in choices for choice in size)
     held_out = held_out_images(domains, config.data, most) if config.run.held_out_every else None
     there = 0 if held_out is None else len(held_out.a)
 
     @cache
     def expected(candidate: Config) -> float:
-        looked_at = 2 * min(there, most_held_out(candidate.data))
-        return expected_memory(candidate, footprint(candidate), device, looked_at)
+        num_validation = 2 * min(there, max_validation_images(candidate.data))
+        return expected_memory(candidate, footprint(candidate), device, num_validation)
 
     plan = fitting(config, choices, limit, expected, images, bf16=bf16)
-    _log.info(told(config, plan, measured=on_processor))
+    _log.info(plan_sentence(config, plan, measured=on_processor))
     return plan.config
 
 
@@ -110,8 +110,8 @@ def fitting(
 ) -> Plan:
     """Return the first of `choices`, as `alternatives` yields them, that fits in `limit` bytes with a margin.
 
-    images: the bytes of all decoded images; as many are kept as there is room for. bf16: whether that may be advised.
-    Raises ConfigError.
+    images: bytes of all decoded images, of which as many are cached as there is room for. bf16: whether the error may
+    suggest it. Raises ConfigError.
     """
     workers = config.data.num_workers
     room = limit / MARGIN - workers * LOADER
@@ -135,12 +135,12 @@ def fitting(
 
 
 def _way_of(config: Config) -> tuple[bool, int]:
-    """Return the settings that a plan may change in a run that goes on, beside the decoded images that are kept."""
+    """Return the settings that a plan may change in a run that continues, besides the cache of decoded images."""
     return config.run.recompute, config.run.accumulate
 
 
 def _other_ways(config: Config, bf16: bool) -> list[str]:
-    """Return what a person may change that no plan changes unasked."""
+    """Return the changes to suggest that no plan makes by itself."""
     unasked = bf16 and config.run.precision == "fp32" and not config.run.memory_bf16
     ways = ["take --run.memory-bf16"] if unasked else []
     smaller_parts = len({parts for _, parts in _same_steps(config)}) > 1
@@ -150,8 +150,8 @@ def _other_ways(config: Config, bf16: bool) -> list[str]:
 def _first_that_fits(size: list[Config], expected: Expected, room: float) -> Config | None:
     """Return the first of the settings for one size that fits.
 
-    The last of all takes least, and so does the last of those in a row that differ in parts alone; these are asked
-    early.
+    The last of all takes the least memory, and so does the last in each group that differs in micro-batches alone;
+    they are computed first.
     """
     if expected(size[0]) <= room:
         return size[0]
@@ -163,11 +163,11 @@ def _first_that_fits(size: list[Config], expected: Expected, room: float) -> Con
 
 
 def alternatives(config: Config, *, bf16: bool = True) -> Iterator[list[Config]]:
-    """Yield, size by size, the settings that may be taken instead, those that change or cost least first.
+    """Yield, size by size, the alternative settings, those with the least change or cost first.
 
-    As it is; other ways to the same step (`_same_steps`); in bfloat16, where `run.memory_bf16` allows and the device is
-    made for it (`bf16`); then the same with smaller crops. The batch itself is left alone: another one is another way
-    of learning.
+    The settings themselves; other ways to compute the same step (`_same_steps`); bfloat16, if `run.memory_bf16` allows
+    it and the device has instructions for it (`bf16`); then the same with smaller crops. The batch size stays, since
+    another one trains differently.
     """
     allowed = bf16 and config.run.memory_bf16
     precisions = dict.fromkeys((config.run.precision, "bf16" if allowed else config.run.precision))
@@ -178,15 +178,16 @@ def alternatives(config: Config, *, bf16: bool = True) -> Iterator[list[Config]]
 
 
 def _same_steps(config: Config) -> list[tuple[bool, int]]:
-    """Return whether activations are computed again and the number of parts, for one and the same step, cheapest first.
+    """Return pairs of activation checkpointing and number of micro-batches for the same step, cheapest first.
 
-    In more and more parts; computed again; both. The other way round where the discriminator steps first, since there
-    a batch in parts is made twice: that takes half as much time again, computing again a third (docs/log.md).
+    More and more micro-batches; activation checkpointing; both. Activation checkpointing comes first if the
+    discriminator steps first, since the images of micro-batches are then generated twice: that takes half as much time
+    again, activation checkpointing a third (docs/log.md).
     """
     can = bool(getattr(config.generator, "recomputes", False)) and not config.run.compiles
     recompute, parts = list(dict.fromkeys((config.run.recompute, can))), [config.run.accumulate]
     if config.data.batch_size > 1:
-        with torch.device("meta"):  # without content, which takes no time
+        with torch.device("meta"):  # without content, which is fast
             objective = build_objective(config)
         if not objective.prevents_accumulation():
             parts = ranks.possible_micro_batches(config.data.batch_size, config.run.accumulate)
@@ -207,24 +208,24 @@ def _sizes(config: Config) -> Iterator[Config]:
 
 
 def expected_memory(config: Config, counted: Footprint, device: torch.device, num_held_out: int = 0) -> float:
-    """Return the bytes that a run takes at most beside its loaders and the decoded images that are kept.
+    """Return the expected peak bytes of a run, besides its loaders and the cached images.
 
-    num_held_out: the images of both domains that are looked at; with them the networks of the best step are kept. On a
-    processor all of the process counts, on a GPU its tensors there; this was never measured on one.
+    num_held_out: number of validation images of both domains; with them the networks of the best step are kept. On a
+    CPU the whole process counts, on a GPU its tensors there. Never measured on a GPU.
     """
     data = config.data
-    looked_at = 4.0 * num_held_out * data.crop_size**2 * max(data.channels_a, data.channels_b)
+    validation = 4.0 * num_held_out * data.crop_size**2 * max(data.channels_a, data.channels_b)
     if device.type != "cpu":
-        recorded = counted.step if config.run.replays and not config.run.recompute else 0
-        return max(counted.step, counted.samples) + recorded + looked_at
+        captured = counted.step if config.run.replays and not config.run.recompute else 0
+        return max(counted.step, counted.samples) + captured + validation
     factor, beyond = (STEP_FACTOR, BEYOND) if torch.get_num_threads() == 1 else (THREADS_FACTOR, THREADS_BEYOND)
     working = factor * max(counted.step, counted.samples)
     best = 2 * counted.best if num_held_out else 0
-    return memory_now() + beyond + working + CHECKPOINT_FACTOR * counted.checkpoint + looked_at + best
+    return memory_now() + beyond + working + CHECKPOINT_FACTOR * counted.checkpoint + validation + best
 
 
 def decoded(data: DataConfig, num_images: int) -> float:
-    """Return the bytes of all decoded images of a run that it would keep, in all its loaders; inf where unknown."""
+    """Return the bytes of all decoded images that a run would cache, over all its loaders; inf if unknown."""
     widest = max(np.dtype(kind or "uint8").itemsize for kind in (data.dtype_a, data.dtype_b))
     if data.preprocess != "resize_and_crop":
         return float("inf")
@@ -234,16 +235,16 @@ def decoded(data: DataConfig, num_images: int) -> float:
 
 
 def changes(config: Config, chosen: Config) -> list[str]:
-    """Return what was changed, in words."""
+    """Return the changes of settings in words."""
     found = []
     if chosen.data.cache_mb < config.data.cache_mb:
-        found.append(f"at most {chosen.data.cache_mb} MB of decoded images are kept")
+        found.append(f"at most {chosen.data.cache_mb} MB of decoded images are cached")
     if chosen.run.accumulate != config.run.accumulate:
-        found.append(f"the batch is taken in {chosen.run.accumulate} parts, for the same step")
+        found.append(f"{chosen.run.accumulate} micro-batches (gradient accumulation), for the same step")
     if chosen.run.recompute and not config.run.recompute:
-        found.append("activations are computed again, for the same result in more time")
+        found.append("activation checkpointing, for the same result in more time")
     if chosen.run.precision != config.run.precision:
-        found.append("forwards run in bfloat16, for a slightly different result")
+        found.append("forward passes in bfloat16, for a slightly different result")
     if chosen.data.crop_size != config.data.crop_size:
         blocks = ""
         if chosen.generator != config.generator:
@@ -253,9 +254,9 @@ def changes(config: Config, chosen: Config) -> list[str]:
     return found
 
 
-def told(config: Config, plan: Plan, *, measured: bool) -> str:
-    """Return in a sentence or two what a plan is and what is expected."""
+def plan_sentence(config: Config, plan: Plan, *, measured: bool) -> str:
+    """Return a sentence or two about the changes of a plan and the expected bytes."""
     room = f"{plan.expected / 1e9:.2f} GB are expected, {config.run.memory} allowed"
     unsure = "" if measured else " This was never measured on a GPU."
     changed = changes(config, plan.config)
-    return f"Memory: {'; '.join(changed) or 'nothing has to change'}. {room}.{unsure}"
+    return f"Memory: {'; '.join(changed) or 'no setting has to change'}. {room}.{unsure}"

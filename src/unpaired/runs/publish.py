@@ -1,4 +1,4 @@
-"""What a run shares with the world: the model folder."""
+"""Publishes the model folder of a run."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from unpaired.models.selection_info import ChoiceInfo, SheetInfo
 from unpaired.objectives.base import Direction
 from unpaired.recipes import Config
 
-_MOST_HEADERS = 64  # of training images, that are read to know their shape
+_MOST_HEADERS = 64  # largest number of training images whose headers are read for their shape
 
 
 def publish_model(
@@ -31,9 +31,9 @@ def publish_model(
     mode: GeneratorMode,
     choice: ChoiceInfo | None = None,
 ) -> None:
-    """Write the model folder: the generators of `config` as they are after `step`, and what they were trained for.
+    """Write the model folder: the generators of `config` after `step`, and their description.
 
-    choice: how that step was chosen, where it was.
+    choice: how that step was selected; None for the last step.
     """
     channels = {"AtoB": (config.data.channels_a, config.data.channels_b)}
     channels["BtoA"] = channels["AtoB"][::-1]
@@ -70,7 +70,7 @@ def publish_model(
 
 
 def _sheets(domains: Domains) -> SheetInfo | None:
-    """Return what side-by-side training images look like, from headers evenly spread; None for other images."""
+    """Return the aspect ratios of side-by-side training images, from evenly spread headers; None for other images."""
     source = domains.train_a
     if not isinstance(source, HalfSource):
         return None

@@ -1,6 +1,6 @@
-"""From the settings that were given to those that a run has: an ordered list of functions, each with one purpose.
+"""Resolves the given settings into those of a run: an ordered list of functions, each with one purpose.
 
-A resolver takes a Config and what is known of the run, and returns a Config. `RESOLVERS` is the list; training and
+A resolver takes a Config and the facts about the run, and returns a Config. `RESOLVERS` is the list; training and
 `unpaired train --dry-run` apply it alike.
 """
 
@@ -24,17 +24,19 @@ from unpaired.provenance import Provenance
 from unpaired.recipes import Config
 from unpaired.runs.context import RunContext
 from unpaired.runs.memory_plan import planned
-from unpaired.training.autocast import settled
+from unpaired.training.autocast import resolve_precision
 
 _log = logging.getLogger("unpaired")
 
 
 @dataclass(frozen=True)
 class Known:
-    """What resolvers go by, beside the settings.
+    """The facts that resolvers need besides the settings.
 
-    entries: the history of a run that goes on. started: the settings that it was started with, None for a new run.
-    domains: the images, None in a dry run that needs none of them. scanned: whether those of a new run were decoded.
+    entries: the history of a run that continues.
+    started: the settings that it was started with, None for a new run.
+    domains: the images, None in a dry run that needs none of them.
+    scanned: whether the images of a new run were decoded.
     """
 
     context: RunContext
@@ -53,7 +55,7 @@ def repeat_remedies(config: Config, known: Known) -> Config:
 
 
 def read_values(config: Config, known: Known) -> Config:
-    """Set what the images decide: their types, and the numbers behind percentiles. Not without having decoded them."""
+    """Set what depends on the images, if they were decoded: their types, and the values of percentiles."""
     if known.domains is None or not known.scanned:
         return config
     saved = known.started.data if known.started is not None else None
@@ -61,9 +63,9 @@ def read_values(config: Config, known: Known) -> Config:
 
 
 def choose_precision(config: Config, known: Known) -> Config:
-    """Replace the precision auto by the one that suits the device, or that the run was started in."""
+    """Resolve the precision auto to that of the device, or that of the run to continue."""
     before = known.started.run if known.started is not None else None
-    return replace(config, run=settled(config.run, before, known.context.device))
+    return replace(config, run=resolve_precision(config.run, before, known.context.device))
 
 
 def fit_memory(config: Config, known: Known) -> Config:
@@ -79,11 +81,11 @@ RESOLVERS: dict[Resolver, str] = {
     choose_precision: "this machine",
     fit_memory: "memory plan",
 }
-"""The resolvers in their order, and what each is called as the source of a setting."""
+"""The resolvers in order, with the name of each as the source of a setting."""
 
 
 def resolved(config: Config, known: Known, made: Provenance[Config] | None = None) -> Config:
-    """Return the settings that a run has; `made` records the source of each.
+    """Return the resolved settings of a run; `made` records the source of each.
 
     Raises ConfigError or DataError if they do not suit the images or the machine.
     """
@@ -95,7 +97,7 @@ def resolved(config: Config, known: Known, made: Provenance[Config] | None = Non
 
 
 def inspected(config: Config, context: RunContext) -> Known:
-    """Read what resolvers go by: the run that is there already, and the images. Those of a new run are decoded."""
+    """Read the facts for resolvers: an existing run, and the images, which are decoded for a new run."""
     folder, entries, started = context.folder, *_standing(context.folder)
     domains = open_domains(config.data)
     if started is None:
@@ -106,8 +108,8 @@ def inspected(config: Config, context: RunContext) -> Known:
 
 
 def scanned(config: Config, domains: Domains) -> Domains:
-    """Decode every image and log what is odd; returns the domains of those that can be trained on."""
-    _log.info(f"Looking at {domains.described(config.data)}.")
+    """Decode every image and log its faults; returns the domains without the images that cannot be used."""
+    _log.info(f"Scanning {domains.described(config.data)}.")
     usable, notes = domains.usable(config.data, max(config.generator.min_size, config.discriminator.min_size))
     for note in notes:
         _log.info(note)
@@ -115,9 +117,9 @@ def scanned(config: Config, domains: Domains) -> Domains:
 
 
 def dry_run(config: Config, out: Path, made: Provenance[Config] | None = None) -> Config:
-    """Return the settings that training in the run folder `out` would begin with, as far as no image has to be decoded.
+    """Return the settings that training in the run folder `out` would start with, without decoding an image.
 
-    Only `run.memory` needs the images at all, to count them. Changes no file. made: records the source of each setting.
+    Only `run.memory` needs the images, to count them. Changes no file. made: records the source of each setting.
     Raises ConfigError, DataError, DeviceError.
     """
     require_rebuildable(config)

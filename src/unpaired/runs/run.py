@@ -1,4 +1,4 @@
-"""Carrying out a run: start, train, start again from another place if need be, publish."""
+"""Carries out a run: start, train, restart after a rewind or a shorter schedule, publish."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from unpaired.monitoring.rewind import go_back
 from unpaired.recipes import Config
 from unpaired.runs.context import RunContext
 from unpaired.runs.standing import RunInfo, info
-from unpaired.runs.start import Start, first_start, same_start
+from unpaired.runs.start import Start, broadcast_start, first_start
 from unpaired.training.callbacks import Callback, OnFirstRank, Request
 from unpaired.training.loop import GoBack, fit
 from unpaired.training.machine import peak_memory
@@ -28,7 +28,7 @@ _log = logging.getLogger("unpaired")
 
 
 def carry_out(config: Config, context: RunContext) -> RunInfo:
-    """Train with these settings in the context's run folder, or continue the run there; return where it stands then.
+    """Train with these settings in the context's run folder, or continue the run there; return its final RunInfo.
 
     Raises as `unpaired.train` does.
     """
@@ -40,23 +40,23 @@ def carry_out(config: Config, context: RunContext) -> RunInfo:
             with ranks.on_rank_zero() as mine:
                 if mine:
                     start = first_start(config, context, held)
-            done = _fit(same_start(start, context.device), context)
-            start = None  # what it holds is no longer needed, and what follows needs memory too
+            done = _fit(broadcast_start(start, context.device), context)
+            start = None  # frees its memory for the next start, or for publishing
         if config.run.memory and not ranks.rank():
             peak = peak_memory(context.device) / 1e9
-            _log.info(f"At most {peak:.2f} GB of memory were in use, {config.run.memory} allowed.")
+            _log.info(f"Peak memory: {peak:.2f} GB, {config.run.memory} allowed.")
         found = None
         with ranks.on_rank_zero() as mine:
             if mine:
                 publish_trust(context.folder, config.run.trust_images)
                 found = info(context.folder.path)
-        return _told_info(found)
+        return _broadcast_info(found)
 
 
 def _fit(start: Start, context: RunContext) -> bool:
-    """Train to the end of the schedule, unless the run is there; False if the run goes on from another start.
+    """Train to the end of the schedule, unless the run is finished; return False if the run has to start again.
 
-    That is, if it went back, or its schedule became shorter.
+    It has to after a rewind, or if its schedule became shorter.
     """
     config, schedule = start.config, start.schedule
     dataset = start.domains.dataset(config.data, config.run.seed)
@@ -84,7 +84,7 @@ def _fit(start: Start, context: RunContext) -> bool:
                 _go_back(config, context.folder, start.guardian, wish.step)
         if wish.signum:
             raise Interrupted(
-                f"Stopped at step {wish.step}, where the guardian went back; run the same command again to continue.",
+                f"Stopped at step {wish.step}, after a rewind by the guardian; run the same command again to continue.",
                 signum=wish.signum,
             ) from None
         return False
@@ -92,7 +92,7 @@ def _fit(start: Start, context: RunContext) -> bool:
 
 
 def _own_callbacks(start: Start) -> list[Callback]:
-    """Return the callbacks of the package on every rank; rank 0 has what they call."""
+    """Return the package's own callbacks, on every rank; those of rank 0 do the work."""
     run = start.config.run
     return [
         OnFirstRank(start.guardian, run.guardian_every if run.guardian != "off" else 0, at_end=False),
@@ -101,14 +101,14 @@ def _own_callbacks(start: Start) -> list[Callback]:
 
 
 def _go_back(config: Config, folder: RunFolder, guardian: Guardian, step: int) -> None:
-    """Put the folder where the run was healthy, with the remedy on record; the next start goes on from there."""
+    """Rewind the folder to a healthy checkpoint and record the remedy; the next start continues from there."""
     assert guardian.request is not None
     settings, every = flatten(config), config.run.checkpoint_every
     _log.warning(go_back(folder.path, folder.checkpoints, guardian.request, step, settings, every))
 
 
-def _told_info(found: RunInfo | None) -> RunInfo:
-    """Return rank 0's knowledge of the run, whose folder other machines may not see."""
+def _broadcast_info(found: RunInfo | None) -> RunInfo:
+    """Return rank 0's RunInfo on every rank, since other machines may not see the run folder."""
     facts = {} if found is None else {**asdict(found), "path": str(found.path)}
     told = json.loads(ranks.broadcast_bytes(json.dumps(facts).encode()))
     return found or RunInfo(**{**told, "path": Path(told["path"])})

@@ -1,4 +1,4 @@
-"""Where a run stands, as anyone can read it off its folder."""
+"""The progress and the properties of a run, read from its folder."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from unpaired.artifacts.run_folder import RunFolder
 from unpaired.artifacts.run_records import read_data
 from unpaired.config import to_dict
 from unpaired.errors import DataError
-from unpaired.selection.early_stopping import ended_early, shortened
+from unpaired.selection.early_stopping import early_stopping_reason, with_early_stopping
 from unpaired.storage import shown
 from unpaired.training.schedule import Schedule
 
 
 @dataclass(frozen=True)
 class RunInfo:
-    """Where a run stands."""
+    """The progress and the properties of a run."""
 
     path: Path
     """Folder of the run, as it was given."""
@@ -54,7 +54,7 @@ class RunInfo:
 
 
 def info(path: str | Path) -> RunInfo:
-    """Return where the run in a folder stands; raises DataError when the folder holds no run."""
+    """Return the RunInfo of the run in a folder; raises DataError if the folder holds no run."""
     folder = RunFolder(Path(path))
     if not folder.config.exists() or not folder.data.exists():
         raise DataError(
@@ -66,7 +66,7 @@ def info(path: str | Path) -> RunInfo:
     checkpoints = list_checkpoints(folder.checkpoints)
     manifest: dict[str, Any] = read_manifest(checkpoints[0]) if checkpoints else {"step": 0, "state_sha256": ""}
     entries = History(folder.path).up_to(manifest["step"])
-    schedule = shortened(Schedule(config.schedule, length, config.data.batch_size), entries)
+    schedule = with_early_stopping(Schedule(config.schedule, length, config.data.batch_size), entries)
     records = folder.records()
     return RunInfo(
         path=folder.path,
@@ -80,5 +80,5 @@ def info(path: str | Path) -> RunInfo:
         losses=records[-1]["losses"] if records else {},
         has_model=folder.model.is_dir(),
         bit_exact=all(entry["kind"] in OF_STEPS for entry in entries),
-        ended=ended_early(entries),
+        ended=early_stopping_reason(entries),
     )

@@ -1,4 +1,4 @@
-"""All that training goes on from: settings, images and folder checked against one another, the state put in place."""
+"""Starts or continues a run: checks settings, images and folder against one another, and restores the state."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ from unpaired.runs.agreement import agree, image_lists
 from unpaired.runs.context import RunContext
 from unpaired.runs.publish import publish_model
 from unpaired.runs.resolvers import inspected, resolved, scanned
-from unpaired.runs.validation_setup import Listing, Validation, how_chosen, open_choice
-from unpaired.selection.best_weights import Choice
-from unpaired.selection.early_stopping import RESUMED, ended_early, shortened
+from unpaired.runs.validation_setup import Validation, ValidationSet, describe_selection, open_selection
+from unpaired.selection.best_weights import CheckpointSelection
+from unpaired.selection.early_stopping import RESUMED, early_stopping_reason, with_early_stopping
 from unpaired.storage import write_bytes
 from unpaired.training.loop import Recorder
 from unpaired.training.machine import made_with
@@ -45,7 +45,7 @@ _log = logging.getLogger("unpaired")
 
 @dataclass(frozen=True)
 class Start:
-    """All that training goes on from; recorder, and guardian and validation if there are any: rank 0's."""
+    """Everything that training starts from. Only rank 0 has a recorder, and a guardian and validation if enabled."""
 
     config: Config
     domains: Domains
@@ -57,9 +57,9 @@ class Start:
 
 
 def first_start(config: Config, context: RunContext, held: ExitStack) -> Start:
-    """Check settings, images and folder against one another, and put the state where the run stands.
+    """Check settings, images and folder against one another, and restore the state of the run.
 
-    `held` keeps the folder locked, from before an image is read, so that of two trainers the second leaves at once.
+    The folder is locked in `held` before an image is read, so that the second of two trainers fails at once.
     """
     folder, device, allowed = context.folder, context.device, context.allowed
     held.enter_context(folder.lock())
@@ -74,7 +74,7 @@ def first_start(config: Config, context: RunContext, held: ExitStack) -> Start:
     state = TrainingState(build_objective(config).to(device), config.optimizer)
     folder.create()
     newest = _restore(folder, state, allowed.strict, changes)
-    schedule = shortened(schedule_of(config, domains), _lengthened(folder, config, state))
+    schedule = with_early_stopping(schedule_of(config, domains), _history_so_far(folder, config, state))
     unfinished = state.step < schedule.num_steps
     if unfinished and newest is not None:
         before = read_manifest(list_checkpoints(folder.checkpoints)[0])["made_with"]
@@ -84,7 +84,7 @@ def first_start(config: Config, context: RunContext, held: ExitStack) -> Start:
     folder.rewind(newest.log_lines if newest is not None else 0, state.step)
     if unfinished:
         _record(config, domains, images, folder, state, changes)
-    opened = open_choice(config, domains, folder, state, newest, device, training=unfinished)
+    opened = open_selection(config, domains, folder, state, newest, device, training=unfinished)
     start = Start(config, domains, state, schedule)
     recorder = _recorder(start, context, opened)
     recorder.guardian = _guardian(start, context, recorder) if unfinished else None
@@ -92,11 +92,11 @@ def first_start(config: Config, context: RunContext, held: ExitStack) -> Start:
     return replace(start, recorder=recorder, guardian=recorder.guardian, validation=validation)
 
 
-def _lengthened(folder: RunFolder, config: Config, state: TrainingState) -> list[dict[str, Any]]:
-    """Return the history up to the step of the state; note there that a run which ended early is to go on after all."""
+def _history_so_far(folder: RunFolder, config: Config, state: TrainingState) -> list[dict[str, Any]]:
+    """Return the history up to the step of the state; add an entry if a run continues after early stopping."""
     history = History(folder.path)
-    if config.run.stop_when_flat is False and ended_early(history.up_to(state.step)):
-        history.note(state.step, RESUMED, f"At step {state.step} the run went on, though it had ended there.")
+    if config.run.stop_when_flat is False and early_stopping_reason(history.up_to(state.step)):
+        history.note(state.step, RESUMED, f"At step {state.step} the run continued after early stopping.")
     return history.up_to(state.step)
 
 
@@ -116,40 +116,40 @@ def _guardian(start: Start, context: RunContext, recorder: RunRecorder) -> Guard
     return Guardian(context.folder.path, state.step, probe.to(context.device), settings, rewind=rewind, note=note)
 
 
-def same_start(start: Start | None, device: torch.device) -> Start:
-    """Return what rank 0 goes on from, on every rank: the same settings, images and state."""
+def broadcast_start(start: Start | None, device: torch.device) -> Start:
+    """Return the start of rank 0 on every rank: the same settings, images and state."""
     if ranks.world_size() == 1:
         assert start is not None
         return start
-    told = None
+    shared = None
     if start is not None:
         shorter = {"decay_from": start.schedule.decay_from, "end": start.schedule.end}
-        told = {"config": to_dict(start.config), "data": start.domains.facts(), "shorter": shorter}
-    told = json.loads(ranks.broadcast_bytes(json.dumps(told).encode()))
+        shared = {"config": to_dict(start.config), "data": start.domains.facts(), "shorter": shorter}
+    shared = json.loads(ranks.broadcast_bytes(json.dumps(shared).encode()))
     if start is None:
-        config = from_dict(Config, told["config"])
-        domains = open_domains(config.data).without(told["data"], config.data)
+        config = from_dict(Config, shared["config"])
+        domains = open_domains(config.data).without(shared["data"], config.data)
         state = TrainingState(build_objective(config).to(device), config.optimizer)
-        start = Start(config, domains, state, replace(schedule_of(config, domains), **told["shorter"]))
+        start = Start(config, domains, state, replace(schedule_of(config, domains), **shared["shorter"]))
         for domain, facts in domains.facts().items():
-            if facts["fingerprint"] != told["data"][domain]["fingerprint"]:
+            if facts["fingerprint"] != shared["data"][domain]["fingerprint"]:
                 raise DataError(
                     f"The images of domain {domain} are not those of rank 0 ({facts['images']} here, "
-                    f"{told['data'][domain]['images']} there); give every machine the same folders."
+                    f"{shared['data'][domain]['images']} there); give every machine the same folders."
                 )
     share_state(start.state)
-    ranks.require_same(json.dumps(_versions(device)), "What torch, the GPU or the processor is")
+    ranks.require_same(json.dumps(_versions(device)), "The version of torch, the GPU or the processor")
     return start
 
 
 def _versions(device: torch.device) -> dict[str, str | int]:
-    """Return what must be the same on all ranks for their states to stay the same."""
+    """Return the versions that must be equal on all ranks, so that their states stay equal."""
     facts = made_with(device)
     return {key: facts[key] for key in ("unpaired", "torch", "instructions", "gpu") if key in facts}
 
 
 def _restore(folder: RunFolder, state: TrainingState, strict: bool, changes: list[Change]) -> Checkpoint | None:
-    """Put `state` where the folder's newest whole checkpoint is, and return that; None where there is none."""
+    """Restore `state` from the folder's newest undamaged checkpoint, and return it; None if there is none."""
     newest, warnings = load_newest(folder.checkpoints, strict=strict)
     for warning in warnings:
         _log.warning(warning)
@@ -161,7 +161,7 @@ def _restore(folder: RunFolder, state: TrainingState, strict: bool, changes: lis
         if not any(change.kind == "settings" for change in changes):
             raise
         raise ConfigError(
-            f"{folder.path} cannot go on with these settings, --allow-config-change or not: {error}"
+            f"{folder.path} cannot continue with these settings, --allow-config-change or not: {error}"
         ) from None
     return newest
 
@@ -174,7 +174,7 @@ def _record(
     state: TrainingState,
     changes: list[Change],
 ) -> None:
-    """Write what the run is made with from now on; what it was made with before is kept in its history."""
+    """Write the settings and images of the run; its history keeps the changes to those before."""
     history = History(folder.path)
     history.rewind(state.step)
     for change in changes:
@@ -186,14 +186,16 @@ def _record(
     write_bytes(folder.config, to_yaml(config).encode(), sync=True)
 
 
-def _recorder(start: Start, context: RunContext, opened: tuple[Choice, Listing] | None) -> RunRecorder:
-    """Return what writes the folder, which is locked and cut back to where the state is; log where that is."""
+def _recorder(
+    start: Start, context: RunContext, opened: tuple[CheckpointSelection, ValidationSet] | None
+) -> RunRecorder:
+    """Return the recorder of the folder, which is locked and rewound to the state; log the step of the state."""
     config, domains, state, schedule = start.config, start.domains, start.state, start.schedule
     folder, device = context.folder, context.device
     finished, place = state.step >= schedule.num_steps, f"{state.step} of {schedule.num_steps}"
     if finished and schedule.end is not None:
-        ended = ended_early(History(folder.path).entries())
-        _log.info(f"This run has ended. {ended} --no-stop-when-flat goes on with it.")
+        ended = early_stopping_reason(History(folder.path).entries())
+        _log.info(f"This run was stopped early. {ended} --no-stop-when-flat continues it.")
     elif finished:
         _log.info(f"This run is finished: {place} steps are done.")
     else:
@@ -207,7 +209,7 @@ def _recorder(start: Start, context: RunContext, opened: tuple[Choice, Listing] 
 
     def publish(generators: dict[Direction, nn.Module], step: int, run_step: int) -> None:
         mode: GeneratorMode = "training" if state.objective.uses_training_mode else "evaluation"
-        chosen = how_chosen(*opened, History(folder.path).up_to(run_step), run_step) if opened else None
+        chosen = describe_selection(*opened, History(folder.path).up_to(run_step), run_step) if opened else None
         publish_model(folder.model, config, domains, generators, step, mode, chosen)
 
     recorder = RunRecorder(
@@ -219,7 +221,7 @@ def _recorder(start: Start, context: RunContext, opened: tuple[Choice, Listing] 
         listener=context.listener,
         keep_checkpoints=config.run.keep_checkpoints,
         tensorboard=config.run.tensorboard and not finished,
-        choice=None if opened is None else opened[0],
+        selection=None if opened is None else opened[0],
     )
     if state.step:
         recorder.catch_up(state)

@@ -1,4 +1,4 @@
-"""What a run is looked at with while it trains: its held-out images, the figures of them, and the choice they make."""
+"""Sets up the validation of a run: its held-out images, their metrics, and the checkpoint selection."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ from unpaired.errors import ConfigError
 from unpaired.evaluation.features import MIN_SIZE
 from unpaired.models.selection_info import ChoiceInfo
 from unpaired.recipes import Config
-from unpaired.selection.best_weights import NAME, Choice, Measure
-from unpaired.selection.early_stopping import FLAT, SHORTENED, Entries, look_for_end, was_flat
+from unpaired.selection.best_weights import NAME, CheckpointSelection, Measure
+from unpaired.selection.early_stopping import PLATEAU, STOPPING_RULE, Entries, detect_plateau, had_plateau
 from unpaired.selection.rule import RULE
-from unpaired.selection.validation_metrics import LEAST, HeldOut
+from unpaired.selection.validation_metrics import LEAST, ValidationMetrics
 from unpaired.storage import write_bytes
 from unpaired.training.callbacks import Request, StepView
 from unpaired.training.run_config import RunConfig
@@ -33,33 +33,33 @@ from unpaired.training.state import TrainingState
 _log = logging.getLogger("unpaired")
 
 _MOST = 32
-"""Held-out images of a domain that are looked at: with 500 steps between two looks 1 to 2 % of the training."""
+"""Largest number of validation images of a domain: with 500 steps between two validations 1 to 2 % of the training."""
 
 _MOST_BYTES = 64 << 20
-"""What those of a domain may take as floats, unless they would then be fewer than can be looked at."""
+"""Bytes of a domain's validation images as floats, unless they would be fewer than validation needs."""
 
 
 @dataclass(frozen=True)
-class Listing:
-    """RUN/held_out.json: which images the looks are at. A, B: what they are known again by."""
+class ValidationSet:
+    """The validation images as RUN/held_out.json lists them: their origin, and digests of the images of A and B."""
 
     origin: str
     A: tuple[str, ...]
     B: tuple[str, ...]
 
-    def choice(self, run_step: int, looks: int, rule: str) -> ChoiceInfo:
-        """Return what the model folder says."""
+    def selection_info(self, run_step: int, num_evaluations: int, rule: str) -> ChoiceInfo:
+        """Return the entry of the model folder about the selection."""
         return ChoiceInfo(
-            run_step=run_step, looks=looks, rule=rule, held_out=self.origin, images_a=self.A, images_b=self.B
+            run_step=run_step, looks=num_evaluations, rule=rule, held_out=self.origin, images_a=self.A, images_b=self.B
         )
 
 
-def most_held_out(data: DataConfig) -> int:
-    """Return how many held-out images of a domain are looked at, where there are as many."""
+def max_validation_images(data: DataConfig) -> int:
+    """Return the largest number of validation images of a domain."""
     return max(LEAST, min(_MOST, _MOST_BYTES // (4 * data.crop_size**2 * max(data.channels_a, data.channels_b))))
 
 
-def open_choice(
+def open_selection(
     config: Config,
     domains: Domains,
     folder: RunFolder,
@@ -68,11 +68,11 @@ def open_choice(
     device: torch.device,
     *,
     training: bool,
-) -> tuple[Choice, Listing] | None:
-    """Return the choice of the best step as the run has it, with its images; None where there is nothing to look at.
+) -> tuple[CheckpointSelection, ValidationSet] | None:
+    """Return the checkpoint selection of the run and its validation images; None without validation.
 
-    training: whether the run goes on; a finished one needs no images. Raises ImageError for one that cannot be read,
-    ConfigError where a flat run is to end and there is nothing to tell by.
+    training: whether the run continues; a finished one needs no images. Raises ImageError for an image that cannot be
+    read, ConfigError if early stopping is on and there are no validation images.
     """
     if not config.run.held_out_every:
         return None
@@ -81,19 +81,19 @@ def open_choice(
         found = _images(config, domains)
         if isinstance(found, str):
             if config.run.stop_when_flat:
-                raise ConfigError(f"--stop-when-flat has nothing to go by, as {found}; leave it out.")
+                raise ConfigError(f"--stop-when-flat needs validation, but {found}; leave it out.")
             if config.run.publish == "best":
-                _log.info(f"The model will be that of the last step, as {found}.")
+                _log.info(f"The model of the last step will be published: {found}.")
             return None
-        now = Listing(found.origin, *(tuple(each) for each in found.digests().values()))
+        now = ValidationSet(found.origin, *(tuple(each) for each in found.digests().values()))
         if listing is not None and now != listing:
-            _log.warning("The held-out images are other ones than before, so the choice of the best step begins again.")
+            _log.warning("The validation images changed, so the selection of the best checkpoint starts again.")
             (folder.path / NAME).unlink(missing_ok=True)
         listing, measure = now, _measure(found, config, domains, state, device)
         write_bytes(folder.held_out, (json.dumps(asdict(listing)) + "\n").encode(), sync=True)
     if listing is None:
         return None
-    choice = Choice(
+    selection = CheckpointSelection(
         folder.path,
         state,
         measure,
@@ -101,51 +101,53 @@ def open_choice(
         kept={} if newest is None else newest.best,
         published=_publishes_best(config, listing),
     )
-    return choice, listing
+    return selection, listing
 
 
 class Validation:
-    """The callback that measures held-out images, and shortens the schedule when a run no longer improves."""
+    """The callback that evaluates a run on its validation images, and shortens the schedule on a plateau."""
 
-    def __init__(self, choice: Choice, schedule: Schedule, run: RunConfig, folder: Path) -> None:
-        self._choice, self._schedule, self._folder = choice, schedule, folder
+    def __init__(self, selection: CheckpointSelection, schedule: Schedule, run: RunConfig, folder: Path) -> None:
+        self._selection, self._schedule, self._folder = selection, schedule, folder
         self._ends, self.every, self.at_end = run.stop_when_flat, run.held_out_every, run.held_out_every > 0
 
     def after_step(self, view: StepView) -> Request:
-        """Measure the weights of a step; ask to restart with another schedule on a plateau."""
-        self._choice.look(view.state)
-        found = look_for_end(self._choice.looks, self._schedule) if self._ends else None
+        """Evaluate a step; request a restart with a shorter schedule on a plateau."""
+        self._selection.evaluate(view.state)
+        found = detect_plateau(self._selection.evaluations, self._schedule) if self._ends else None
         if found is None:
             return Request.CONTINUE
-        History(self._folder).note(view.step, FLAT, found.sentence, **found.details)
+        History(self._folder).note(view.step, PLATEAU, found.sentence, **found.details)
         _log.info(found.sentence)
         return Request.RESTART
 
 
-def how_chosen(choice: Choice, listing: Listing, entries: Entries, run_step: int) -> ChoiceInfo | None:
-    """Return how the step that is published came about; None where no held-out image had a part in it."""
-    if choice.chosen is not None:
-        return listing.choice(run_step, len(choice.looks), RULE)
-    return listing.choice(run_step, len(choice.looks), SHORTENED) if was_flat(entries) else None
+def describe_selection(
+    selection: CheckpointSelection, listing: ValidationSet, entries: Entries, run_step: int
+) -> ChoiceInfo | None:
+    """Return how the published step was selected; None if validation had no influence on it."""
+    if selection.selected is not None:
+        return listing.selection_info(run_step, len(selection.evaluations), RULE)
+    return listing.selection_info(run_step, len(selection.evaluations), STOPPING_RULE) if had_plateau(entries) else None
 
 
-def _publishes_best(config: Config, listing: Listing) -> bool:
-    """Return whether model/ is to hold the best step: test images choose only where somebody says so."""
+def _publishes_best(config: Config, listing: ValidationSet) -> bool:
+    """Return whether model/ holds the best step: test images select a checkpoint only if the user asks for it."""
     return config.run.publish == "best" or (config.run.publish == "auto" and listing.origin != TEST_HALF)
 
 
 def _images(config: Config, domains: Domains) -> HeldOutImages | str:
-    """Return the held-out images, or why there are none, as part of a sentence."""
+    """Return the validation images, or the reason why there are none as part of a sentence."""
     data = config.data
     if data.pairing == "noise":
-        return "images made from noise have no input to be held against"
+        return "images made from noise have no inputs to compare them with"
     if data.crop_size < MIN_SIZE:
-        return f"images below {MIN_SIZE} x {MIN_SIZE} pixels are too small to be compared"
-    found = held_out_images(domains, data, most_held_out(data))
+        return f"images below {MIN_SIZE} x {MIN_SIZE} pixels are too small to compare"
+    found = held_out_images(domains, data, max_validation_images(data))
     if found is None or len(found.a) < LEAST:
         return (
-            f"there are no held-out images to choose another by (valA and valB with {LEAST} images each, or testA and "
-            f"testB with {2 * LEAST}, half of which are then looked at)"
+            f"there are no validation images (valA and valB with at least {LEAST} images each, or testA and testB with "
+            f"{2 * LEAST}, half of which are used)"
         )
     return found
 
@@ -154,15 +156,15 @@ def _measure(
     found: HeldOutImages, config: Config, domains: Domains, state: TrainingState, device: torch.device
 ) -> Measure:
     batch = found.batch(domains, config.data, config.run.seed).to(device)
-    alone = state.objective.uses_training_mode  # its batch norm takes the statistics of the image at hand
-    images = HeldOut(batch.a, batch.b, paired=config.data.pairing == "paired", batch=1 if alone else 4)
+    alone = state.objective.uses_training_mode  # its batch norm takes the statistics of each image
+    images = ValidationMetrics(batch.a, batch.b, paired=config.data.pairing == "paired", batch=1 if alone else 4)
     return images.figures
 
 
-def _listed(folder: RunFolder) -> Listing | None:
-    """Return what held_out.json says; None where it is not there or says nothing."""
+def _listed(folder: RunFolder) -> ValidationSet | None:
+    """Return the content of held_out.json; None if it is missing or damaged."""
     try:
         read: dict[str, Any] = json.loads(folder.held_out.read_bytes())
-        return Listing(str(read["origin"]), tuple(map(str, read["A"])), tuple(map(str, read["B"])))
+        return ValidationSet(str(read["origin"]), tuple(map(str, read["A"])), tuple(map(str, read["B"])))
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return None

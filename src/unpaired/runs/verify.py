@@ -1,4 +1,4 @@
-"""Whether a run or a model folder is whole: every file held against its hash, from outside, nothing changed by it."""
+"""Verifies a run or a model folder: compares every file with its hash and changes nothing."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ from unpaired.trust.trust_file import read_reference
 class Finding:
     """One part of a run.
 
-    part: its path below the run. fact: its content, in words. problem: the reason why it is not whole, or "". missing:
-    the reason why it could not be checked here, or "": a network that is not installed.
+    part: its path below the run. fact: its content, in words. problem: the damage, or "". missing: the reason why it
+    could not be checked, such as a network that is not installed, or "".
     """
 
     part: str
@@ -33,42 +33,42 @@ class Finding:
 
 
 def verify(path: str | Path) -> list[Finding]:
-    """Return what was found out about every part of a run folder, or of a model folder alone.
+    """Return a finding for every part of a run folder, or of a model folder alone.
 
-    A run may be verified while it trains: what disappears meanwhile, as old checkpoints do, is passed over. What a
-    crash leaves behind by design (an unfinished checkpoint, a last line of the log cut off) is told and no problem.
-    Raises DataError where the folder is neither a run nor a model.
+    A run may be verified while it trains: files that disappear meanwhile, such as old checkpoints, are skipped.
+    Leftovers of a crash (an unfinished checkpoint, a truncated last line of the log) are listed, not as problems.
+    Raises DataError if the folder is neither a run nor a model.
     """
     folder = RunFolder(Path(path))
     if not folder.config.exists() and not folder.checkpoints.exists():
         find_model(folder.path)
-        return [_tried("model", lambda: _model(folder.path))]
+        return [_inspected("model", lambda: _model(folder.path))]
     findings = [
-        _tried("config.yaml", lambda: _config(folder)),
-        _tried("data.json", lambda: _data(folder)),
+        _inspected("config.yaml", lambda: _config(folder)),
+        _inspected("data.json", lambda: _data(folder)),
         *_checkpoints(folder),
-        _tried("log.jsonl", lambda: _log(folder)),
+        _inspected("log.jsonl", lambda: _log(folder)),
     ]
     if folder.images.exists():
-        findings.append(_tried("images.json", lambda: _images(folder)))
+        findings.append(_inspected("images.json", lambda: _images(folder)))
     if (folder.path / "history.jsonl").exists():
-        findings.append(_tried("history.jsonl", lambda: _history(folder)))
+        findings.append(_inspected("history.jsonl", lambda: _history(folder)))
     for path in (folder.held_out, folder.path / NAME):
         if path.exists():
-            findings.append(_tried(path.name, lambda path=path: _held_out(path)))  # type: ignore[misc]
+            findings.append(_inspected(path.name, lambda path=path: _held_out(path)))  # type: ignore[misc]
     num_checkpoints = len(list_checkpoints(folder.checkpoints))
     if folder.model.exists() or num_checkpoints > 1:
-        findings.append(_tried("model", lambda: _model(folder.path)))
+        findings.append(_inspected("model", lambda: _model(folder.path)))
     elif num_checkpoints == 1:  # a crash may come between the first checkpoint and the first model
         findings.append(Finding(part="model", fact="none yet; continuing publishes it"))
     return findings + list(_left_over(folder))
 
 
-def _tried(part: str, look: Callable[[], str]) -> Finding:
-    """Look at a part, and again where it is not whole, as training may have replaced it meanwhile."""
+def _inspected(part: str, inspect: Callable[[], str]) -> Finding:
+    """Inspect a part; a damaged one a second time, since training may have replaced it meanwhile."""
     for _ in range(2):
         try:
-            return Finding(part=part, fact=look())
+            return Finding(part=part, fact=inspect())
         except MissingPartError as error:
             return Finding(part=part, missing=str(error))
         except UnpairedError as error:
@@ -109,13 +109,13 @@ def _history(folder: RunFolder) -> str:
 
 
 def _held_out(path: Path) -> str:
-    """Say how many images, or looks at them, there are; a last line that a crash cut off is dropped by continuing."""
+    """Return the number of images or of validations; continuing the run removes a line that a crash truncated."""
     try:
         if path.suffix == ".json":
             listed = json.loads(path.read_bytes())
             return f"{len(listed['A'])} + {len(listed['B'])} images, {shown(listed['origin'])}"
         whole = path.read_text(encoding="utf-8").split("\n")[:-1]
-        return f"{len([json.loads(line)['step'] for line in whole])} looks"
+        return f"{len([json.loads(line)['step'] for line in whole])} validations"
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise DataError(f"{shown(path)} is damaged ({' '.join(str(error).split())}); copy it again.") from None
 
@@ -123,7 +123,7 @@ def _held_out(path: Path) -> str:
 def _checkpoints(folder: RunFolder) -> Iterator[Finding]:
     checkpoints = list_checkpoints(folder.checkpoints)
     for path in checkpoints:
-        finding = _tried(f"checkpoints/{path.name}", lambda path=path: _checkpoint(path))  # type: ignore[misc]
+        finding = _inspected(f"checkpoints/{path.name}", lambda path=path: _checkpoint(path))  # type: ignore[misc]
         if path.exists():
             yield finding
     if not checkpoints:
@@ -147,13 +147,15 @@ def _log(folder: RunFolder) -> str:
         raise DataError(f"{shown(folder.log)} is damaged in line {', '.join(bad[:5])}; training does not need it.")
     needed = _logged_lines(folder)
     if len(lines) < needed:
-        raise DataError(f"{shown(folder.log)} has {len(lines)} lines, though the newest checkpoint knew {needed}.")
+        raise DataError(
+            f"{shown(folder.log)} has {len(lines)} lines, but the newest checkpoint was saved after {needed}."
+        )
     cut = folder.log.exists() and folder.log.read_bytes()[-1:] not in (b"", b"\n")
-    return f"{len(lines)} lines{', and one cut off, which continuing drops' if cut else ''}"
+    return f"{len(lines)} lines{', and a truncated one, which continuing removes' if cut else ''}"
 
 
 def _logged_lines(folder: RunFolder) -> int:
-    """Return how many lines of the log the newest whole checkpoint was taken after."""
+    """Return the number of lines that the log had at the newest undamaged checkpoint."""
     for path in list_checkpoints(folder.checkpoints):
         try:
             return load_checkpoint(path).log_lines
@@ -165,22 +167,22 @@ def _logged_lines(folder: RunFolder) -> int:
 def _model(path: Path) -> str:
     info, networks = read_model(path)
     step = "an unknown step" if info.training.step is None else f"step {info.training.step}"
-    chosen = f", chosen by {info.choice.looks} looks" if info.choice is not None else ""
+    chosen = f", selected in {info.choice.looks} validations" if info.choice is not None else ""
     found = f"{' and '.join(networks)} of {step}{chosen}"
     if "trust" not in read_description(find_model(path)):
         return found
     read_reference(path, info)
-    return f"{found}, and what their translations are scored by"
+    return f"{found}, with the reference of translation scores"
 
 
 def _left_over(folder: RunFolder) -> Iterator[Finding]:
-    told = {
+    facts = {
         ".tmp-": "unfinished; the next save removes it",
-        ".trash-": "on its way out; the next save removes it",
-        ".old-": "displaced by a save that was cut off; continuing puts it back or removes it",
-        ".corrupt-": "was damaged and set aside; remove it when you have looked at it",
+        ".trash-": "being deleted; the next save removes it",
+        ".old-": "displaced by an interrupted save; continuing restores or removes it",
+        ".corrupt-": "damaged and set aside; remove it after inspection",
     }
     for path in sorted(folder.checkpoints.glob(".*")):
-        for prefix, fact in told.items():
+        for prefix, fact in facts.items():
             if path.name.startswith(prefix):
                 yield Finding(part=f"checkpoints/{path.name}", fact=fact)

@@ -1,8 +1,8 @@
-"""When a run no longer improves: the decay of its learning rate is brought forward, and when that is flat too it ends.
+"""Early stopping. On a plateau the learning-rate decay starts early; on a second plateau training ends.
 
-A rate that stays constant keeps the weights wandering at a distance that grows with it, so flat looks before the decay
-say that this rate has done its work, not that the run has. Either is an entry of history.jsonl, by which a run that
-continues knows how long it is.
+At a constant learning rate the weights keep fluctuating by a distance that grows with the rate, so a plateau before
+the decay means that this rate is exhausted, not the run. Both events are entries of history.jsonl, from which a run
+that continues restores its length.
 """
 
 from __future__ import annotations
@@ -14,82 +14,83 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from unpaired.selection.rule import distance, error
-from unpaired.selection.validation import Look
+from unpaired.selection.validation import StepEvaluation
 from unpaired.training.schedule import Schedule
 
-FLAT, RESUMED = "flat", "went on"
-"""The kinds of entries in history.jsonl: the run was shortened; it went on after it had ended."""
+PLATEAU, RESUMED = "flat", "went on"
+"""Kinds of entries in history.jsonl: a plateau shortened the run; the run continued after early stopping."""
 
-SHORTENED = "ending the run, or its full learning rate, once they no longer improved"
-"""What held-out images have decided where the last step of a shortened run is published."""
+STOPPING_RULE = "ending the run, or its full learning rate, once they no longer improved"
+"""The influence of the validation images on a run that early stopping shortened and whose last step is published."""
 
-LEAST_LOOKS = 8
-"""Looks that must be no better than those before them."""
+MIN_EVALUATIONS = 8
+"""Least number of evaluations without improvement that make a plateau."""
 
-WORTH = 0.05
-"""Part of the smallest error of faithfulness that another one must be below it to be an improvement."""
+MIN_ERROR_DECREASE = 0.05
+"""Least relative decrease of the smallest faithfulness error that counts as an improvement."""
 
 Entries = Sequence[Mapping[str, Any]]
 
 
 @dataclass(frozen=True)
-class Flat:
-    """What comes of looks that no longer improve. details: of the entry in history.jsonl."""
+class Plateau:
+    """The consequence of a plateau: the sentence to log, and the details of the entry in history.jsonl."""
 
     sentence: str
     details: dict[str, int]
 
 
-def flat_since(looks: Sequence[Look], after: int = 0) -> int | None:
-    """Return the step of the nearest look before the last third of all looks, if that third has improved nothing.
+def plateau_since(evaluations: Sequence[StepEvaluation], after: int = 0) -> int | None:
+    """Return the step of the smallest kernel distance before the last third of all evaluations, if that is a plateau.
 
-    That third must be 8 looks or more, all of them after step `after`. An improvement is a kernel distance, or an error
-    of faithfulness, below the smallest one before by more than neighbouring looks of that third differ, in the middle;
-    the error by 5 % at least, as it creeps down for as long as a run learns its images by heart. None where the run
-    improves, or it is too early to tell.
+    It is a plateau if no evaluation of the last third improves on those before it. The third must have at least 8
+    evaluations, all of them after step `after`. An improvement is a kernel distance or a faithfulness error that is
+    below the smallest one before by more than the median difference of neighbouring evaluations in the third. The
+    error must decrease by at least 5 %, since it falls slowly for as long as a run memorises its images. Returns None
+    if the run improves, or has too few evaluations.
     """
-    count = max(LEAST_LOOKS, len(looks) // 3)
-    if len(looks) < 2 * count or looks[-count].step <= after:
+    count = max(MIN_EVALUATIONS, len(evaluations) // 3)
+    if len(evaluations) < 2 * count or evaluations[-count].step <= after:
         return None
-    errors = [value for look in looks if (value := error(look)) is not None]
-    if _improves([distance(look) for look in looks], count, least=0.0):
+    errors = [value for evaluation in evaluations if (value := error(evaluation)) is not None]
+    if _improves([distance(evaluation) for evaluation in evaluations], count, least=0.0):
         return None
-    if len(errors) == len(looks) and _improves(errors, count, least=WORTH):
+    if len(errors) == len(evaluations) and _improves(errors, count, least=MIN_ERROR_DECREASE):
         return None
-    return min(looks[:-count], key=distance).step
+    return min(evaluations[:-count], key=distance).step
 
 
 def _improves(values: Sequence[float], count: int, least: float) -> bool:
-    """Return whether one of the last `count` values is clearly below all before, by a part `least` of them too."""
+    """Return whether one of the last `count` values is below all before by more than noise and by a share `least`."""
     recent = values[-count:]
-    wobble = statistics.median(abs(one - other) for one, other in itertools.pairwise(recent))
+    noise = statistics.median(abs(one - other) for one, other in itertools.pairwise(recent))
     before = min(values[:-count])
-    return min(recent) < before - max(wobble, least * before)
+    return min(recent) < before - max(noise, least * before)
 
 
-def look_for_end(looks: Sequence[Look], schedule: Schedule) -> Flat | None:
-    """Return what to do about the looks of a run, the last one just taken; None where it goes on as it is."""
-    step, decays_after = looks[-1].step, schedule.decays_after
+def detect_plateau(evaluations: Sequence[StepEvaluation], schedule: Schedule) -> Plateau | None:
+    """Return the plateau that the newest evaluation completes, with its consequence; None if there is none."""
+    step, decays_after = evaluations[-1].step, schedule.decays_after
     decaying = step > decays_after
-    since = flat_since(looks, decays_after if decaying else 0)
+    since = plateau_since(evaluations, decays_after if decaying else 0)
     if since is None or step >= schedule.num_steps:
         return None
-    count = max(LEAST_LOOKS, len(looks) // 3)
-    finding = f"At step {step} the last {count} looks at held-out images are no better than that of step {since}"
+    count = max(MIN_EVALUATIONS, len(evaluations) // 3)
+    finding = f"At step {step} the last {count} validations are no better than that of step {since}"
     shorter = replace(schedule, decay_from=step)
     if decaying or shorter.num_steps <= step:
-        return Flat(f"{finding}, so the run ends here instead of at step {schedule.num_steps}.", {"end": step})
-    return Flat(
+        return Plateau(f"{finding}, so the run ends here instead of at step {schedule.num_steps}.", {"end": step})
+    return Plateau(
         f"{finding}, so the learning rate decays from here on, and the run ends at step {shorter.num_steps} instead of "
         f"{schedule.num_steps}.",
         {"decay_from": step},
     )
 
 
-def shortened(schedule: Schedule, entries: Entries) -> Schedule:
-    """Return the schedule as the entries of a history have left it."""
+def with_early_stopping(schedule: Schedule, entries: Entries) -> Schedule:
+    """Return the schedule with the changes that the entries of a history record."""
     for entry in entries:
-        if entry["kind"] == FLAT:
+        if entry["kind"] == PLATEAU:
             schedule = replace(
                 schedule, decay_from=entry.get("decay_from", schedule.decay_from), end=entry.get("end", schedule.end)
             )
@@ -98,16 +99,16 @@ def shortened(schedule: Schedule, entries: Entries) -> Schedule:
     return schedule
 
 
-def was_flat(entries: Entries) -> bool:
-    """Return whether looks have shortened the run."""
-    return any(entry["kind"] == FLAT for entry in entries)
+def had_plateau(entries: Entries) -> bool:
+    """Return whether a plateau has shortened the run."""
+    return any(entry["kind"] == PLATEAU for entry in entries)
 
 
-def ended_early(entries: Entries) -> str:
-    """Return the sentence that says why the run ended before its schedule did; "" where it did not."""
+def early_stopping_reason(entries: Entries) -> str:
+    """Return the sentence about the plateau that ended the run ahead of its schedule; "" if none did."""
     sentence = ""
     for entry in entries:
-        if entry["kind"] == FLAT and "end" in entry:
+        if entry["kind"] == PLATEAU and "end" in entry:
             sentence = str(entry["sentence"])
         elif entry["kind"] == RESUMED:
             sentence = ""

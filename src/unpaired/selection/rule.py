@@ -1,8 +1,8 @@
-"""Which look at held-out images is the best: a rule that needs no truth, as pure functions of the looks so far.
+"""The rule that selects the best evaluation without ground truth, as pure functions of the evaluations so far.
 
-A kernel distance of a few dozen images is uncertain by more than healthy training changes it from one look to the next,
-and the smallest of many such figures is the luckiest one. So a look that cannot be told from the nearest one counts as
-equal to it, and of equal looks the latest is taken, which has learnt the longest.
+The kernel distance of a few dozen images has an uncertainty above its change between two evaluations in healthy
+training, and the smallest of many such figures is the luckiest. Evaluations within the uncertainty of the smallest
+distance therefore count as equal, and the latest of them, which has trained the longest, is selected.
 """
 
 from __future__ import annotations
@@ -11,44 +11,47 @@ import math
 import statistics
 from collections.abc import Sequence
 
-from unpaired.selection.validation import Look
+from unpaired.selection.validation import StepEvaluation
 
 SLACK = 1.25
-"""How many times the median of the looks so far an error of faithfulness may be."""
+"""Largest faithfulness error, relative to the median of the evaluations so far."""
 
 STRUCTURE_SLACK = 0.1
-"""By how much the self-similarity correlation may be below that median."""
+"""Largest difference by which the self-similarity correlation may be below its median."""
 
 RULE = (
-    "the latest look whose kernel distance, the mean of the directions, lies within the 95 % interval of the smallest "
-    f"so far, and which is faithful: errors (L1 of pairs, else cycle error) at most {SLACK} times their median so far, "
-    f"self-similarity correlation at most {STRUCTURE_SLACK} below it"
+    "the latest evaluation whose kernel distance, averaged over the directions, lies within the 95 % interval of the "
+    f"smallest so far, and which is faithful: errors (L1 of pairs, else cycle error) at most {SLACK} times their "
+    f"median so far, self-similarity correlation at most {STRUCTURE_SLACK} below it"
 )
-"""What `is_best` does, in words."""
+"""The rule of `is_best` in words."""
 
 
-def distance(look: Look) -> float:
-    """Return how far the translations of a look are from real images, the mean of its directions; less is better."""
-    return statistics.fmean(_values(look, "kernel_distance_"))
+def distance(evaluation: StepEvaluation) -> float:
+    """Return the kernel distance between translations and real images, averaged over the directions; less is better."""
+    return statistics.fmean(_values(evaluation, "kernel_distance_"))
 
 
-def uncertainty(look: Look) -> float:
-    """Return by how much that distance may be too small, as far as the choice of images goes (95 %)."""
-    above = _values(look, "kernel_interval_")
+def uncertainty(evaluation: StepEvaluation) -> float:
+    """Return the distance from that figure to the upper end of its 95 % interval (resampling of the images)."""
+    above = _values(evaluation, "kernel_interval_")
     return math.hypot(*above) / max(len(above), 1)
 
 
-def error(look: Look) -> float | None:
-    """Return how much of the inputs is lost, the mean of the directions: L1 of pairs, else cycle error, else None."""
-    found = _values(look, _errors(look))
+def error(evaluation: StepEvaluation) -> float | None:
+    """Return the faithfulness error, averaged over the directions: L1 of pairs, else cycle error, else None."""
+    found = _values(evaluation, _errors(evaluation))
     return statistics.fmean(found) if found else None
 
 
-def faithful(look: Look, looks: Sequence[Look]) -> bool:
-    """Return whether a look keeps as much of its inputs as is usual among `looks`; of pairs, of their truth."""
-    errors = _errors(look)
-    for name, value in look.figures.items():
-        usual = statistics.median(each.figures.get(name, value) for each in looks)
+def faithful(evaluation: StepEvaluation, evaluations: Sequence[StepEvaluation]) -> bool:
+    """Return whether the faithfulness of an evaluation is near the median of `evaluations` or better.
+
+    It is measured against the inputs, for pairs against their ground truth.
+    """
+    errors = _errors(evaluation)
+    for name, value in evaluation.figures.items():
+        usual = statistics.median(each.figures.get(name, value) for each in evaluations)
         if name.startswith(errors) and value > SLACK * usual:
             return False
         structure = errors != "l1_" and name.startswith("self_similarity_correlation_")
@@ -57,23 +60,23 @@ def faithful(look: Look, looks: Sequence[Look]) -> bool:
     return True
 
 
-def is_best(looks: Sequence[Look]) -> bool:
-    """Return whether the last of the looks takes the place of the best one before it."""
-    usual = [look for look in looks if faithful(look, looks)]
-    if looks[-1] not in usual:
+def is_best(evaluations: Sequence[StepEvaluation]) -> bool:
+    """Return whether the last of the evaluations replaces the best one before it."""
+    usual = [evaluation for evaluation in evaluations if faithful(evaluation, evaluations)]
+    if evaluations[-1] not in usual:
         return False
     nearest = min(usual, key=distance)
-    return distance(looks[-1]) <= distance(nearest) + uncertainty(nearest)
+    return distance(evaluations[-1]) <= distance(nearest) + uncertainty(nearest)
 
 
-def choose(looks: Sequence[Look]) -> Look | None:
-    """Return the best of the looks; None of none."""
-    return next((looks[n - 1] for n in range(len(looks), 0, -1) if is_best(looks[:n])), None)
+def select_best(evaluations: Sequence[StepEvaluation]) -> StepEvaluation | None:
+    """Return the best of the evaluations; None if there are none."""
+    return next((evaluations[n - 1] for n in range(len(evaluations), 0, -1) if is_best(evaluations[:n])), None)
 
 
-def _errors(look: Look) -> str:
-    return "l1_" if _values(look, "l1_") else "cycle_error_"
+def _errors(evaluation: StepEvaluation) -> str:
+    return "l1_" if _values(evaluation, "l1_") else "cycle_error_"
 
 
-def _values(look: Look, prefix: str) -> list[float]:
-    return [value for name, value in look.figures.items() if name.startswith(prefix)]
+def _values(evaluation: StepEvaluation, prefix: str) -> list[float]:
+    return [value for name, value in evaluation.figures.items() if name.startswith(prefix)]

@@ -1,7 +1,7 @@
-"""Held-out images looked at again and again while a run trains: a cheap subset of the figures, the real side kept.
+"""Metrics of repeated validation: a cheap subset of those of `unpaired evaluate`, with real features computed once.
 
-No truth is needed. The names are those of `evaluate.METRICS` with the direction behind them, as in
-kernel_distance_AtoB, and each figure is what `unpaired evaluate` computes of the same images.
+No ground truth is needed. The names are those of `evaluation.METRICS` followed by the direction, as in
+kernel_distance_AtoB, and each value equals that of `unpaired evaluate` on the same images.
 """
 
 from __future__ import annotations
@@ -18,22 +18,23 @@ from unpaired.evaluation.kernel import kernel_distance
 from unpaired.images.tensors import as_files
 
 LEAST = 8
-"""Images a domain below which a set says nothing about a distribution."""
+"""Least number of images of a domain for statistics of its distribution."""
 
 OF_IMAGES = ("cycle_error", "self_similarity_correlation", "gradient_correlation", "l1")
-"""The metrics of images that are computed, as far as there are a way back and truth."""
+"""The metrics of images to compute; some need a generator of the other direction, or ground truth."""
 
 Translate = Callable[[Tensor], Tensor]
 _RESAMPLES = 200
-_BATCH = 16  # images that are described together
+_BATCH = 16  # images in a forward pass of the feature network
 _BACK = {"AtoB": "BtoA", "BtoA": "AtoB"}
 
 
-class HeldOut:
-    """Held-out images a and b, n c h w and m c h w in [-1, 1], and the features of the real ones, computed once.
+class ValidationMetrics:
+    """Validation images a and b, n c h w and m c h w in [-1, 1], and the features of the real ones, computed once.
 
-    paired: whether image k of a and image k of b are each other's truth. batch: images that are translated together;
-    1 for networks whose batch norm must see one image at a time. Memory: the images, and 960 numbers for each.
+    paired: whether image k of a and image k of b are a pair.
+    batch: images in a forward pass; 1 for networks whose batch norm takes statistics of each image.
+    Memory: the images, and 960 numbers for each.
 
     Raises ValueError for fewer than 8 images a domain, or sides below 16 pixels.
     """
@@ -49,12 +50,12 @@ class HeldOut:
 
     @torch.no_grad()
     def figures(self, translators: Mapping[str, Translate]) -> dict[str, float]:
-        """Return the figures of translators given by direction, which take and return n c h w in [-1, 1].
+        """Return the metrics of translators given by direction, which take and return n c h w in [-1, 1].
 
-        kernel_distance_D of direction D, and kernel_interval_D, by how much the upper end of its 95 % interval is above
-        it; cycle_error_D where there is a way back, self_similarity_correlation_D and
-        gradient_correlation_D, and l1_D against truth for pairs. Translations are taken as 8-bit files would hold them,
-        which leaves a cycle less room to hide in.
+        For each direction D: kernel_distance_D; kernel_interval_D, the distance from it to the upper end of its 95 %
+        interval; cycle_error_D if there is a generator of the other direction; self_similarity_correlation_D and
+        gradient_correlation_D; l1_D for pairs. Translations are rounded to 8 bits, as in files, so that a cycle
+        cannot pass information in the low bits.
         """
         found = {}
         for direction in translators:
@@ -90,5 +91,5 @@ class HeldOut:
 
 
 def _features(images: Tensor) -> Tensor:
-    look = RandomConvolutions(images.shape[1]).to(images.device)
-    return torch.cat([look(as_files(part).float()) for part in torch.split(images, _BATCH)]).cpu()
+    evaluation = RandomConvolutions(images.shape[1]).to(images.device)
+    return torch.cat([evaluation(as_files(part).float()) for part in torch.split(images, _BATCH)]).cpu()

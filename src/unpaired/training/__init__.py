@@ -1,1 +1,1 @@
-"""The training loop and everything a run leaves behind: checkpoints, log, samples, report."""
+"""The training engine: the loop, the step of both players, the state, the schedule, callbacks."""

@@ -1,4 +1,4 @@
-"""What numbers a run computes in: as asked for, or what the device is made for."""
+"""The precision of a run: as configured, or resolved for the device."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ _log = logging.getLogger("unpaired")
 
 
 def precision_on(device: torch.device, run: RunConfig) -> Precision:
-    """Return what steps are taken in: bf16 for auto where the device has instructions for it, fp32 where not."""
+    """Return the precision of training steps; auto is bf16 if the device has instructions for it, else fp32."""
     if run.precision != "auto":
         return run.precision
     return "bf16" if has_bf16(device) else "fp32"
 
 
-def settled(run: RunConfig, before: RunConfig | None, device: torch.device) -> RunConfig:
-    """Return the settings of a run without auto as its precision, which is part of what its result depends on.
+def resolve_precision(run: RunConfig, before: RunConfig | None, device: torch.device) -> RunConfig:
+    """Return the settings of a run with its precision resolved, since its result depends on it.
 
-    before: the settings of a run that goes on, on whatever machine: it stays with what it was begun in. Logs a
-    warning if bfloat16 is not what the device is made for.
+    before: the settings of a run that continues, which keeps its precision on every machine. Logs a warning if the
+    device has no instructions for bfloat16.
     """
     if run.precision == "auto" and before is not None:
         run = replace(run, precision=before.precision)
@@ -32,7 +32,7 @@ def settled(run: RunConfig, before: RunConfig | None, device: torch.device) -> R
     if chosen == "bf16" and not has_bf16(device):
         _log.warning(
             f"This {device.type} has no instructions for bfloat16 and may take many times as long in it as in float32; "
-            "new runs take what suits it with --run.precision auto."
+            "--run.precision auto selects a suitable precision for new runs."
         )
     if run.precision == "auto" and chosen == "fp32":
         _log.info(f"This {device.type} has no instructions for bfloat16, so the run computes in float32.")

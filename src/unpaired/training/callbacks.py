@@ -17,33 +17,34 @@ from unpaired import ranks
 from unpaired.config import require
 from unpaired.objectives.base import Direction
 from unpaired.randomness import torch_seeded
-from unpaired.training.inference_weights import averaged, in_use
+from unpaired.training.inference_weights import ema_weights, inference_mode
 from unpaired.training.schedule import Schedule
 from unpaired.training.state import TrainingState
 
 
 class Request(IntEnum):
-    """What a callback asks for. Of several requests in one step, and of several processes, the largest counts."""
+    """The request of a callback. Of several requests in one step, and of several processes, the largest counts."""
 
     CONTINUE = 0
-    """Go on."""
+    """Continue."""
 
     RESTART = 1
-    """Save, then go on from the run folder, whose schedule has changed. For the package's own callbacks."""
+    """Save, then start again from the run folder with a changed schedule. For the package's own callbacks."""
 
     STOP = 2
-    """Save and return; the same call goes on from there."""
+    """Save and return; the same call continues from there."""
 
     GO_BACK = 3
-    """Save nothing more, then go on from an earlier step. For the package's own callbacks."""
+    """Continue from an earlier step without saving. For the package's own callbacks."""
 
 
 class StepView:
-    """A step that was just taken, as callbacks see it; nothing that it gives may be changed.
+    """The step just taken, for callbacks, which must not change anything in it.
 
-    state: the networks, optimizers and counters. terms: the weighted losses of the step by name, scalars on the device;
-    none if the step was left out (run.on_nonfinite skip:N) or none was taken yet. last: whether training ends after
-    this step, by schedule or because an earlier callback asked for it.
+    state: the networks, optimizers and counters.
+    terms: the weighted losses of the step by name, scalars on the device; empty if the step was skipped
+    (run.on_nonfinite skip:N) or none was taken yet.
+    last: whether training ends after this step, by schedule or at the request of an earlier callback.
     """
 
     def __init__(
@@ -81,25 +82,26 @@ class StepView:
     def generators(self, *, ema: bool = True) -> Iterator[dict[Direction, nn.Module]]:
         """Yield the generators by direction ("AtoB", "BtoA"), in inference mode and without gradients.
 
-        They map n c h w in [-1, 1] on the device of the run to n c h w in [-1, 1]. ema: with the EMA weights if the run
-        keeps some (optimizer.ema_decay), as model/ has them; otherwise, and without an EMA, with the raw weights. In
-        the body torch's random numbers are a stream of their own. Afterwards all is as it was before.
+        They map n c h w in [-1, 1] on the device of the run to n c h w in [-1, 1]. In the block torch's random numbers
+        are a separate stream. Weights, modes and statistics are restored afterwards.
+
+        ema: use the EMA weights, as in model/, if the run keeps some (optimizer.ema_decay); else the raw weights.
         """
-        weights = averaged(self.state) if ema else nullcontext()
-        with weights, in_use(self.state.objective), torch_seeded(0, "callback"):
+        weights = ema_weights(self.state) if ema else nullcontext()
+        with weights, inference_mode(self.state.objective), torch_seeded(0, "callback"):
             yield self.state.objective.generators()
 
 
 @runtime_checkable
 class Callback(Protocol):
-    """Called after steps. It must not change training: a run is bit for bit the same with it and without.
+    """Called after steps. It must not change training: a run is bit-identical with and without it.
 
-    So it leaves weights, gradients, optimizers, buffers and modes alone, uses networks inside `StepView.generators`
-    only, and draws from random generators of its own. With several processes (torchrun) rank 0 alone calls it, and the
-    others wait; give every process the same callbacks.
+    It must leave weights, gradients, optimizers, buffers and modes alone, use networks only inside
+    `StepView.generators`, and draw from random generators of its own. With several processes (torchrun) only rank 0
+    calls it while the others wait; give every process the same callbacks.
 
-    every: the steps between two calls; 0 for none but those below. Optional attributes: at_end, False for no call after
-    the last step (default True); at_start, True for a call before the first step of a new run (default False).
+    every: steps between two calls; 0 for only those below. Optional attributes: at_end, False for no call after the
+    last step (default True); at_start, True for a call before the first step of a new run (default False).
     """
 
     every: int
@@ -107,21 +109,21 @@ class Callback(Protocol):
     def after_step(self, view: StepView, /) -> Request | bool | None:
         """Observe a step; return True to stop the run after it, otherwise None.
 
-        A run that is stopped is saved and its model published, and the same call goes on with it. An exception ends the
-        training call, with nothing saved of the steps since the last checkpoint.
+        A stopped run is saved and its model published; the same call continues it. An exception ends the training call
+        without saving the steps since the last checkpoint.
         """
         ...
 
 
 class OnFirstRank:
-    """A callback of the package that rank 0 calls while the others wait; None on those, or with nothing to call."""
+    """Wraps a callback of the package, which only rank 0 calls; None on other ranks, or if there is none."""
 
     def __init__(self, callback: Callback | None, every: int, *, at_end: bool = True, at_start: bool = False) -> None:
         self._callback = callback
         self.every, self.at_end, self.at_start = every, at_end, at_start
 
     def after_step(self, view: StepView) -> Request | bool | None:
-        """Call it on rank 0; an exception there ends the other ranks too."""
+        """Call the callback on rank 0; an exception there ends all ranks."""
         answer = None
         with ranks.on_rank_zero() as mine:
             if mine and self._callback is not None:
@@ -130,15 +132,15 @@ class OnFirstRank:
 
 
 class Stopping(OnFirstRank):
-    """A callback of the user's, of which rank 0 alone is asked, and which can stop a run and nothing else."""
+    """Wraps a user's callback: only rank 0 calls it, and its only possible request is to stop."""
 
     def after_step(self, view: StepView) -> Request:
-        """Call it on rank 0."""
+        """Call the callback on rank 0."""
         return Request.STOP if super().after_step(view) else Request.CONTINUE
 
 
 def on_first_rank(callbacks: Sequence[Callback]) -> list[Callback]:
-    """Return a user's callbacks as rank 0 calls them; raises ConfigError for one that is none."""
+    """Return a user's callbacks wrapped for calls on rank 0 only; raises ConfigError for an invalid one."""
     wrapped: list[Callback] = []
     for callback in callbacks:
         every, name = getattr(callback, "every", None), type(callback).__name__
@@ -153,7 +155,7 @@ def on_first_rank(callbacks: Sequence[Callback]) -> list[Callback]:
 
 
 def call_at_start(callbacks: Sequence[Callback], view: StepView) -> None:
-    """Call the callbacks that want to be called before the first step of a run."""
+    """Call the callbacks with at_start, before the first step of a run."""
     for callback in callbacks:
         if getattr(callback, "at_start", False):
             callback.after_step(view)
@@ -162,7 +164,7 @@ def call_at_start(callbacks: Sequence[Callback], view: StepView) -> None:
 def call_after_step(callbacks: Sequence[Callback], view: StepView) -> Request:
     """Call the callbacks that are due, in order; return the largest request of all ranks.
 
-    After a request to go back no other callback is called; after one to stop or restart the rest see `view.last`.
+    After GO_BACK no other callback is called; after STOP or RESTART the remaining ones see `view.last`.
     """
     found = Request.CONTINUE
     for callback in callbacks:
@@ -175,12 +177,12 @@ def call_after_step(callbacks: Sequence[Callback], view: StepView) -> Request:
 
 
 def request_of(answer: object) -> Request:
-    """Return what an answer asks for: anything true that is no request asks to stop."""
+    """Return the request of a callback's answer: STOP for a true value that is not a Request."""
     if isinstance(answer, Request):
         return answer
     return Request.STOP if answer else Request.CONTINUE
 
 
 def due(step: int, every: int) -> bool:
-    """Whether something done every `every` steps is done at `step`; 0 means never."""
+    """Whether an action that repeats every `every` steps is due at `step`; 0 means never."""
     return every > 0 and step % every == 0

@@ -1,4 +1,4 @@
-"""Networks compiled for the steps of a run, where their gradients are those of the networks as they are."""
+"""Compiles the networks for training steps with torch.compile, if their gradients match those of eager mode."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from unpaired.data.datasets import Batch
 from unpaired.objectives.base import Objective
 from unpaired.randomness import torch_seeded
-from unpaired.training.gradient_check import LEAST_COSINE, middle_cosine, step_gradients
+from unpaired.training.gradient_check import LEAST_COSINE, median_cosine, step_gradients
 from unpaired.training.machine import is_out_of_memory
 from unpaired.training.run_config import Precision
 from unpaired.training.step import Take
@@ -20,41 +20,41 @@ from unpaired.training.step import Take
 Backend = str | Callable[..., Any]
 
 BACKEND: Backend = "inductor"
-"""What compiles: torch's own, which needs a C++ compiler for a processor and Triton for a GPU."""
+"""Backend of torch.compile; inductor needs a C++ compiler for a CPU and Triton for a GPU."""
 
 
 class CompiledForward:
-    """Stands in for a network's forward: compiled where a step learns from it, as it is for everything else.
+    """Replaces a network's forward: compiled in training steps, eager otherwise.
 
-    Previews and looks at held-out images come in other sizes and batches, each of which would be compiled anew.
+    Previews and validation use other sizes and batches, each of which would be compiled separately.
     """
 
     def __init__(self, network: nn.Module) -> None:
         self._network = network
 
     def __call__(self, *inputs: Any) -> Any:
-        """Return what the network makes of its inputs."""
+        """Return the output of the network."""
         learning = self._network.training and torch.is_grad_enabled()
         return (_compiled(BACKEND) if learning else _plain)(self._network, *inputs)
 
 
 def compile_networks(objective: Objective[Any]) -> None:
-    """Have the forwards of all networks compiled when they are next learnt from."""
+    """Replace the forwards of all networks; each is compiled at its next use in a training step."""
     for network in _networks(objective):
         network.forward = CompiledForward(network)
 
 
-def as_they_are(objective: Objective[Any]) -> None:
+def uncompile_networks(objective: Objective[Any]) -> None:
     """Undo `compile_networks`."""
     for network in _networks(objective):
         if isinstance(vars(network).get("forward"), CompiledForward):
             del network.forward
 
 
-def compiled_agreement(objective: Objective[Any], batch: Batch, precision: Precision) -> float:
-    """Compile the networks, and return the middle cosine between a step's gradients with them and without.
+def compiled_cosine(objective: Objective[Any], batch: Batch, precision: Precision) -> float:
+    """Compile the networks, and return the median cosine between the gradients of a compiled and an eager step.
 
-    Raises what torch raises where something cannot be compiled.
+    Raises torch's exception if a network cannot be compiled.
     """
     part = batch.parts(objective.num_micro_batches)[0]
 
@@ -62,16 +62,16 @@ def compiled_agreement(objective: Objective[Any], batch: Batch, precision: Preci
         with torch_seeded(0, "compiling"):
             return step_gradients(objective, part, precision)
 
-    as_they_are(objective)
+    uncompile_networks(objective)
     truth = gradients()
     compile_networks(objective)
-    return middle_cosine(gradients(), truth)
+    return median_cosine(gradients(), truth)
 
 
 class CompiledSteps:
-    """Takes steps by `take`, after the networks were compiled at the first one; leaves them as they are if they fail.
+    """Takes steps by `take` and compiles the networks at the first one; falls back to eager mode if that fails.
 
-    note: told in a sentence why they are not compiled.
+    note: called with a sentence about the reason for eager mode.
     """
 
     def __init__(
@@ -88,24 +88,24 @@ class CompiledSteps:
         return self._take(batch, names)
 
     def close(self) -> None:
-        """Leave the networks as they are."""
-        as_they_are(self._objective)
+        """Return the networks to eager mode."""
+        uncompile_networks(self._objective)
 
     def _begin(self, batch: Batch) -> None:
         try:
-            agreement = compiled_agreement(self._objective, batch, self._precision)
+            agreement = compiled_cosine(self._objective, batch, self._precision)
         except (RuntimeError, OSError, ImportError) as error:
             if is_out_of_memory(error):
                 raise
-            told = [line for line in str(error).splitlines() if line.strip()]
-            self._give_up(" ".join(told[:2]) or type(error).__name__)
+            lines = [line for line in str(error).splitlines() if line.strip()]
+            self._give_up(" ".join(lines[:2]) or type(error).__name__)
             return
         if not agreement >= LEAST_COSINE[self._precision]:
-            self._give_up(f"their gradients are others, with a cosine of {agreement:.4f} to those without")
+            self._give_up(f"their gradients differ: cosine {agreement:.4f} to those of eager mode")
 
     def _give_up(self, reason: str) -> None:
         self.close()
-        self._note(f"The networks are not compiled ({reason}), which changes nothing but the time that steps take.")
+        self._note(f"The networks are not compiled ({reason}); only the time of a step changes.")
 
 
 def _networks(objective: Objective[Any]) -> list[nn.Module]:
@@ -118,9 +118,9 @@ def _plain(network: nn.Module, *inputs: Any) -> Any:
 
 @lru_cache
 def _compiled(backend: Backend) -> Callable[..., Any]:
-    """Return `_plain` compiled; given as an argument, networks of one kind share what is compiled, and copies are safe.
+    """Return `_plain` compiled. The network is an argument, so that networks of one kind share the compiled code.
 
-    Draws stay torch's own, so that dropout is the same with it and without.
+    Random draws stay those of eager mode, so that dropout is the same with and without compiling.
     """
     options: dict[str, Any] = {"fallback_random": True} if backend == "inductor" else {}
     made: Callable[..., Any] = torch.compile(_plain, backend=backend, dynamic=False, options=options or None)

@@ -1,4 +1,4 @@
-"""Gradients of one way of taking a step beside those of another: what is fast and wrong has the right losses."""
+"""Compares the gradients of two implementations of a training step, since wrong gradients can have right losses."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from unpaired.training.run_config import Precision
 from unpaired.training.step import generated, gradients_of, leave_gradients, player_losses
 
 LEAST_COSINE: dict[Precision, float] = {"fp32": 0.9999, "bf16": 0.9}
-"""How parallel the gradient of the middle weight must be to the one it should be.
+"""Least median cosine between the gradients of a weight and their reference.
 
-In bfloat16 an untrained network leaves 0.94 to float64 at its first step; a wrong gradient leaves about 0.
+For the first step of an untrained network in bfloat16 it is 0.94 against float64; for a wrong gradient about 0.
 """
 
 
 def step_gradients(objective: Objective[Any], batch: Batch, precision: Precision) -> dict[str, Tensor]:
-    """Return the gradients of both players on a batch by the name of their weight, without the image pools.
+    """Return the gradients of both players on a batch by name of the weight, without the image pools.
 
-    The objective is then as it was, with no gradients left in it.
+    The objective is restored afterwards, without gradients.
     """
     pools, buffers = dict(objective.pools), [(buffer, buffer.clone()) for buffer in objective.buffers()]
     objective.pools.update({name: ImagePool(0, seed=pool.seed, name=name) for name, pool in pools.items()})
@@ -44,10 +44,10 @@ def step_gradients(objective: Objective[Any], batch: Batch, precision: Precision
             buffer.copy_(before)
 
 
-def middle_cosine(found: Mapping[str, Tensor], truth: Mapping[str, Tensor]) -> float:
-    """Return the median over the weights of the cosine between two gradients, -1 where one has others than the other.
+def median_cosine(found: Mapping[str, Tensor], truth: Mapping[str, Tensor]) -> float:
+    """Return the median over the weights of the cosine between two gradients, -1 if they belong to other weights.
 
-    Biases are left out: those in front of instance norm have no gradient but rounding.
+    Biases are left out: before instance norm their gradient is only rounding.
     """
     if found.keys() != truth.keys():
         return -1.0

@@ -1,9 +1,9 @@
-"""A whole training step as one recording that a GPU plays: thousands of launches of small kernels become one.
+"""Captures a whole training step as a CUDA graph: one replay instead of thousands of launches of small kernels.
 
-What is recorded is `both_players`, the function that takes the step everywhere else too, on tensors that stay where
-they are. What a step decides on the host comes before it (the batch, the rate, the draws of the pools) or after it:
-losses and gradients are looked at inside, updates are withheld by the device where one is no number, and the host
-reads one row of numbers afterwards. See docs/decisions/009-a-step-as-one-graph.md.
+The captured function is `both_players`, as in other training steps, on tensors with fixed addresses. Decisions of the
+host come before it (the batch, the rate, the draws of the pools) or after it: losses and gradients are checked inside,
+the device withholds the updates if one is NaN or infinite, and the host reads one row of numbers afterwards. See
+docs/decisions/009-a-step-as-one-graph.md.
 """
 
 from __future__ import annotations
@@ -24,38 +24,38 @@ from unpaired.training.static_pool import StaticPool
 from unpaired.training.step import both_players, gradients_of
 
 Work = Callable[[], Tensor]
-Record = Callable[[Work], Work]
-"""Does a piece of work once and returns what does it again: `as_called` on a processor, `as_graph` on a GPU."""
+Capture = Callable[[Work], Work]
+"""Runs a function once and returns one that repeats it: `capture_call` on a CPU, `capture_graph` on a GPU."""
 
 Moments = MutableMapping[Tensor, dict[str, Tensor]]
 
 WARM_UP = 3
-"""How often the work is done before it is recorded: libraries choose and allocate in their first calls."""
+"""Runs before the capture: libraries select algorithms and allocate workspaces in their first calls."""
 
 
-def as_called(work: Work) -> Work:
-    """Do the work, and do it again by calling it."""
+def capture_call(work: Work) -> Work:
+    """Run the function and return it: a replay is a call."""
     work()
     return work
 
 
-def as_graph(work: Work) -> Work:
-    """Record the work as a CUDA graph; what plays it returns the tensor of the recording, with new values in it."""
+def capture_graph(work: Work) -> Work:
+    """Capture the function as a CUDA graph; a replay returns the captured tensor with new values."""
     graph = torch.cuda.CUDAGraph()
     with torch.cuda.graph(graph):
         made = work()
 
-    def play() -> Tensor:
+    def replay() -> Tensor:
         graph.replay()
         return made
 
-    return play
+    return replay
 
 
-class RecordedStep:
-    """The step of one state on batches of one shape. From `record` to `close` the state is laid out for it.
+class CapturedStep:
+    """The step of one state on batches of one shape. From `capture` to `close` the state is laid out for it.
 
-    Weights, moments, gradients, batch, rates and pools then stay where they are in memory.
+    Weights, moments, gradients, batch, rates and pools then keep their addresses in memory.
     """
 
     def __init__(self, state: TrainingState, batch: Batch, precision: Precision) -> None:
@@ -70,12 +70,12 @@ class RecordedStep:
         self._changed: list[Tensor] = []
         self._before: list[Tensor] = []
         self._names: list[str] = []
-        self._play: Work = self._work
+        self._replay: Work = self._work
 
-    def record(self, record: Record) -> None:
-        """Do the work a few times and record it; the state is then what it was before."""
+    def capture(self, capture: Capture) -> None:
+        """Warm up and capture the step; the state is restored afterwards."""
         self._lay_out()
-        back = self.kept_aside()
+        back = self.snapshot()
         try:
             for pool in self._static.values():
                 pool.draw()
@@ -84,7 +84,7 @@ class RecordedStep:
             self._changed = self._unconditional()
             for optimizer in self._optimizers():
                 optimizer.zero_grad(set_to_none=True)
-            self._play = record(self._work)
+            self._replay = capture(self._work)
         finally:
             back()
         self._gradients = [(weight, weight.grad) for weight in self._state.objective.parameters()]
@@ -93,34 +93,34 @@ class RecordedStep:
         ]
 
     def fits(self, batch: Batch) -> bool:
-        """Whether a batch has the shapes of the recorded one."""
+        """Whether a batch has the captured shapes."""
         return batch.a.shape == self._batch.a.shape and batch.b.shape == self._batch.b.shape
 
     def __call__(self, batch: Batch) -> dict[str, Tensor] | None:
-        """Take a step; return its terms (float64, on the host), None where something in it was no number.
+        """Take a step; return its terms (float64, on the host), or None if a loss or gradient is NaN or infinite.
 
-        In that case nothing of the state has changed.
+        In that case the state is unchanged.
         """
         self._batch.a.copy_(batch.a)
         self._batch.b.copy_(batch.b)
         for pool in self._static.values():
             pool.draw()
-        bad, *terms = self._play().to("cpu", copy=True).unbind()
+        bad, *terms = self._replay().to("cpu", copy=True).unbind()
         if bad:
             self._undo()
             return None
         for pool in self._static.values():
-            pool.settle()
+            pool.commit()
         return dict(zip(self._names, terms, strict=True))
 
     def multiply_rates(self, factor: float) -> None:
-        """Multiply the learning rates of both players until they are set anew; a power of two loses no bit."""
+        """Multiply the learning rates of both players until they are next set; exact for powers of two."""
         for _, rate in self._rates:
             rate.mul_(factor)
 
     @contextmanager
-    def unrecorded(self) -> Iterator[None]:
-        """Lay the state out as usual for the body, which may take steps of the usual kind."""
+    def uncaptured(self) -> Iterator[None]:
+        """Restore the usual layout of the state for the block, which may take eager steps."""
         self.close()
         try:
             yield
@@ -129,8 +129,8 @@ class RecordedStep:
                 pool.restore(self._plain[domain].images, self._plain[domain].num_seen)
             self._lay_out()
 
-    def kept_aside(self) -> Callable[[], None]:
-        """Copy the state to the host's memory; returns what puts it back, in place, moments that came later at 0."""
+    def snapshot(self) -> Callable[[], None]:
+        """Copy the state to host memory; return a function that restores it in place, with newer moments set to 0."""
         parts = self._state.parts()
         tensors = [*parts["weights"].values(), *parts["optim"].values()]
         kept = [(tensor, tensor.to("cpu", copy=True)) for tensor in tensors]
@@ -151,7 +151,7 @@ class RecordedStep:
         return back
 
     def close(self) -> None:
-        """Lay the state out as usual again; the pools get their images back."""
+        """Restore the usual layout of the state and the images of the pools."""
         for domain, pool in self._static.items():
             self._plain[domain].restore(pool.images, pool.num_seen)
             self._state.objective.pools[domain] = self._plain[domain]
@@ -163,12 +163,12 @@ class RecordedStep:
 
     @torch.no_grad()
     def _lay_out(self) -> None:
-        """Put everything where the recording reads and writes it, with the values it has now."""
+        """Copy the present state to the addresses that the captured step reads and writes."""
         for domain, pool in self._static.items():
             self._state.objective.pools[domain] = pool
             self._plain[domain].images = []
         for optimizer in self._optimizers():
-            # Adam leaves everything as it is where this is 1: what mixed precision uses for an overflow.
+            # Adam skips the update if this is 1, as for an overflow in mixed precision.
             withhold_updates(optimizer, self._bad)
         for group, rate in self._rates:
             group["capturable"] = True
@@ -184,7 +184,7 @@ class RecordedStep:
         return list(self._state.optimizers.values())
 
     def _work(self) -> Tensor:
-        """Take the step on what lies in place; return one row: whether anything was no number, then the terms."""
+        """Take the step on the fixed tensors; return one row: 1 if anything is NaN or infinite, then the terms."""
         with torch.no_grad():
             self._bad.zero_()
             self._before = [tensor.clone() for tensor in self._changed]
@@ -199,7 +199,7 @@ class RecordedStep:
         self._bad.copy_(torch.maximum(self._bad, (~finite).float()))
 
     def _unconditional(self) -> list[Tensor]:
-        """Return what a step changes before all of it is known to be sound: statistics of norms, who steps first."""
+        """Return the tensors that a step changes before its checks are complete: norm statistics, the first player."""
         objective = self._state.objective
         changed = list(objective.buffers())
         if objective.order[0] == "discriminator":
@@ -216,12 +216,12 @@ class RecordedStep:
 
 
 def _in_memory(rate: float | Tensor) -> Tensor:
-    """Return a learning rate as a tensor, the one it is or one that loses no bit of it."""
+    """Return a learning rate as a tensor, without rounding."""
     return rate if isinstance(rate, Tensor) else torch.tensor(rate, dtype=torch.float64)
 
 
 def warm_up(work: Work, device: torch.device) -> None:
-    """Do the work `WARM_UP` times; on a GPU on a stream of its own, as recording asks for."""
+    """Run the function `WARM_UP` times; on a GPU in a separate stream, as a capture requires."""
     if device.type != "cuda":
         for _ in range(WARM_UP):
             work()

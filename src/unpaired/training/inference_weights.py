@@ -1,4 +1,4 @@
-"""The networks of a run as they are used after it, for a moment, without a trace of that in the training."""
+"""Temporary use of a run's networks with EMA weights or in inference mode, without effect on training."""
 
 from __future__ import annotations
 
@@ -12,26 +12,26 @@ from unpaired.objectives.base import Objective
 from unpaired.training.state import TrainingState
 
 
-class averaged:  # noqa: N801 - reads as a verb where it is used
-    """Put the averaged weights into the translators for the body, where an average is kept."""
+class ema_weights:  # noqa: N801 - used like a function
+    """Load the EMA weights into the translators for the duration of the block; no-op without EMA."""
 
     def __init__(self, state: TrainingState) -> None:
         self._state = state
 
     def __enter__(self) -> None:
-        if self._state.average is not None:
+        if self._state.ema is not None:
             translators = self._state.objective.translators
-            self._trained = {name: value.clone() for name, value in translators.state_dict().items()}
-            translators.load_state_dict(self._state.average.weights)
+            self._raw = {name: value.clone() for name, value in translators.state_dict().items()}
+            translators.load_state_dict(self._state.ema.weights)
 
     def __exit__(self, *_: object) -> None:
-        if self._state.average is not None:
-            self._state.objective.translators.load_state_dict(self._trained)
+        if self._state.ema is not None:
+            self._state.objective.translators.load_state_dict(self._raw)
 
 
 @contextmanager
-def in_use(objective: Objective[Any]) -> Iterator[None]:
-    """Run the objective's networks as they are used after training, without a trace of it in their statistics."""
+def inference_mode(objective: Objective[Any]) -> Iterator[None]:
+    """Put the objective's networks into inference mode for the block, without gradients; restore their statistics."""
     before = {name: buffer.clone() for name, buffer in objective.named_buffers()}
     objective.train(objective.uses_training_mode)
     try:

@@ -18,27 +18,27 @@ from unpaired.errors import Interrupted, NonFiniteError
 from unpaired.randomness import torch_seeded
 from unpaired.training.autocast import precision_on
 from unpaired.training.callbacks import Callback, Request, StepView, call_after_step, call_at_start, due
-from unpaired.training.machine import out_of_memory, relief
+from unpaired.training.machine import memory_advice, out_of_memory
 from unpaired.training.progress import Clock, Progress
 from unpaired.training.run_config import RunConfig
 from unpaired.training.schedule import Schedule
 from unpaired.training.signals import stop_signals
 from unpaired.training.state import TrainingState
 from unpaired.training.step import Take, train_step
-from unpaired.training.stepper import cautions, recording_on, stepper
+from unpaired.training.stepper import capture_on, cautions, stepper
 
 _log = logging.getLogger("unpaired")
 
 
 class Recorder(Protocol):
-    """Where the loop reports to; `unpaired.artifacts.recorder` writes files and passes it on."""
+    """Receives the reports of the loop; `unpaired.artifacts.recorder` writes them to files."""
 
     def progress(self, progress: Progress) -> None:
-        """Take note of a logged step."""
+        """Record a logged step."""
         ...
 
     def sample(self, state: TrainingState) -> None:
-        """Draw what the networks make of the preview images now."""
+        """Draw the sample grid with the present weights."""
         ...
 
     def checkpoint(self, state: TrainingState) -> None:
@@ -46,12 +46,12 @@ class Recorder(Protocol):
         ...
 
     def event(self, step: int, kind: str, sentence: str) -> None:
-        """Take note of something that happened to the run at a step and is no part of learning."""
+        """Record an event of the run at a step that is not part of training."""
         ...
 
 
-class GoBack(Exception):  # noqa: N818 - a wish, no error
-    """A callback asked to go back at step `step`; signum: of a signal that came in that step, or 0."""
+class GoBack(Exception):  # noqa: N818 - a request, not an error
+    """A callback requested a rewind at step `step`; signum: of a signal received in that step, or 0."""
 
     def __init__(self, step: int, signum: int) -> None:
         super().__init__()
@@ -70,16 +70,16 @@ def fit(
     worker_retries: int = 0,
     callbacks: Sequence[Callback] = (),
 ) -> Request:
-    """Train from the step after `state.step` to the schedule's end, in place.
+    """Train `state` in place from the step after `state.step` to the end of the schedule.
 
-    callbacks: called after each step in their order, then the log and the sample grids of `recorder`; a checkpoint is
-    taken last. Logs a warning if steps are taken in another way than the settings ask for. Returns the request of the
-    callbacks that ended training, CONTINUE at the schedule's end.
+    callbacks: called in order after each step, before the log and the sample grids of `recorder`; a checkpoint comes
+    last. Logs a warning if graph capture or compiling is on but not possible. Returns the request that ended training,
+    CONTINUE at the end of the schedule.
 
-    Raises GoBack for a callback's request, with nothing saved; Interrupted after SIGINT or SIGTERM, with the state of
-    the last whole step saved; NonFiniteError, before anything is updated with it, if a loss or gradient is NaN or
-    infinite and no more steps may be skipped; WorkerError when a loader process is lost; OutOfMemoryError; ImageError
-    when an image cannot be read.
+    Raises GoBack at the request of a callback, without saving; Interrupted after SIGINT or SIGTERM, after saving the
+    last whole step; NonFiniteError, before any update with it, if a loss or gradient is NaN or infinite and no more
+    steps may be skipped; WorkerError if a loader process is lost; OutOfMemoryError; ImageError if an image cannot be
+    read.
     """
     objective, clock = state.objective, Clock(state.step, schedule)
     precision = precision_on(device, run)
@@ -105,13 +105,13 @@ def fit(
     if not ranks.rank():
         for caution in cautions(run, device):
             _log.warning(caution)
-    advice = relief(objective, schedule.batch_size, lower=precision == "fp32" and has_bf16(device))
+    advice = memory_advice(objective, schedule.batch_size, lower=precision == "fp32" and has_bf16(device))
     with (
         stop_signals() as stop,
         closing(delivered),
         out_of_memory(lambda: state.step + 1, device, advice),
         stepper(
-            state, precision, take, note, record=recording_on(device, run.replays), compiled=run.compiles
+            state, precision, take, note, capture=capture_on(device, run.replays), compiled=run.compiles
         ) as take_step,
     ):
         if state.step == 0:
@@ -119,7 +119,7 @@ def fit(
         for batch in clock.timed(delivered):
             state.set_learning_rate(schedule.multiplier(state.step + 1))
             with skipping(state, run.max_skipped, recorder) as terms:
-                terms.update(learnt(state, batch.to(device), take_step, run.seed, dataset))
+                terms.update(learn(state, batch.to(device), take_step, run.seed, dataset))
             step = state.step = state.step + 1
 
             view = StepView(state, terms, schedule, last=step == schedule.num_steps)
@@ -128,7 +128,7 @@ def fit(
                 raise GoBack(step, ranks.all_reduce_max(stop()))
             if view.last or ranks.all_reduce_max(stop()) > 0 or due(step, run.checkpoint_every):
                 recorder.checkpoint(state)
-                obey(ranks.all_reduce_max(stop()), step, schedule)
+                raise_if_interrupted(ranks.all_reduce_max(stop()), step, schedule)
             if view.last:
                 return Request.CONTINUE if step == schedule.num_steps else request
     return Request.CONTINUE
@@ -146,7 +146,7 @@ class Log:
 
 
 class Samples:
-    """Has a recorder draw the sample grid, before the first step and at the end too."""
+    """Makes a recorder draw the sample grid, also before the first step and at the end."""
 
     def __init__(self, recorder: Recorder, every: int) -> None:
         self._recorder, self.every, self.at_start = recorder, every, every > 0
@@ -156,21 +156,21 @@ class Samples:
         self._recorder.sample(view.state)
 
 
-def learnt(state: TrainingState, batch: Batch, take_step: Take, seed: int, dataset: StepDataset) -> dict[str, Tensor]:
-    """Learn from the batch of the step after `state.step`, the average with it; return the losses by name.
+def learn(state: TrainingState, batch: Batch, take_step: Take, seed: int, dataset: StepDataset) -> dict[str, Tensor]:
+    """Train on the batch of the step after `state.step` and update the EMA weights; return the losses by name.
 
-    Every draw of dropout and the like is indexed by the step.
+    The random draws of the networks, such as dropout, are indexed by the step.
     """
     step = state.step + 1
     with torch_seeded(seed, "dropout", step):
         terms = take_step(batch, lambda: dataset.names_of(step))
-    if state.average is not None:
-        state.average.update(state.objective.translators, step)
+    if state.ema is not None:
+        state.ema.update(state.objective.translators, step)
     return terms
 
 
-def obey(signum: int, step: int, schedule: Schedule) -> None:
-    """Raise Interrupted after a signal, once step `step` is saved; at the schedule's end there is nothing to stop."""
+def raise_if_interrupted(signum: int, step: int, schedule: Schedule) -> None:
+    """Raise Interrupted after a signal, once step `step` is saved; not at the end of the schedule."""
     if signum and step < schedule.num_steps:
         raise Interrupted(
             f"Stopped at step {step} of {schedule.num_steps}; everything is saved. Run the same command again to "
@@ -181,9 +181,9 @@ def obey(signum: int, step: int, schedule: Schedule) -> None:
 
 @contextmanager
 def skipping(state: TrainingState, most: int, recorder: Recorder) -> Iterator[dict[str, Tensor]]:
-    """Go on after a NonFiniteError in the body, which has left no trace, where fewer than `most` steps were skipped.
+    """Suppress a NonFiniteError of the block and count a skipped step, if fewer than `most` were skipped.
 
-    Gives what the body is to fill, and leaves it empty then.
+    Yields a dictionary for the block to fill with terms, which stays empty then.
     """
     try:
         yield {}
@@ -191,4 +191,4 @@ def skipping(state: TrainingState, most: int, recorder: Recorder) -> Iterator[di
         if state.skipped >= most:
             raise
         state.skipped += 1
-        recorder.event(state.step + 1, "skipped", f"{error.finding}; this step was left out.")
+        recorder.event(state.step + 1, "skipped", f"{error.finding}; this step was skipped.")

@@ -1,4 +1,4 @@
-"""The machine a run is made with: what its bits depend on, and what is said when its memory runs out."""
+"""The machine of a run: the facts that its bits depend on, memory use, and advice when memory runs out."""
 
 from __future__ import annotations
 
@@ -28,10 +28,11 @@ _STATUS = Path("/proc/self/status")
 
 
 def made_with(device: torch.device, run: RunConfig | None = None) -> dict[str, str | int]:
-    """Return versions, processor, threads and device. Equal values promise equal bits for equal runs.
+    """Return versions, processor, threads and device. With equal values equal runs are bit-identical.
 
-    run: settings by which sums are rounded: `acceleration` on NVIDIA's GPUs, and those of `accumulate`, `acceleration`
-    and `layout` that differ from their defaults. graph and compile are facts of their own, as in earlier versions.
+    run: its settings that affect rounding are included: `acceleration` on NVIDIA's GPUs, and `accumulate`,
+    `acceleration` and `layout` if they differ from their defaults. graph and compile are separate facts, as in earlier
+    versions.
     """
     run = RunConfig() if run is None else run
     facts: dict[str, str | int] = {
@@ -63,7 +64,7 @@ def made_with(device: torch.device, run: RunConfig | None = None) -> dict[str, s
 
 
 def processor() -> str:
-    """Return the processor's name, as well as the system tells it."""
+    """Return the name of the processor as far as the system reports it."""
     info = Path("/proc/cpuinfo")
     if info.exists():
         for line in info.read_text(encoding="utf-8", errors="replace").splitlines():
@@ -74,9 +75,9 @@ def processor() -> str:
 
 @contextmanager
 def out_of_memory(step: Callable[[], int], device: torch.device, advice: str) -> Iterator[None]:
-    """Turn what torch raises when memory runs out in the body into OutOfMemoryError, one sentence.
+    """Turn torch's out-of-memory errors in the block into OutOfMemoryError with one sentence.
 
-    step: tells which step is being taken. advice: what to change, as `relief` gives it.
+    step: returns the present step. advice: the change to suggest, from `memory_advice`.
     """
     try:
         yield
@@ -90,10 +91,10 @@ def out_of_memory(step: Callable[[], int], device: torch.device, advice: str) ->
         ) from None
 
 
-def relief(objective: Objective[Any], batch_size: int, *, lower: bool) -> str:
-    """Return the sentence that names the two settings to change when memory runs out, the least loss first.
+def memory_advice(objective: Objective[Any], batch_size: int, *, lower: bool) -> str:
+    """Return the sentence that names the two settings to change when memory runs out, the one with least loss first.
 
-    batch_size: images of a step over all processes. lower: whether the device is made for a lower precision, too.
+    batch_size: images of a step over all processes. lower: whether the device supports a lower precision too.
     """
     more = ranks.possible_micro_batches(batch_size, objective.num_micro_batches + 1)
     divisible = not objective.prevents_accumulation()
@@ -106,31 +107,31 @@ def relief(objective: Objective[Any], batch_size: int, *, lower: bool) -> str:
         case []:
             return f"{' or '.join(changes[:2]).capitalize()}, in a new --out."
         case [one]:
-            return f"Go on with {one}, which learns the same in less memory, or {changes[0]} in a new --out."
+            return f"Continue with {one}, which trains the same in less memory, or {changes[0]} in a new --out."
         case _:
-            return f"Go on with {' or '.join(same)}, which learn the same in less memory."
+            return f"Continue with {' or '.join(same)}, which train the same in less memory."
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an exception says that memory ran out; processors and MPS have no class of their own for it."""
-    sayings = ("not enough memory", "can't allocate memory", "out of memory")
-    return isinstance(error, (MemoryError, torch.OutOfMemoryError)) or any(text in str(error) for text in sayings)
+    """Whether an exception means that memory ran out; CPUs and MPS have no exception class for it."""
+    messages = ("not enough memory", "can't allocate memory", "out of memory")
+    return isinstance(error, (MemoryError, torch.OutOfMemoryError)) or any(text in str(error) for text in messages)
 
 
 def peak_memory(device: torch.device) -> int:
-    """Return the most bytes that were in use at once: of a GPU's memory, or by this process; 0 where unknown."""
+    """Return the peak bytes in use, of a GPU's memory or by this process; 0 if unknown."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device)
     return _resident("VmHWM") if device.type == "cpu" else 0
 
 
 def memory_now() -> int:
-    """Return the bytes that this process takes of the machine's memory; the most it took where only that is known."""
+    """Return the resident bytes of this process; their peak if the system reports only that."""
     return _resident("VmRSS")
 
 
 def _resident(field: str) -> int:
-    if _STATUS.is_file():  # Linux, where getrusage tells a child of its parent's peak too
+    if _STATUS.is_file():  # Linux, where getrusage of a child includes its parent's peak
         lines = _STATUS.read_text(encoding="utf-8").splitlines()
         return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(f"{field}:"))
     if sys.platform == "win32":

@@ -1,4 +1,4 @@
-"""Where a run is, how fast it is, and how long it will take."""
+"""The progress of a run: position, speed and time left."""
 
 from __future__ import annotations
 
@@ -14,9 +14,10 @@ from unpaired.training.schedule import Schedule
 
 @dataclass(frozen=True)
 class Progress:
-    """One logged step. `losses` are that step's weighted terms by name; `seconds` are those of this process.
+    """One logged step.
 
-    loader_wait: share of the time since the last report that was spent waiting for images.
+    losses: the weighted terms of the step by name. seconds: since the start of this process. loader_wait: share of the
+    time since the last report that was spent waiting for images.
     """
 
     step: int
@@ -31,7 +32,7 @@ class Progress:
 
 
 class Clock:
-    """Speed and time left, from a monotonic clock; nothing of training depends on it."""
+    """Measures speed and time left with a monotonic clock; training does not depend on it."""
 
     def __init__(self, first_step: int, schedule: Schedule) -> None:
         self._schedule = schedule

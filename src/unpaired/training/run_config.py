@@ -1,4 +1,4 @@
-"""How a run is carried out, whatever is learnt in it."""
+"""Settings of a run that do not belong to data, networks or method."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _UNITS = {"MB": 1e6, "GB": 1e9, "MiB": 2.0**20, "GiB": 2.0**30}
 
 
 def memory_bytes(text: str) -> int:
-    """Return the bytes of a size as people write it: 6GB, 1.5 GiB, 800MB; 0 for "". Raises ConfigError."""
+    """Return the bytes of a size such as 6GB, 1.5 GiB or 800MB; 0 for "". Raises ConfigError."""
     if not text:
         return 0
     found = re.fullmatch(r"([0-9]+(?:\.[0-9]+)?) ?([A-Za-z]+)", text)
@@ -106,7 +106,7 @@ class RunConfig:
             require(getattr(self, name) >= 0, f"run.{name} must not be negative, not {getattr(self, name)}.")
         require(
             not self.stop_when_flat or self.held_out_every > 0,
-            "run.stop_when_flat goes by looks at held-out images, and run.held_out_every 0 asks for none; give it a "
+            "run.stop_when_flat needs validation, which run.held_out_every 0 turns off; set run.held_out_every to a "
             "number of steps.",
         )
         require(
@@ -121,9 +121,9 @@ class RunConfig:
 
     @staticmethod
     def upgraded(settings: Mapping[str, Any]) -> dict[str, Any]:
-        """Return settings with those of files of earlier versions, graph and compile, under today's name.
+        """Return settings with graph and compile, from files of earlier versions, under their present name.
 
-        Graphs were on unless somebody turned them off; they are asked for now.
+        graph was on by default then and is ignored; it is off by default now.
         """
         known = {key: value for key, value in settings.items() if key not in ("graph", "compile")}
         if settings.get("compile") is True and known.get("acceleration", "none") == "none":
@@ -142,5 +142,5 @@ class RunConfig:
 
     @property
     def max_skipped(self) -> int:
-        """How many steps of the run may be left out because a loss or gradient is no number."""
+        """Number of steps of the run that may be skipped because a loss or gradient is NaN or infinite."""
         return 0 if self.on_nonfinite == "stop" else int(self.on_nonfinite.removeprefix("skip:"))

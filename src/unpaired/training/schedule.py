@@ -37,8 +37,8 @@ class ScheduleConfig:
 class Schedule:
     """A ScheduleConfig applied to a dataset: `epoch_length` samples an epoch, `batch_size` a step.
 
-    decay_from: a step after which the rate decays, step by step, ahead of time, as long in proportion as configured.
-    end: a last step ahead of time. A run that no longer improves has them (`flat`).
+    decay_from: the step after which an early decay begins; its length is in the configured proportion. end: an early
+    last step. Both are set by early stopping.
     """
 
     config: ScheduleConfig
@@ -54,12 +54,12 @@ class Schedule:
         if self.end is not None:
             return self.end
         if self.decay_from is not None:
-            return self.decay_from + self._brought_forward
+            return self.decay_from + self._early_decay_steps
         return self._steps_of(c.num_epochs_constant + c.num_epochs_decay) if c.num_steps is None else c.num_steps
 
     @property
     def decays_after(self) -> int:
-        """The last step at the full rate, of the whole run where it never decays."""
+        """The last step at the full rate; the last of the run if the rate never decays."""
         return self._constant_steps if self.decay_from is None else self.decay_from
 
     def epoch(self, step: int) -> int:
@@ -67,10 +67,10 @@ class Schedule:
         return (step - 1) * self.batch_size // self.epoch_length + 1
 
     def multiplier(self, step: int) -> float:
-        """Return what the learning rate is multiplied by at a step: 1, then falling linearly above 0."""
+        """Return the factor of the learning rate at a step: 1, then falling linearly above 0."""
         c = self.config
         if self.decay_from is not None:
-            return decayed(step, self.decay_from, self._brought_forward)
+            return decayed(step, self.decay_from, self._early_decay_steps)
         if c.num_steps is None:
             return decayed(self.epoch(step), c.num_epochs_constant, c.num_epochs_decay)
         return decayed(step, self._constant_steps, c.num_steps - self._constant_steps)
@@ -84,8 +84,8 @@ class Schedule:
         return round(c.num_epochs_constant / (c.num_epochs_constant + c.num_epochs_decay) * c.num_steps)
 
     @property
-    def _brought_forward(self) -> int:
-        """Steps of a decay that begins ahead of time."""
+    def _early_decay_steps(self) -> int:
+        """Steps of an early decay."""
         assert self.decay_from is not None
         return round(self.decay_from * self.config.num_epochs_decay / max(self.config.num_epochs_constant, 1))
 

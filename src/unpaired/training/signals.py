@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM: a first one as a wish to stop after the step at hand, a second one as an order."""
+"""Signal handling: the first Ctrl-C or SIGTERM stops training after the current step, the second exits immediately."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from types import FrameType
 from typing import Any
 
 GRACE = 0.5
-"""Seconds that a process has to clear up after a second signal, until it is ended."""
+"""Seconds that a process has to clean up after a second signal before it is ended."""
 
 _NUMBERS = (signal.SIGINT, signal.SIGTERM)
-_finishing = threading.Event()  # a first signal is a wish at present
+_finishing = threading.Event()  # set while a first signal stops training after the current step
 
 
 @contextmanager
 def stop_signals() -> Iterator[Callable[[], int]]:
-    """Turn the first SIGINT or SIGTERM into a wish to stop; the body asks with the function it is given.
+    """Catch the first SIGINT or SIGTERM in the block; yield a function that returns its number, or 0.
 
-    The function returns the signal's number, or 0. After the first signal the handlers that were there before are
-    back, so a second Ctrl-C stops as soon as Python has its turn. Outside the main thread signals are left alone.
+    The previous handlers are restored after the first signal, so that a second Ctrl-C stops as soon as Python code
+    runs. Outside the main thread signals are left alone.
     """
     received: list[int] = []
     if threading.current_thread() is not threading.main_thread():
@@ -54,12 +54,12 @@ def stop_signals() -> Iterator[Callable[[], int]]:
 
 @contextmanager
 def second_signal_ends(remark: Callable[[str], None]) -> Iterator[None]:
-    """End the process soon after a second SIGINT or SIGTERM in the body, whatever it is doing, with 128 + the number.
+    """End the process soon after a second SIGINT or SIGTERM in the block, with exit code 128 + the number.
 
-    A handler written in Python waits for the call at hand, and one of torch can take minutes. The interpreter writes
-    down at once, though, that a signal has come, and a thread reads that. After `GRACE` seconds in which handlers could
-    do better the process ends without clearing up: what is on the disk is as after a kill. The thread calls
-    `remark` at the first signal, while training, with a sentence about a second. Not for notebooks, which would end.
+    A Python handler waits for the current call, and a call of torch can take minutes. The interpreter writes each
+    signal to a socket at once, which a thread reads. After `GRACE` seconds for the handlers the process ends without
+    cleaning up; the files are then as after a kill. At the first signal during training the thread calls `remark` with
+    a sentence about a second one. Not for notebooks, which would end.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -73,19 +73,19 @@ def second_signal_ends(remark: Callable[[str], None]) -> Iterator[None]:
     try:
         yield
     finally:
-        # After a first signal another one may find the interpreter clearing up, where nothing turns it into a sentence.
+        # After a first signal another one may come while the interpreter shuts down, without a handler for it.
         handlers = {number: signal.signal(number, _leave) for number in _NUMBERS}
         signal.set_wakeup_fd(before)
         noted.close()
         watch.join()
         if first.is_set():
-            _exit_as_told(sys.exc_info()[1])
+            _exit_with_code(sys.exc_info()[1])
         for number, handler in handlers.items():
             signal.signal(number, handler or signal.SIG_DFL)
 
 
-def _exit_as_told(error: BaseException | None) -> None:
-    """Exit as a SystemExit says, but for the interpreter's very end, in which a signal finds no handler any more."""
+def _exit_with_code(error: BaseException | None) -> None:
+    """Exit with the code of a SystemExit, but skip the end of the interpreter, in which a signal has no handler."""
     if isinstance(error, SystemExit) and isinstance(error.code, int):
         for stream in (sys.stdout, sys.stderr):
             with suppress(OSError, ValueError):  # nobody reads it
@@ -108,13 +108,13 @@ def _watch(arrivals: socket.socket, remark: Callable[[str], None], first: thread
                 remark("Stopping when this step is done and saved; a second Ctrl-C leaves at once, without saving.")
         signum = _next(arrivals)
         if signum:
-            # Also where Python had its turn and clears up, which may take long: the body waits for this thread.
+            # Also while Python handlers clean up, which may take long: the block waits for this thread.
             time.sleep(GRACE)
             os._exit(128 + signum)
 
 
 def _next(arrivals: socket.socket) -> int:
-    """Return the number of the next signal that stops; 0 at the end."""
+    """Return the number of the next SIGINT or SIGTERM; 0 at the end."""
     while byte := arrivals.recv(1):
         if byte[0] in _NUMBERS:
             return byte[0]

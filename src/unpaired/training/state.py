@@ -1,6 +1,6 @@
-"""Everything that decides how a run goes on: networks, both Adams, pools, the weight average, the step.
+"""The state that the rest of a run depends on: networks, optimizers, image pools, EMA weights, the step.
 
-Randomness is indexed and the schedule a function of the step, so neither has a state of its own.
+Random draws are indexed and the schedule is a function of the step, so neither has a state.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ Parts = dict[str, dict[str, Tensor]]
 
 @dataclass(frozen=True, kw_only=True)
 class OptimizerConfig:
-    """Settings of Adam, one optimizer for each player, and of the weight average."""
+    """Settings of Adam, one optimizer for each player, and of the EMA weights."""
 
     learning_rate: float = 2e-4
     """Learning rate of Adam before its decay, above 0, for both players (CycleGAN, section 4: 2e-4)."""
@@ -55,10 +55,10 @@ class OptimizerConfig:
         return own if own is not None else self.learning_rate
 
 
-class WeightAverage:
-    """The exponential moving average of the generators' weights, in which short runs wander less.
+class WeightEMA:
+    """The exponential moving average (EMA) of the generators' weights, which fluctuates less in short runs.
 
-    The decay of update t is min(decay, (1 + t) / (10 + t)), so that the first steps are forgotten quickly.
+    The decay of update t is min(decay, (1 + t) / (10 + t)), so that the first steps lose their influence quickly.
     """
 
     def __init__(self, networks: nn.Module, decay: float) -> None:
@@ -67,7 +67,7 @@ class WeightAverage:
 
     @torch.no_grad()
     def update(self, networks: nn.Module, step: int) -> None:
-        """Move the average towards the weights after step `step` (1, 2, ...); whole-number buffers are copied."""
+        """Update the EMA with the weights after step `step` (1, 2, ...); integer buffers are copied."""
         rate = 1 - min(self.decay, (1 + step) / (10 + step))
         for name, value in networks.state_dict().items():
             if value.is_floating_point():
@@ -77,9 +77,9 @@ class WeightAverage:
 
 
 class TrainingState:
-    """The objective with its optimizers, its weight average and the number of steps taken.
+    """The objective with its optimizers, its EMA weights and the number of steps taken.
 
-    skipped: how many of the steps were left out, as a loss or gradient in them was no number.
+    skipped: number of steps that were skipped because a loss or gradient was NaN or infinite.
     """
 
     def __init__(self, objective: Objective[Any], config: OptimizerConfig) -> None:
@@ -96,7 +96,7 @@ class TrainingState:
                 eps=config.eps,
                 fused=True,
             )
-        self.average = WeightAverage(objective.translators, config.ema_decay) if config.ema_decay else None
+        self.ema = WeightEMA(objective.translators, config.ema_decay) if config.ema_decay else None
 
     def set_learning_rate(self, multiplier: float) -> None:
         """Set both players' rates to their base rate times `multiplier`."""
@@ -108,7 +108,7 @@ class TrainingState:
                     group["lr"] = place.fill_(group["lr"])
 
     def parts(self) -> Parts:
-        """Return every tensor of the state (references, not copies), by part and name."""
+        """Return every tensor of the state by part and name; references, not copies."""
         parts: Parts = {
             "weights": dict(self.objective.state_dict()),
             "optim": dict(self._optimizer_tensors()),
@@ -118,8 +118,8 @@ class TrainingState:
                 for slot, image in enumerate(pool.images)
             },
         }
-        if self.average is not None:
-            parts["average"] = dict(self.average.weights)
+        if self.ema is not None:
+            parts["average"] = dict(self.ema.weights)
         return parts
 
     def counters(self) -> dict[str, int]:
@@ -128,7 +128,7 @@ class TrainingState:
         return {"step": self.step, "skipped": self.skipped, **seen}
 
     def keep(self, player: Player) -> Callable[[], None]:
-        """Copy a player's weights and moments; returns the function that puts them back."""
+        """Copy a player's weights and moments; return the function that restores them."""
         optimizer = self.optimizers[player]
         weights = [(weight, weight.detach().clone()) for group in optimizer.param_groups for weight in group["params"]]
         moments = {
@@ -145,15 +145,15 @@ class TrainingState:
         return undo
 
     def restore(self, parts: Parts, counters: Mapping[str, int]) -> None:
-        """Take over what `parts` and `counters` returned; raises CheckpointError where something does not fit."""
+        """Restore the results of `parts` and `counters`; raises CheckpointError if something does not fit."""
         try:
             self.objective.load_state_dict(parts["weights"])
             for domain, pool in self.objective.pools.items():
                 slots = sorted(name for name in parts["pool"] if name.startswith(f"{domain}."))
                 images = [parts["pool"][slot].to(self._device()) for slot in slots]
                 pool.restore(images, counters[f"pool.{domain}.num_seen"])
-            if self.average is not None:
-                for name, value in self.average.weights.items():
+            if self.ema is not None:
+                for name, value in self.ema.weights.items():
                     value.copy_(parts["average"][name])
             self._restore_optimizers(parts["optim"])
             self.step, self.skipped = counters["step"], counters.get("skipped", 0)
@@ -184,7 +184,7 @@ class TrainingState:
             if f"{name}.step" not in saved:
                 continue  # a weight that no gradient has reached yet has no moments
             moments = {key: saved[f"{name}.{key}"].to(parameter.device) for key in keys}
-            # In the order in memory of the weight, in which alone fused Adam pairs them rightly.
+            # In the memory format of the weight, which fused Adam assumes.
             self.optimizers[player].state[parameter] = {
                 key: torch.empty_like(parameter if value.ndim else value).copy_(value) for key, value in moments.items()
             }
@@ -193,8 +193,8 @@ class TrainingState:
 def rate_on(device: torch.device, rate: float) -> float | Tensor:
     """Return a learning rate as Adam takes it on a device.
 
-    On a GPU it is a number in the GPU's memory, in float32 as its kernel wants it, so that a step that was recorded
-    once can be played with another rate, and one that is not recorded has the same bits.
+    On a GPU it is a float32 tensor in GPU memory, as the kernel requires, so that a captured step can be replayed with
+    another rate, and eager steps are bit-identical to it.
     """
     return torch.tensor(rate, device=device) if device.type == "cuda" else rate
 

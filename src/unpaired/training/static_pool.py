@@ -1,7 +1,7 @@
-"""An image pool in one place of a device's memory, whose draws are made before the images they are for.
+"""An image pool at a fixed address in a device's memory, whose draws precede their images.
 
-The draws are indexed by the number of images seen, so they are known before a step: the host writes them where the
-device reads them, and what is left for the step is reading and writing the slots they name, which a GPU can record.
+Draws are indexed by the number of images seen, so they are known before a step: the host writes them to device memory,
+and the step only reads and writes the drawn slots, which a CUDA graph can capture.
 """
 
 from __future__ import annotations
@@ -15,17 +15,17 @@ from unpaired.objectives.pool import ImagePool
 class StaticPool(ImagePool):
     """The same pool as an `ImagePool`, for batches of `batch_size` images of one size and type.
 
-    `draw` comes before the step and `settle` after it, or `undo` where the step is to leave no trace.
+    Call `draw` before a step, and after it `commit`, or `undo` to discard the step.
     """
 
     def __init__(self, pool: ImagePool, batch_size: int, device: torch.device) -> None:
         self._storage: Tensor | None = None
         self._held = 0
-        self._unkept = max(pool.size, len(pool.images))  # a place behind the slots, for images that are not kept
+        self._unkept = max(pool.size, len(pool.images))  # a slot after the others, for images that are not kept
         self._slots = torch.zeros(batch_size, dtype=torch.int64, device=device)
         self._exchanged = torch.zeros(batch_size, dtype=torch.bool, device=device)
         self._displaced: list[Tensor] = []
-        self._asked = 0  # images of this step so far, which may come in parts
+        self._asked = 0  # images of this step so far, which may come in micro-batches
         self._queried = False
         super().__init__(pool.size, seed=pool.seed, name=pool.name)
         self.restore(pool.images, pool.num_seen)
@@ -45,7 +45,7 @@ class StaticPool(ImagePool):
             self._storage[slot].copy_(image)
 
     def draw(self) -> None:
-        """Draw for the images of the next step, in the order in which they will come."""
+        """Draw for the images of the next step, in their order."""
         held, slots, exchanged = self._held, [], []
         for number in range(self.num_seen, self.num_seen + len(self._slots)):
             slot, exchange = self.choose(number, held)
@@ -57,9 +57,9 @@ class StaticPool(ImagePool):
         self._next = held, self.num_seen + len(slots)
 
     def query(self, images: Tensor) -> Tensor:
-        """Return a batch as large as `images`, as `ImagePool.query` does, by the draws that were made before.
+        """Return a batch as large as `images`, as `ImagePool.query` does, with the draws of `draw`.
 
-        A step asks for as many images as were drawn for, at once or in parts.
+        A step queries as many images as were drawn for, at once or in micro-batches.
         """
         self._queried = True
         images = images.detach()
@@ -80,13 +80,13 @@ class StaticPool(ImagePool):
         self._asked = (self._asked + len(images)) % len(self._slots)
         return torch.stack(shown)
 
-    def settle(self) -> None:
+    def commit(self) -> None:
         """Count the images that the step has shown to the pool, if it has."""
         if self._queried:
             self._held, self.num_seen = self._next
 
     def undo(self) -> None:
-        """Put back what the step displaced, the last first; nothing was counted yet."""
+        """Restore the images that the step displaced, the last one first; nothing was counted yet."""
         if self._storage is not None and self._queried:
             for index in reversed(range(len(self._displaced))):
                 self._storage.index_copy_(0, self._slots[index : index + 1], self._displaced[index])

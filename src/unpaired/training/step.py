@@ -1,4 +1,4 @@
-"""One step of both players, all of it or nothing: the forwards, the losses, the gradients, the updates."""
+"""One atomic training step of both players: forward passes, losses, gradients, updates."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ from unpaired.training.run_config import Precision
 from unpaired.training.state import TrainingState
 
 Take = Callable[[Batch, Callable[[], list[str]]], dict[str, Tensor]]
-"""Takes a step on a batch, the names of whose images an error would tell; returns its terms."""
+"""Takes a step on a batch and returns its terms; the function returns the names of its images for error messages."""
 
 Check = Callable[[Player, dict[str, Tensor]], None]
-"""Looks at a player's terms, detached, and at the gradients it has by then, before anything is updated with them."""
+"""Checks a player's terms (detached), and its gradients in the networks, before the update."""
 
 
 def train_step(
@@ -32,7 +32,7 @@ def train_step(
 ) -> dict[str, Tensor]:
     """Update both players once, in the order the method publishes; return every term by name (detached).
 
-    Nothing of the state changes when NonFiniteError is raised; `names` tells its message the images of the batch.
+    The state is unchanged if NonFiniteError is raised. names: returns the names of the batch's images for its message.
     """
     objective = state.objective
 
@@ -47,9 +47,9 @@ def train_step(
 def both_players(state: TrainingState, batch: Batch, precision: Precision, check: Check) -> dict[str, Tensor]:
     """Take the step itself: forwards, losses, gradients and updates; return every term by name (detached).
 
-    The generators step last, so the discriminators judge images made before that, however many parts the batch is taken
-    in (`Objective.num_micro_batches`).
-    No value is read here and nothing depends on one, so that a GPU can record it (`unpaired.training.graph`).
+    The generators step last, so the discriminators judge images made before that, with any number of micro-batches
+    (`Objective.num_micro_batches`).
+    The host reads no value here, so that a CUDA graph can capture it (`unpaired.training.graph`).
     """
     objective, seen = state.objective, dict[str, Tensor]()
     parts = batch.parts(objective.num_micro_batches)
@@ -58,7 +58,7 @@ def both_players(state: TrainingState, batch: Batch, precision: Precision, check
         terms = accumulated(state, player, parts, made, precision)
         if not terms:  # an ablation without this player
             continue
-        # Every term is a mean over images, so from here on all is of the whole batch and the same on all ranks.
+        # Every term is a mean over images, so from here on all values are those of the whole batch, equal on all ranks.
         ranks.all_reduce_mean([*terms.values(), *gradients_of(objective.players()[player]).values()])
         check(player, terms)
         seen.update(terms)
@@ -72,9 +72,9 @@ def both_players(state: TrainingState, batch: Batch, precision: Precision, check
 
 @contextmanager
 def all_or_nothing(state: TrainingState) -> Iterator[None]:
-    """Undo what the body changed of the state where it fails: pools, statistics of batch norms, discriminators.
+    """Undo the changes of the state if the block fails: pools, statistics of batch norms, discriminators.
 
-    The discriminators are kept only where they step first, and then the generators' gradients can still be no numbers.
+    The discriminators are saved only if they step first, since the generators' gradients may be non-finite after that.
     """
     objective = state.objective
     pools = {pool: (list(pool.images), pool.num_seen) for pool in objective.pools.values()}
@@ -94,10 +94,10 @@ def all_or_nothing(state: TrainingState) -> Iterator[None]:
 def accumulated(
     state: TrainingState, player: Player, parts: Sequence[Batch], made: dict[int, Any], precision: Precision
 ) -> dict[str, Tensor]:
-    """Leave a player's gradients, averaged over the parts, and return its terms, averaged likewise and detached.
+    """Accumulate a player's gradients over the micro-batches, and return its terms, averaged over them and detached.
 
-    made: images by the number of their part. What is not there is made for this player, one part at a time; where the
-    generators are first it is then kept there, without its graph. A player without terms is left as it is.
+    made: generated images by number of the micro-batch. Missing ones are generated for this player, one micro-batch at
+    a time, and stored there without their graph if the generators step first. A player without terms is left as it is.
     """
     objective, means = state.objective, dict[str, Tensor]()
     for number, part in enumerate(parts):
@@ -114,18 +114,18 @@ def accumulated(
             means[name] = means[name] + term.detach() if number else term.detach()
         if player == objective.order[0] == "generator" and len(parts) > 1:
             made[number] = detached(images)
-        del images, terms  # the next part is to have their memory
+        del images, terms  # frees their memory for the next micro-batch
     return means
 
 
 def generated(objective: Objective[Any], batch: Batch, precision: Precision, *, graph: bool = True) -> Any:
-    """Return the images that a method makes of a batch, with the graph for the generators' gradients or without."""
+    """Return the images that a method generates from a batch, with or without the graph for the generators."""
     with torch.set_grad_enabled(graph), autocast(batch.a.device, precision):
         return objective.generate(batch)
 
 
 def detached(images: Any) -> Any:
-    """Return a method's images without the graph that made them; what is no tensor stays as it is."""
+    """Return a method's images without their graph; fields that are no tensors stay the same."""
     values = {field.name: getattr(images, field.name) for field in fields(images)}
     return replace(images, **{name: value.detach() for name, value in values.items() if isinstance(value, Tensor)})
 
@@ -133,7 +133,7 @@ def detached(images: Any) -> Any:
 def player_losses(
     objective: Objective[Any], player: Player, batch: Batch, images: Any, precision: Precision
 ) -> dict[str, Tensor]:
-    """Return a player's terms, in float32 at least; the generators' are taken with the discriminators frozen."""
+    """Return a player's terms, in float32 at least; those of the generators with the discriminators frozen."""
     with autocast(batch.a.device, precision):
         if player == "discriminator":
             terms = objective.discriminator_losses(batch, images)
@@ -145,7 +145,7 @@ def player_losses(
 
 
 def leave_gradients(networks: nn.Module, parts: Sequence[Mapping[str, Tensor]]) -> None:
-    """Add the gradients of the sum of all terms to what is there; two parts side by side, and added in this order."""
+    """Add the gradients of the sum of all terms to the weights'; two parts run side by side and are added in order."""
     if len(parts) == 1:
         total(parts[0]).backward()  # type: ignore[no-untyped-call]
         return
@@ -162,12 +162,12 @@ def leave_gradients(networks: nn.Module, parts: Sequence[Mapping[str, Tensor]]) 
 
 
 def _laid_out_as(weight: Tensor, gradient: Tensor) -> Tensor:
-    """Return a gradient in the order in memory of its weight, in which alone fused Adam pairs the two rightly."""
+    """Return a gradient in the memory format of its weight, which fused Adam assumes."""
     return gradient if gradient.stride() == weight.stride() else torch.empty_like(weight).copy_(gradient)
 
 
 def autocast(device: torch.device, precision: Precision) -> AbstractContextManager[Any]:
-    """Return the context in which forwards run: bfloat16 where asked for, with float32 weights either way."""
+    """Return the autocast context of forward passes: bfloat16 for bf16, with float32 weights in both cases."""
     return torch.autocast(device.type, torch.bfloat16) if precision == "bf16" else nullcontext()
 
 
@@ -177,7 +177,7 @@ def gradients_of(networks: nn.Module) -> dict[str, Tensor]:
 
 
 def require_finite_loss(terms: dict[str, Tensor], step: int, names: Callable[[], list[str]]) -> None:
-    """Raise NonFiniteError, naming the terms at fault, where their sum is no number."""
+    """Raise NonFiniteError, listing the offending terms, if their sum is NaN or infinite."""
     if torch.isfinite(total(terms)):
         return
     bad = ", ".join(f"{name} is {term.item()}" for name, term in terms.items() if not torch.isfinite(term))
@@ -187,7 +187,7 @@ def require_finite_loss(terms: dict[str, Tensor], step: int, names: Callable[[],
 def require_finite_gradients(
     networks: nn.ModuleDict, player: Player, step: int, names: Callable[[], list[str]]
 ) -> None:
-    """Raise NonFiniteError, before the optimizer's step, where a gradient is no number though the loss is one."""
+    """Raise NonFiniteError if a gradient is NaN or infinite although the loss is finite; call it before the update."""
     gradients = gradients_of(networks)
     if torch.isfinite(torch.nn.utils.get_total_norm(list(gradients.values()))):
         return
@@ -196,11 +196,11 @@ def require_finite_gradients(
     raise non_finite(f"the gradient of {player} {which}", step, names())
 
 
-def non_finite(what: str, step: int, names: list[str]) -> NonFiniteError:
-    """Return the error that says what is no number, at which step and on which images."""
-    finding = f"At step {step} {what} (images: {'; '.join(names)})"
+def non_finite(place: str, step: int, names: list[str]) -> NonFiniteError:
+    """Return the error for a NaN or infinite value, with its step and images."""
+    finding = f"At step {step} {place} (images: {'; '.join(names)})"
     return NonFiniteError(
-        f"{finding}; nothing was updated with it. Look at these images or lower --optimizer.learning-rate, then run "
-        "the same command to go on from the checkpoint; --run.on-nonfinite skip:1 leaves the step out.",
+        f"{finding}; nothing was updated with it. Inspect these images or lower --optimizer.learning-rate, then run "
+        "the same command to continue from the checkpoint; --run.on-nonfinite skip:1 skips the step.",
         finding=finding,
     )

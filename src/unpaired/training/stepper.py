@@ -1,4 +1,4 @@
-"""What takes the steps of a run: a recording where the device can play one and it was rehearsed, else `train_step`."""
+"""Selects how the steps of a run are taken: replays of a validated CUDA graph if possible, else `train_step`."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from unpaired.networks.recompute import recomputing_networks
 from unpaired.objectives.base import Objective
 from unpaired.randomness import torch_seeded
 from unpaired.training.compiling import CompiledSteps
-from unpaired.training.graph import Record, RecordedStep, as_graph
+from unpaired.training.graph import Capture, CapturedStep, capture_graph
 from unpaired.training.run_config import Precision, RunConfig
 from unpaired.training.state import TrainingState
 from unpaired.training.step import Take, train_step
 
 ROUNDING: dict[Precision, float] = {"fp32": 1e-4, "bf16": 2e-2}
-"""How far, relative, a recording's losses may be from the usual step's for it to be used."""
+"""Largest relative difference between the losses of a replayed and an eager step for the graph to be used."""
 
-_BY_HAND = "The steps are not recorded as a CUDA graph but taken one operation at a time"
+_EAGER = "Steps are not captured as a CUDA graph but run eagerly"
 
 
 @contextmanager
@@ -34,25 +34,26 @@ def stepper(
     take: Take,
     note: Callable[[str], None],
     *,
-    record: Record | None,
+    capture: Capture | None,
     compiled: bool = False,
 ) -> Iterator[Take]:
-    """Yield what takes the steps of `state`: a recording made by `record`, or `take` where it is None or cannot be.
+    """Yield the function that takes the steps of `state`: replays of a step captured by `capture`, or else `take`.
 
-    compiled: whether the networks are compiled first, so that what is recorded is compiled. note: told in a sentence
-    why the steps are not recorded, or the networks not compiled, or that the recording's losses are not the same bits.
+    capture: None for no capture. If a capture fails, `take` is used.
+    compiled: whether the networks are compiled first, so that the captured step is compiled.
+    note: called with a sentence if steps are not captured, networks not compiled, or replayed losses differ in bits.
     """
     with ExitStack() as closing_all:
-        if record is not None:
-            take = closing_all.enter_context(closing(RecordedSteps(state, precision, take, note, record)))
+        if capture is not None:
+            take = closing_all.enter_context(closing(CapturedSteps(state, precision, take, note, capture)))
         if compiled:
             take = closing_all.enter_context(closing(CompiledSteps(state.objective, precision, take, note)))
         yield take
 
 
-def recording_on(device: torch.device, wanted: bool) -> Record | None:
-    """Return how steps are captured on a device if that is wanted: as CUDA graphs on NVIDIA's GPUs, nowhere else."""
-    return as_graph if device.type == "cuda" and wanted else None
+def capture_on(device: torch.device, wanted: bool) -> Capture | None:
+    """Return the capture function of a device if capture is wanted: CUDA graphs on NVIDIA's GPUs, else None."""
+    return capture_graph if device.type == "cuda" and wanted else None
 
 
 def cautions(run: RunConfig, device: torch.device) -> list[str]:
@@ -60,103 +61,103 @@ def cautions(run: RunConfig, device: torch.device) -> list[str]:
     found = []
     if run.acceleration != "none":
         found.append(f"run.acceleration {run.acceleration} is experimental: it was never measured on a GPU.")
-    if run.replays and recording_on(device, wanted=True) is None:
-        found.append(f"{_BY_HAND}: that needs an NVIDIA GPU, not {device.type}.")
+    if run.replays and capture_on(device, wanted=True) is None:
+        found.append(f"{_EAGER}: that needs an NVIDIA GPU, not {device.type}.")
     return found
 
 
 def obstacle(objective: Objective[Any]) -> str:
-    """Return why the steps of a method cannot be recorded in this process, "" where they can."""
+    """Return the reason why the steps of a method cannot be captured in this process; "" if they can."""
     if ranks.world_size() > 1:
-        return "several processes average their gradients in messages between the losses and the updates"
+        return "several processes average their gradients between the losses and the updates"
     varying = objective.prevents_capture()
     if varying:
-        return f"{varying} decides in every step anew what is computed"
+        return f"{varying} changes the computation from step to step"
     if any(network.recompute for network in recomputing_networks(objective)):
-        return "run.recompute has the host put draws of dropout back in the backward pass"
+        return "run.recompute restores the random state of dropout on the host in the backward pass"
     kinds = {(image.shape, image.dtype) for pool in objective.pools.values() for image in pool.images}
     if len(kinds) > 1:
         return "the image pools hold images of several sizes"
     return ""
 
 
-class RecordedSteps:
-    """Takes steps by a recording that is made, and rehearsed, at the first one; by `take` where that fails."""
+class CapturedSteps:
+    """Takes steps by replaying a graph that is captured and validated at the first one; by `take` if that fails."""
 
     def __init__(
-        self, state: TrainingState, precision: Precision, take: Take, note: Callable[[str], None], record: Record
+        self, state: TrainingState, precision: Precision, take: Take, note: Callable[[str], None], capture: Capture
     ) -> None:
         self._state, self._precision, self._take, self._note = state, precision, take, note
-        self._record = record
+        self._capture = capture
         self._begun = False
-        self._recorded: RecordedStep | None = None
+        self._captured: CapturedStep | None = None
 
     def __call__(self, batch: Batch, names: Callable[[], list[str]]) -> dict[str, Tensor]:
-        """Take a step; the terms are those of the usual one, and so is the error where something is no number."""
+        """Take a step; its terms and its NonFiniteError are those of an eager step."""
         if not self._begun:
             self._begun = True
-            with torch_seeded(0, "recording"):  # and the step's own draws begin after it
+            with torch_seeded(0, "recording"):  # the step's own draws begin after it
                 self._begin(batch)
-        if self._recorded is not None and not self._recorded.fits(batch):
+        if self._captured is not None and not self._captured.fits(batch):
             self._give_up("the images differ in size")
-        if self._recorded is None:
+        if self._captured is None:
             return self._take(batch, names)
         seed = torch.initial_seed()
-        terms = self._recorded(batch)
-        if terms is None:  # The usual step finds out what it was and says so.
+        terms = self._captured(batch)
+        if terms is None:  # The eager step finds the cause and raises the error.
             torch.manual_seed(seed)
-            with self._recorded.unrecorded():
+            with self._captured.uncaptured():
                 terms = self._take(batch, names)
         return terms
 
     def close(self) -> None:
-        """Lay the state out as usual again."""
-        if self._recorded is not None:
-            self._recorded.close()
-            self._recorded = None
+        """Restore the usual layout of the state."""
+        if self._captured is not None:
+            self._captured.close()
+            self._captured = None
 
     def _begin(self, batch: Batch) -> None:
         reason = obstacle(self._state.objective)
         if reason:
-            self._note(f"{_BY_HAND}: {reason}.")
+            self._note(f"{_EAGER}: {reason}.")
             return
-        self._recorded = RecordedStep(self._state, batch, self._precision)
+        self._captured = CapturedStep(self._state, batch, self._precision)
         try:
-            self._recorded.record(self._record)
-            difference = rehearse(self._recorded, self._state, batch, self._precision)
-        except RuntimeError as error:  # what torch raises where an operation cannot be recorded, or memory is out
-            self._give_up(f"recording failed ({str(error).splitlines()[0]})")
+            self._captured.capture(self._capture)
+            difference = validate_capture(self._captured, self._state, batch, self._precision)
+        except RuntimeError as error:  # an operation that cannot be captured, or out of memory
+            self._give_up(f"the capture failed ({str(error).splitlines()[0]})")
             return
         if difference > ROUNDING[self._precision]:
-            self._give_up(f"in a rehearsal its losses were others by {difference:.2g} of their size")
+            self._give_up(f"in validation its losses differed by {difference:.2g} of their size")
         elif difference:
             self._note(
-                f"The steps are recorded as a CUDA graph; in a rehearsal its losses were those of steps taken one "
-                f"operation at a time but for rounding ({difference:.2g} of their size)."
+                f"Steps are captured as a CUDA graph; in validation its losses equalled those of eager steps "
+                f"except for rounding ({difference:.2g} of their size)."
             )
 
     def _give_up(self, reason: str) -> None:
         self.close()
-        self._note(f"{_BY_HAND}: {reason}.")
+        self._note(f"{_EAGER}: {reason}.")
 
 
-def rehearse(recorded: RecordedStep, state: TrainingState, batch: Batch, precision: Precision) -> float:
-    """Return how far the recording's losses are from the usual step's: the largest difference, relative.
+def validate_capture(captured: CapturedStep, state: TrainingState, batch: Batch, precision: Precision) -> float:
+    """Return the largest relative difference between the losses of replayed and eager steps.
 
-    Two steps are taken either way from the same state, on other images, with other draws and another rate than were
-    recorded; the second one's losses depend on all that the first one updates. The state is then what it was.
+    Two steps are taken in both ways from the same state, with other images, draws and rate than in the capture; the
+    losses of the second depend on all updates of the first. The state is restored afterwards.
     """
     scenes = [Batch(a=-batch.a, b=-batch.b), Batch(a=batch.a.flip(-1), b=batch.b)]
-    back = recorded.kept_aside()
+    back = captured.snapshot()
 
-    def usual(scene: Batch) -> dict[str, Tensor] | None:
-        with recorded.unrecorded():
+    def eager(scene: Batch) -> dict[str, Tensor] | None:
+        with captured.uncaptured():
             try:
                 return train_step(state, scene, precision)
             except NonFiniteError:
                 return None
 
-    def played(take: Callable[[Batch], dict[str, Tensor] | None]) -> list[dict[str, Tensor] | None]:
+    def losses_of(take: Callable[[Batch], dict[str, Tensor] | None]) -> list[dict[str, Tensor] | None]:
         found = []
         try:
             for number, scene in enumerate(scenes):
@@ -166,11 +167,11 @@ def rehearse(recorded: RecordedStep, state: TrainingState, batch: Batch, precisi
             back()
         return found
 
-    recorded.multiply_rates(2.0)
+    captured.multiply_rates(2.0)
     try:
-        return max(map(_difference, played(recorded), played(usual)))
+        return max(map(_difference, losses_of(captured), losses_of(eager)))
     finally:
-        recorded.multiply_rates(0.5)
+        captured.multiply_rates(0.5)
 
 
 def _difference(one: dict[str, Tensor] | None, other: dict[str, Tensor] | None) -> float:

@@ -1,7 +1,7 @@
 """Progress on a terminal or in a log file: the sentences that the package logs, and a line for each reported step.
 
-The package logs to the logger "unpaired" and prints nothing by itself. Without torch, so that the command line can use
-it before torch is imported.
+The package logs to the logger "unpaired" and prints nothing by itself. This module does not import torch, so that the
+command line can use it earlier.
 """
 
 from __future__ import annotations
@@ -26,26 +26,26 @@ _log = logging.getLogger("unpaired")
 
 
 def print_sentence(sentence: str, stream: Stream = "stdout") -> None:
-    """Print a sentence at once; of several processes only the first does."""
+    """Print a sentence and flush; only on rank 0."""
     if launched().rank == 0:
         print(printable(sentence), file=_now(stream), flush=True)
 
 
 class SentenceHandler(logging.Handler):
-    """Prints the message of each record as a line of its own, without level or time. Rank 0 only."""
+    """Prints the message of each record on a separate line, without level or time. Rank 0 only."""
 
     def __init__(self, stream: Stream) -> None:
         super().__init__(logging.INFO)
         self._stream: Stream = stream
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Print a record, of a child logger on standard error; raises what `print` raises."""
+        """Print a record (of a child logger: on standard error); raises the exceptions of `print`."""
         print_sentence(record.getMessage(), self._stream if record.name == _log.name else "stderr")
 
 
 @contextmanager
 def sentences_printed(stream: Stream = "stdout") -> Iterator[None]:
-    """Print what the package logs in the body, from INFO on, and nowhere else than on this stream."""
+    """Print the package's log records in the block, from INFO on, and only on this stream."""
     before, level = [each for each in _log.handlers if isinstance(each, SentenceHandler)], _log.level
     handler = SentenceHandler(stream)
     _log.setLevel(logging.INFO)
@@ -68,10 +68,10 @@ def _exchange(old: Sequence[logging.Handler], new: Sequence[logging.Handler]) ->
 def shown_by_default(
     listener: Callable[[Progress], None] | None, *, quiet: bool
 ) -> Iterator[Callable[[Progress], None]]:
-    """Print sentences and progress lines on standard error in the body, unless somebody has decided otherwise.
+    """Print sentences and progress lines on standard error in the block, unless the caller chose otherwise.
 
-    That is `quiet`, a `listener`, which replaces the progress lines, or a configured logger "unpaired" (or root), which
-    gets the sentences. Yields the listener to call.
+    `quiet` turns both off; a `listener` replaces the progress lines; a configured logger "unpaired" (or root) gets the
+    sentences. Yields the listener to call.
     """
     if quiet or _log.hasHandlers():
         yield listener or _ignore
@@ -81,9 +81,9 @@ def shown_by_default(
 
 
 class ProgressLines:
-    """Prints logged steps: on a terminal one line that keeps changing, in a log file a line every ten seconds.
+    """Prints logged steps: on a terminal one line that is updated, in a log file a line every ten seconds.
 
-    The first and the last step are always printed, and on a terminal a line stays behind every minute.
+    The first and the last step are always printed, and on a terminal one line a minute is kept.
     """
 
     def __init__(self, stream: Stream = "stdout") -> None:
@@ -93,7 +93,7 @@ class ProgressLines:
         self._kept = -self._spacing
 
     def __call__(self, progress: Progress) -> None:
-        """Print a step, if it is time to."""
+        """Print a step, if enough time has passed."""
         keep = progress.seconds - self._kept >= self._spacing or progress.step == progress.num_steps
         if keep:
             self._kept = progress.seconds
@@ -112,7 +112,7 @@ class ProgressLines:
 
 
 def duration(seconds: float) -> str:
-    """Return a length of time as people say it: 45 s, 12:05 min, 3:20 h."""
+    """Return a duration in words: 45 s, 12:05 min, 3:20 h."""
     seconds = round(seconds)
     if seconds < 60:
         return f"{seconds} s"
@@ -122,7 +122,7 @@ def duration(seconds: float) -> str:
 
 
 def _now(name: Stream) -> TextIO:
-    """Return the stream as it is now: notebooks and tests replace it."""
+    """Return the present stream, since notebooks and tests replace it."""
     return sys.stdout if name == "stdout" else sys.stderr
 
 

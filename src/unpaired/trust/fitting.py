@@ -25,7 +25,7 @@ from unpaired.errors import UnpairedError
 from unpaired.models.model_folder import read_description, read_model, write_model
 from unpaired.networks import DiscriminatorConfig
 from unpaired.recipes import build_objective
-from unpaired.selection.best_weights import put_back
+from unpaired.selection.best_weights import load_selected
 from unpaired.translate.translator import Translator
 from unpaired.trust.ood import LEAST, squares
 from unpaired.trust.score import measure
@@ -70,7 +70,7 @@ def _measure(folder: RunFolder, most: int) -> None:
     if info.training.step == newest.step:
         objective.load_state_dict(newest.parts["weights"])
     else:
-        put_back(objective, newest.best)
+        load_selected(objective, newest.best)
     objective.requires_grad_(False).train(objective.uses_training_mode)
     learnt = to_dict(config.objective).get("adversarial_weight", 1) > 0
     judges = dict(objective.discriminators.items()) if learnt else {}
