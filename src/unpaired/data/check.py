@@ -48,7 +48,7 @@ class SourceScan:
         if len(problems) == 1:
             return problems[0]
         count = f"{len(problems)} of {len(self.images)} images in {self.source.folder}"
-        way = "mend or remove them, or leave them out with --data.bad-images skip"
+        way = "fix or remove them, or leave them out with --data.bad-images skip"
         return f"{count} cannot be trained on; {way}:{listed(problems, _MOST_BAD_NAMED)}"
 
     def omission(self) -> str:

@@ -376,7 +376,7 @@ def crop(image: Image, config: DataConfig, draw: np.random.Generator | None) -> 
 
 
 def check_size(name: str, height: int, width: int, config: DataConfig, min_side: int = 1) -> None:
-    """Raise DataError when an image of this size cannot give a crop under `config`.
+    """Raise DataError if an image of this size cannot give a crop under `config`.
 
     min_side: the smallest side that the networks can take, for the preprocessings that do not crop.
     """

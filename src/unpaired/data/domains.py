@@ -26,7 +26,7 @@ _SKIPPED, _SKIPPED_TEST = "skipped", "skipped_test"
 
 @dataclass(frozen=True)
 class Domains:
-    """The images of a run: training sources, preview sources (test images where there are any), names.
+    """The images of a run: training sources, preview sources (test images if there are any), names.
 
     Where domain A is noise, train_a and preview_a are None. classes: those of domain B, where they are asked for.
     skipped: by domain the names of images that were left out of training and of the previews.
@@ -113,7 +113,7 @@ class Domains:
     def without(self, facts: Mapping[str, Any], data: DataConfig) -> Domains:
         """Return the domains without the images that `facts`, as of `facts()`, say were skipped; with their partners.
 
-        Raises DataError where none is left.
+        Raises DataError if none is left.
         """
         skipped = {
             domain: {key: facts[domain][key] for key in (_SKIPPED, _SKIPPED_TEST) if facts[domain].get(key)}
@@ -148,7 +148,7 @@ class Domains:
 
 
 def open_domains(data: DataConfig) -> Domains:
-    """List the images of both domains; raises DataError when a folder is missing or empty, or names do not match.
+    """List the images of both domains; raises DataError if a folder is missing or empty, or names do not match.
 
     So it does for a link that leads out of its folder, unless data.follow_symlinks is set.
     """

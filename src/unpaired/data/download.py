@@ -88,7 +88,7 @@ def download(
 
     Raises ConfigError for an unknown name or address, DownloadError for a server that is absent, refuses or breaks
     off (what has arrived is kept), DataError for an archive that is damaged or unsafe (it is removed), OutputError
-    where the folder holds something else, StorageError where the disk is full or failing.
+    where the folder holds something else, StorageError if the disk is full or failing.
     """
     source, folder = address(name, paired, url), Path(out) if out is not None else default_folder(name, paired)
     there = _recorded(folder, source)
@@ -146,7 +146,7 @@ class Part:
 
     @property
     def total(self) -> int:
-        """Bytes of the whole archive, 0 where the server did not say."""
+        """Bytes of the whole archive, 0 if the server did not say."""
         return int(self.facts.get("total", 0))
 
     @property
@@ -183,7 +183,7 @@ class Part:
         )
 
     def append(self, chunk: bytes) -> None:
-        """Keep some more bytes; raises StorageError or OutputError where the disk refuses."""
+        """Keep some more bytes; raises StorageError or OutputError if the disk refuses."""
         try:
             with self.path.open("ab") as file:
                 file.write(chunk)
@@ -203,7 +203,7 @@ class Part:
 
 
 def _length(url: str, headers: Mapping[str, str]) -> int:
-    """Return the size that a server gives, 0 where it gives none; DownloadError for one that no archive has."""
+    """Return the size that a server gives, 0 if it gives none; DownloadError for one that no archive has."""
     length = headers.get("Content-Length", "")
     if not (length.isascii() and length.isdecimal()):
         return 0
@@ -309,14 +309,14 @@ def _cut(url: str, part: Part) -> DownloadError:
 
 
 def _check_room(part: Part) -> None:
-    """Raise StorageError where the disk cannot hold what is still to come."""
+    """Raise StorageError if the disk cannot hold what is still to come."""
     missing = part.total - part.received
     if missing > shutil.disk_usage(part.path.parent).free:
         raise StorageError(f"{missing:,} bytes are to come and {shown(part.path.parent)} has less room; free some.")
 
 
 def _recorded(folder: Path, url: str) -> Download | None:
-    """Return what download.json says where the folder holds `url`, None where there is nothing; else OutputError."""
+    """Return what download.json says where the folder holds `url`, None if there is nothing; else OutputError."""
     try:
         if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
             return None

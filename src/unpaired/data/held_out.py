@@ -32,7 +32,7 @@ class HeldOutImages:
     origin: str
 
     def batch(self, domains: Domains, data: DataConfig, seed: int) -> Batch:
-        """Return the images resized and cropped in the middle. Raises ImageError where one cannot be read."""
+        """Return the images resized and cropped in the middle. Raises ImageError if one cannot be read."""
         return replace(domains, preview_a=self.a, preview_b=self.b).previews(data, seed).preview(len(self.a))
 
     def digests(self) -> dict[str, list[str]]:
@@ -41,7 +41,7 @@ class HeldOutImages:
 
 
 def held_out_images(domains: Domains, data: DataConfig, most: int) -> HeldOutImages | None:
-    """Return at most `most` held-out images a domain, evenly spread; None where there are none, or A is noise."""
+    """Return at most `most` held-out images a domain, evenly spread; None if there are none, or A is noise."""
     if domains.train_a is None:
         return None
     found = _validation(data)

@@ -160,7 +160,7 @@ class _Worker:
 
 
 def _context() -> Any:
-    """Return the way to start processes: from a fork server that has imported this module, where there is one."""
+    """Return the way to start processes: from a fork server that has imported this module, if there is one."""
     if "forkserver" not in multiprocessing.get_all_start_methods():
         return multiprocessing.get_context("spawn")
     context = multiprocessing.get_context("forkserver")

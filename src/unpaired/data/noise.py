@@ -79,7 +79,7 @@ class NoiseDataset(StepDataset):
 def noise_source(root: str, a: str, b: str) -> FolderSource:
     """Return the images to learn from: root/train, else root/trainB, else `root` itself; or the folder `b`.
 
-    Raises DataError when nothing is given, `a` is (it would be the noise), or the folder is missing or empty.
+    Raises DataError if nothing is given, `a` is (it would be the noise), or the folder is missing or empty.
     """
     if a:
         raise DataError("--a is given, but domain A is noise here; give DATA or --b DIR alone.")

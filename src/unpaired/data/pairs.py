@@ -27,12 +27,12 @@ class HalfSource(FolderSource):
         self._sheets, self._left = sheets, left
 
     def __getitem__(self, index: int) -> Image:
-        """Return a half; raises DataError for an odd width, ImageError where the file cannot be read."""
+        """Return a half; raises DataError for an odd width, ImageError if the file cannot be read."""
         whole = self._sheets[index]
         if whole.width % 2:
             raise DataError(
                 f"{shown(self.paths[index])} is {whole.width} pixels wide, which is odd, so it cannot be A and B side "
-                "by side; mend or remove it."
+                "by side; fix or remove it."
             )
         return half_of(whole, left=self._left)
 
@@ -59,7 +59,7 @@ class _Sheets:
 
 
 def side_by_side(folder: Path) -> Pair:
-    """Return both halves of the images of a folder; raises DataError when it is missing or empty."""
+    """Return both halves of the images of a folder; raises DataError if it is missing or empty."""
     sheets = _Sheets(FolderSource(folder))
     return HalfSource(sheets, left=True), HalfSource(sheets, left=False)
 
@@ -92,7 +92,7 @@ def paired_sources(root: str, a: str, b: str) -> Pair:
     """Return the training pairs: those of the folders `a` and `b`, or what `root` holds.
 
     That is root/train of side-by-side images, or matched names in root/train/A and train/B, trainA and trainB,
-    A/train and B/train, A and B: the first that is there. Raises DataError when nothing is, or only half is given.
+    A/train and B/train, A and B: the first that is there. Raises DataError if nothing is, or only half is given.
     """
     if a or b:
         if not (a and b):
@@ -119,7 +119,7 @@ def preview_pairs(root: str) -> Pair | None:
 
 
 def split_pairs(root: Path, split: str) -> Pair | None:
-    """Return the pairs of one split ("train", "test", "val"), or None where no layout of it holds images."""
+    """Return the pairs of one split ("train", "test", "val"), or None if no layout of it holds images."""
     folders = [(root / f"{split}A", root / f"{split}B"), (root / "A" / split, root / "B" / split)]
     inside = (root / split / "A", root / split / "B")
     if holds_images(root / split) and not all(map(holds_images, inside)):

@@ -23,7 +23,7 @@ class ImageSource(Protocol):
         ...
 
     def __getitem__(self, index: int) -> Image:
-        """Return image `index`, 0 <= index < len; raises ImageError where it cannot be read faithfully."""
+        """Return image `index`, 0 <= index < len; raises ImageError if it cannot be read faithfully."""
         ...
 
     def name(self, index: int) -> str:
@@ -40,7 +40,7 @@ class FolderSource:
     """
 
     def __init__(self, folder: Path) -> None:
-        """List `folder`; raises DataError when it is missing, holds no image, or cannot be looked into."""
+        """List `folder`; raises DataError if it is missing, holds no image, or cannot be looked into."""
         self.folder = folder
         if not folder.is_dir():
             raise DataError(f"{folder} is not a folder; give a folder of images.")
@@ -110,7 +110,7 @@ def _is_file(path: Path) -> bool:
 
 
 def refuse_links_out(source: FolderSource) -> None:
-    """Raise DataError where files of a source are links to places outside its folder, which may be anybody's."""
+    """Raise DataError if files of a source are links to places outside its folder, which may be anybody's."""
     links = [path for path in dict.fromkeys(source.paths) if leads_out(path, source.folder)]
     if links:
         more = f" and {len(links) - 1} more" if len(links) > 1 else ""
@@ -163,13 +163,13 @@ def _file_facts(path: Path) -> FileFacts:
         with path.open("rb") as file:
             return {"sha256": hashlib.file_digest(file, "sha256").hexdigest(), "size": file.tell()}
     except OSError as error:
-        raise ImageError(f"{path} cannot be read ({error.strerror}); mend or remove it.") from None
+        raise ImageError(f"{path} cannot be read ({error.strerror}); fix or remove it.") from None
 
 
 def train_folders(root: str, a: str, b: str) -> tuple[Path, Path]:
     """Return the folders of training images of both domains: root/trainA and root/trainB, or `a` and `b`.
 
-    Raises DataError when nothing or only half of it is given, or a folder is missing.
+    Raises DataError if nothing or only half of it is given, or a folder is missing.
     """
     if a or b:
         if not (a and b):

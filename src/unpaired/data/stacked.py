@@ -12,6 +12,6 @@ from unpaired.images import to_tensor
 def stacked(source: ImageSource) -> Tensor:
     """Return all images of a source in its order, n 3 h w in [-1, 1]; they have one size.
 
-    Raises ImageError where one cannot be read faithfully.
+    Raises ImageError if one cannot be read faithfully.
     """
     return torch.stack([to_tensor(source[index], 3) for index in range(len(source))])

@@ -23,7 +23,7 @@ class _Redirects(urllib.request.HTTPRedirectHandler):
     def redirect_request(
         self, req: urllib.request.Request, fp: IO[bytes], code: int, msg: str, headers: HTTPMessage, newurl: str
     ) -> urllib.request.Request | None:
-        """Return the request for the new address, None where it is not to be followed."""
+        """Return the request for the new address, None if it is not to be followed."""
         return super().redirect_request(req, fp, code, msg, headers, newurl) if is_http(newurl) else None
 
     def http_error_302(

@@ -29,7 +29,7 @@ class Place:
 def find_places(root: str, a: str, b: str, pairing: str = "") -> list[Place]:
     """Return the folders that training reads from DATA `root`, or `a` and `b`; any other folder is one place itself.
 
-    pairing: "paired" and "noise" look for their layouts first. Raises DataError where a folder is missing.
+    pairing: "paired" and "noise" look for their layouts first. Raises DataError if a folder is missing.
     """
     if a or b:
         if (a and not b) or (b and not a and pairing != "noise"):
@@ -70,7 +70,7 @@ def _there(place: Place) -> Place:
 
 
 def _split(root: Path, split: str, pairing: str) -> list[Place]:
-    """Return the places of one split, in the layout that training would choose; empty where there is none."""
+    """Return the places of one split, in the layout that training would choose; empty if there is none."""
     apart = [(root / f"{split}A", root / f"{split}B"), (root / split / "A", root / split / "B")]
     apart.append((root / "A" / split, root / "B" / split))
     if pairing != "noise":

@@ -24,7 +24,7 @@ _WHITE = (255, 255, 255)
 
 
 def write_sheet(path: Path, checkup: Checkup) -> None:
-    """Write the page, whole or not at all. Raises OutputError where the place refuses it, StorageError on a full disk.
+    """Write the page, whole or not at all. Raises OutputError if the place refuses it, StorageError on a full disk.
 
     The pictures that it shows are read again, so that a checkup of many thousands needs no memory for them.
     """

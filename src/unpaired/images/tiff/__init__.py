@@ -76,7 +76,7 @@ def read_header(file: BinaryIO) -> ImageHeader:
 
 
 def read(file: BinaryIO, frame: int = 0) -> Image:
-    """Decode slice `frame`, upright; raises ImageError where the file has fewer."""
+    """Decode slice `frame`, upright; raises ImageError if the file has fewer."""
     opened = _opened(file)
     count = len(opened.survey.slices)
     if not 0 <= frame < count:

@@ -32,7 +32,7 @@ _KINDS = (
 
 
 def refuse_claims(data: bytes, page: Page) -> None:
-    """Raise ImageError where the stream in a strip or tile claims to be larger than the page says that it is.
+    """Raise ImageError if the stream in a strip or tile claims to be larger than the page says that it is.
 
     A stream of a codec says its own size, and a decoder takes memory for that. Of deflate and its like, which say
     none, `unpacked` takes no more than there is room for.

@@ -214,7 +214,7 @@ class Page:
 
 
 def page_of(directory: Directory) -> Page:
-    """Return what a directory says, with the defaults of the standard; raises ImageError where it has no size."""
+    """Return what a directory says, with the defaults of the standard; raises ImageError if it has no size."""
     number = directory.number
     width, height = number(tags.WIDTH, 0), number(tags.HEIGHT, 0)
     if width <= 0 or height <= 0:

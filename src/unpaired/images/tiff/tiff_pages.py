@@ -93,7 +93,7 @@ def _survey(structure: Structure) -> Survey:
     places, kinds, end = _walked(structure)
     pages = _kinds_of_pages(structure, places, kinds)
     subs = [page for first in pages.values() for page in _sub_pages(first)]
-    # The largest picture, of equal ones the first; copies and masks only where there is nothing else.
+    # The largest picture, of equal ones the first; copies and masks only if there is nothing else.
     picture = max([*pages.values(), *subs], key=lambda page: (page.is_picture, page.width * page.height))
     alike = {kind for kind, page in pages.items() if page.key == picture.key and page.is_picture == picture.is_picture}
     main = [place for place, kind in zip(places, kinds, strict=True) if kind in alike]

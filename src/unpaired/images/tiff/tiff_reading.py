@@ -43,7 +43,7 @@ def is_sparse(page: Page) -> bool:
 
 
 def refuse_missing(page: Page, shift: int = 0) -> None:
-    """Raise ImageError where strips or tiles are damaged or cut off, which would be read as anything."""
+    """Raise ImageError if strips or tiles are damaged or cut off, which would be read as anything."""
     wanted = math.prod(page.grid)
     offsets, counts = page.offsets[:wanted], page.counts[:wanted]
     if not counts and len(offsets) == wanted and page.compression != 1:
@@ -177,7 +177,7 @@ def _described(page: Page, compression: int, head: bytes) -> bytes:
 
 
 def _by_codec(page: Page, data: bytes) -> Array:
-    """Return a strip or tile that is a picture of its own; raises ImageError where its decoder is missing."""
+    """Return a strip or tile that is a picture of its own; raises ImageError if its decoder is missing."""
     name = COMPRESSIONS[page.compression]
     codecs = extra("imagecodecs", f"Reading TIFF in {name}")
     try:

@@ -53,7 +53,7 @@ class Structure:
     """An open TIFF file: its byte order and its directories."""
 
     def __init__(self, file: BinaryIO) -> None:
-        """Read the first bytes; raises ImageError where they are not those of a TIFF."""
+        """Read the first bytes; raises ImageError if they are not those of a TIFF."""
         self.file = file
         self.size = os.fstat(file.fileno()).st_size
         file.seek(0)
@@ -71,7 +71,7 @@ class Structure:
     def block(self, offset: int) -> tuple[bytes, int]:
         """Return the entries of the directory at `offset` as bytes, and the place of the next directory.
 
-        Raises ImageError where it is not whole.
+        Raises ImageError if it is not whole.
         """
         try:
             self.file.seek(offset)
@@ -95,7 +95,7 @@ class Structure:
         return Directory(self, offset, entries)
 
     def data(self, entry: Entry, most: int = MAX_TEXT) -> bytes:
-        """Return the values of a tag as bytes; b"" where they are beyond the file or more than `most` bytes."""
+        """Return the values of a tag as bytes; b"" if they are beyond the file or more than `most` bytes."""
         kind, count, value = entry
         length = count * _SIZES.get(kind, 0)
         if length <= len(value):
