@@ -363,7 +363,7 @@ def test_a_missing_or_empty_domain_is_an_error(tmp_path: Path) -> None:
 def test_two_folders_are_taken_and_one_alone_is_refused(tmp_path: Path) -> None:
     layout(tmp_path, "x", "y")
     config = replace(SMALL, a=str(tmp_path / "x"), b=str(tmp_path / "y"))
-    assert [look.place.domain for look in check_data(config).looks] == ["A", "B"]
+    assert [scan.place.domain for scan in check_data(config).scans] == ["A", "B"]
     with pytest.raises(DataError, match="--a is given alone"):
         check_data(replace(SMALL, a=str(tmp_path / "x")))
     with pytest.raises(DataError, match="is not a folder"):

@@ -197,7 +197,7 @@ def test_training_names_what_it_does_not_use(tmp_path: Path, monkeypatch: pytest
     found = {"1.tif": header("TIFF", "georeference", "pages"), "2.tif": header("TIFF", "pages", "pyramid")}
     monkeypatch.setattr("unpaired.images.carried.read_header", lambda path: found.get(Path(path).name, header("TIFF")))
     assert remarks([FolderSource(folder), None]) == [
-        "2 of 3 files hold further pages, such as thumbnails and masks, beside the picture that is trained on "
+        "2 of 3 files hold further pages, such as thumbnails and masks, beside the image that is trained on "
         f"(first: {folder / '1.tif'}).",
         f"1 of 3 files holds smaller copies of the image, of which the largest is trained on ({folder / '2.tif'}).",
     ]
@@ -249,7 +249,7 @@ def test_junk_folders_are_left_out_by_every_walk_and_said(name: str, tmp_path: P
     assert [job.source.name for job in globbed.jobs] == ["0.png"]
     assert len(open_test_set(tmp_path).a) == 1
     checkup = check_data(replace(SMALL, root=str(tmp_path)))
-    assert [look.facts()["images"] for look in checkup.looks] == [1, 1, 1, 1]
+    assert [scan.facts()["images"] for scan in checkup.scans] == [1, 1, 1, 1]
     junk = [item.paths[0] for one in checkup.findings if one.fault.code == "junk_folder" for item in one.items]
     assert junk == [tmp_path / folder / "deep" / name for folder in ("trainA", "trainB", "testA", "testB")]
 

@@ -32,8 +32,8 @@ def print_checkup(checkup: Checkup) -> None:
     folders = Table(title=escape(shown(f"{checkup.title}")), title_justify="left")
     for name in ("folder", "images", "files", "formats", "modes", "shorter side"):
         folders.add_column(name, justify="right" if name in ("images", "files") else "left")
-    for look in checkup.looks:
-        facts = look.facts()
+    for scan in checkup.scans:
+        facts = scan.facts()
         sides = facts["shorter_side"]
         folders.add_row(
             escape(shown(facts["place"])),

@@ -1,1 +1,1 @@
-"""Where images come from and how they become training batches: sources, datasets, the drawn world."""
+"""Image sources, and the datasets that make training batches of them."""

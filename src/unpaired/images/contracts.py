@@ -45,7 +45,7 @@ def check_header(known: Known, header: Any) -> None:
     if header.format != known.kind:
         raise ImageError(f"{_blame(known)} returns a header of the format {shown(header.format)}; correct it.")
     if min(header.width, header.height, header.channels, header.frames) < 1:
-        raise ImageError("Its header declares no image; replace or remove it.")
+        raise ImageError("It holds no picture according to its header; replace or remove it.")
 
 
 def check_image(known: Known, header: ImageHeader, image: Any) -> None:
@@ -56,8 +56,8 @@ def check_image(known: Known, header: ImageHeader, image: Any) -> None:
     found = image.height, image.width, image.channels, image.alpha is not None, str(image.dtype)
     if promised != found:
         raise ImageError(
-            f"{_blame(known)} returns an image of {_described(*found)}, but its header declares {_described(*promised)}; "
-            "correct it."
+            f"{_blame(known)} returns an image of {_described(*found)}, but its header declares "
+            f"{_described(*promised)}; correct it."
         )
 
 

@@ -29,7 +29,7 @@ def decode_png(data: bytes, icc: bytes | None) -> Image:
 
 
 def refuse_surplus(data: bytes) -> None:
-    """Raise ImageError if the pixel data unpack to more bytes than the image size needs; the decoder unpacks all of it."""
+    """Raise ImageError if the pixel data unpack to more bytes than the image needs; the decoder would unpack all."""
     width, height, depth, color = struct.unpack(">IIBB", data[16:26])
     left = 2 * height * (1 + width * {2: 3, 4: 2, 6: 4}.get(color, 1) * depth // 8) + 1024  # interlaced ones have more
     packer, place = zlib.decompressobj(), 8

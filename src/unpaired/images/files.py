@@ -230,7 +230,7 @@ def refuse_large(path: Path, max_pixels: int, width: int, height: int, channels:
 
 
 def _raise_it(max_pixels: int) -> str:
-    """Return the advice to raise the limit, or "" if it is the default."""
+    """Return the advice to raise a limit below the largest one, else ""."""
     return " or raise max_pixels" if max_pixels < MAX_PIXELS else ""
 
 

@@ -282,7 +282,7 @@ def _fits(size: int) -> bool:
 
 
 def _shape(header: Any) -> tuple[int, int, int]:
-    """Return rows, columns and slices; axes beyond the third count as slices. Raises ImageError for fewer than two axes."""
+    """Return rows, columns and slices; axes beyond the third are slices too. Raises ImageError for a single axis."""
     shape = tuple(map(int, header.get_data_shape()))
     if len(shape) < 2 or min(shape) < 1:
         raise ImageError(f"It has the shape {shape}, which has no slice; remove it.")

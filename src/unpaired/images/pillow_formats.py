@@ -63,7 +63,7 @@ class PillowFormat:
             if picture.format == "PNG" and "exif" not in picture.info:
                 _find_late_exif(picture, file)
             width, height = picture.size
-            if picture.format != "TIFF" and orientation_of(picture) >= 5:  # Pillow applies the orientation to a TIFF's size
+            if picture.format != "TIFF" and orientation_of(picture) >= 5:  # Pillow turns a TIFF's size
                 width, height = height, width
             grey = picture.mode in ("1", "L", "LA", "La") or is_deep(picture)
             depth = _depth(picture, head)

@@ -48,7 +48,7 @@ def refusal_of(error: Exception, path: Path) -> ImageError:
     if isinstance(error, PIL.UnidentifiedImageError):
         return unknown_format(path)
     if isinstance(error, PIL.Image.DecompressionBombError):
-        return ImageError(f"{name} claims an impossible number of pixels and was not decoded; remove it.")
+        return ImageError(f"{name} claims more pixels than any real image has and was not decoded; remove it.")
     if isinstance(error, OSError) and error.errno is not None:
         return ImageError(f"Cannot open {name}: {error.strerror}; check its name and permissions.")
     if "MAX_TEXT" in str(error):  # Pillow unpacks metadata only up to a megabyte

@@ -76,7 +76,7 @@ def writing_windows(path: str | os.PathLike[str], header: ImageHeader) -> Iterat
     if header.has_alpha or header.frames != 1:
         raise OutputError(f"Cannot write {shown(path)} in windows: transparency and stacks are written whole.")
     if known is None or not isinstance(known.format, WritesWindows):
-        pieces = _Gathered(header)
+        pieces = _CollectedWindows(header)
         yield pieces
         write_bytes(path, encode_image(path, Image(pieces.pixels)))
         return
@@ -96,7 +96,7 @@ def writing_windows(path: str | os.PathLike[str], header: ImageHeader) -> Iterat
             partial_file.unlink(missing_ok=True)
 
 
-class _Gathered:
+class _CollectedWindows:
     """The windows of an image, collected in memory."""
 
     def __init__(self, header: ImageHeader) -> None:
