@@ -29,10 +29,11 @@ from unpaired.images.tiff.tiff_page import COMPRESSIONS, UNREAD
 
 DOCS = Path(__file__).parents[1] / "docs" / "values.md"
 INTRO = """\
-Readers of TIFF by compression and depth, as tested: `core` is Pillow, `sci` needs `pip install 'unpaired[sci]'`, `–` means
-that the compression does not support the depth.
-Fewer than 8 bits are scaled to 0..255; 9 to 15 bits keep their values, in uint16; int8 becomes int16 and float16 float32.
-Decoding is exact except for JPEG and YCbCr. Other compressions are refused with their name.
+Readers of TIFF by compression and depth, as tested.
+`core` is Pillow, `sci` needs `pip install 'unpaired[sci]'`, `–` means that the compression does not support the depth.
+Fewer than 8 bits are scaled to 0..255; 9 to 15 bits keep their values, in uint16.
+int8 becomes int16 and float16 float32. Decoding is exact except for JPEG and YCbCr.
+Other compressions are refused with their name.
 """
 BEGIN, END = "<!-- tiff:begin -->", "<!-- tiff:end -->"
 
