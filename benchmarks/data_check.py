@@ -78,7 +78,7 @@ def main() -> None:
         return
     start, cpu = time.monotonic(), time.process_time()
     checkup = check_data(DataConfig(root=str(folder)), num_threads=1)
-    num_files = sum(len(look.files) for look in checkup.looks)
+    num_files = sum(len(scan.files) for scan in checkup.scans)
     seconds, busy = time.monotonic() - start, time.process_time() - cpu
     print(f"{num_files} files in {seconds:.1f} s ({busy:.1f} s of processor): {num_files / busy:.0f} a second")
     if not (folder / "CLASSES.json").exists():

@@ -71,7 +71,7 @@ class GcGANObjective(Objective[GcGANImages]):
 
     def discriminator_losses(self, batch: Batch, images: GcGANImages) -> dict[str, Tensor]:
         """Return the discriminator's terms, on detached translations."""
-        return self.judged("B", batch.b, images.fake_b.detach(), self.config.adversarial)
+        return self.discriminator_terms("B", batch.b, images.fake_b.detach(), self.config.adversarial)
 
     @torch.no_grad()
     def samples(self, batch: Batch) -> Samples:

@@ -24,7 +24,7 @@ from unpaired.networks import DCGANGenerator, PatchGAN, ResNetGenerator, UNetGen
 from unpaired.objectives import CUT, GAN, CycleGAN, Pix2Pix
 from unpaired.objectives.base import Objective
 from unpaired.randomness import torch_seeded
-from unpaired.ranks import dealt, possible_parts
+from unpaired.ranks import possible_micro_batches, shard_of_micro_batches
 from unpaired.recipes import Config
 from unpaired.runs import build_objective, info, train
 from unpaired.runs.footprint import footprint
@@ -65,8 +65,8 @@ METHODS = ("cyclegan", "cyclegan, no identity", "cycle alone", "pix2pix", "l1 al
 
 def state_of(method: str, num_parts: int) -> TrainingState:
     objective = built(method).double()
-    assert objective.indivisible() == ""
-    objective.num_parts = num_parts
+    assert objective.prevents_accumulation() == ""
+    objective.num_micro_batches = num_parts
     return TrainingState(objective, OptimizerConfig())
 
 
@@ -129,7 +129,7 @@ def two_threads() -> Iterator[None]:
 @pytest.mark.usefixtures("two_threads")
 def test_so_it_is_with_the_two_cycles_side_by_side(num_parts: int) -> None:
     objective, batch = built("cyclegan").double(), batch_of("cyclegan", 1)
-    assert len(objective.halves(batch, objective.generator_losses(batch, objective.generate(batch)))) == 2
+    assert len(objective.independent_terms(batch, objective.generator_losses(batch, objective.generate(batch)))) == 2
     require_same_steps("cyclegan", num_parts)
 
 
@@ -169,11 +169,11 @@ def test_what_is_no_number_in_one_part_is_found_and_leaves_no_trace(method: str)
 
 def gradients_on_ranks() -> tuple[dict[str, Any], str]:
     """The terms, gradients and pools after three steps of a batch in two parts, as arrays, and the state's hash."""
-    with ranks.joined(CPU):
+    with ranks.process_group(CPU):
         state = state_of("cyclegan", 2)
         for step in range(1, STEPS + 1):
             batch = batch_of("cyclegan", step)
-            own = dealt(range(BATCH), ranks.rank(), ranks.count(), 2)
+            own = shard_of_micro_batches(range(BATCH), ranks.rank(), ranks.world_size(), 2)
             terms = train_step(state, Batch(a=batch.a[own], b=batch.b[own]), "fp32")
             state.step = step
     found = {**terms, **gradients_of(state.objective), **state.parts()["pool"]}
@@ -191,9 +191,9 @@ def test_two_processes_that_take_their_parts_take_the_step_of_one_that_takes_all
 
 
 def test_each_part_is_dealt_out_to_all_processes_in_their_order() -> None:
-    assert [dealt("abcdefgh", rank, 2, 2) for rank in (0, 1)] == [list("abef"), list("cdgh")]
-    assert [dealt("abcdefgh", rank, 2, 1) for rank in (0, 1)] == [list("abcd"), list("efgh")]
-    assert dealt("abcd", 0, 1, 4) == list("abcd")
+    assert [shard_of_micro_batches("abcdefgh", rank, 2, 2) for rank in (0, 1)] == [list("abef"), list("cdgh")]
+    assert [shard_of_micro_batches("abcdefgh", rank, 2, 1) for rank in (0, 1)] == [list("abcd"), list("efgh")]
+    assert shard_of_micro_batches("abcd", 0, 1, 4) == list("abcd")
 
 
 def test_a_process_loads_the_images_of_its_parts(drawn_folders: Path) -> None:
@@ -259,17 +259,16 @@ def test_what_parts_would_teach_otherwise_is_refused_by_name(name: str, settings
     with pytest.raises(ConfigError) as refused:
         build_objective(config_with(name, **settings))
     assert str(refused.value) == (
-        f"run.accumulate takes a batch in parts, and with {setting} that would be another step than the whole batch's; "
-        "leave one of them out."
+        f"run.accumulate with {setting} would not be equivalent to a step on the whole batch; remove one of them."
     )
-    assert build_objective(config_with(name, **{**settings, "run.accumulate": 1})).num_parts == 1
+    assert build_objective(config_with(name, **{**settings, "run.accumulate": 1})).num_micro_batches == 1
 
 
 @pytest.mark.parametrize(("name", "settings"), [("cyclegan", {"generator.dropout": True}), ("cyclegan-wgan", {})])
 def test_what_only_draws_otherwise_is_not_refused(name: str, settings: Any) -> None:
     config = config_with(name, **settings)
     state = TrainingState(build_objective(config), config.optimizer)
-    assert state.objective.num_parts == 2
+    assert state.objective.num_micro_batches == 2
     batch = batch_of("cyclegan", 1)
     terms = train_step(state, Batch(a=batch.a.float(), b=batch.b.float()), "fp32")
     assert all(torch.isfinite(term) for term in terms.values())
@@ -284,17 +283,19 @@ def test_parts_are_at_least_one_and_of_as_many_images_each(
     with pytest.raises(ConfigError) as refused:
         train(config, out=tmp_path / "run")
     assert str(refused.value) == (
-        "run.accumulate is 3, and the 4 images of a batch that each process has cannot be taken in as many equal "
-        "parts; give a divisor of 4."
+        "run.accumulate is 3, and the per-process batch of 4 images cannot be split into as many micro-batches of "
+        "equal size; give a divisor of 4."
     )
     assert not (tmp_path / "run").exists()
-    assert possible_parts(12) == [1, 2, 3, 4, 6, 12]
-    assert possible_parts(12, 3) == [3, 4, 6, 12]
+    assert possible_micro_batches(12) == [1, 2, 3, 4, 6, 12]
+    assert possible_micro_batches(12, 3) == [3, 4, 6, 12]
     for name, text in {"RANK": "0", "LOCAL_RANK": "0", "WORLD_SIZE": "4", "LOCAL_WORLD_SIZE": "4"}.items():
         monkeypatch.setenv(name, text)
-    assert possible_parts(12) == [1, 3]
-    with pytest.raises(ConfigError, match=r"run\.accumulate is 2, and the 1 image of a batch that each process has"):
-        ranks.require_even_parts(4, 2, "run.accumulate")
+    assert possible_micro_batches(12) == [1, 3]
+    with pytest.raises(
+        ConfigError, match=r"run\.accumulate is 2, and the per-process batch of 1 image cannot be split"
+    ):
+        ranks.require_equal_micro_batches(4, 2, "run.accumulate")
 
 
 def test_a_run_may_go_on_in_other_parts(drawn_folders: Path, tmp_path: Path) -> None:

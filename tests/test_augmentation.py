@@ -118,7 +118,7 @@ def test_each_image_has_a_draw_of_its_own_whatever_the_number_of_processes(
     assert all(not torch.equal(alone[0], other) for other in alone[1:])
     parts = []
     for rank in range(2):
-        monkeypatch.setattr(ranks, "_joined", Launch(rank=rank, count=2))
+        monkeypatch.setattr(ranks, "_joined", Launch(rank=rank, world_size=2))
         torch.manual_seed(5)
         parts.append(CHANGES[name](same[:2]))
     assert torch.equal(torch.cat(parts), alone)

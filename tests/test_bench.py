@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from unpaired.bench import gradients
-from unpaired.bench.cases import Mode, RecordedTrainingCase, TrainingCase, TranslationCase, Way
+from unpaired.bench.cases import CapturedTrainingCase, Mode, TrainingCase, TranslationCase, Way
 from unpaired.bench.ceilings import measure_ceilings
 from unpaired.bench.gradients import check_gradients, gradient_agreement
 from unpaired.bench.official_clone import OfficialCode
@@ -67,14 +67,14 @@ def forgetful(work: Work) -> Work:
     return lambda: made
 
 
-def test_a_recorded_step_is_rehearsed_before_it_is_timed() -> None:
-    usual, recorded = TrainingCase.at(32, "fp32", CPU), RecordedTrainingCase.at(32, "fp32", CPU, record=as_called)
-    assert (recorded.images, recorded.flop) == (usual.images, usual.flop)
-    for case in (usual, recorded):
+def test_a_captured_step_is_validated_before_it_is_timed() -> None:
+    usual, captured = TrainingCase.at(32, "fp32", CPU), CapturedTrainingCase.at(32, "fp32", CPU, record=as_called)
+    assert (captured.images, captured.flop) == (usual.images, usual.flop)
+    for case in (usual, captured):
         case()
-    assert recorded.usual.state.sha256() == usual.state.sha256()
-    with pytest.raises(UnpairedError, match="has other losses than the usual one"):
-        RecordedTrainingCase.at(32, "fp32", CPU, record=forgetful)
+    assert captured.usual.state.sha256() == usual.state.sha256()
+    with pytest.raises(UnpairedError, match=r"The losses of the captured step .* differ from those of the usual step"):
+        CapturedTrainingCase.at(32, "fp32", CPU, record=forgetful)
 
 
 def test_right_gradients_pass_and_wrong_ones_are_not_timed(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -167,7 +167,7 @@ def test_what_cannot_be_compiled_is_left_out_with_a_sentence(monkeypatch: pytest
     report = bench((32,), [Mode("fp32"), Mode("fp32", "compiled")], device=CPU, rounds=1, memory=False)
     assert [row.mode for row in report.rows] == ["fp32", "fp32"]
     assert any(each.startswith("The networks in fp32 cannot be compiled (") for each in said)
-    with pytest.raises(UnpairedError, match="None of these ways can be timed here"):
+    with pytest.raises(UnpairedError, match="None of these modes can be timed on this machine"):
         bench((32,), [Mode("fp32", "compiled")], device=CPU, rounds=1, memory=False)
 
 

@@ -278,7 +278,7 @@ def test_the_model_is_that_of_the_best_step_and_says_how_it_was_chosen(
     found = held_out_images(open_domains(config.data), config.data, 32)
     assert found is not None
     assert model.choice.images_a == tuple(digests(found.a))
-    assert "3, chosen by 8 looks" in (tmp_path / "run" / "model" / "README.md").read_text()
+    assert "3, selected by 8 evaluations" in (tmp_path / "run" / "model" / "README.md").read_text()
     last, _ = read_model(tmp_path / "every")
     assert (last.training.step, last.choice) == (STEPS, None)
 

@@ -18,7 +18,7 @@ from conftest import logged_to
 from test_methods import METHODS, batch_of, config_of
 from unpaired.artifacts.changes import machine_change
 from unpaired.artifacts.history import History
-from unpaired.bench.cases import Mode, RecordedTrainingCase, Way
+from unpaired.bench.cases import CapturedTrainingCase, Mode, Way
 from unpaired.bench.gradients import check_gradients
 from unpaired.config import override
 from unpaired.errors import ConfigError
@@ -332,4 +332,4 @@ def test_what_torch_compiles_has_the_right_gradients() -> None:
 def test_every_way_has_the_right_gradients_on_a_gpu_and_can_be_recorded(way: Way, precision: Precision) -> None:
     cuda = torch.device("cuda")
     assert check_gradients(64, Mode(precision, way), cuda) >= LEAST_COSINE[precision]
-    RecordedTrainingCase.at(64, precision, cuda, way=way)()
+    CapturedTrainingCase.at(64, precision, cuda, way=way)()

@@ -147,7 +147,7 @@ def test_a_background_that_is_no_colour_is_refused(model: Path, colour: Any) -> 
     path.write_text(json.dumps({**json.loads(whole), "background": colour}), encoding="utf-8")
     sentence = used(model)
     path.write_text(whole, encoding="utf-8")
-    assert "which is no colour; publish it again" in sentence
+    assert "which is not a colour; publish it again" in sentence
 
 
 def test_a_size_of_training_that_no_image_had_costs_no_memory(model: Path) -> None:

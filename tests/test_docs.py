@@ -208,7 +208,8 @@ def test_the_modules_that_the_manual_names_exist() -> None:
     places = {name.lstrip("/") for name in named if not name.startswith("tests/")}
     assert len(places) > 10
     # a dotted name may also be that of something in a module
-    homes = {place: ((package / place), (package / place).parent.with_suffix(".py")) for place in places}
+    paths = {place: package / place for place in places}
+    homes = {place: (path, path.parent.with_suffix(".py"), path.with_suffix("")) for place, path in paths.items()}
     assert [place for place in sorted(places) if not any(home.exists() for home in homes[place])] == []
 
 

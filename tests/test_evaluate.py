@@ -70,14 +70,14 @@ def test_an_untrained_model_is_further_from_the_domain_than_its_real_images_are(
 
 def test_an_image_left_alone_has_the_figures_of_the_untranslated(scenes: Path, model: Path, tmp_path: Path) -> None:
     copy = shutil.copytree(model, tmp_path / "model")
-    from unpaired.evaluation import evaluation
+    from unpaired.evaluation import evaluating
     from unpaired.translate.translator import Translator
 
     translator = Translator.load(copy)
     for loaded in translator._loaded.values():
         loaded._forward = lambda images, network: images  # type: ignore[attr-defined]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(evaluation.Translator, "load", classmethod(lambda *_, **__: translator))
+        patch.setattr(evaluating.Translator, "load", classmethod(lambda *_, **__: translator))
         same = evaluate(copy, scenes)
     for name in ("l1", "psnr", "ssim"):
         row = same.directions["AtoB"].rows[name]

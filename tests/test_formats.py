@@ -299,7 +299,7 @@ def changed(**members: Any) -> Any:
         (changed(alpha="no"), "alpha must be True or False"),
         (changed(keeps=("colours",)), "its keeps must be among pages, frames, planes"),
         (changed(dtypes=("float64",)), "its dtypes must be among uint8, uint16"),
-        (changed(kind="PNG"), "has the name of one of the package"),
+        (changed(kind="PNG"), "has the kind of a built-in one"),
         (object(), "it lacks kind, suffixes, read_header, read"),
     ],
 )

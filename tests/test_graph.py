@@ -27,7 +27,7 @@ from unpaired.config import override
 from unpaired.data.datasets import Batch
 from unpaired.errors import NonFiniteError
 from unpaired.networks import DCGANDiscriminator, DCGANGenerator, PatchGAN, ResNetGenerator, UNetGenerator
-from unpaired.networks.recompute import recomputing
+from unpaired.networks.recompute import recomputing_networks
 from unpaired.objectives import CUT, GAN, CycleGAN, Pix2Pix
 from unpaired.objectives.augmentation import CHANGES
 from unpaired.objectives.base import Objective
@@ -303,10 +303,10 @@ def test_several_processes_and_pools_of_several_sizes_are_not_recorded(monkeypat
     assert "several sizes" in obstacle(objective)
     recomputed = built("pix2pix")
     assert obstacle(recomputed) == ""
-    for network in recomputing(recomputed):
+    for network in recomputing_networks(recomputed):
         network.recompute = True
     assert "run.recompute" in obstacle(recomputed)
-    monkeypatch.setattr(ranks, "count", lambda: 2)
+    monkeypatch.setattr(ranks, "world_size", lambda: 2)
     assert "several processes" in obstacle(objective)
 
 

@@ -355,12 +355,12 @@ def test_what_modes_forbid_is_named_and_never_passed_over(barred: Path, two_fold
     refused = ": Permission denied; check its permissions.\n"
     cases: list[tuple[list[str], int, str]] = [
         (translate("file", out), 65, f"failed: Cannot open {barred}/file/b.png: Permission denied; check its name and"),
-        (translate("tree", out), 65, f"unpaired: Cannot look into {barred}/tree/closed{refused}"),
+        (translate("tree", out), 65, f"unpaired: Cannot read {barred}/tree/closed{refused}"),
         (translate("tree/a.png", barred / "written"), 73, f"unpaired: Cannot write into {barred}/written; change its"),
         (train(barred / "file", out), 65, f"unpaired: Cannot open {barred}/file/b.png: Permission denied; check its"),
-        (train(barred / "tree", out), 65, f"unpaired: Cannot look into {barred}/tree/closed{refused}"),
-        (train(barred / "tree" / "closed", out), 65, f"unpaired: Cannot look into {barred}/tree/closed{refused}"),
-        (train(barred / "listed", out), 65, f"unpaired: Cannot look into {barred}/listed/a.png{refused}"),
+        (train(barred / "tree", out), 65, f"unpaired: Cannot read {barred}/tree/closed{refused}"),
+        (train(barred / "tree" / "closed", out), 65, f"unpaired: Cannot read {barred}/tree/closed{refused}"),
+        (train(barred / "listed", out), 65, f"unpaired: Cannot read {barred}/listed/a.png{refused}"),
         (train(b, barred / "written" / "run"), 73, f"unpaired: Cannot create {barred}/written/run: Permission denied;"),
     ]
     done = subprocess.run(

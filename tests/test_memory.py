@@ -14,7 +14,7 @@ from test_methods import METHODS, batch_of, config_of
 from unpaired.config import override
 from unpaired.errors import ConfigError
 from unpaired.networks import ResNetGenerator, UNetGenerator
-from unpaired.networks.recompute import recomputing
+from unpaired.networks.recompute import recomputing_networks
 from unpaired.recipes import Config
 from unpaired.runs import build_objective, info, train
 from unpaired.training.machine import relief
@@ -102,7 +102,7 @@ def test_a_forward_keeps_much_less_when_it_is_computed_again(generator: Any, sha
 
 def held_bytes(network: nn.Module, images: Tensor) -> int:
     """The memory of the inputs of all parts, which is what is kept where the parts are computed again."""
-    (module,) = recomputing(network)
+    (module,) = recomputing_networks(network)
     held: dict[int, int] = {}
     original = module.run
 

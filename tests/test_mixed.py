@@ -101,7 +101,9 @@ def test_floats_between_0_and_1_are_never_written_as_bytes_0_and_1() -> None:
 
 
 def test_a_recorded_type_that_cannot_hold_its_range_is_refused() -> None:
-    with pytest.raises(ConfigError, match=r"uint8 cannot hold the range -1000\.\.1000; write a type that does"):
+    with pytest.raises(
+        ConfigError, match=r"uint8 cannot represent the range -1000\.\.1000; replace it by one that can"
+    ):
         DomainValues(range=HU, dtype="uint8")
 
 

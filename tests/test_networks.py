@@ -199,7 +199,7 @@ def test_a_resize_with_zeros_differs_from_one_by_reflection_at_the_border_alone(
 
 
 def test_two_ways_of_doubling_are_refused() -> None:
-    with pytest.raises(ConfigError, match=r"generator\.antialias .*leave generator\.upsampling resize out"):
+    with pytest.raises(ConfigError, match=r"generator\.antialias .*remove generator\.upsampling resize"):
         ResNetGenerator(antialias=True, upsampling="resize")
 
 

@@ -441,7 +441,7 @@ def test_options_that_contradict_the_weights_are_named_and_not_followed(tmp_path
     options(tmp_path, netG="resnet_9blocks", crop_size="a lot", no_dropout="perhaps")
     made = import_official(tmp_path, tmp_path / "model")
     assert made.info.directions["AtoB"].generator.num_blocks == 6  # type: ignore[union-attr]
-    assert any("netG resnet_9blocks; the weights are believed" in note for note in made.notes)
+    assert any("netG resnet_9blocks; the network of the weights is used" in note for note in made.notes)
     assert made.info.training.crop_size is None
 
 
@@ -458,7 +458,7 @@ def test_the_dropout_of_a_unet_comes_from_the_options_or_is_that_of_pix2pix(tmp_
     save(tmp_path, "latest_net_G.pth", Unet(3, 3, 2, 7))
     first = import_official(tmp_path, tmp_path / "on")
     assert first.info.directions["AtoB"].generator.dropout is True  # type: ignore[union-attr]
-    assert any("nothing says otherwise" in note for note in first.notes)
+    assert any("no_dropout is not recorded" in note for note in first.notes)
     options(tmp_path, no_dropout=True)
     second = import_official(tmp_path, tmp_path / "off")
     assert second.info.directions["AtoB"].generator.dropout is False  # type: ignore[union-attr]

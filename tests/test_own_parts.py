@@ -246,7 +246,7 @@ FAULTY = {
         class Mine(ResNetGenerator):
             kind = "unet"
         """,
-        "The generator unet of the file own.py .* has the name of one of the package; give it another kind",
+        "The generator unet of the file own.py .* has the kind of a built-in one; give it another kind",
     ),
 }
 

@@ -136,7 +136,7 @@ def take_steps(name: str, num_steps: int) -> tuple[dict[str, Tensor], str]:
     state = method(name)
     for step in range(1, num_steps + 1):
         batch = whole_batch(name, step)
-        part = Batch(a=batch.a[ranks.own_part(range(GLOBAL_BATCH))], b=batch.b[ranks.own_part(range(GLOBAL_BATCH))])
+        part = Batch(a=batch.a[ranks.own_shard(range(GLOBAL_BATCH))], b=batch.b[ranks.own_shard(range(GLOBAL_BATCH))])
         with torch_seeded(0, "dropout", step):
             terms = train_step(state, part, "fp32")
         state.step = step
@@ -150,7 +150,7 @@ METHODS = {"cyclegan": 1, "pix2pix": 1, "pix2pix dropout": 1, "cut": 1, "wgan": 
 
 
 def all_methods() -> dict[str, tuple[dict[str, Any], str]]:
-    with ranks.joined(CPU):
+    with ranks.process_group(CPU):
         found = {name: take_steps(name, num_steps) for name, num_steps in METHODS.items()}
     # As arrays: torch hands tensors to another process through a file that must still be there when they are read.
     return {
@@ -188,12 +188,12 @@ def test_all_ranks_hold_the_same_state_bit_for_bit(steps_of: dict[int, list[Any]
 
 def poisoned() -> tuple[str, bool]:
     """One image of rank 1 is no number: what is said, and whether the state is what it was."""
-    with ranks.joined(CPU):
+    with ranks.process_group(CPU):
         state = method("cyclegan pool")
         state.step = 6
         before = state.sha256()
         batch = whole_batch("cyclegan", 1)
-        part = batch.b[ranks.own_part(range(GLOBAL_BATCH))]
+        part = batch.b[ranks.own_shard(range(GLOBAL_BATCH))]
         part[0, 0, 0, 0] *= float("nan") if ranks.rank() == 1 else 1
         try:
             train_step(state, Batch(a=part, b=part), "fp32", lambda: ["a.png", "b.png"])
@@ -220,20 +220,20 @@ def refuse() -> None:
 
 def conversation() -> dict[str, Any]:
     found: dict[str, Any] = {}
-    with ranks.joined(CPU):
-        found["first"] = ranks.told_by_first(b"of 0" if ranks.rank() == 0 else b"something longer")
-        found["nothing"] = ranks.told_by_first(b"")
-        found["all"] = ranks.told_by_all(b"x" * ranks.rank())
-        found["agreed"] = ranks.agreed(ranks.rank() * 5)
-        found["gathered"] = ranks.gathered(torch.full((1, 2), float(ranks.rank())).bfloat16()).tolist()
-        found["part"] = list(ranks.own_part("abcdef"))
+    with ranks.process_group(CPU):
+        found["first"] = ranks.broadcast_bytes(b"of 0" if ranks.rank() == 0 else b"something longer")
+        found["nothing"] = ranks.broadcast_bytes(b"")
+        found["all"] = ranks.all_gather_bytes(b"x" * ranks.rank())
+        found["agreed"] = ranks.all_reduce_max(ranks.rank() * 5)
+        found["gathered"] = ranks.all_gather(torch.full((1, 2), float(ranks.rank())).bfloat16()).tolist()
+        found["part"] = list(ranks.own_shard("abcdef"))
         mixed = [torch.tensor([float(ranks.rank())]), torch.tensor(float(ranks.rank()) * 2).double()]
-        ranks.average(mixed)
+        ranks.all_reduce_mean(mixed)
         found["averages"] = [float(tensor) for tensor in mixed]
-        with ranks.by_first() as mine:
+        with ranks.on_rank_zero() as mine:
             found["mine"] = mine
         try:
-            with ranks.by_first() as mine:
+            with ranks.on_rank_zero() as mine:
                 if mine:
                     refuse()
         except EndedElsewhere as error:
@@ -245,7 +245,7 @@ def conversation() -> dict[str, Any]:
             ranks.require_same("same" if ranks.rank() != 1 else "other", "The state")
         except RankError as error:
             found["differs"] = str(error)
-    found["after"] = (ranks.rank(), ranks.count())
+    found["after"] = (ranks.rank(), ranks.world_size())
     return found
 
 
@@ -269,9 +269,9 @@ def test_ranks_tell_and_decide_together() -> None:
 def test_a_single_process_is_rank_0_of_1_and_sends_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("WORLD_SIZE", raising=False)
     assert launched() == Launch(0, 1, 0, 1)
-    with ranks.joined(CPU):
-        assert (ranks.rank(), ranks.count(), ranks.agreed(3)) == (0, 1, 3)
-        assert ranks.told_by_all(b"x") == [b"x"]
+    with ranks.process_group(CPU):
+        assert (ranks.rank(), ranks.world_size(), ranks.all_reduce_max(3)) == (0, 1, 3)
+        assert ranks.all_gather_bytes(b"x") == [b"x"]
 
 
 @pytest.mark.parametrize(("name", "value"), [("RANK", "2"), ("RANK", "one"), ("WORLD_SIZE", "0"), ("LOCAL_RANK", "7")])
@@ -374,7 +374,7 @@ def test_another_number_of_processes_may_go_on_and_the_run_says_so(config: Confi
         train(config, out=run, listener=lambda _: os.kill(os.getpid(), signal.SIGTERM))
     refused = together(2, trained, config, run)
     assert "trained by 1 processes and would go on with 2" in refused[0]["error"]
-    assert "its own message says why" in refused[1]["error"]
+    assert "Rank 0 ended with an error; see its message" in refused[1]["error"]
     accepted = Company(2, trained_anyway, config, run).results()
     assert accepted[0]["info"].finished
     assert not accepted[0]["info"].bit_exact
@@ -567,7 +567,7 @@ def test_processes_that_see_other_images_do_not_evaluate_together(
 def noise_of_each(model: Path) -> bytes:
     image = torch.linspace(-1, 1, 3 * 32 * 32).view(1, 3, 32, 32)
     translator = Translator.load(model, device="cpu")
-    with ranks.joined(CPU):
+    with ranks.process_group(CPU):
         return translator(image, direction="AtoB").numpy().tobytes()
 
 

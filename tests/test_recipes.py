@@ -219,7 +219,7 @@ def odd():
 @pytest.mark.parametrize(
     ("function", "words"),
     [
-        ("disguised", "The generator resnet of the file own.py .* has the name of one of the package"),
+        ("disguised", "The generator resnet of the file own.py .* has the kind of a built-in one"),
         ("odd", "optimizer is OptimizerConfig, which cannot be rebuilt from its settings.*use plain values"),
     ],
 )
@@ -249,7 +249,7 @@ class Disguised(ResNetGenerator):
 @pytest.mark.parametrize(
     ("part", "remedy"),
     [
-        (Unregistered, "pass its class to unpaired.register, under a kind of its own"),
+        (Unregistered, "pass its class to unpaired.register, with a unique kind"),
         (Disguised, "give its class another kind than 'resnet' and pass it to unpaired.register"),
     ],
 )

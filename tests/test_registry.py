@@ -56,7 +56,7 @@ def test_an_unknown_kind_is_named_with_the_nearest_one(parts: Registry[SimpleNam
         (SimpleNamespace(size=1), "it lacks kind"),
         (part(3), "its kind must be a name, not 3"),
         (part(""), "its kind must be a name"),
-        (part("round"), "round of Python code has the name of one of the package"),
+        (part("round"), "round of Python code has the kind of a built-in one"),
     ],
 )
 def test_what_is_no_part_is_refused(parts: Registry[SimpleNamespace], wrong: SimpleNamespace, words: str) -> None:
@@ -121,9 +121,12 @@ def test_installed_packages_bring_parts(parts: Registry[SimpleNamespace], monkey
             [("a", "star", ImportError("no\nlibrary"))],
             "star of the package a 1.2 cannot be loaded .ImportError: no library",
         ),
-        ([("a", "star", part("moon"))], "announces the widget star, but its kind is 'moon'"),
+        ([("a", "star", part("moon"))], "an entry point for the widget star, but its kind is 'moon'"),
         ([("a", "star", object())], "is no widget: it lacks kind, size"),
-        ([("a", "star", part("star")), ("b", "star", part("star"))], "comes with a and with b; uninstall all but one"),
+        (
+            [("a", "star", part("star")), ("b", "star", part("star"))],
+            "is provided by a and by b; uninstall all but one",
+        ),
     ],
 )
 def test_a_package_whose_part_is_none_is_named(
@@ -152,8 +155,8 @@ def test_an_installed_part_does_not_take_the_place_of_the_packages_own(
     ("origin", "words"),
     [
         (Origin(package="unpaired-x", version="2"), "a part of the package unpaired-x 2: install that package"),
-        (Origin(file="x.py", sha256="ab" * 32), "came from the file x.py .*: name that file with --recipe"),
-        (Origin(), "install the package that provides it, or name its file with --recipe"),
+        (Origin(file="x.py", sha256="ab" * 32), "came from the file x.py .*: load that file with recipes.load_file"),
+        (Origin(), "install the package that provides it, or load its file with recipes.load_file"),
     ],
 )
 def test_what_is_not_installed_is_named_with_its_origin(origin: Origin, words: str) -> None:

@@ -57,7 +57,7 @@ def trained(
 
 def cycles_of(found: CycleGANObjective, batch: Batch) -> int:
     """Return how many parts the generators' terms are differentiated in."""
-    return len(found.halves(batch, found.generator_losses(batch, found.generate(batch))))
+    return len(found.independent_terms(batch, found.generator_losses(batch, found.generate(batch))))
 
 
 def test_the_step_is_that_of_one_thread() -> None:

@@ -185,7 +185,7 @@ def flip_a_bit(model: Path) -> None:
             edit_json(lambda data: data["directions"]["AtoB"]["generator"].update(base_channels=10**9)),
             "base_channels must be 1 to 1024",
         ),
-        (edit_json(lambda data: data["directions"]["AtoB"]["generator"].update(kind="vgg")), "kind"),
+        (edit_json(lambda data: data["directions"]["AtoB"]["generator"].update(kind="vgg")), "vgg is not installed"),
         (edit_weights(lambda tensors: tensors.pop("head.1.bias")), "head.1.bias is missing"),
         (edit_weights(lambda tensors: tensors.update(more=torch.ones(1))), "more is unknown"),
         (edit_weights(lambda tensors: tensors["head.1.bias"].fill_(torch.nan)), "NaN"),

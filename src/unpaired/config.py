@@ -1,10 +1,11 @@
-"""The mechanism of settings: frozen dataclasses to plain dictionaries and YAML, and back, with checked types.
+"""Conversion of frozen dataclasses to plain dictionaries and YAML, and back, with type checks.
 
 A setting is a field of a frozen, keyword-only dataclass; a part of the tree is a dataclass in a field. A field that may
 hold one of several dataclasses is annotated with the protocol of a registry (`GeneratorConfig`) or with their union;
-each of them carries a class variable `kind` that names it in YAML. Unknown keys are errors with a suggestion, wrong
+each of them has a class variable `kind` that names it in YAML. Unknown keys are errors with a suggestion, wrong
 types are errors that name the setting.
-What the settings are stands beside the parts they belong to; `unpaired.recipes` joins them in one tree.
+
+The settings are defined beside the components they belong to; `unpaired.recipes` joins them in one tree.
 """
 
 from __future__ import annotations
@@ -26,20 +27,20 @@ from unpaired.suggestions import unknown
 T = TypeVar("T")
 
 SCHEMA = 1
-"""Version of the layout of config.yaml; raised when a setting is renamed or changes its meaning."""
+"""Schema version of config.yaml; incremented when a setting is renamed or changes its meaning."""
 
-_MAX_BYTES = 2**20  # of a file of settings
-_MAX_BRACKETS = 1000  # the time to read them grows with the square of their depth
+_MAX_BYTES = 2**20  # of a configuration file
+_MAX_BRACKETS = 1000  # the parsing time grows with the square of their depth
 
 
 def free(default: Any) -> Any:
-    """Declare a setting that cannot change the result of a run, so that continuing one may change it."""
+    """Declare a setting that cannot change the result of a run; it may change when a run is resumed."""
     return dataclasses.field(default=default, metadata={"free": True})
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Difference:
-    """One setting whose value differs between two configurations; `key` is its dotted path."""
+    """A setting whose value differs between two configurations; `key` is its dotted path."""
 
     key: str
     saved: Any
@@ -63,10 +64,12 @@ def to_dict(config: Any) -> dict[str, Any]:
 
 
 def from_dict(annotation: Any, data: Any, where: str = "") -> Any:
-    """Build the dataclass (or the member of a registry or a union) that `annotation` names from plain values.
+    """Build the dataclass `annotation` (or the matching member of a registry or a union) from plain values.
 
-    Fields that `data` leaves out keep their defaults. Raises ConfigError for an unknown key (with a suggestion),
-    a missing or unknown `kind`, or a value of the wrong type; `where` is the dotted path the message starts from.
+    Fields missing in `data` keep their defaults. Raises ConfigError for an unknown key (with a suggestion), a missing
+    or unknown `kind`, or a value of the wrong type.
+
+    where: dotted path of the dataclass, for messages.
     """
     if not isinstance(data, Mapping):
         raise ConfigError(f"{where or 'The configuration'} must be a mapping of settings, not {data!r}.")
@@ -85,14 +88,14 @@ def from_dict(annotation: Any, data: Any, where: str = "") -> Any:
         values[key] = convert(hints[key], value, _join(where, key))
     try:
         return cls(**values)
-    except TypeError as error:  # a field without default was left out
+    except TypeError as error:  # a field without default is missing
         raise ConfigError(f"{where or cls.__name__} is incomplete: {error}.") from None
 
 
 def convert(annotation: Any, value: Any, key: str) -> Any:
-    """Return `value` as the type that `annotation` asks for; text (from a command line) is parsed.
+    """Return `value` as the type of `annotation`; text (from a command line) is parsed.
 
-    Understands bool, int, float, str, Literal, `X | None`, `tuple[X, ...]` and dataclasses. Raises ConfigError.
+    Supports bool, int, float, str, Literal, `X | None`, `tuple[X, ...]` and dataclasses. Raises ConfigError.
     """
     options = [annotation] if get_origin(annotation) not in (Union, types.UnionType) else list(get_args(annotation))
     if type(None) in options:
@@ -120,8 +123,8 @@ def convert(annotation: Any, value: Any, key: str) -> Any:
 def override(config: T, settings: Mapping[str, Any]) -> T:
     """Return a copy of `config` with the settings at dotted paths replaced, e.g. {"data.crop_size": 128}.
 
-    Paths may be spelled with hyphens. A path that ends in `kind` makes the part another one, at its defaults, before
-    the other settings are applied. Raises ConfigError for an unknown path or a bad value.
+    Paths may contain hyphens. A path that ends in `kind` replaces the component by another one with default settings,
+    before the other settings are applied. Raises ConfigError for an unknown path or an invalid value.
     """
     keys = {path.replace("-", "_"): value for path, value in settings.items()}
     kinds = {key.removesuffix(".kind"): value for key, value in keys.items() if key.endswith(".kind")}
@@ -146,7 +149,7 @@ def _with(config: T, settings: Mapping[str, Any]) -> T:
 
 
 def flatten(config: Any, prefix: str = "", *, without_free: bool = False) -> dict[str, Any]:
-    """Return every setting of the tree by its dotted path, e.g. {"optimizer.learning_rate": 0.0002, ...}."""
+    """Return all settings by dotted path, e.g. {"optimizer.learning_rate": 0.0002, ...}."""
     left_out = {field.name for field in dataclasses.fields(config) if without_free and field.metadata.get("free")}
     flat: dict[str, Any] = {}
     for key, value in to_dict(config).items():
@@ -158,21 +161,21 @@ def flatten(config: Any, prefix: str = "", *, without_free: bool = False) -> dic
 
 
 def differences(saved: Any, given: Any) -> list[Difference]:
-    """Return the settings that change a run's result and differ between two configurations, in the tree's order."""
+    """Return the differing settings that change a run's result, in the order of the tree."""
     old, new = flatten(saved, without_free=True), flatten(given, without_free=True)
     keys = list(old) + [key for key in new if key not in old]
     return [Difference(key=key, saved=old.get(key), given=new.get(key)) for key in keys if old.get(key) != new.get(key)]
 
 
 def to_yaml(config: Any) -> str:
-    """Return the whole tree as YAML text, with the schema's number in front."""
+    """Return the configuration as YAML text, beginning with the schema version."""
     return yaml.safe_dump({"schema": SCHEMA, **to_dict(config)}, sort_keys=False, allow_unicode=True)
 
 
 def read_yaml(cls: type[T], path: Path, base: T | None = None) -> T:
-    """Read a configuration from a YAML file; what the file leaves out comes from `base` (default: `cls()`).
+    """Read a configuration from a YAML file; missing settings come from `base` (default: `cls()`).
 
-    Raises ConfigError when the file is missing, is no YAML, has another schema, or holds unknown settings.
+    Raises ConfigError if the file is missing, is not YAML, has another schema, or contains unknown settings.
     """
     data = load_yaml(path)
     if data is None:
@@ -187,9 +190,9 @@ def read_yaml(cls: type[T], path: Path, base: T | None = None) -> T:
 
 
 def require_rebuildable(config: Any) -> None:
-    """Raise ConfigError if a part of a configuration does not come back from the file that a run keeps of it.
+    """Raise ConfigError if a component cannot be rebuilt from the configuration file of its run.
 
-    Such a run could neither be continued nor could its model be loaded.
+    Otherwise the run could not be resumed and its model could not be loaded.
     """
     hints = get_type_hints(type(config))
     for field in dataclasses.fields(config):
@@ -200,35 +203,33 @@ def require_rebuildable(config: Any) -> None:
             back = None
         if type(back) is not type(part) or back != part:
             raise ConfigError(
-                f"{field.name} is {type(part).__name__}, which cannot be rebuilt from its settings, and a run of it "
-                f"could neither be continued nor its model be loaded; {_remedy(part, hints[field.name])}."
+                f"{field.name} is {type(part).__name__}, which cannot be rebuilt from its settings, so the run could "
+                f"not be resumed and its model could not be loaded; {_remedy(part, hints[field.name])}."
             )
 
 
 def _remedy(part: Any, annotation: Any) -> str:
-    """Return what to do with a part that cannot be rebuilt."""
+    """Return the remedy for a component that cannot be rebuilt."""
     registry = registry_of(annotation)
     if registry is None:
         return "use plain values"
     if getattr(part, "kind", None) not in registry:
-        return "pass its class to unpaired.register, under a kind of its own"
+        return "pass its class to unpaired.register, with a unique kind"
     if registry.get(part.kind) is not type(part):
         return f"give its class another kind than {part.kind!r} and pass it to unpaired.register"
     return "use plain values"
 
 
 def load_yaml(path: Path) -> Any:
-    """Return the plain values in a YAML file; raises ConfigError where it cannot be read or is none."""
+    """Return the plain values of a YAML file; raises ConfigError if it cannot be read or is not YAML."""
     try:
         with path.open("rb") as file:
             content = file.read(_MAX_BYTES + 1)
         if len(content) > _MAX_BYTES:
-            raise ConfigError(
-                f"The configuration {shown(path)} has more than {_MAX_BYTES:,} bytes; that is no configuration."
-            )
+            raise ConfigError(f"The configuration {shown(path)} has more than {_MAX_BYTES:,} bytes; check --config.")
         if content.count(b"[") + content.count(b"{") > _MAX_BRACKETS:
             raise ConfigError(
-                f"The configuration {shown(path)} has more than {_MAX_BRACKETS:,} brackets; write it plainly."
+                f"The configuration {shown(path)} has more than {_MAX_BRACKETS:,} brackets; write it without nesting."
             )
         return _Loader(content.decode()).get_single_data()
     except OSError as error:
@@ -239,23 +240,23 @@ def load_yaml(path: Path) -> Any:
 
 
 class _Loader(yaml.SafeLoader):
-    """Reads plain values, and no aliases, by which a page of text can stand for more values than memory holds."""
+    """Safe YAML loader without aliases, which could expand a short file to more values than fit in memory."""
 
     def compose_node(self, parent: Any, index: Any) -> Any:
         """Return the next value of the file."""
         if self.check_event(yaml.AliasEvent):
-            raise yaml.YAMLError("aliases (*name) are not understood; write the value out")
+            raise yaml.YAMLError("aliases (*name) are not supported; write the value out")
         return super().compose_node(parent, index)
 
 
 def require(condition: bool, sentence: str) -> None:
-    """Raise ConfigError with `sentence` unless `condition` holds: the range checks of settings."""
+    """Raise ConfigError with `sentence` unless `condition` holds."""
     if not condition:
         raise ConfigError(sentence)
 
 
 def _merged(base: dict[str, Any], data: Mapping[str, Any]) -> dict[str, Any]:
-    """Lay `data` over `base`; a part of another kind replaces the whole part instead of mixing with it."""
+    """Merge `data` into `base`; a component of another kind replaces the whole component."""
     merged = dict(base)
     for key, value in data.items():
         old = merged.get(key)
@@ -265,7 +266,7 @@ def _merged(base: dict[str, Any], data: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _class_for(annotation: Any, data: Mapping[str, Any], where: str) -> Any:
-    """Return the dataclass that plain values are to become."""
+    """Return the dataclass to build from plain values."""
     registry, members = registry_of(annotation), _dataclasses_in(annotation)
     if registry is not None:
         return registry.get(data.get("kind"), _join(where, "kind"))
@@ -283,7 +284,7 @@ def _dataclasses_in(annotation: Any) -> list[Any]:
 
 
 def _scalar(option: Any, value: Any) -> Any:
-    """Return `value` as bool, int, float or str, or None where it is not one without loss."""
+    """Return `value` as bool, int, float or str, or None if it cannot be converted without loss."""
     if option is str:
         return value if isinstance(value, str) else None
     if option is bool:

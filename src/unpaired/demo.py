@@ -1,8 +1,8 @@
-"""The embedded demo: draw a world, learn summer and winter from unmatched scenes of it, and compare with truth.
+"""The built-in demo: train summer <-> winter on unpaired drawn scenes, and evaluate against the ground truth.
 
-The protocol, which is fixed: both domains are drawn from disjoint seeds, and the model sees those alone. The test
-scenes are other ones again, drawn in both styles; the model is scored on them against no translation and against
-the best global colour transform, which, unlike the model, is fitted with their truth.
+The protocol is fixed. The training scenes of both domains have disjoint seeds. The test scenes have other seeds and are
+drawn in both styles. The model is compared with no translation and with the best global colour transform, which,
+unlike the model, is fitted to the ground truth.
 """
 
 from __future__ import annotations
@@ -37,14 +37,14 @@ DIRECTIONS = {"AtoB": ("testA", "testB"), "BtoA": ("testB", "testA")}
 
 @dataclass(frozen=True)
 class DemoResult:
-    """Seconds that all of it took, and scores by contestant ("model", "none", "colour") and direction."""
+    """Duration in seconds, and scores by method ("model", "none", "colour") and direction."""
 
     seconds: float
     scores: dict[str, dict[str, Scores]]
 
     @property
     def model_wins(self) -> bool:
-        """Whether the model has the best PSNR and the best SSIM in both directions."""
+        """Return whether the model has the best PSNR and the best SSIM in both directions."""
         rivals = (self.scores["none"], self.scores["colour"])
         return all(
             model.psnr > rival[direction].psnr and model.ssim > rival[direction].ssim
@@ -63,10 +63,14 @@ def run_demo(
     device: str = "auto",
     listener: Callable[[Progress], None] = lambda progress: None,
 ) -> DemoResult:
-    """Draw, train, translate and score in the run folder `out`; an interrupted demo continues.
+    """Draw, train, translate and evaluate in the run folder `out`; an interrupted demo resumes.
 
-    num_train: scenes a domain. num_steps: None for the recipe's. Writes demo.json, demo.png (the contact sheet:
-    real, translated and truth) and translated/ into `out`. Raises as `unpaired.train` does.
+    Writes demo.json, demo.png (contact sheet of real, translated and ground truth) and translated/ into `out`.
+
+    num_train: training scenes per domain.
+    num_steps: training steps, None for the recipe's number.
+
+    Raises the same errors as `unpaired.train`.
     """
     start = time.monotonic()
     config = override(demo_recipe(), {"run.seed": seed, "run.device": device})
@@ -79,7 +83,7 @@ def run_demo(
     config = replace(config, data=replace(config.data, root=str(data), name_a=STYLES["A"], name_b=STYLES["B"]))
     train(config, out=out, listener=listener)
 
-    _log.info("Translating the test scenes and scoring them against truth.")
+    _log.info("Translating the test scenes and comparing them with the ground truth.")
     translator = Translator.load(out, device=device, precision="fp32")
     for direction, (source, _) in DIRECTIONS.items():
         folder = out / "translated" / direction
@@ -98,7 +102,7 @@ def run_demo(
         a, b = direction[0].lower(), direction[-1].lower()
         shown = {f"real_{a}": real, f"fake_{b}": made, f"truth_{b}": truth}
         sheet[direction] = {column: images[:6] for column, images in shown.items()}
-    caption = "Scenes never seen in training. Truth was drawn for scoring only; no pair was ever shown to the model."
+    caption = "Test scenes, not used in training. The ground truth serves evaluation only; training had no pairs."
     write_samples(out / "demo.png", draw_samples(sheet, names=STYLES, caption=caption))
     result = DemoResult(time.monotonic() - start, scores)
     write_bytes(out / "demo.json", demo_json(result).encode())

@@ -1,4 +1,4 @@
-"""Names of devices as people type them, the devices that this machine has, and what numbers they are made for."""
+"""Resolves device names such as "cuda:1" and detects native support for bfloat16."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from unpaired.launch import launched
 
 
 def resolve_device(name: str) -> torch.device:
-    """Return the device that `name` asks for: "auto", "cpu", "cuda", "cuda:N" or "mps".
+    """Return the device named "auto", "cpu", "cuda", "cuda:N" or "mps".
 
-    "auto" is the first GPU, else Apple's, else the CPU. Raises DeviceError for an unknown name, and for a
-    device that this machine (or this build of torch) does not have.
+    "auto" is the first CUDA GPU, else Apple's GPU, else the CPU. Raises DeviceError if the name is unknown or if this
+    machine (or this build of torch) has no such device.
 
-    Of several processes on a machine each has a GPU of its own, unless `name` says its number: then they share it.
+    If torchrun started several processes on this machine, each gets its own GPU; with "cuda:N" they share that GPU.
     """
     launch = launched()
     if name == "auto":
@@ -30,12 +30,12 @@ def resolve_device(name: str) -> torch.device:
         count = torch.cuda.device_count() if torch.cuda.is_available() else 0
         if count == 0:
             raise DeviceError(f"There is no CUDA device here for {name!r}; use device auto or cpu.", setting="device")
-        if not match[2] and launch.local_count > count:
+        if not match[2] and launch.local_world_size > count:
             raise DeviceError(
-                f"There are {launch.local_count} processes and {count} GPUs on this machine; start {count} "
+                f"There are {launch.local_world_size} processes and {count} GPUs on this machine; start {count} "
                 f"(--nproc-per-node {count})."
             )
-        if not match[2] and launch.count > 1:
+        if not match[2] and launch.world_size > 1:
             return torch.device("cuda", launch.local_rank)
         if int(match[2] or 0) >= count:
             raise DeviceError(f"There is no device {name!r}: this machine has cuda:0 to cuda:{count - 1}.")
@@ -43,13 +43,13 @@ def resolve_device(name: str) -> torch.device:
 
 
 def has_bf16(device: torch.device) -> bool:
-    """Return whether a device has instructions of its own for bfloat16; without them it is slower than float32."""
+    """Return whether a device has native bfloat16 instructions; emulated bfloat16 is slower than float32."""
     if device.type == "cuda":
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     return device.type == "cpu" and bool(processor_bf16())
 
 
 def processor_bf16() -> set[str]:
-    """Return the processor's extensions for bfloat16, avx512_bf16 and amx_bf16; none where torch cannot tell."""
+    """Return the processor's bfloat16 extensions among avx512_bf16 and amx_bf16; none if torch cannot detect them."""
     known: dict[str, object] = getattr(torch.cpu, "get_capabilities", dict)()
     return {name for name in ("avx512_bf16", "amx_bf16") if known.get(name)}

@@ -1,7 +1,7 @@
-"""The exception tree: every message is one sentence that names what is wrong and what to do next.
+"""The exception tree: every message is one sentence that names the problem and the remedy.
 
-Each class carries the exit code its sentence ends a command with (BSD sysexits where one fits), so that a
-shell script can tell a wrong setting from a broken file without reading English.
+Each class has the exit code of a command that ends with it, one of BSD sysexits if one fits. A shell script can
+distinguish a wrong setting from a broken file by the code alone.
 """
 
 from __future__ import annotations
@@ -10,11 +10,11 @@ from typing import ClassVar
 
 
 class UnpairedError(Exception):
-    """Anything a user can mend; `unpaired` prints its message alone, never a traceback."""
+    """An error that a user can fix; `unpaired` prints its message without a traceback."""
 
     exit_code: ClassVar[int] = 1
     of_one_rank = False
-    """Whether it was raised by one of several processes, which alone can tell of it."""
+    """Whether only one of several processes raised it, so that this process has to report it."""
 
     def __init__(self, *args: object, setting: str = "") -> None:
         """setting: the setting, by its name in Python, that the advice at the end of the message names last.
@@ -26,13 +26,17 @@ class UnpairedError(Exception):
 
 
 class ConfigError(UnpairedError):
-    """A setting is unknown, of the wrong type, out of range, or at odds with another one."""
+    """A setting is unknown, of the wrong type, out of range, or in conflict with another one."""
 
     exit_code: ClassVar[int] = 78
 
 
 class UnknownKindError(ConfigError):
-    """A setting or a file names a part that is neither in the package nor installed. noun: its sort. kind: its name."""
+    """A setting or a file names a component that is neither built in nor installed.
+
+    noun: the type of component, such as "generator".
+    kind: the unknown name.
+    """
 
     def __init__(self, message: str, *, noun: str, kind: str) -> None:
         super().__init__(message)
@@ -40,49 +44,49 @@ class UnknownKindError(ConfigError):
 
 
 class DataError(UnpairedError):
-    """A data folder is missing, empty, or does not hold what training or translating needs."""
+    """A data folder is missing, empty, or lacks files that training or translation needs."""
 
     exit_code: ClassVar[int] = 65
 
 
 class ImageError(DataError):
-    """One image file cannot be read faithfully: broken, too large, or of a kind that is not supported."""
+    """An image file cannot be read faithfully: it is damaged, too large, or of an unsupported format."""
 
 
 class ModelError(DataError):
-    """A model folder is missing, incomplete, or its weights do not fit its description."""
+    """A model folder is missing or incomplete, or its weights do not match its description."""
 
 
 class MissingPartError(ModelError, ConfigError):
-    """A run or a model needs a part that is not installed, such as its network; the files themselves may be sound."""
+    """A run or a model needs a component that is not installed, such as its network; its files may be intact."""
 
     exit_code: ClassVar[int] = 78
 
 
 class CheckpointError(DataError):
-    """A checkpoint is damaged: a file is missing or its SHA-256 is not the one in the manifest."""
+    """A checkpoint is damaged: a file is missing or its SHA-256 differs from the manifest."""
 
 
 class OutputError(UnpairedError):
-    """An output cannot be created: it exists already, two inputs claim one name, or the run is in use."""
+    """An output cannot be created: it already exists, two inputs have the same output name, or the run is in use."""
 
     exit_code: ClassVar[int] = 73
 
 
 class StorageError(UnpairedError):
-    """The disk said no: full, read-only, or failing."""
+    """A disk is full, read-only or failing."""
 
     exit_code: ClassVar[int] = 74
 
 
 class DeviceError(ConfigError):
-    """The device asked for does not exist on this machine."""
+    """The requested device does not exist on this machine."""
 
 
 class NonFiniteError(UnpairedError):
-    """A loss or gradient became NaN or infinite; nothing was updated with it.
+    """A loss or gradient is NaN or infinite; no weight was updated with it.
 
-    finding: the part of the message that says what, where and on which images.
+    finding: the part of the message that names the tensor, the step and the images.
     """
 
     exit_code: ClassVar[int] = 70
@@ -93,27 +97,27 @@ class NonFiniteError(UnpairedError):
 
 
 class WorkerError(UnpairedError):
-    """A loader process was killed, failed or hung; the checkpoints are untouched."""
+    """A data loader process was killed, failed or hung; the checkpoints are intact."""
 
     exit_code: ClassVar[int] = 71
 
 
 class RankError(UnpairedError):
-    """One of several processes that train together was lost; the checkpoints are untouched."""
+    """A rank was lost during data-parallel training; the checkpoints are intact."""
 
     exit_code: ClassVar[int] = 71
 
 
 class EndedElsewhere(UnpairedError):  # noqa: N818 - the error is another process's
-    """Rank 0 of several processes ended with an error, which it tells itself, and an exit code that is everybody's."""
+    """Rank 0 ended with an error, which it reports itself; every rank exits with the exit code of that error."""
 
     def __init__(self, exit_code: int) -> None:
-        super().__init__("Rank 0 cannot go on; its own message says why.")
+        super().__init__("Rank 0 ended with an error; see its message.")
         self.exit_code = exit_code  # type: ignore[misc]
 
 
 class OutOfMemoryError(UnpairedError):
-    """The device or the machine has too little memory for a step; the checkpoints are untouched."""
+    """The device or the machine has too little memory for a step; the checkpoints are intact."""
 
     exit_code: ClassVar[int] = 71
 
@@ -128,13 +132,13 @@ class MissingExtraError(UnpairedError):
 
 
 class DownloadError(UnpairedError):
-    """A server is absent, refuses, or broke off; nothing on this machine is wrong."""
+    """A server is unreachable, refused the request, or closed the connection; the fault is not on this machine."""
 
     exit_code: ClassVar[int] = 69
 
 
-class Interrupted(UnpairedError):  # noqa: N818 - not an error, the wish of the user
-    """Training was asked to stop by a signal; its state was saved before this was raised.
+class Interrupted(UnpairedError):  # noqa: N818 - not an error but a request of the user
+    """A signal stopped training; its state was saved before this was raised.
 
     `exit_code` is 128 + the signal's number: 130 after Ctrl-C, 143 after SIGTERM.
     """

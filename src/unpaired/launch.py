@@ -1,6 +1,6 @@
-"""Which of several processes this one is: what torchrun, which starts them, says in the environment.
+"""Rank and world size of this process, read from the environment variables that torchrun sets.
 
-Without torch, so that the command line can ask before it is imported. What the processes do together is in `ranks`.
+Does not import torch, so that the command line can use it before torch is loaded. Collectives are in `ranks`.
 """
 
 from __future__ import annotations
@@ -13,25 +13,29 @@ from unpaired.errors import ConfigError
 
 @dataclass(frozen=True)
 class Launch:
-    """A process among `count`: its `rank` among all, and its `local_rank` among the `local_count` of this machine."""
+    """The rank of a process among all `world_size`, and among the `local_world_size` of this machine."""
 
     rank: int = 0
-    count: int = 1
+    world_size: int = 1
     local_rank: int = 0
-    local_count: int = 1
+    local_world_size: int = 1
 
 
 def launched() -> Launch:
-    """Return the place that torchrun gave this process, the only one of one without it; raises ConfigError."""
+    """Return the rank and world size from the environment, rank 0 of 1 without torchrun.
+
+    Raises ConfigError if the variables are not numbers or contradict each other.
+    """
     if "WORLD_SIZE" not in os.environ:
         return Launch()
-    count, rank = _number("WORLD_SIZE", 1), _number("RANK", 0)
+    world_size, rank = _number("WORLD_SIZE", 1), _number("RANK", 0)
     local_rank = _number("LOCAL_RANK", rank)
-    launch = Launch(rank, count, local_rank, _number("LOCAL_WORLD_SIZE", max(local_rank + 1, 1)))
-    if not (0 <= launch.rank < launch.count and 0 <= launch.local_rank < launch.local_count):
+    launch = Launch(rank, world_size, local_rank, _number("LOCAL_WORLD_SIZE", max(local_rank + 1, 1)))
+    if not (0 <= launch.rank < launch.world_size and 0 <= launch.local_rank < launch.local_world_size):
         raise ConfigError(
-            f"The environment says RANK {rank} of WORLD_SIZE {count} and LOCAL_RANK {local_rank} of LOCAL_WORLD_SIZE "
-            f"{launch.local_count}, which cannot be; start several processes with torchrun, which sets them."
+            f"The environment has RANK {rank} of WORLD_SIZE {world_size} and LOCAL_RANK {local_rank} of "
+            f"LOCAL_WORLD_SIZE {launch.local_world_size}, which contradict each other; start several processes with "
+            "torchrun, which sets them."
         )
     return launch
 

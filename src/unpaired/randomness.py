@@ -1,7 +1,7 @@
-"""Indexed randomness: every draw of training is a pure function of (run seed, purpose, counters).
+"""Indexed randomness: every random number of training is a pure function of (run seed, purpose, counters).
 
-Nothing is streamed, so the number of loader workers, an interruption, or a preview in between can never change
-what is drawn for sample i of step s; and no generator's state needs to be saved.
+No generator is shared between draws. The number of loader workers, an interruption or a preview therefore never changes
+the random numbers of sample i at step s, and checkpoints need no generator state.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ import torch
 
 
 def rng(seed: int, purpose: str, *counters: int) -> np.random.Generator:
-    """Return the NumPy generator of one draw, e.g. `rng(seed, "crop a", sample)`; counters are >= 0."""
+    """Return the NumPy generator for one purpose, e.g. `rng(seed, "crop a", sample)`; counters are >= 0."""
     return np.random.default_rng([seed, zlib.crc32(purpose.encode()), *counters])
 
 
 @contextmanager
 def torch_seeded(seed: int, purpose: str, *counters: int) -> Iterator[None]:
-    """Seed torch's global generators for the body (initial weights, dropout) and restore them afterwards."""
+    """Seed torch's global generators for the block (initial weights, dropout) and restore them afterwards."""
     with torch.random.fork_rng():
         torch.manual_seed(int(rng(seed, purpose, *counters).integers(2**63)))
         yield

@@ -1,6 +1,6 @@
-"""The whole configuration, and recipes: functions that return one.
+"""The complete configuration, and recipes: functions that return one.
 
-A recipe is a published system or an improvement on one with its evidence. Your own is a function in a file:
+A recipe is a published system, or an improvement with evidence. A user-defined recipe is a function in a file:
 `--recipe my_recipe.py:wide` calls `wide()`, which returns a Config, e.g. by `dataclasses.replace` on one of these.
 """
 
@@ -34,7 +34,7 @@ from unpaired.networks import (
 )
 from unpaired.networks.protocols import at_size as part_at_size
 from unpaired.networks.protocols import makes_from_noise, validate
-from unpaired.networks.recompute import recomputing
+from unpaired.networks.recompute import recomputing_networks
 from unpaired.objectives import CUT, GAN, METHODS, CycleGAN, MethodConfig, Pix2Pix
 from unpaired.objectives.losses import LOSSES, adversarial_loss
 from unpaired.registry import Origin, Registry, registering_from
@@ -68,8 +68,8 @@ class Config:
         data, pairing = self.data, self.objective.pairing
         require(
             data.pairing == pairing,
-            f"objective.kind {self.objective.kind} needs data.pairing {pairing}, not {data.pairing}; the recipe of the "
-            "method sets both.",
+            f"objective.kind {self.objective.kind} needs data.pairing {pairing}, not {data.pairing}; the method's "
+            "recipe sets both.",
         )
         validate(self.objective, self)
         if data.preprocess in WHOLE_IMAGES:
@@ -85,7 +85,7 @@ class Config:
         validate(self.discriminator, self)
 
     def _check_whole_images(self) -> None:
-        """Raise ConfigError where the parts cannot take images of any size, rounded to multiples of 4."""
+        """Raise ConfigError unless the components support images of any size, rounded to multiples of 4."""
         name, multiple = self.data.preprocess, self.generator.multiple
         require(
             WHOLE_IMAGE_MULTIPLE % multiple == 0 and not makes_from_noise(self.generator),
@@ -95,32 +95,31 @@ class Config:
         loss = getattr(self.objective, "adversarial", None)
         require(
             loss is None or not adversarial_loss(loss).penalised,
-            f"objective.adversarial {loss} compares images of one size, which data.preprocess {name} does not give; "
+            f"objective.adversarial {loss} needs images of one size, which data.preprocess {name} does not provide; "
             "use a preprocess that crops.",
         )
 
 
 def build_objective(config: Config) -> Any:
-    """Return the untrained objective that a configuration describes, its weights drawn from `run.seed`."""
+    """Return the untrained objective of a configuration, with initial weights from `run.seed`."""
     data = config.data
     objective = config.objective.build(
         config.generator, config.discriminator, data.channels_a, data.channels_b, config.run.seed
     )
-    networks = recomputing(objective)
+    networks = recomputing_networks(objective)
     require(
         bool(networks) or not config.run.recompute,
-        f"run.recompute is for generators that can recompute, such as resnet and unet, not {config.generator.kind}; "
-        "leave it out.",
+        f"run.recompute needs a generator with activation checkpointing, such as resnet and unet, not "
+        f"{config.generator.kind}; remove it.",
     )
     for network in networks:
         network.recompute = config.run.recompute
-    whole = objective.indivisible()
+    whole = objective.prevents_accumulation()
     require(
         not whole or config.run.accumulate == 1,
-        f"run.accumulate takes a batch in parts, and with {whole} that would be another step than the whole batch's; "
-        "leave one of them out.",
+        f"run.accumulate with {whole} would not be equivalent to a step on the whole batch; remove one of them.",
     )
-    objective.num_parts = config.run.accumulate
+    objective.num_micro_batches = config.run.accumulate
     if config.run.layout == "channels_last":
         for weight in objective.parameters():
             if weight.ndim == 4:
@@ -129,12 +128,12 @@ def build_objective(config: Config) -> Any:
 
 
 def paper() -> Config:
-    """CycleGAN as published (Zhu et al. 2017), with the identity term that the official code has on by default."""
+    """CycleGAN as published (Zhu et al. 2017), with the identity term, the official code's default."""
     return Config()
 
 
 def demo() -> Config:
-    """A small CycleGAN that learns drawn scenes at 64 x 64 on two processor cores within minutes."""
+    """A small CycleGAN that learns drawn scenes at 64 x 64 on two CPU cores within minutes."""
     return Config(
         data=DataConfig(load_size=70, crop_size=64),
         generator=ResNetGenerator(base_channels=16, num_blocks=6, num_downs=1),
@@ -146,11 +145,11 @@ def demo() -> Config:
 
 
 def fast() -> Config:
-    """A CycleGAN for 64 x 64 that is past the final score of the paper's recipe after a third of its time.
+    """A CycleGAN for 64 x 64 that exceeds the final score of the paper's recipe after a third of its time.
 
-    Shown on maps and scenes, on a processor (benchmarks/2026-11-29-fast.md): the demo's networks in bfloat16 (in
-    float32 on devices without instructions for it), a longer average, and cycle weights of 3 instead of 10, which
-    found more of the classes of maps that were kept aside for choosing.
+    Measured on maps and scenes on a CPU (benchmarks/2026-11-29-fast.md): the demo's networks in bfloat16 (float32 on
+    devices without native bfloat16), a longer EMA, and cycle weights of 3 instead of 10, which had a higher class
+    accuracy on held-out validation maps.
     """
     return replace(
         demo(),
@@ -232,7 +231,7 @@ def gan() -> Config:
 
 
 def cgan() -> Config:
-    """Images of a class from noise (Mirza & Osindero 2014); the folders of the images are the classes."""
+    """Class-conditional images from noise (Mirza & Osindero 2014); the image folders are the classes."""
     return replace(gan(), data=replace(gan().data, classes=True), objective=GAN(conditional=True))
 
 
@@ -254,11 +253,11 @@ RECIPES: dict[str, Callable[[], Config]] = {
     "gan": gan,
     "cgan": cgan,
 }
-"""The recipes by name; "paper" is the default of every command."""
+"""Recipes by name; "paper" is the default of every command."""
 
 
 def named(name: str) -> Config:
-    """Return the configuration of a recipe: a name of RECIPES, or `file.py:function` of your own.
+    """Return the configuration of a recipe: a name in RECIPES, or `file.py:function` for a user-defined one.
 
     Raises ConfigError for an unknown name, a missing file or function, or a function that returns no Config.
     """
@@ -280,19 +279,17 @@ def named(name: str) -> Config:
 
 
 def load_file(file: str | Path) -> ModuleType:
-    """Execute a recipe file of the user's and return its module.
+    """Execute a user's recipe file and return its module.
 
-    Its networks and methods (classes with a `kind`) can be named from then on, and so can the parts that it passes to
-    `unpaired.register`.
-
-    Only for files that the user named as code. Raises ConfigError if the file is missing or fails.
+    Registers its networks and methods (classes with a `kind`), in addition to those that it passes to
+    `unpaired.register`. Only for files that the user named as code. Raises ConfigError if the file is missing or fails.
     """
     path = Path(file)
     spec = importlib.util.spec_from_file_location(f"user_recipe_{path.stem}", path)
     if spec is None or spec.loader is None or not path.is_file():
         raise ConfigError(f"The recipe file {shown(file)} does not exist; check --recipe.")
     module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module  # where dataclasses of the file look their annotations up
+    sys.modules[spec.name] = module  # dataclasses look up their annotations there
     with registering_from(path), _own_code(file):
         spec.loader.exec_module(module)
         for part in vars(module).values():
@@ -302,7 +299,7 @@ def load_file(file: str | Path) -> ModuleType:
 
 
 def _register_class(part: type) -> None:
-    """Register a class of a recipe file that is a method or a network."""
+    """Register a class of a recipe file if it is a method or a network."""
     for registry in (METHODS, GENERATORS, DISCRIMINATORS):
         if registry.accepts(part):
             registry.register(part)
@@ -310,7 +307,7 @@ def _register_class(part: type) -> None:
 
 
 def origins_of(config: Config) -> dict[str, Origin]:
-    """Return where the parts come from that are not this package's own, as {"generator wide": ...}."""
+    """Return the origins of components that are not built in, as {"generator wide": ...}."""
     kinds: list[tuple[Registry[Any], Any]] = [(registry, part.kind) for part, registry in _parts_of(config)]
     loss = getattr(config.objective, "adversarial", None)
     kinds += [(LOSSES, loss)] if loss is not None else []
@@ -319,9 +316,9 @@ def origins_of(config: Config) -> dict[str, Origin]:
 
 
 def register_parts(config: Config) -> None:
-    """Register the classes of the networks and the method of a configuration that the package does not know.
+    """Register the classes of a configuration's networks and method if they are not registered yet.
 
-    Raises ConfigError if a class lacks an attribute or bears a kind of the package.
+    Raises ConfigError if a class lacks an attribute or its kind is a built-in one.
     """
     for part, registry in _parts_of(config):
         if type(part) not in registry.own():
@@ -334,7 +331,7 @@ def _parts_of(config: Config) -> list[tuple[Any, Registry[Any]]]:
 
 @contextmanager
 def _own_code(file: str | Path) -> Iterator[None]:
-    """Raise ConfigError with the line at fault if the code of a recipe file fails in the body."""
+    """Raise ConfigError with the failing line if code of a recipe file raises an error in the block."""
     try:
         yield
     except UnpairedError:
@@ -350,11 +347,11 @@ def _own_code(file: str | Path) -> Iterator[None]:
 
 
 def at_size(config: Config, size: int) -> Config:
-    """Return the recipe for crops of size x size, as the paper scales it.
+    """Return the recipe for crops of size x size, scaled as in the paper.
 
-    The images are resized in the recipe's proportion (286 for 256), a published ResNet generator has 6 blocks below
-    256 and 9 from there on (section 7.1), and a U-Net-256 halves as often as the size allows, down to one pixel.
-    Generators of another depth keep it.
+    Images are resized in the recipe's proportion (286 for 256). A published ResNet generator has 6 blocks below 256,
+    else 9 (section 7.1). A U-Net-256 has the maximum number of levels for the size. Generators of another depth are
+    unchanged.
     """
     proportion = config.data.load_size / config.data.crop_size
     data = replace(config.data, crop_size=size, load_size=max(size, round(size * proportion)))

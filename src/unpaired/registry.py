@@ -1,8 +1,8 @@
-"""Registries: the parts of one sort by their kind, which settings and model files name.
+"""Registries: components of one type (generators, losses, ...) by kind, the name used in settings and model files.
 
-A registry holds the package's own parts, those that the user's code registers, and those of installed packages: an
-entry point in the registry's group, named like the kind. A file names a kind and never a module, so reading one
-imports nothing but packages that somebody installed for this purpose.
+A registry holds the built-in components, those registered by the user's code, and those of installed packages: an
+entry point in the registry's group, with the kind as its name. A file names a kind, never a module. Reading a file
+therefore imports only packages that were installed for this purpose.
 """
 
 from __future__ import annotations
@@ -28,10 +28,12 @@ _log = logging.getLogger("unpaired.registry")  # a child: beside the sentences o
 
 @dataclass(frozen=True, kw_only=True)
 class Origin:
-    """Where a part that is not this package's own comes from: an installed package, or a file of the user's.
+    """The origin of a component that is not built in: an installed package, or a file of the user.
 
-    package, version: of the distribution. file, sha256: name of the file and the SHA-256 of its content. All are
-    empty for a part that was registered from Python.
+    package, version: name and version of the distribution.
+    file, sha256: name of the file and SHA-256 of its content.
+
+    All are empty for a component registered from Python.
     """
 
     package: str = ""
@@ -40,7 +42,7 @@ class Origin:
     sha256: str = ""
 
     def to_json(self) -> dict[str, str]:
-        """Return what is known, as files keep it."""
+        """Return the non-empty fields, as stored in files."""
         return {name: value for name, value in vars(self).items() if value}
 
     def __str__(self) -> str:
@@ -50,21 +52,24 @@ class Origin:
 
 
 def origin_from_json(entry: Any) -> Origin:
-    """Return the origin that a file names; whatever it garbles is left out, as it serves for messages alone."""
+    """Return the origin stored in a file; invalid fields are ignored, because origins are only used in messages."""
     names = ("package", "version", "file", "sha256")
     texts = {name: entry.get(name) for name in names} if isinstance(entry, dict) else {}
     return Origin(**{name: text[:200] for name, text in texts.items() if isinstance(text, str)})
 
 
 def not_installed(noun: str, kind: str, origin: Origin) -> str:
-    """Return the sentence for a part that a file names and that is not there; origin: where it came from, if known."""
-    sentence = f"The {noun} {shown(kind)} is not installed here"
+    """Return the message for a missing component named by a file; `origin` is its origin, if known."""
+    sentence = f"The {noun} {shown(kind)[:80]} is not installed here"
     if origin.package:
         return f"{sentence}; it is a part of {shown(str(origin))}: install that package."
     if origin.file:
-        return f"{sentence}; it came from {shown(str(origin))}: name that file with --recipe, as in training."
-    return f"{sentence}; install the package that provides it, or name its file with --recipe."
+        return f"{sentence}; it came from {shown(str(origin))}: load that file with recipes.load_file."
+    return f"{sentence}; install the package that provides it, or load its file with recipes.load_file."
 
+
+LOADER = "recipes.load_file"
+"""The function that the sentence advises; the command line has an option for it."""
 
 _OWN = Origin(package="unpaired")
 _BY_PROTOCOL: dict[Any, Registry[Any]] = {}
@@ -72,12 +77,14 @@ _loading: ContextVar[Origin | None] = ContextVar("_loading", default=None)
 
 
 class Registry(Generic[PartT]):
-    """The parts of one sort by kind.
+    """The components of one type, by kind.
 
-    noun: of one part, as messages name it. group: the entry points of installed packages. own: the package's parts.
-    protocol: the type by which settings are annotated that hold an instance of one of these classes. required: the
-    attributes that a part must have beside its `kind`. refuse: returns another reason against a part, as the end of a
-    sentence, or "".
+    noun: the noun for a component in messages.
+    group: the entry point group of installed packages.
+    own: the built-in components.
+    protocol: the annotation of settings that hold an instance of one of these classes.
+    required: attributes that a component must have in addition to `kind`.
+    refuse: returns the reason why a component is unsuitable, as the end of a sentence, or "".
     """
 
     def __init__(
@@ -99,17 +106,17 @@ class Registry(Generic[PartT]):
             self._parts[_kind(part)] = part, _OWN
 
     def register(self, part: PartT) -> PartT:
-        """Add a part under its kind and return it, so that it serves as a decorator of a class.
+        """Add a component and return it, for use as a class decorator.
 
-        Registering the same file's or the same program's part again replaces it. Raises ConfigError if the part lacks
-        an attribute or its kind belongs to the package.
+        Registering a component of the same file or program again replaces it. Raises ConfigError if the component lacks
+        an attribute or its kind is a built-in one.
         """
         origin = _loading.get() or Origin()
         self._check(part, str(origin))
         kind = _kind(part)
         if self._parts.get(kind, (part, origin))[1] == _OWN and self._parts[kind][0] is not part:
             raise ConfigError(
-                f"The {self.noun} {shown(kind)} of {origin} has the name of one of the package; give it another kind."
+                f"The {self.noun} {shown(kind)} of {origin} has the kind of a built-in one; give it another kind."
             )
         self._parts.setdefault(kind, (part, origin))
         if self._parts[kind][1] != _OWN:
@@ -117,27 +124,29 @@ class Registry(Generic[PartT]):
         return part
 
     def get(self, kind: Any, setting: str = "") -> PartT:
-        """Return the part of this kind. setting: the dotted name of the setting that names it, for the message.
+        """Return the component of this kind.
 
-        Raises UnknownKindError if nobody provides it, and ConfigError if the package that does cannot be loaded.
+        setting: dotted name of the setting that contains the kind, for the message.
+
+        Raises UnknownKindError if the kind is unknown, and ConfigError if its package cannot be loaded.
         """
         return self._found(kind, setting)[0]
 
     def origin(self, kind: str) -> Origin | None:
-        """Return where the part of this kind comes from, None for the package's own. Raises as `get` does."""
+        """Return the origin of the component of this kind, None for a built-in one. Raises like `get`."""
         found = self._found(kind, "")[1]
         return None if found == _OWN else found
 
     def kinds(self) -> list[str]:
-        """Return every kind that can be named here: the package's own first, installed ones after them."""
+        """Return all kinds: the built-in ones first, then those of installed packages."""
         return list(dict.fromkeys([*self._parts, *sorted(entry.name for entry in self._entries())]))
 
     def own(self) -> list[PartT]:
-        """Return the package's own parts."""
+        """Return the built-in components."""
         return [part for part, origin in self._parts.values() if origin == _OWN]
 
     def __iter__(self) -> Iterator[PartT]:
-        """Yield every part that loads; a package that does not is skipped with a warning in the log."""
+        """Yield all components; a package that cannot be loaded is skipped with a logged warning."""
         for kind in self.kinds():
             try:
                 yield self.get(kind)
@@ -161,12 +170,12 @@ class Registry(Generic[PartT]):
         return self._parts[kind]
 
     def _loaded(self, entries: list[importlib.metadata.EntryPoint]) -> tuple[PartT, Origin]:
-        """Import the part of an installed package."""
+        """Import the component of an installed package."""
         packages = sorted({_package(entry).package for entry in entries})
         if len(packages) > 1:
             raise ConfigError(
-                f"The {self.noun} {shown(entries[0].name)} comes with {' and with '.join(packages)}; uninstall all but "
-                "one of them."
+                f"The {self.noun} {shown(entries[0].name)} is provided by {' and by '.join(packages)}; uninstall all "
+                "but one of them."
             )
         entry, origin = entries[0], _package(entries[0])
         try:
@@ -179,13 +188,13 @@ class Registry(Generic[PartT]):
         self._check(part, str(origin))
         if _kind(part) != entry.name:
             raise ConfigError(
-                f"{origin} announces the {self.noun} {shown(entry.name)}, but its kind is {_kind(part)!r}; its entry "
-                "point must be named like the kind."
+                f"{origin} has an entry point for the {self.noun} {shown(entry.name)}, but its kind is "
+                f"{_kind(part)!r}; the entry point must have the kind as its name."
             )
         return part, origin
 
     def accepts(self, part: Any) -> bool:
-        """Return whether something has the attributes of a part of this sort."""
+        """Return whether an object has the attributes of a component of this registry."""
         return all(hasattr(part, name) for name in self._required) and not self._refuse(part)
 
     def _check(self, part: Any, where: str) -> None:
@@ -201,7 +210,7 @@ class Registry(Generic[PartT]):
 
 
 def registry_of(annotation: Any) -> Registry[Any] | None:
-    """Return the registry of the parts that a setting with this annotation may hold, None if it holds none."""
+    """Return the registry for settings with this annotation, None for other settings."""
     try:
         return _BY_PROTOCOL.get(annotation)
     except TypeError:  # an annotation that cannot be hashed
@@ -210,7 +219,7 @@ def registry_of(annotation: Any) -> Registry[Any] | None:
 
 @contextmanager
 def registering_from(file: Path) -> Iterator[None]:
-    """Note in the body that parts which are registered come from `file`, which is read for its SHA-256."""
+    """Record `file` and its SHA-256 as the origin of components that are registered in the block."""
     digest = hashlib.sha256(file.read_bytes()).hexdigest()
     token = _loading.set(Origin(file=file.name, sha256=digest))
     try:

@@ -1,7 +1,7 @@
-"""Two independent pieces of work at once, each on a thread of its own with half of torch's threads.
+"""Runs two independent computations concurrently, each in its own thread with half of torch's threads.
 
-A small convolution does not keep two cores busy: dividing it costs more in waiting for one another than it saves. Two
-whole chains of them never wait. Neither depends on the other, so what comes out is the same to the bit every time.
+A small convolution does not keep two cores busy, because its threads spend more time synchronising than they save. Two
+independent chains of convolutions never synchronise. The results are bit-identical to running one after the other.
 """
 
 from __future__ import annotations
@@ -23,15 +23,15 @@ Second = TypeVar("Second")
 
 
 def side_by_side(first: Callable[[], First], second: Callable[[], Second]) -> tuple[First, Second]:
-    """Return what two functions give, called at the same time; once both have ended, the first's error comes first.
+    """Call two functions concurrently and return both results; if both raise, the first function's error is raised.
 
-    Neither may change what the other reads, nor draw from torch's own generator. Whether gradients are recorded and
-    whether autocast is on, which torch knows for each thread, is as where this is called.
+    Neither may modify data that the other reads, or use torch's global random generator. Both run with the caller's
+    gradient mode and autocast state, which torch keeps per thread.
     """
     grad, cast, dtype = torch.is_grad_enabled(), torch.is_autocast_enabled("cpu"), torch.get_autocast_dtype("cpu")
 
     def as_here(work: Callable[[], First | Second]) -> First | Second:
-        # Weights cast for one thread must not serve the other: its gradients would take another way to the sum.
+        # The threads must not share autocast's weight cache: gradients would be accumulated in another order.
         with torch.set_grad_enabled(grad), torch.autocast("cpu", dtype, enabled=cast, cache_enabled=False):
             return work()
 
@@ -45,7 +45,7 @@ def side_by_side(first: Callable[[], First], second: Callable[[], Second]) -> tu
 
 @contextmanager
 def in_this_thread() -> Iterator[None]:
-    """Have the two pieces of work done one after the other in this thread, where what torch does can be counted."""
+    """Run both functions one after the other in this thread, such that torch's operations can be counted."""
     before = _in_turn.set(True)
     try:
         yield
@@ -58,23 +58,23 @@ _in_turn = ContextVar("in turn", default=False)
 
 @lru_cache
 def _threads(count: int) -> tuple[ThreadPoolExecutor, ThreadPoolExecutor]:
-    """Return two threads that have half of torch's `count` threads each."""
+    """Return two single-thread executors, each with half of torch's `count` threads."""
     _share_the_heap()
     made = tuple(
         ThreadPoolExecutor(1, "side by side", initializer=torch.set_num_threads, initargs=(max(count // 2, 1),))
         for _ in range(2)
     )
     for thread in made:
-        thread.submit(torch.get_num_threads).result()  # torch takes the number over when a thread first asks for it
-    torch.set_num_threads(count)  # what they set for themselves also holds for threads that begin later
+        thread.submit(torch.get_num_threads).result()  # torch applies the number when a thread first queries it
+    torch.set_num_threads(count)  # the executors' setting would also apply to threads that start later
     return made[0], made[1]
 
 
 def _share_the_heap() -> None:
-    """Have threads that begin later take memory from the heap of the process, where the C library is glibc.
+    """Make threads that start later allocate from the main heap of the process if the C library is glibc.
 
-    Otherwise each has its own, in pieces of 64 MB, of which feature maps of a tenth to a half of that leave much empty:
-    a step on 128 x 128 images took 1.38 GB then instead of 1.02. Its time is the same.
+    Otherwise each thread has its own arena of 64 MB pieces, which feature maps of 6 to 32 MB fill poorly: a step on
+    128 x 128 images used 1.38 GB instead of 1.02. The time is the same.
     """
     if sys.platform == "linux" and "MALLOC_ARENA_MAX" not in os.environ:
         with suppress(OSError, AttributeError):  # another C library

@@ -1,6 +1,6 @@
-"""Files on disk: written whole or not at all, with the disk's refusals as sentences.
+"""Atomic file writes, locks, and paths in messages; OSErrors become OutputError or StorageError.
 
-The bottom layer, as images, model folders and checkpoints all need it.
+Used by images, model folders and checkpoints.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ if sys.platform == "win32":
     import msvcrt
 
     def claim(descriptor: int) -> None:
-        """Lock an open file for this process; OSError where another one has."""
+        """Lock an open file for this process; raises OSError if another process holds the lock."""
         msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
 
 else:
     import fcntl
 
     def claim(descriptor: int) -> None:
-        """Lock an open file for this process; OSError where another one has."""
+        """Lock an open file for this process; raises OSError if another process holds the lock."""
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
@@ -57,14 +57,15 @@ _JUNK_FOLDERS = frozenset(
         "temporary items",
     }
 )
-_NAMED = 5  # folders that a sentence names
+_NAMED = 5  # maximum number of folders in a message
 
 
 def write_bytes(path: Path, data: bytes, *, sync: bool = False) -> None:
-    """Write a file whole or not at all: under a temporary name beside `path`, then renamed over it.
+    """Write a file atomically: to a temporary file in the same folder, which then replaces `path`.
 
-    `sync` also waits until bytes and name are on the disk, so that they outlive a power cut. Raises OutputError
-    where the place refuses the file, StorageError where the disk is full or failing.
+    sync: wait until content and name are on the disk (fsync), so that they survive a power failure.
+
+    Raises OutputError if the file cannot be created there, StorageError if the disk is full or failing.
     """
     # The temporary name is short: the real one may be as long as the file system allows.
     partial = path.parent / f".unpaired-{secrets.token_hex(6)}.tmp"
@@ -89,7 +90,7 @@ def write_bytes(path: Path, data: bytes, *, sync: bool = False) -> None:
 def hold_bytes(folder: Path, data: bytes) -> Path:
     """Write a file into `folder` under a temporary name and return its path, for `put_held`. Raises as `write_bytes`.
 
-    `sweep_partial` removes it if nobody puts it into place.
+    `sweep_partial` removes it if it is never put into place.
     """
     held = folder / f".unpaired-{secrets.token_hex(6)}.tmp"
     try:
@@ -114,7 +115,7 @@ def put_held(held: Path, path: Path) -> None:
 
 
 def sweep_partial(folder: Path) -> None:
-    """Remove what `write_bytes` and `hold_bytes` left in `folder` when the process was killed.
+    """Remove temporary files that a killed `write_bytes` or `hold_bytes` left in `folder`.
 
     Raises OutputError or StorageError.
     """
@@ -126,7 +127,7 @@ def sweep_partial(folder: Path) -> None:
 
 
 def make_folder(folder: Path) -> None:
-    """Make a folder and those above it that are missing, and wait until their names are on the disk."""
+    """Create a folder and its missing parents, and wait until their names are on the disk."""
     missing = [path for path in (folder, *folder.parents) if not path.exists()]
     folder.mkdir(parents=True, exist_ok=True)
     for path in missing:
@@ -134,21 +135,21 @@ def make_folder(folder: Path) -> None:
 
 
 def sync_folder(folder: Path) -> None:
-    """Wait until the names in `folder` are on the disk, where the system knows how (not on Windows)."""
+    """Wait until the names in `folder` are on the disk, if the system supports it (not on Windows)."""
     if not hasattr(os, "O_DIRECTORY"):
         return
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(descriptor)
     except OSError as error:
-        if error.errno != errno.EINVAL:  # the answer of network file systems that cannot sync a folder
+        if error.errno != errno.EINVAL:  # returned by network file systems that cannot sync a folder
             raise
     finally:
         os.close(descriptor)
 
 
 def storage_error(error: OSError, path: Path) -> UnpairedError:
-    """Return the sentence for a file that could not be written at `path`: OutputError or StorageError."""
+    """Return the OutputError or StorageError for a failure to write `path`."""
     if error.errno in _FULL:
         return StorageError(f"No space left to write {shown(path)}; free some and run the command again.")
     if error.errno in _REFUSED:
@@ -158,9 +159,10 @@ def storage_error(error: OSError, path: Path) -> UnpairedError:
 
 @contextlib.contextmanager
 def alone(path: Path, sentence: str) -> Iterator[None]:
-    """Hold the file `path` as a lock, made for it and removed after it; OutputError with `sentence` where it is held.
+    """Hold an exclusive lock on the file `path` for the block; raises OutputError with `sentence` if it is held.
 
-    The lock belongs to the process, so that a killed one leaves nothing that stands in the way.
+    The file is created before and removed after the block. The lock belongs to the process, so a killed process leaves
+    no stale lock.
     """
     try:
         file = path.open("a")
@@ -169,39 +171,39 @@ def alone(path: Path, sentence: str) -> Iterator[None]:
     with file:
         try:
             claim(file.fileno())
-            if not os.path.samestat(os.fstat(file.fileno()), path.stat()):  # its holder has just removed it
+            if not os.path.samestat(os.fstat(file.fileno()), path.stat()):  # the previous holder has just removed it
                 raise OutputError(sentence)
         except OSError:
             raise OutputError(sentence) from None
         try:
             yield
         finally:
-            with contextlib.suppress(OSError):  # where a file in use cannot be removed
+            with contextlib.suppress(OSError):  # a file in use cannot be removed on Windows
                 path.unlink()
 
 
 def leads_out(path: Path, folder: Path) -> bool:
-    """Return whether a file found below `folder` is a link to a place outside of it."""
+    """Return whether a file below `folder` is a link to a location outside of it."""
     if not path.is_symlink():
         return False
-    # Not Path.resolve, which fails for links that lead in a circle.
+    # Not Path.resolve, which fails for circular links.
     return not Path(os.path.realpath(path)).is_relative_to(os.path.realpath(folder))
 
 
 def is_junk_folder(name: str) -> bool:
-    """Return whether a folder of this name is a desktop's, a server's or a disk's own: hidden, thumbnails, trash."""
+    """Return whether a folder name is one of desktops, servers or disks: hidden, thumbnails, trash."""
     return name.startswith(".") or name.casefold() in _JUNK_FOLDERS
 
 
 def without_junk(place: str | os.PathLike[str], folders: list[str]) -> list[Path]:
-    """Take junk folders out of the list of those below `place` that os.walk goes on with, and return their paths."""
+    """Remove junk folders from os.walk's list of folders below `place`, and return their paths."""
     junk = sorted(name for name in folders if is_junk_folder(name))
     folders[:] = [name for name in folders if name not in junk]
     return [Path(place) / name for name in junk]
 
 
 def left_out(folders: Sequence[Path]) -> list[str]:
-    """Return the sentence about junk folders that were not looked into; none without any."""
+    """Return the message about skipped junk folders; an empty list if there are none."""
     if not folders:
         return []
     names = ", ".join(map(shown, folders[:_NAMED])) + (f" and {len(folders) - _NAMED} more" * (len(folders) > _NAMED))
@@ -209,20 +211,20 @@ def left_out(folders: Sequence[Path]) -> list[str]:
 
 
 def refuse_folder(error: OSError) -> NoReturn:
-    """Raise DataError for what cannot be looked into; for os.walk, which passes over such folders in silence."""
-    raise DataError(f"Cannot look into {shown(error.filename)}: {error.strerror}; check its permissions.") from None
+    """Raise DataError for an unreadable folder or entry; for os.walk, which ignores such folders by default."""
+    raise DataError(f"Cannot read {shown(error.filename)}: {error.strerror}; check its permissions.") from None
 
 
 def printable(text: str) -> str:
-    """Return lines fit for a terminal, whatever names of files stand in them."""
+    """Return lines that are safe for a terminal, even if file names in them are not."""
     return "\n".join(map(shown, text.split("\n")))
 
 
 @contextlib.contextmanager
 def utf8_path(path: Path) -> Iterator[Path]:
-    """Give a path to an existing file that libraries can open which take valid text only: `path`, or one that means it.
+    """Yield a path to an existing file that is valid UTF-8, for libraries that require it: `path` or an equivalent.
 
-    Raises OSError where the file cannot be opened.
+    Raises OSError if the file cannot be opened.
     """
     if writable(path) == str(path):
         yield path
@@ -232,10 +234,10 @@ def utf8_path(path: Path) -> Iterator[Path]:
 
 
 def writable(text: object) -> str:
-    """Return text that UTF-8 can hold: bytes of a file's name that are no valid text are spelled out, as \\udcff."""
+    """Return text that UTF-8 can encode: invalid bytes of a file name are escaped, as \\udcff."""
     return str(text).encode(errors="backslashreplace").decode()
 
 
 def shown(text: object) -> str:
-    """Return a path or a foreign message fit for a terminal: control characters are spelled out."""
+    """Return a path or an untrusted message that is safe for a terminal: control characters are escaped."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in str(text))

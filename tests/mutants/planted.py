@@ -417,7 +417,7 @@ RANDOMNESS = (
         "noise-of-a-translation-by-rank",
         "Of several processes each translates with another dropout, so figures depend on how many there are.",
         "translate/backends/torch_backend.py",
-        'with torch_seeded(0, "translate"), ranks.alone():',
+        'with torch_seeded(0, "translate"), ranks.single_process():',
         'with torch_seeded(0, "translate"):',
         ("test_ranks.py::test_the_noise_of_a_translation_is_that_of_one_process",),
     ),

@@ -12,7 +12,7 @@ from unpaired.artifacts.run_folder import RunFolder
 from unpaired.config import read_yaml
 from unpaired.errors import ConfigError, DataError, MissingPartError, UnknownKindError
 from unpaired.recipes import Config, origins_of
-from unpaired.registry import Origin, not_installed, origin_from_json
+from unpaired.registry import LOADER, Origin, not_installed, origin_from_json
 from unpaired.storage import shown, write_bytes
 
 
@@ -25,7 +25,8 @@ def read_config(folder: RunFolder) -> Config:
         return read_yaml(Config, folder.config)
     except UnknownKindError as error:
         origin = read_origins(folder).get(f"{error.noun} {error.kind}", Origin())
-        raise MissingPartError(f"{shown(folder.path)}: {not_installed(error.noun, error.kind, origin)}") from None
+        sentence = f"{shown(folder.path)}: {not_installed(error.noun, error.kind, origin)}"
+        raise MissingPartError(sentence, setting=LOADER) from None
 
 
 def write_origins(folder: RunFolder, config: Config) -> None:

@@ -16,11 +16,11 @@ from unpaired.training.state import TrainingState
 def share_state(state: TrainingState) -> None:
     """Put every rank's `state` where rank 0's is."""
     mine = state.parts() if ranks.rank() == 0 else {}
-    counters, names = json.loads(ranks.told_by_first(json.dumps([state.counters(), list(mine)]).encode()))
+    counters, names = json.loads(ranks.broadcast_bytes(json.dumps([state.counters(), list(mine)]).encode()))
     parts = {}
     for name in names:
         tensors = {key: tensor.detach().cpu().contiguous() for key, tensor in mine.get(name, {}).items()}
-        parts[name] = safetensors.torch.load(ranks.told_by_first(safetensors.torch.save(tensors)))
+        parts[name] = safetensors.torch.load(ranks.broadcast_bytes(safetensors.torch.save(tensors)))
     if ranks.rank():
         state.restore(parts, counters)
 
@@ -53,7 +53,7 @@ class RankRecorder:
     def checkpoint(self, state: TrainingState) -> None:
         """Save everything that resuming needs, once it is certain that all ranks hold the same."""
         ranks.require_same(state.sha256(), f"The state after step {state.step}")
-        told = ranks.told_by_all(json.dumps(self._lost).encode())
+        told = ranks.all_gather_bytes(json.dumps(self._lost).encode())
         self._lost.clear()
 
         def save(recorder: Recorder) -> None:
@@ -65,6 +65,6 @@ class RankRecorder:
         self._by_first(save)
 
     def _by_first(self, work: Callable[[Recorder], None]) -> None:
-        with ranks.by_first():
+        with ranks.on_rank_zero():
             if self._first is not None:
                 work(self._first)

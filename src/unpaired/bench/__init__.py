@@ -1,3 +1,3 @@
-"""Benchmarks that anyone can rerun: training steps and translations, timed in turn in one run on one machine."""
+"""Benchmarks of training steps and translations, timed round by round in one run on one machine."""
 
 from __future__ import annotations

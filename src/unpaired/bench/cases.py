@@ -1,4 +1,4 @@
-"""What is timed: one training step of CycleGAN, and the translation of one image, at a size and precision."""
+"""Benchmark cases: one training step of CycleGAN, and the translation of one image, at a size and precision."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from unpaired.bench.ceilings import synchronise
 from unpaired.config import override
 from unpaired.data.datasets import Batch
 from unpaired.errors import UnpairedError
-from unpaired.networks.winograd import as_defined
+from unpaired.networks.winograd import direct_convolutions
 from unpaired.objectives.cyclegan import CycleGANObjective
 from unpaired.randomness import torch_seeded
 from unpaired.recipes import Config, at_size, build_objective, paper
@@ -27,50 +27,50 @@ from unpaired.training.stepper import ROUNDING, rehearse
 from unpaired.translate.fast import fast_form, fast_type
 
 SMALL = 64
-"""The size at which the networks are those that people train on a processor: 32 channels instead of 64."""
+"""Image size with networks of the size usually trained on a CPU: 32 channels instead of 64."""
 
 
 Way = Literal["usual", "channels-last", "compiled"]
-"""How the networks of a training step are carried out: `run.layout` and `run.acceleration`."""
+"""Execution of the networks of a training step: `run.layout` and `run.acceleration`."""
 
 
 @dataclass(frozen=True)
 class Mode:
-    """What a training step is timed in; its name is what the page calls it."""
+    """Precision and execution of a training step; its name is used in the report."""
 
     precision: Precision
     way: Way = "usual"
 
     @property
     def name(self) -> str:
-        """Return the precision, and the way where it is not the usual one."""
+        """Return the precision, and the way unless it is the usual one."""
         return self.precision if self.way == "usual" else f"{self.precision} {self.way}"
 
 
 class Case(Protocol):
-    """Something to time; `flop` counts the operations of one call, 0 where nobody counted."""
+    """A benchmark case; `flop` is the number of operations per call, 0 if unknown."""
 
     flop: float
 
     @property
     def images(self) -> int:
-        """Images that one call is about."""
+        """Images per call."""
         ...
 
     def __call__(self) -> None:
-        """Do the work once and wait for it."""
+        """Run once and synchronise with the device."""
         ...
 
 
 def config_at(size: int, batch: int = 1) -> Config:
-    """Return the paper's recipe at a size, with 32 base channels at 64 x 64, carried out as usual."""
+    """Return the paper's recipe at a size, with 32 base channels at 64 x 64 and default execution."""
     config = override(at_size(paper(), size), {"data.batch_size": batch})
     narrow = {"generator.base_channels": 32, "discriminator.base_channels": 32}
     return override(config, narrow) if size <= SMALL else config
 
 
 def random_batch(config: Config, device: torch.device) -> Batch:
-    """Return images of noise, the same ones each time, n c h w in [-1, 1]."""
+    """Return images of seeded noise, n c h w in [-1, 1]."""
     side, count = config.data.crop_size, config.data.batch_size
     with torch_seeded(0, "bench"):
         a, b = (torch.rand(count, 3, side, side) * 2 - 1 for _ in "ab")
@@ -78,7 +78,7 @@ def random_batch(config: Config, device: torch.device) -> Batch:
 
 
 def new_objective(config: Config, device: torch.device, way: Way = "usual") -> CycleGANObjective:
-    """Return the untrained CycleGAN of a configuration, its weights laid out as the way has them."""
+    """Return the untrained CycleGAN of a configuration, with the memory layout of `way`."""
     layout = "channels_last" if way == "channels-last" else "nchw"
     built = build_objective(override(config, {"run.layout": layout})).to(device)
     assert isinstance(built, CycleGANObjective)
@@ -87,7 +87,7 @@ def new_objective(config: Config, device: torch.device, way: Way = "usual") -> C
 
 @dataclass
 class TrainingCase:
-    """One step of both players on a batch that is at hand: no loading, no log."""
+    """One step of generators and discriminators on a batch in memory, without loading and logging."""
 
     state: TrainingState
     batch: Batch
@@ -98,18 +98,18 @@ class TrainingCase:
     def at(
         cls, size: int, precision: Precision, device: torch.device, batch: int = 1, way: Way = "usual"
     ) -> TrainingCase:
-        """Build the case, and count the operations of its convolutions."""
+        """Build the case and count the operations of its convolutions."""
         config = config_at(size, batch)
         state = TrainingState(new_objective(config, device, way), config.optimizer)
         case = cls(state, random_batch(config, device), precision)
         case.flop = counted(case)
-        if way == "compiled":  # what is compiled cannot be counted
+        if way == "compiled":  # operations of compiled networks cannot be counted
             compile_networks(state.objective)
         return case
 
     @property
     def images(self) -> int:
-        """Pairs of images a step, as training counts them."""
+        """Image pairs per step, as training counts them."""
         return len(self.batch.a)
 
     def __call__(self) -> None:
@@ -120,8 +120,8 @@ class TrainingCase:
 
 
 @dataclass
-class RecordedTrainingCase:
-    """The same step played from a recording, as training plays it on a GPU."""
+class CapturedTrainingCase:
+    """The same step replayed from a CUDA graph, as in training on a GPU."""
 
     usual: TrainingCase
     step: RecordedStep
@@ -136,26 +136,26 @@ class RecordedTrainingCase:
         batch: int = 1,
         way: Way = "usual",
         record: Record = as_graph,
-    ) -> RecordedTrainingCase:
-        """Record the step and rehearse it; raises UnpairedError where its losses are not those of the usual step."""
+    ) -> CapturedTrainingCase:
+        """Capture and validate the step; raises UnpairedError if its losses differ from those of the usual step."""
         usual = TrainingCase.at(size, precision, device, batch, way)
         step = RecordedStep(usual.state, usual.batch, precision)
         step.record(record)
         difference = rehearse(step, usual.state, usual.batch, precision)
         if difference > ROUNDING[precision]:
             raise UnpairedError(
-                f"The recorded step at {size} x {size} in {precision} has other losses than the usual one (by "
-                f"{difference:.2g} of their size), so it is not timed; train with --run.acceleration none."
+                f"The losses of the captured step at {size} x {size} in {precision} differ from those of the usual "
+                f"step (relative difference {difference:.2g}), so it is not timed; train with --run.acceleration none."
             )
         return cls(usual, step, usual.flop)
 
     @property
     def images(self) -> int:
-        """Pairs of images a step, as training counts them."""
+        """Image pairs per step, as training counts them."""
         return self.usual.images
 
     def __call__(self) -> None:
-        """Play one step."""
+        """Replay one step."""
         self.step(self.usual.batch)
         self.usual.state.step += 1
         synchronise(self.usual.batch.a.device)
@@ -163,7 +163,7 @@ class RecordedTrainingCase:
 
 @dataclass
 class TranslationCase:
-    """One forward of the generator, in the form that translates images of 8 bits, on images in memory: no files."""
+    """One forward pass of the generator, as for translation of 8-bit images, on images in memory."""
 
     network: Any
     images_in: Tensor
@@ -172,7 +172,7 @@ class TranslationCase:
 
     @classmethod
     def at(cls, size: int, precision: Precision, device: torch.device, batch: int = 1) -> TranslationCase:
-        """Build the case, and count the operations of its convolutions."""
+        """Build the case and count the operations of its convolutions."""
         config = config_at(size, batch)
         network = new_objective(config, device).a_to_b.eval().requires_grad_(False)
         images = random_batch(config, device).a
@@ -184,7 +184,7 @@ class TranslationCase:
 
     @property
     def images(self) -> int:
-        """Images a call."""
+        """Images per call."""
         return len(self.images_in)
 
     def __call__(self) -> None:
@@ -195,7 +195,7 @@ class TranslationCase:
 
 
 def counted(case: Case) -> float:
-    """Return the operations of one call as it is defined, a multiplication and an addition being two."""
-    with in_this_thread(), as_defined(), FlopCounterMode(display=False) as counter:
+    """Return the operations of one call with direct convolution; a multiplication and an addition count as two."""
+    with in_this_thread(), direct_convolutions(), FlopCounterMode(display=False) as counter:
         case()
     return float(counter.get_total_flops())

@@ -1,4 +1,4 @@
-"""What this machine can do at most: the convolution that most of a step consists of, and copying memory."""
+"""Peak performance of this machine: throughput of the dominant convolution of a step, and memory bandwidth."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ CONVOLUTION_FLOP = 2 * 9 * _CHANNELS * _CHANNELS * _SIDE * _SIDE
 
 
 def measure_ceilings(device: torch.device, precisions: Collection[Precision], rounds: int = 7) -> dict[str, float]:
-    """Return GFLOP/s of that convolution, forward and backward, by precision, and GB/s of a copy (read + written).
+    """Return GFLOP/s of the convolution, forward and backward, by precision, and GB/s of a copy (read + written).
 
-    fp32 is measured in any case, for the official code beside.
+    fp32 is always measured, for comparison with the official code.
     """
     kinds = {"fp32": torch.float32} | ({"bf16": torch.bfloat16} if "bf16" in precisions else {})
     image = torch.randn(1, _CHANNELS, _SIDE, _SIDE, device=device)
@@ -56,6 +56,6 @@ def measure_ceilings(device: torch.device, precisions: Collection[Precision], ro
 
 
 def synchronise(device: torch.device) -> None:
-    """Wait until the device has done what it was given; a CPU always has."""
+    """Wait until the device has finished all operations; no-op on a CPU."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)

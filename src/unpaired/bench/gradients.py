@@ -1,4 +1,4 @@
-"""The check before any timing: a mode that is fast and wrong has the right losses and the wrong gradients."""
+"""Gradient check before timing: a faulty mode may have correct losses but wrong gradients."""
 
 from __future__ import annotations
 
@@ -25,11 +25,12 @@ def gradient_agreement(size: int, mode: Mode, device: torch.device) -> float:
 
 
 def check_gradients(size: int, mode: Mode, device: torch.device) -> float:
-    """Return the agreement; raises UnpairedError where the mode's gradients are wrong, so that it is not timed."""
+    """Return the agreement; raises UnpairedError if the mode's gradients are wrong."""
     agreement, least = gradient_agreement(size, mode, device), LEAST_COSINE[mode.precision]
     if not agreement >= least:
         raise UnpairedError(
             f"The gradients of {mode.name} at {size} x {size} are wrong on {device} (cosine {agreement:.4f} to "
-            f"float64, {least} wanted), so it is not timed; do not train with it, and report your torch version."
+            f"float64, at least {least} required), so it is not timed; do not train with it, and report your torch "
+            "version."
         )
     return agreement

@@ -1,4 +1,4 @@
-"""The official code beside ours, from a checkout that the user names; none of it is part of this package."""
+"""Benchmark cases of the official code, from a user's checkout; none of it is part of this package."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class OfficialTraining:
 
     @property
     def images(self) -> int:
-        """Pairs of images a step."""
+        """Image pairs per step."""
         return len(self.batch.a)
 
     def __call__(self) -> None:
@@ -45,7 +45,7 @@ class OfficialTraining:
 
 @dataclass
 class OfficialTranslation:
-    """One forward of the official generator without a graph, fp32."""
+    """One forward pass of the official generator without gradients, fp32."""
 
     model: Any
     batch: Batch
@@ -53,7 +53,7 @@ class OfficialTranslation:
 
     @property
     def images(self) -> int:
-        """Images a call."""
+        """Images per call."""
         return len(self.batch.a)
 
     def __call__(self) -> None:
@@ -67,14 +67,16 @@ class OfficialCode:
     """A checkout of junyanz/pytorch-CycleGAN-and-pix2pix; its `models` are imported and run."""
 
     def __init__(self, checkout: Path) -> None:
-        """Import the checkout's code; raises DataError where there is none."""
+        """Import the checkout's code; raises DataError if it is missing."""
         if not (checkout / "models" / "cycle_gan_model.py").is_file():
-            raise DataError(f"{shown(checkout)} holds no models/cycle_gan_model.py; give a clone of the official code.")
+            raise DataError(
+                f"{shown(checkout)} contains no models/cycle_gan_model.py; give a clone of the official code."
+            )
         sys.path.insert(0, os.fspath(checkout.resolve()))
         self._models = importlib.import_module("models")
 
     def training(self, size: int, device: torch.device, batch: int = 1) -> OfficialTraining:
-        """Return its training step with the networks of ours at that size."""
+        """Return its training step with the same networks as ours at that size."""
         return OfficialTraining(self._model(size, device), random_batch(config_at(size, batch), device))
 
     def translation(self, size: int, device: torch.device, batch: int = 1) -> OfficialTranslation:

@@ -1,4 +1,4 @@
-"""The whole benchmark: gradients checked, ceilings measured, every case timed in turns, and a page about it."""
+"""The complete benchmark: gradient check, peak performance, timing of all cases, and a report."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 
-from unpaired.bench.cases import Case, Mode, RecordedTrainingCase, TrainingCase, TranslationCase
+from unpaired.bench.cases import CapturedTrainingCase, Case, Mode, TrainingCase, TranslationCase
 from unpaired.bench.ceilings import measure_ceilings
 from unpaired.bench.gradients import check_gradients
 from unpaired.bench.official_clone import OfficialCode
@@ -30,10 +30,10 @@ GRAPH = " graph"
 
 @dataclass(frozen=True)
 class Row:
-    """One case: times in seconds, peak memory in bytes (0: not measured), GFLOP/s, and time against the official code.
+    """One case: times in seconds, peak memory in bytes (0: not measured), GFLOP/s, and time relative to official code.
 
-    quartiles: the lower and upper one of the times. against: median of the ratios round by round, None without a
-    checkout of the official code.
+    quartiles: lower and upper quartile of the times.
+    against: median of the ratios per round, None without a checkout of the official code.
     """
 
     kind: str
@@ -51,7 +51,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Report:
-    """What was measured, on what, and how often; `gradients` holds the cosine to float64 by mode."""
+    """Benchmark results, machine and number of rounds; `gradients` contains the cosine to float64 by mode."""
 
     machine: Mapping[str, Any]
     ceilings: Mapping[str, float]
@@ -60,7 +60,7 @@ class Report:
     rows: Sequence[Row]
 
     def to_json(self) -> str:
-        """Return everything as JSON."""
+        """Return the report as JSON."""
         return json.dumps(asdict(self), indent=1) + "\n"
 
 
@@ -74,20 +74,24 @@ def bench(
     official: Path | None = None,
     memory: bool = True,
 ) -> Report:
-    """Time training steps and translations at each size, beside the official code where it is given.
+    """Time training steps and translations at each size, and the official code for comparison if it is given.
 
-    modes: of the steps; translations are timed in the usual way at the same precisions. All cases of one size and kind
-    are timed in turns; on an NVIDIA GPU the steps are also played from a recording. What cannot be compiled or recorded
-    is left out with a warning. Raises UnpairedError where a mode's gradients, or a recording's losses, are wrong;
-    DataError where `official` holds no official code.
+    All cases of one size and kind are timed in turns. On an NVIDIA GPU the steps are also replayed from a CUDA graph.
+    Modes that cannot be compiled or captured are skipped with a warning.
+
+    modes: of the training steps; translations are timed with default execution at the same precisions.
+    official: checkout of the official code.
+
+    Raises UnpairedError if a mode's gradients or a captured step's losses are wrong, DataError if `official` contains
+    no official code.
     """
     theirs = OfficialCode(official) if official else None
     gradients = _checked(modes, min(sizes), device)
     modes = [mode for mode in modes if mode.name in gradients]
     if not modes:
-        raise UnpairedError("None of these ways can be timed here; take --way usual.")
+        raise UnpairedError("None of these modes can be timed on this machine; use --way usual.")
     precisions = list(dict.fromkeys(mode.precision for mode in modes))
-    _log.info("Measuring what the machine can do at most.")
+    _log.info("Measuring the peak performance of the machine.")
     ceilings = measure_ceilings(device, precisions)
     rows: list[Row] = []
     for size in sizes:
@@ -104,7 +108,7 @@ def bench(
             if memory:
                 peaks = {mode.name: peak_memory(kind, size, mode, device, batch) for mode in timed}
                 peaks |= {
-                    f"{mode.name}{GRAPH}": peak_memory("recorded", size, mode, device, batch)
+                    f"{mode.name}{GRAPH}": peak_memory("captured", size, mode, device, batch)
                     for mode in timed
                     if f"{mode.name}{GRAPH}" in cases
                 }
@@ -113,17 +117,17 @@ def bench(
 
 
 def _ours(kind: str, size: int, modes: Sequence[Mode], device: torch.device, batch: int) -> dict[str, Case]:
-    """Return our cases of a kind by mode; on an NVIDIA GPU with the recorded steps beside the usual ones."""
+    """Return our cases of a kind by mode; on an NVIDIA GPU including the captured steps."""
     if kind == "translate":
         return {mode.name: TranslationCase.at(size, mode.precision, device, batch) for mode in modes}
     cases: dict[str, Case] = {
         mode.name: TrainingCase.at(size, mode.precision, device, batch, mode.way) for mode in modes
     }
-    return cases | (_recorded(size, modes, device, batch) if device.type == "cuda" else {})
+    return cases | (_captured(size, modes, device, batch) if device.type == "cuda" else {})
 
 
 def _checked(modes: Sequence[Mode], size: int, device: torch.device) -> dict[str, float]:
-    """Return the cosine of the gradients to float64 by mode, but for those that cannot be compiled."""
+    """Return the cosine of the gradients to float64 by mode, without modes that cannot be compiled."""
     gradients: dict[str, float] = {}
     for mode in modes:
         _log.info(f"Checking the gradients of {mode.name} against float64.")
@@ -136,16 +140,16 @@ def _checked(modes: Sequence[Mode], size: int, device: torch.device) -> dict[str
     return gradients
 
 
-def _recorded(size: int, modes: Sequence[Mode], device: torch.device, batch: int) -> dict[str, Case]:
-    """Return the recorded steps by mode, but for those that cannot be recorded."""
+def _captured(size: int, modes: Sequence[Mode], device: torch.device, batch: int) -> dict[str, Case]:
+    """Return the captured steps by mode, without those that cannot be captured."""
     cases: dict[str, Case] = {}
     for mode in modes:
         try:
-            recorded = RecordedTrainingCase.at(size, mode.precision, device, batch, mode.way)
+            captured = CapturedTrainingCase.at(size, mode.precision, device, batch, mode.way)
         except RuntimeError as error:
-            _log.warning(f"The step in {mode.name} cannot be recorded ({str(error).splitlines()[0]}).")
+            _log.warning(f"The step in {mode.name} cannot be captured ({str(error).splitlines()[0]}).")
             continue
-        cases[f"{mode.name}{GRAPH}"] = recorded
+        cases[f"{mode.name}{GRAPH}"] = captured
     return cases
 
 
@@ -168,7 +172,7 @@ def _row(kind: str, size: int, mode: str, case: Case, timings: Mapping[str, Timi
 
 
 def machine(device: torch.device) -> dict[str, Any]:
-    """Return what the figures depend on: the processor or GPU, threads, versions, and the day."""
+    """Return the conditions of the measurement: processor or GPU, threads, versions and date."""
     return {
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else _processor(),
         "threads": torch.get_num_threads(),
@@ -181,7 +185,7 @@ def machine(device: torch.device) -> dict[str, Any]:
 
 
 def _processor() -> str:
-    """Return the processor's name where the system tells it."""
+    """Return the processor's name if the system provides it."""
     info = Path("/proc/cpuinfo")
     if info.is_file():
         for line in info.read_text(encoding="utf-8", errors="replace").splitlines():
@@ -191,7 +195,7 @@ def _processor() -> str:
 
 
 def to_markdown(report: Report) -> str:
-    """Return the report as a page: machine, ceilings, gradients, and a table of the cases."""
+    """Return the report as Markdown: machine, peak performance, gradients, and a table of the cases."""
     facts = ", ".join(f"{name} {value}" for name, value in report.machine.items())
     ceilings = "\n".join(
         f"| {name} | {value:.0f} {'GB/s' if name == 'copy' else 'GFLOP/s'} |" for name, value in report.ceilings.items()

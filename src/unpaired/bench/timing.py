@@ -1,4 +1,4 @@
-"""Timing in turns: every case once a round, so that a machine whose speed wanders wanders for all of them."""
+"""Interleaved timing: every case once per round, so that speed fluctuations of the machine affect all cases."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ Work = Callable[[], object]
 
 @dataclass(frozen=True)
 class Timing:
-    """Seconds of one case in every round, in order."""
+    """Times of one case in seconds, by round."""
 
     seconds: tuple[float, ...]
 
     @property
     def median(self) -> float:
-        """The middle time."""
+        """Return the median time."""
         return statistics.median(self.seconds)
 
     @property
     def spread(self) -> tuple[float, float]:
-        """The lower and the upper quartile."""
+        """Return the lower and the upper quartile."""
         if len(self.seconds) < 2:
             return self.seconds[0], self.seconds[0]
         low, _, high = statistics.quantiles(self.seconds, n=4, method="inclusive")
@@ -31,9 +31,9 @@ class Timing:
 
 
 def in_turns(cases: Mapping[str, Work], rounds: int, warm_up: int = 1) -> dict[str, Timing]:
-    """Run every case once a round and return its times; `warm_up` rounds come first and do not count.
+    """Run every case once per round and return its times; `warm_up` rounds before that are not counted.
 
-    The order turns round by round, so that no case always follows the same other one.
+    The order rotates from round to round, so that no case always follows the same other one.
     """
     names = list(cases)
     seconds: dict[str, list[float]] = {name: [] for name in names}
@@ -48,5 +48,5 @@ def in_turns(cases: Mapping[str, Work], rounds: int, warm_up: int = 1) -> dict[s
 
 
 def ratio(timing: Timing, against: Timing) -> Timing:
-    """Return time against time, round by round: what drifts hits both and cancels."""
+    """Return the ratio of times per round; drift affects both and cancels."""
     return Timing(tuple(a / b for a, b in zip(timing.seconds, against.seconds, strict=True)))

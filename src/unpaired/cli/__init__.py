@@ -51,7 +51,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def run(tokens: Sequence[str]) -> None:
     """Run a command line with its settings taken apart, and exit."""
     try:
-        if launched().count > 1 and tokens and tokens[0] not in SHARED:
+        if launched().world_size > 1 and tokens and tokens[0] not in SHARED:
             raise ConfigError(f"unpaired {tokens[0]} runs in one process; start it without torchrun.")
         code = app(tokens, exit_on_error=False, print_error=False)
     except CycloptsError as error:

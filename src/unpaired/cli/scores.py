@@ -45,7 +45,7 @@ def _report(scorer: Scorer, folder: Path, trusts: Mapping[Job, Trust], kept: Seq
 
     if not trusts:
         return
-    with ranks.by_first() as first:
+    with ranks.on_rank_zero() as first:
         if first:
             say(f"Scores: {shown(write_table(folder, trusts, kept))}")
     foreign = [job for job, trust in trusts.items() if trust.foreign]

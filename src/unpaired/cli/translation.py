@@ -47,9 +47,9 @@ def translate_all(
         precise = choose_precision(
             translator, planned, direction=wishes.direction, keep_icc=wishes.keep_icc, reader=reader
         )
-        own = planned[ranks.rank() :: ranks.count()]
+        own = planned[ranks.rank() :: ranks.world_size()]
         record = Record(folder, own, _made_by(translator, planned, wishes, precise.precision))
-        with ranks.by_first() as first:
+        with ranks.on_rank_zero() as first:
             if first:
                 record.start()
         report = _Report(record, record.finished(own) if wishes.resume else set())
@@ -75,7 +75,7 @@ def translate_all(
         if sorter is not None and not chosen:
             report.count_finished(report.finished - sorter.left_out, len(planned) - len(sorter.left_out))
         num_made, num_failed = _sum(report.num_made), _sum(report.num_failed)
-        losses = Losses.merged(ranks.told_by_all(report.losses.to_message()))
+        losses = Losses.merged(ranks.all_gather_bytes(report.losses.to_message()))
     for sentence in losses.sentences():
         say(sentence)
     say(f"Translated {num_made} of {len(planned)} images into {shown(folder)} in {precise}")
@@ -115,8 +115,8 @@ class _Report:
 @contextmanager
 def _held(translator: Translator, jobs: Sequence[Job], folder: Path, wishes: Wishes) -> Iterator[None]:
     """Join the processes that share the work, and lock the output folder for them."""
-    with ExitStack() as held, ranks.joined(translator.device):
-        with ranks.by_first() as first:
+    with ExitStack() as held, ranks.process_group(translator.device):
+        with ranks.on_rank_zero() as first:
             if first:
                 OutputFolders([folder])
                 held.enter_context(alone_in(folder))
@@ -143,4 +143,4 @@ def _made_by(
 
 def _sum(number: int) -> int:
     """Return the sum of the processes' numbers."""
-    return sum(int(each) for each in ranks.told_by_all(str(number).encode()))
+    return sum(int(each) for each in ranks.all_gather_bytes(str(number).encode()))

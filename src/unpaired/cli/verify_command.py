@@ -9,9 +9,11 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
+from unpaired.cli.advice import advised
 from unpaired.cli.app import app
 from unpaired.cli.own_parts import load_parts
 from unpaired.errors import DataError, MissingPartError
+from unpaired.registry import LOADER
 from unpaired.storage import shown
 
 
@@ -47,7 +49,8 @@ def verify(
     else:
         for finding in findings:
             state = "damaged" if finding.problem else "unchecked" if finding.missing else "whole"
-            print(f"{state:8s} {shown(finding.part)}  {finding.problem or finding.missing or finding.fact}")
+            text = finding.problem or advised(finding.missing, LOADER) or finding.fact
+            print(f"{state:8s} {shown(finding.part)}  {text}")
     if damaged:
         return DataError.exit_code
     return MissingPartError.exit_code if missing else 0

@@ -106,7 +106,7 @@ def scan_images(
 
 
 def summary(training: Sequence[SourceScan], test: Sequence[SourceScan], command: str) -> list[str]:
-    """Return at most one sentence, about training images that a person may want to fix.
+    """Return at most one sentence, about training images that the user may want to fix.
 
     test: the scans of test images, in the order of `training`.
     command: the command that prints details.

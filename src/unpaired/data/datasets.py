@@ -25,7 +25,7 @@ from unpaired.images import Image, Resampling, parse_fill, parse_range
 from unpaired.images.input_spec import IccHandling, InputSpec
 from unpaired.images.nodata import LOW
 from unpaired.randomness import rng
-from unpaired.ranks import dealt
+from unpaired.ranks import shard_of_micro_batches
 
 Preprocess = Literal["resize_and_crop", "crop", "scale_width", "scale_width_and_crop", "none"]
 Pairing = Literal["unpaired", "paired", "noise"]
@@ -204,7 +204,9 @@ class StepDataset(Dataset[Batch], ABC):
 
     def __getitem__(self, step: int) -> Batch:
         """Return the batch of step `step` >= 1, or this process's part of it."""
-        pairs = [self._sample(sample) for sample in dealt(self._samples(step), *self.share, self.accumulate)]
+        pairs = [
+            self._sample(sample) for sample in shard_of_micro_batches(self._samples(step), *self.share, self.accumulate)
+        ]
         return Batch(a=torch.stack([a for a, _ in pairs]), b=torch.stack([b for _, b in pairs]))
 
     def names_of(self, step: int) -> list[str]:

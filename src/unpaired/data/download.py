@@ -193,7 +193,7 @@ class Part:
             raise storage_error(error, self.path) from None
 
     def remove(self) -> None:
-        """Delete what arrived."""
+        """Delete the part and its record."""
         self.facts = {}
         for path in (self.path, self._note):
             path.unlink(missing_ok=True)

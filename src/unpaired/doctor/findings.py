@@ -62,7 +62,7 @@ _ALL = (
         "error",
         "Git LFS pointers in place of images",
         _STOPS,
-        "Run `git lfs pull` where the files came from, and copy them again.",
+        "Run `git lfs pull` in the repository that they came from, and copy them again.",
     ),
     Fault("empty", "error", "empty files", _STOPS, "Fetch them again, or remove them."),
     Fault(
@@ -85,7 +85,7 @@ _ALL = (
         "error",
         "images of a depth or colour model that would lose something",
         _STOPS,
-        "Convert them as the reason beside each file says: to RGB or grey of 8 or 16 bits, or to float32.",
+        "Convert them to RGB or grey of 8 or 16 bits, or to float32; the reason is beside each file.",
     ),
     Fault(
         "non_finite",

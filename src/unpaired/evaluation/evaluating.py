@@ -204,7 +204,7 @@ def evaluate(
     looked = {domain: min(settings.count, len(tests.side(domain))) for domain in "AB"}
     tests.check(looked)
     results, fingerprint, metrics = {}, tests.fingerprint(), settings.every_metric()
-    with ranks.joined(translator.device):
+    with ranks.process_group(translator.device):
         same = f"{fingerprint} {translator.info}"
         ranks.require_same(same, "The test set or the model", "give all processes the same images and the same model")
         for direction in translator.directions:
@@ -305,7 +305,7 @@ class _Direction:
     def _translations(self, own: dict[str, list[Tensor]]) -> Iterator[Tensor]:
         """Yield the translations as 8-bit files would hold them, and note figures and features on the way."""
         notes = {MADE: self.images, BEFORE: self.untranslated, FEATURES: own}
-        for made in ranks.shared_out(dealt(self.count, self.settings.batch), self._translated):
+        for made in ranks.distributed_map(dealt(self.count, self.settings.batch), self._translated):
             fake = made.pop(FAKE)
             for name, values in made.items():
                 sort, _, noted = name.partition(" ")
@@ -362,7 +362,7 @@ class _Direction:
             return description
         kept: dict[str, list[Tensor]] = {}
         work = dealt(count, self.settings.batch)
-        for found in ranks.shared_out(work, lambda indices: _features(extractors, self._batch(indices, end))):
+        for found in ranks.distributed_map(work, lambda indices: _features(extractors, self._batch(indices, end))):
             for name, values in found.items():
                 kept.setdefault(name.partition(" ")[2], []).append(values)
         return replace(description, own={name: torch.cat(values) for name, values in kept.items()})

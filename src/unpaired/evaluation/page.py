@@ -37,7 +37,7 @@ def to_html(evaluation: Evaluation, model: str, data: str, *, device: str = "aut
     names = evaluation.facts["domains"]
     title = f"{names['A']} and {names['B']}: evaluation"
     parts = {"command": escaped(command), "facts": terms(facts), "sections": "\n".join(sections)}
-    return html_page("unpaired.evaluate", "page.html", title, **parts)
+    return html_page("unpaired.evaluation", "page.html", title, **parts)
 
 
 def _section(result: DirectionResult, evaluation: Evaluation, translator: Translator, data: str) -> str:

@@ -82,7 +82,7 @@ class TestSet:
         if len(problems) == 1:
             raise DataError(problems[0])
         if problems:
-            raise DataError(f"{len(problems)} test images cannot be read; mend or remove them:{listed(problems)}")
+            raise DataError(f"{len(problems)} test images cannot be read; fix or remove them:{listed(problems)}")
 
     def fingerprint(self) -> str:
         """Return a SHA-256 over the names and pixels' files of both domains, to stand beside each figure."""

@@ -1,4 +1,4 @@
-"""Models of other programs, in and out; EXPORTERS is the registry of the ways out."""
+"""Import and export of models of other programs; EXPORTERS is the registry of export formats."""
 
 from __future__ import annotations
 

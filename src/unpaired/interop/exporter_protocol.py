@@ -1,4 +1,4 @@
-"""Exporters as parts: the Protocol of a way to write a model for other programs."""
+"""The protocol of exporters, which write a model for other programs."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any, Protocol, runtime_checkable
 
 @dataclass(frozen=True)
 class ExportResult:
-    """The files that an exporter wrote, and sentences for the user: what was left out, how to go on."""
+    """The files written by an exporter, and notes for the user: omitted parts, next steps."""
 
     files: tuple[Path, ...]
     notes: tuple[str, ...] = ()
@@ -17,9 +17,9 @@ class ExportResult:
 
 @runtime_checkable
 class Exporter(Protocol):
-    """A way to write a model for other programs; a part is an instance.
+    """Writes a model for other programs; an instance is registered, not a class.
 
-    An installed package or a user's file adds one to `unpaired.interop.EXPORTERS`.
+    Installed packages and users' files add exporters to `unpaired.interop.EXPORTERS`.
     """
 
     @property
@@ -28,7 +28,7 @@ class Exporter(Protocol):
 
     @property
     def label(self) -> str:
-        """A few words on the files that it writes."""
+        """Short description of the written files."""
 
     def export(self, model: Path, out: Path) -> ExportResult:
         """Write the model of a run folder or model folder into the folder `out`, which it makes.

@@ -1,4 +1,4 @@
-"""Files of an export: none is replaced, and none stays behind that could not be finished."""
+"""Writes the files of an export: existing files are not replaced, incomplete ones are removed."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def write_new(out: Path, contents: Mapping[str, bytes]) -> tuple[Path, ...]:
 
 @contextmanager
 def removed_on_error(files: tuple[Path, ...]) -> Iterator[None]:
-    """Remove the files if the body raises."""
+    """Remove the files if the block raises an error."""
     try:
         yield
     except BaseException:

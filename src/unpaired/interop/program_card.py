@@ -1,4 +1,4 @@
-"""README.md beside exported programs: how to load them, and what images they take and make."""
+"""README.md of exported programs: loading, inputs and outputs."""
 
 from __future__ import annotations
 

@@ -32,11 +32,11 @@ from unpaired.translate.translator import Translator
 from unpaired.version import __version__
 
 MOST = 1e-5
-"""The largest difference between a program and its network, on the scale [-1, 1], that is rounding."""
+"""Maximum difference between a program and its network due to rounding, for values in [-1, 1]."""
 
 _EMPTIED = "/data/sample_inputs/model.pt"
 _WEIGHTS = ("/data/weights/model_weights_config.json", "/data/constants/model_constants_config.json")
-_REACH = 64  # by how many pixels the larger image of the comparison is larger
+_REACH = 64  # size difference in pixels of the two images of the comparison
 
 
 @dataclass(frozen=True)
@@ -98,7 +98,7 @@ def _program(network: nn.Module, info: DirectionInfo, name: str) -> bytes:
     example = torch.zeros(count, info.in_channels, unit * (least + 1), unit * (least + 2))
     buffer = io.BytesIO()
     try:
-        with torch.no_grad(), ranks.alone():
+        with torch.no_grad(), ranks.single_process():
             save(export(network, (example,), dynamic_shapes=(axes,), strict=False), buffer)
     except Exception as error:  # torch raises a dozen kinds, all for networks that it cannot trace
         reason = shown(" ".join(f"{type(error).__name__}: {error}".split())[:300])
@@ -110,7 +110,7 @@ def _program(network: nn.Module, info: DirectionInfo, name: str) -> bytes:
 
 
 def _torch_version() -> str:
-    """Return the version of torch without what it was built for."""
+    """Return the version of torch without the build suffix."""
     return torch.__version__.partition("+")[0]
 
 
@@ -120,7 +120,7 @@ def _least(info: DirectionInfo) -> int:
 
 
 def _without_pickle(content: bytes, name: str) -> bytes:
-    """Return an archive without the example of inputs, which torch pickles and does not need.
+    """Return an archive without the example inputs, which torch pickles but does not need.
 
     Raises ModelError if there is anything else than plain tensors and JSON.
     """
@@ -167,7 +167,7 @@ def _json(data: bytes) -> bool:
 
 
 def _description(info: DirectionInfo, name: str, program: bytes) -> Mapping[str, Any]:
-    """Return what export.json says of a direction."""
+    """Return the entry of export.json for a direction."""
     return {
         "file": f"{name}.pt2",
         "sha256": hashlib.sha256(program).hexdigest(),
@@ -198,7 +198,7 @@ def _verified(file: Path, translator: Translator, name: str) -> float:
         worst = 0.0
         for number, (height, width) in enumerate(((least, least), (larger + 1, larger))):
             images = _noise(info.in_channels, unit * height, unit * width, number)
-            with torch.no_grad(), torch_seeded(0, "translate"), ranks.alone():
+            with torch.no_grad(), torch_seeded(0, "translate"), ranks.single_process():
                 made: Tensor = program(images)
             worst = max(worst, float((made - translator(images, direction=name)).abs().nan_to_num(torch.inf).max()))
     except Exception as error:  # whatever torch makes of its own file

@@ -1,4 +1,4 @@
-"""The values of a model.json that are no settings of a network: each is what it must be, or a ConfigError."""
+"""Validation of the values of model.json that are not network settings; invalid values raise ConfigError."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from unpaired.config import require
 from unpaired.images import Color
 
 MAX_CROP = 2**13
-"""Largest side of training crops, in pixels, for which memory may be taken because a model says so."""
+"""Maximum side of training crops in a model.json, in pixels; limits the memory that a model can request."""
 
 _MAX_SIDE = 2**20
 
@@ -24,33 +24,33 @@ SizedT = TypeVar("SizedT", bound=_Sized)
 
 
 def text(value: Any, key: str) -> str:
-    """Return a value that is text."""
-    require(isinstance(value, str), f"{key} is {value!r}, which is no text")
+    """Return a string."""
+    require(isinstance(value, str), f"{key} is {value!r}, which is not text")
     return str(value)
 
 
 def texts(value: Any, key: str) -> tuple[str, ...]:
-    """Return a list of texts."""
-    require(isinstance(value, list), f"{key} is {value!r}, which is no list")
+    """Return a list of strings as a tuple."""
+    require(isinstance(value, list), f"{key} is {value!r}, which is not a list")
     return tuple(text(each, key) for each in value)
 
 
 def colour(value: Any) -> Color:
     """Return a list of three whole numbers from 0 to 255."""
     whole = isinstance(value, list) and len(value) == 3 and all(type(part) is int for part in value)
-    require(whole and all(0 <= part <= 255 for part in value), f"background is {value!r}, which is no colour")
+    require(whole and all(0 <= part <= 255 for part in value), f"background is {value!r}, which is not a colour")
     red, green, blue = value
     return red, green, blue
 
 
 def sides(training: SizedT) -> SizedT:
-    """Return what is said about the training if its sizes are some that images can have had."""
+    """Return the training information if its image sizes are plausible."""
     for key, side, most in (("load", training.load_size, _MAX_SIDE), ("crop", training.crop_size, MAX_CROP)):
-        require(side is None or 1 <= side <= most, f"training.{key}_size is {side}, and may be 1 to {most}")
+        require(side is None or 1 <= side <= most, f"training.{key}_size is {side}, but must be 1 to {most}")
     return training
 
 
 def icc(name: Any) -> Literal["ignore", "convert"]:
-    """Return how ICC profiles were treated."""
+    """Return the treatment of ICC profiles, "ignore" or "convert"."""
     require(name in ("ignore", "convert"), f"icc {name!r} is unknown")
     return "convert" if name == "convert" else "ignore"

@@ -1,4 +1,4 @@
-"""The model card: README.md of a model folder, written for the person who is handed the folder."""
+"""The model card: README.md of a model folder, for its users."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from unpaired.registry import origin_from_json
 from unpaired.storage import shown
 
 _SPECIAL = re.compile(r"[\\`*_{}\[\]<>#|~&:@!$^=]|(?<=www)\.")
-"""What Markdown and HTML give a meaning to: emphasis, links, headings, tables, tags, addresses, mentions, formulas."""
+"""Special characters of Markdown and HTML: emphasis, links, headings, tables, tags, addresses, mentions, formulas."""
 
 _CARD = """# {a} to {b}
 
-An image-to-image translation model, learnt from images of *{a}* (A) and of *{b}* (B) by {objective}.
+An image-to-image translation model, trained on images of *{a}* (A) and *{b}* (B) with {objective}.
 It translates {directions}.
 
 ## Use
@@ -27,7 +27,7 @@ It translates {directions}.
 |---|---|
 {facts}
 
-What the model makes is invented: it looks like its training images and is no evidence of what is there.
+Generated images are invented: they resemble the training images and are no evidence of the real content.
 """
 
 _TRANSLATES = """    pip install unpaired
@@ -55,13 +55,13 @@ The model draws images from noise and translates none."""
 
 
 def model_card(model: Mapping[str, Any]) -> str:
-    """Return the Markdown text of the card for the content of a model.json."""
+    """Return the card as Markdown for the content of a model.json."""
     training, names = model["training"], {domain: _text(name) for domain, name in model["domains"].items()}
     directions = {"AtoB": f"{names['A']} to {names['B']}", "BtoA": f"{names['B']} to {names['A']}"}
     known = {key: "not recorded" if value is None else value for key, value in training.items()}
     choice = model.get("choice")
     chosen = (
-        f", chosen by {choice['looks']} looks up to step {choice['run_step']}: {_text(choice['rule'])}"
+        f", selected by {choice['looks']} evaluations up to step {choice['run_step']}: {_text(choice['rule'])}"
         if choice
         else ""
     )
@@ -102,7 +102,7 @@ def _use(directions: Mapping[str, Any]) -> str:
 
 
 def _text(value: object) -> str:
-    """Return text, as a stranger may have written it, as Markdown that shows it and does nothing else."""
+    """Return untrusted text as Markdown, with special characters escaped."""
     return _SPECIAL.sub(r"\\\g<0>", shown(value))
 
 

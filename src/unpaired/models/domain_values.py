@@ -1,4 +1,4 @@
-"""What the numbers of a domain's images are, and how model.json says so."""
+"""Value range and data type of a domain's images, and their representation in model.json."""
 
 from __future__ import annotations
 
@@ -15,11 +15,14 @@ from unpaired.images.nodata import LOW
 
 @dataclass(frozen=True, kw_only=True)
 class DomainValues:
-    """What the numbers of a domain's images are: `range`, which becomes [-1, 1], and the type they are held in.
+    """Value range and data type of a domain's images.
 
-    dtype is "" if nobody recorded it: then results have the type of the image that is translated. nodata_fill: what
-    stands in for no data, None for the low end of the range. resize: how images were resized for training, and are for
-    a test; translating resizes none. Raises ConfigError for a type that cannot hold the range.
+    range: the values that are mapped to [-1, 1].
+    dtype: the data type; "" if it was not recorded, then results have the type of the input image.
+    nodata_fill: replacement of no-data values, None for the low end of the range.
+    resize: interpolation for resizing in training and evaluation; translation does not resize.
+
+    Raises ConfigError if the type cannot represent the range.
     """
 
     range: ValueRange = DTYPE
@@ -30,18 +33,18 @@ class DomainValues:
     def __post_init__(self) -> None:
         require(
             not self.dtype or self.range.fits(np.dtype(self.dtype)),
-            f"the recorded type {self.dtype} cannot hold the range {self.range}; write a type that does, such as "
-            f"{self.range.smallest_type([])}, into its place, and results will have that type",
+            f"the recorded type {self.dtype} cannot represent the range {self.range}; replace it by one that can, such "
+            f"as {self.range.smallest_type([])}, and results will have that type",
         )
 
     @classmethod
     def of(cls, spec: InputSpec, dtype: str) -> DomainValues:
-        """Return the values of a domain whose images become tensors as `spec` says, held in a type."""
+        """Return the values of a domain with the conversion `spec` to tensors and the data type `dtype`."""
         return cls(range=spec.range, dtype=dtype, nodata_fill=spec.nodata_fill, resize=spec.resize)
 
 
 def values_from_json(data: Any) -> dict[str, DomainValues]:
-    """Return the values of both domains; "dtype", which older models say, stands for the whole range of any type."""
+    """Return the values of both domains; "dtype", used by older models, means the full range of any type."""
     if data == "dtype":
         return {"A": DomainValues(), "B": DomainValues()}
     require(isinstance(data, dict) and set(data) == {"A", "B"}, f"value_range {data!r} is unknown")
@@ -59,7 +62,7 @@ def values_from_json(data: Any) -> dict[str, DomainValues]:
 
 
 def values_to_json(own: DomainValues) -> dict[str, Any]:
-    """Return the values of a domain as model.json holds them; what is usual is left out."""
+    """Return the values of a domain for model.json; defaults are omitted."""
     unusual = {} if own.nodata_fill is None else {"nodata_fill": own.nodata_fill}
     how = {} if own.resize == "bicubic" else {"resize": own.resize}
     return {"range": str(own.range), "dtype": own.dtype, **unusual, **how}

@@ -1,4 +1,4 @@
-"""How a model takes the images of its domains, as its model.json says."""
+"""The input specifications of a model's domains, from its model.json."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from unpaired.models.model_folder import ModelInfo
 
 
 def spec_from_model(info: ModelInfo, domain: str, channels: int) -> InputSpec:
-    """Return how images of domain "A" or "B" become tensors of so many channels, as in training."""
+    """Return the conversion of images of domain "A" or "B" to tensors with `channels` channels, as in training."""
     values = info.values[domain]
     return InputSpec(
         channels=channels,
@@ -20,10 +20,10 @@ def spec_from_model(info: ModelInfo, domain: str, channels: int) -> InputSpec:
 
 
 def source_spec(info: ModelInfo, direction: str) -> InputSpec:
-    """Return how the images that a direction takes become tensors."""
+    """Return the conversion of a direction's input images to tensors."""
     return spec_from_model(info, direction[0], info.directions[direction].in_channels)
 
 
 def target_spec(info: ModelInfo, direction: str) -> InputSpec:
-    """Return how images like those that a direction makes become tensors."""
+    """Return the conversion of images of a direction's output domain to tensors."""
     return spec_from_model(info, direction[-1], info.directions[direction].out_channels)

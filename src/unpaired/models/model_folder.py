@@ -1,11 +1,11 @@
-"""The model folder: what is shared of a training, readable and checkable without any training code.
+"""The model folder: the published model of a run, readable and verifiable without training code.
 
-    model.json          what the networks are, what they were trained for, the SHA-256 of their weights
-    AtoB.safetensors    the weights of one direction's generator; BtoA.safetensors where there is one
-    README.md           a model card for people
-    trust.safetensors   where it was measured: what `translate --scores` compares with (`trust_file`)
+    model.json          architecture, training information, and SHA-256 of the weights
+    AtoB.safetensors    the generator's weights of one direction; BtoA.safetensors if there is a second one
+    README.md           the model card
+    trust.safetensors   optional: reference statistics for `translate --scores` (`trust_file`)
 
-A folder is replaced as a whole, and the old one stays on disk until the new one is complete.
+A folder is replaced atomically: the old one stays on disk until the new one is complete.
 """
 
 from __future__ import annotations
@@ -35,33 +35,33 @@ from unpaired.models.domain_values import DomainValues, values_from_json, values
 from unpaired.models.selection_info import ChoiceInfo, SheetInfo
 from unpaired.networks import GENERATORS, GeneratorConfig
 from unpaired.networks.layers import MAX_CHANNELS, require_count
-from unpaired.registry import not_installed, origin_from_json
+from unpaired.registry import LOADER, not_installed, origin_from_json
 from unpaired.storage import shown, storage_error, sync_folder, utf8_path, writable, write_bytes
 from unpaired.version import __version__
 
 SCHEMA = 1
-"""Version of the layout of model.json; raised when a key is renamed or changes its meaning."""
+"""Schema version of model.json; incremented when a key is renamed or changes its meaning."""
 
 MAX_WEIGHTS = 2**29
-"""Most weights of a generator, 2 GiB of them: ten times the largest published one."""
+"""Maximum number of weights of a generator, 2 GiB: ten times the largest published one."""
 
 _FLOATS, _COUNTS = ("F32", "F16", "BF16", "F64"), ("I64",)
 _MAX_JSON = 2**20
-_MAX_REASON = 400  # letters of what a stranger's file put into a message
-_MAX_HEADER = 2**22  # of a file of weights
+_MAX_REASON = 400  # characters of an untrusted file in a message
+_MAX_HEADER = 2**22  # bytes of a safetensors header
 
 GeneratorMode = Literal["evaluation", "training"]
 
 DIRECTIONS = ("AtoB", "BtoA")
-"""Every name a direction can have."""
+"""All names of directions."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class DirectionInfo:
-    """One generator: its configuration, the channels of the images it takes and makes, and how it is run.
+    """One generator: its configuration, input and output channels, and mode.
 
     mode: "training" for pix2pix as published, whose dropout is its noise and whose batch norm uses the statistics of
-    the image at hand; "evaluation" otherwise.
+        the input image; "evaluation" otherwise.
     """
 
     generator: GeneratorConfig
@@ -72,9 +72,9 @@ class DirectionInfo:
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingInfo:
-    """How the weights came to be; sizes in pixels. weights: as trained, or their running average.
+    """Training information; sizes in pixels. None if unknown: official files contain neither step nor seed.
 
-    None where nobody recorded it: official files say neither step nor seed.
+    weights: raw weights ("trained") or EMA weights ("averaged").
     """
 
     step: int | None
@@ -87,13 +87,17 @@ class TrainingInfo:
 
 @dataclass(frozen=True, kw_only=True)
 class ModelInfo:
-    """What model.json says.
+    """The content of model.json.
 
-    directions: by name, "AtoB" and perhaps "BtoA". domains: what A and B show, as {"A": "summer", ...}.
-    background: the colour that transparent images were laid over. values: what the numbers of A and B are. icc:
-    whether colours with an ICC profile were taken as they are, or converted to sRGB. classes: what a model that
-    makes images from noise can be asked for, in the order of its one-hot channels. choice: how the step was chosen,
-    None where no image chose it. sheets: of training on A and B side by side. version: the package's.
+    directions: by name, "AtoB" and optionally "BtoA".
+    domains: names of the domains, as {"A": "summer", ...}.
+    background: background colour for transparent images.
+    values: value ranges and data types of A and B.
+    icc: whether ICC profiles were ignored, or colours converted to sRGB.
+    classes: the classes of a class-conditional model, in the order of its one-hot channels.
+    choice: checkpoint selection, None without validation images.
+    sheets: of training on A and B side by side.
+    version: version of the package.
     """
 
     directions: Mapping[str, DirectionInfo]
@@ -110,7 +114,7 @@ class ModelInfo:
 
 @dataclass(frozen=True)
 class TrustFile:
-    """A file beside the weights, and what model.json says about it under "trust"."""
+    """A file beside the weights, and its entry "trust" in model.json."""
 
     name: str
     data: bytes
@@ -120,10 +124,10 @@ class TrustFile:
 def write_model(
     folder: Path, info: ModelInfo, generators: Mapping[str, nn.Module], *, trust: TrustFile | None = None
 ) -> None:
-    """Write a model folder whole, replacing one that exists; `generators` has the directions of `info`.
+    """Write a model folder atomically, replacing an existing one; `generators` has the directions of `info`.
 
-    Everything is written and synced beside the folder, then two renames put it in place; a crash between the
-    two leaves the old folder under a name that `read_model` knows. Raises OutputError or StorageError.
+    The content is written and synced in a temporary folder, which two renames put in place. After a crash between the
+    two, the old folder has a name that `read_model` finds. Raises OutputError or StorageError.
     """
     assert set(generators) == set(info.directions)
     fresh, old = _beside(folder, "new"), _beside(folder, "old")
@@ -154,24 +158,23 @@ def write_model(
 
 
 def sweep_model(folder: Path) -> None:
-    """Remove what a killed `write_model` left beside a model folder, but never the only whole one."""
+    """Remove temporary folders of a killed `write_model`, except for the only complete one."""
     shutil.rmtree(_beside(folder, "new"), ignore_errors=True)
     if (folder / "model.json").is_file():
         shutil.rmtree(_beside(folder, "old"), ignore_errors=True)
 
 
 def read_model(path: str | os.PathLike[str]) -> tuple[ModelInfo, dict[str, nn.Module]]:
-    """Read a model folder, or that of a run folder: its info and its generators, on the CPU, in the mode it names.
+    """Read a model folder, or that of a run folder: its info and its generators, on the CPU, in their mode.
 
-    Names and shapes are checked against networks without memory before a weight is loaded, and the files
-    against their SHA-256. Raises ModelError, naming the first thing that does not fit and what to do, and
-    MissingPartError if a generator is not installed.
+    Names and shapes are compared with networks on the meta device before weights are loaded, and the files with their
+    SHA-256. Raises ModelError with the first mismatch, and MissingPartError if a generator is not installed.
     """
     folder = find_model(Path(path))
     data = _read_json(folder / "model.json")
     info = _from_json(data, folder)
     files = {name: _weights_of(data, folder, name) for name in info.directions}
-    with ThreadPoolExecutor(max(len(files), 1)) as pool:  # hashing is most of it, and lets others run
+    with ThreadPoolExecutor(max(len(files), 1)) as pool:  # hashing dominates, and releases the GIL
         loading = {
             name: pool.submit(_load_weights, file, info.directions[name], sha) for name, (file, sha) in files.items()
         }
@@ -208,12 +211,12 @@ def _weights_of(data: dict[str, Any], folder: Path, direction: str) -> tuple[Pat
 
 
 def read_description(folder: Path) -> dict[str, Any]:
-    """Return what the model.json of a model folder holds. Raises ModelError."""
+    """Return the content of model.json of a model folder. Raises ModelError."""
     return _read_json(folder / "model.json")
 
 
 def find_model(path: Path) -> Path:
-    """Return the model folder that `path` (a model folder or a run folder) means. Raises ModelError."""
+    """Return the model folder for `path`, a model folder or a run folder. Raises ModelError."""
     for folder in (path, path / "model"):
         for candidate in (folder, _beside(folder, "old")):
             if (candidate / "model.json").is_file():
@@ -223,12 +226,13 @@ def find_model(path: Path) -> Path:
         raise ModelError(f"There is no run or model folder {name}; check the name.")
     if not path.is_dir():
         raise ModelError(
-            f"{name} is a file; give the run folder or the model folder (it holds model.json), or make one of official "
-            f"weights with `unpaired import {name} --out DIR`."
+            f"{name} is a file; give the run folder or the model folder (it contains model.json), or convert official "
+            "weights with import_weights.",
+            setting="import_weights",
         )
     if (path / "config.yaml").exists():
         raise ModelError(f"The run {name} has no model yet; train it until its first checkpoint.")
-    raise ModelError(f"{name} is neither a run nor a model folder: it holds no model.json; check the name.")
+    raise ModelError(f"{name} is neither a run nor a model folder: it contains no model.json; check the name.")
 
 
 def _beside(folder: Path, role: str) -> Path:
@@ -272,7 +276,7 @@ def _to_json(info: ModelInfo, digests: Mapping[str, str]) -> dict[str, Any]:
 
 
 def _requirements(info: ModelInfo) -> dict[str, Any]:
-    """Return what model.json says about generators that this package does not bring, which whoever loads it needs."""
+    """Return the entry of model.json about generators that are not built in and must be installed to load it."""
     kinds = dict.fromkeys(direction.generator.kind for direction in info.directions.values())
     origins = {kind: GENERATORS.origin(kind) for kind in kinds}
     found = {f"generator {kind}": origin.to_json() for kind, origin in origins.items() if origin is not None}
@@ -280,7 +284,7 @@ def _requirements(info: ModelInfo) -> dict[str, Any]:
 
 
 def _missing(error: UnknownKindError, data: Mapping[str, Any]) -> str:
-    """Return the sentence for a generator that is not installed."""
+    """Return the message for a generator that is not installed."""
     required = data.get("requires")
     entry = required.get(f"{error.noun} {error.kind}") if isinstance(required, dict) else None
     return not_installed(error.noun, error.kind, origin_from_json(entry))
@@ -292,7 +296,7 @@ def _read_json(path: Path) -> dict[str, Any]:
             content = file.read(_MAX_JSON + 1)
         if len(content) > _MAX_JSON:
             raise ModelError(
-                f"{shown(path)} has more than {_MAX_JSON:,} bytes, and no model needs that; copy it again."
+                f"{shown(path)} has more than {_MAX_JSON:,} bytes, the limit for model.json; copy it again."
             )
         data = json.loads(content)
     except OSError as error:
@@ -303,14 +307,14 @@ def _read_json(path: Path) -> dict[str, Any]:
     if schema != SCHEMA:
         raise ModelError(
             f"{shown(path)} has schema {shown(repr(schema))[:40]} and this version reads {SCHEMA}; "
-            "use the version of unpaired that made it."
+            "use the version of unpaired that wrote it."
         )
     assert isinstance(data, dict)
     return data
 
 
 def _from_json(data: dict[str, Any], folder: Path) -> ModelInfo:
-    """Build the info from model.json; whatever is amiss there becomes one ModelError."""
+    """Build the info from model.json; any invalid value raises ModelError."""
     try:
         directions = {}
         for name, entry in data["directions"].items():
@@ -332,11 +336,11 @@ def _from_json(data: dict[str, Any], folder: Path) -> ModelInfo:
             version=checked.text(data["package"], "package").removeprefix("unpaired "),
         )
     except UnknownKindError as error:
-        raise MissingPartError(f"{shown(folder)}: {_missing(error, data)}") from None
+        raise MissingPartError(f"{shown(folder)}: {_missing(error, data)}", setting=LOADER) from None
     except ConfigError as error:
         reason = str(error).rstrip(".")
     except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
-        reason = f"it lacks or garbles {error}"
+        reason = f"an entry is missing or invalid ({error})"
     reason = shown(reason) if len(reason) <= _MAX_REASON else f"{shown(reason[:_MAX_REASON])}..."
     raise ModelError(f"{shown(folder / 'model.json')} does not describe a model: {reason}; publish it again.")
 
@@ -344,52 +348,56 @@ def _from_json(data: dict[str, Any], folder: Path) -> ModelInfo:
 def _load_weights(path: Path, info: DirectionInfo, sha256: str) -> nn.Module:
     name = shown(path)
     if path.exists() and not path.is_file():
-        raise ModelError(f"{name} is no file but a folder, a pipe or a device; copy the model folder again.")
+        raise ModelError(f"{name} is not a regular file but a folder, a pipe or a device; copy the model folder again.")
     try:
         with path.open("rb") as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
         if digest != sha256:
-            raise ModelError(f"{name} is damaged: its SHA-256 is not the one in model.json; copy it again.")
+            raise ModelError(f"{name} is damaged: its SHA-256 differs from model.json; copy it again.")
         network = _without_memory(path, info)
         _check_fit(path, network)
         with utf8_path(path) as named:
             tensors = safetensors.torch.load_file(named)
     except OSError as error:
         raise ModelError(f"Cannot read {name}: {error.strerror or error}; copy it again.") from None
-    except (safetensors.SafetensorError, RuntimeError) as error:  # the latter where the disk fails as it is opened
+    except (safetensors.SafetensorError, RuntimeError) as error:  # the latter if the disk fails while it is opened
         raise ModelError(f"{name} cannot be loaded ({' '.join(str(error).split())}); copy it again.") from None
     broken = [key for key, value in tensors.items() if value.is_floating_point() and not value.isfinite().all()]
     if broken:
-        raise ModelError(f"{name} holds NaN or infinite weights in {broken[0]}; use an earlier checkpoint.")
+        raise ModelError(f"{name} contains NaN or infinite weights in {broken[0]}; use an earlier checkpoint.")
     network.load_state_dict(tensors, strict=True, assign=True)
     assert not any(buffer.is_meta for buffer in network.buffers()), "a buffer is missing from the state dict"
     return network.float().requires_grad_(False).train(info.mode == "training")
 
 
 def _without_memory(path: Path, info: DirectionInfo) -> nn.Module:
-    """Build the network with shapes only, so that an absurd description costs nothing. Raises ModelError."""
+    """Build the network on the meta device, so that an oversized description allocates nothing. Raises ModelError."""
     try:
         with torch.device("meta"):
             network: nn.Module = info.generator.build(info.in_channels, info.out_channels)
     except (RuntimeError, ValueError, OverflowError) as error:
         reason = " ".join(str(error).split())
-        raise ModelError(f"The network that model.json wants for {shown(path)} cannot be ({reason}).") from None
+        raise ModelError(
+            f"The network in model.json for {shown(path)} cannot be built ({reason}); publish it again."
+        ) from None
     count = sum(tensor.numel() for tensor in network.state_dict().values())
     if count > MAX_WEIGHTS:
         raise ModelError(
-            f"The network that model.json wants for {shown(path)} has {count:,} weights, more than the limit of "
+            f"The network in model.json for {shown(path)} has {count:,} weights, more than the limit of "
             f"{MAX_WEIGHTS:,}; publish it again."
         )
     return network
 
 
 def _check_fit(path: Path, network: nn.Module) -> None:
-    """Compare the file's header with the network, both without memory. Raises ModelError."""
+    """Compare the file's header with the network, without loading weights. Raises ModelError."""
     wanted = {key: list(value.shape) for key, value in network.state_dict().items()}
     with path.open("rb") as head:
         length = int.from_bytes(head.read(8), "little")
     if length > _MAX_HEADER:
-        raise ModelError(f"{shown(path)} has a header of {length:,} bytes, and no network has; copy it again.")
+        raise ModelError(
+            f"{shown(path)} has a header of {length:,} bytes, more than the limit of {_MAX_HEADER:,}; copy it again."
+        )
     with utf8_path(path) as named, safetensors.safe_open(named, framework="pt") as file:
         slices = {key: file.get_slice(key) for key in file.keys()}  # noqa: SIM118 - not a mapping
         found = {key: piece.get_shape() for key, piece in slices.items()}

@@ -1,4 +1,4 @@
-"""Networks: settings with `build()` and their module stand in one file each; the registries of those that exist."""
+"""Generators and discriminators, one file each with the settings and the module; the registries of both."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ GENERATORS: Registry[type[GeneratorConfig]] = Registry(
     required=("multiple", "min_size", "build"),
     refuse=config_fault,
 )
-"""The generators that a recipe or a model.json may name by their kind."""
+"""Generators by kind, as named in recipes and in model.json."""
 
 DISCRIMINATORS: Registry[type[DiscriminatorConfig]] = Registry(
     "discriminator",
@@ -27,7 +27,7 @@ DISCRIMINATORS: Registry[type[DiscriminatorConfig]] = Registry(
     required=("min_size", "build"),
     refuse=config_fault,
 )
-"""The discriminators that a recipe may name by their kind."""
+"""Discriminators by kind, as named in recipes."""
 
 __all__ = [
     "DISCRIMINATORS",

@@ -1,9 +1,9 @@
-"""Normalise images whose channels lie next to each other in memory (channels_last), in float32, on a CPU.
+"""Accurate normalisation of channels_last images in float32 on a CPU.
 
-torch's own norms add up the pixels of such images one by one in float32, and group norm takes the variance from the sum
-of squares: from 4096 x 4096 pixels N(3, 1) it makes a standard deviation of 2.7. Here each strip of rows is summed
-around its own mean in float32, and the strips are combined in float64 (Chan et al. 1979). The result does not depend on
-the number of threads, nor that of an image on others in the batch.
+torch's norms accumulate the pixels of such images sequentially in float32, and group norm computes the variance from
+the sum of squares: for 4096 x 4096 pixels of N(3, 1) the standard deviation is 2.7. Here the moments of each strip of
+rows are computed around its own mean in float32 and combined in float64 (Chan et al. 1979). The result does not depend
+on the number of threads or on other images of the batch.
 """
 
 from __future__ import annotations
@@ -15,21 +15,21 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-# Numbers of a strip, enough to outweigh the calls. Gradients are summed in shorter ones, as their terms cancel.
+# Values per strip, large enough to amortise the calls. Gradients use shorter strips because their terms cancel.
 _OF_STATISTICS, _OF_GRADIENTS = 1 << 20, 1 << 17
 
 
 def is_channels_last(x: Tensor) -> bool:
-    """Whether the functions here are to normalise x, n c h w: in channels_last order, on a CPU, below float64.
+    """Return whether to use this module for x, n c h w: channels_last, on a CPU, of a dtype below float64.
 
-    Not while a graph is traced, compiled or exported, which keeps torch's operator.
+    False while a graph is traced, compiled or exported, so that the graph contains torch's operator.
     """
     tracing: bool = torch.jit.is_tracing()  # type: ignore[attr-defined, no-untyped-call]
     if tracing or torch.compiler.is_compiling() or type(x) not in (Tensor, nn.Parameter):
         return False
     if x.device.type != "cpu" or x.dtype == torch.float64 or x.ndim != 4 or x.numel() <= len(x) * x.shape[1]:
         return False
-    # Not is_contiguous: one channel is so in either order, and torch then goes by the strides.
+    # Not is_contiguous: it is true for both layouts if there is one channel, and torch decides by the strides.
     return x.stride(1) <= x.stride(3)
 
 
@@ -43,15 +43,14 @@ def moments(x: Tensor) -> tuple[Tensor, Tensor]:
 def normalise(x: Tensor, mean: Tensor, variance: Tensor, eps: float) -> Tensor:
     """Return (x - mean) / sqrt(variance + eps) for n c h w.
 
-    mean, variance: of x itself, as gradients take them to be; m c, with m = n for those of each image and m = 1 for
-    those of all.
+    mean, variance: m c, m = n per image or m = 1 for the whole batch. Gradients assume that they are those of x.
     """
     made: Tensor = _Normalise.apply(x, mean.float(), variance.float(), eps)  # type: ignore[no-untyped-call]
     return made
 
 
 class _Normalise(torch.autograd.Function):
-    """Keeps the input for the backward pass, as torch's norms do. Gradients of gradients are torch's."""
+    """Saves the input for the backward pass, like torch's norms. The double backward uses torch's operators."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, mean: Tensor, variance: Tensor, eps: float) -> Tensor:
@@ -69,16 +68,16 @@ class _Normalise(torch.autograd.Function):
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, None, None, None]:
         """Return the gradient of the images."""
         x, mean, variance = ctx.saved_tensors
-        if torch.is_grad_enabled():  # for gradients of this gradient
-            plain = _by_torch(x.contiguous(), of_each=len(mean) == len(x), eps=ctx.eps)
+        if torch.is_grad_enabled():  # double backward
+            plain = _torch_norm(x.contiguous(), of_each=len(mean) == len(x), eps=ctx.eps)
             (made,) = torch.autograd.grad(plain, x, gradient, create_graph=True)
             return made, None, None, None
         scale = (variance + ctx.eps).rsqrt()
         return _gradient(x, mean, scale, gradient), None, None, None
 
 
-def _by_torch(x: Tensor, *, of_each: bool, eps: float) -> Tensor:
-    """Return the normalised images n c h w, each by its own statistics or by those of all."""
+def _torch_norm(x: Tensor, *, of_each: bool, eps: float) -> Tensor:
+    """Return the normalised images n c h w, with statistics per image or of the whole batch."""
     return F.group_norm(x, x.shape[1], eps=eps) if of_each else F.batch_norm(x, None, None, training=True, eps=eps)
 
 
@@ -88,7 +87,7 @@ def _moments(image: Tensor) -> tuple[Tensor, Tensor]:
     for strip, work in _strips(image, numbers=_OF_STATISTICS):
         values = strip if strip.dtype == torch.float32 else work.copy_(strip)
         counts.append(strip.shape[0] * strip.shape[1])
-        # A row at a time, as sums of many rows would round the mean of a bright image.
+        # One row at a time: a float32 sum over many rows would round the mean of a bright image.
         means.append(values.sum(1).double().sum(0) / counts[-1])
         center = means[-1].float()
         squares.append(torch.sub(values, center, out=work).square_().sum(1).double().sum(0))
@@ -100,16 +99,16 @@ def _moments(image: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _gradient(x: Tensor, mean: Tensor, scale: Tensor, gradient: Tensor) -> Tensor:
-    """Return the gradient of n c h w, given that of the normalised images.
+    """Return the gradient of n c h w from the gradient g of the normalised images.
 
-    With y = (x - mean) scale, it is scale (g - E[g] - y E[g y]), the means taken over what the statistics are of.
+    With y = (x - mean) scale it is scale (g - E[g] - y E[g y]); E is the mean over the values of one statistic.
     """
-    means = torch.stack([_means(*each) for each in zip(x, gradient, *_of_each(x, mean, scale), strict=True)])
+    means = torch.stack([_means(*each) for each in zip(x, gradient, *_per_image(x, mean, scale), strict=True)])
     if len(mean) < len(x):
         means = means.mean(0, keepdim=True).expand(len(x), -1, -1)
     made = torch.empty_like(x)
     for image, given, into, center, by, (of_gradient, of_product) in zip(
-        x, gradient, made, *_of_each(x, mean, scale), means.float(), strict=True
+        x, gradient, made, *_per_image(x, mean, scale), means.float(), strict=True
     ):
         for strip, of_strip, part, work in _strips(image, given, into, numbers=_OF_GRADIENTS):
             torch.sub(strip, center, out=work).mul_(-by * of_product).add_(of_strip).sub_(of_gradient)
@@ -117,8 +116,8 @@ def _gradient(x: Tensor, mean: Tensor, scale: Tensor, gradient: Tensor) -> Tenso
     return made
 
 
-def _of_each(x: Tensor, *statistics: Tensor) -> list[Tensor]:
-    """Return statistics m c as those of each image, n c."""
+def _per_image(x: Tensor, *statistics: Tensor) -> list[Tensor]:
+    """Expand statistics m c to one row per image, n c."""
     return [values.expand(len(x), -1) for values in statistics]
 
 
@@ -134,9 +133,9 @@ def _means(image: Tensor, gradient: Tensor, mean: Tensor, scale: Tensor) -> Tens
 
 
 def _strips(*images: Tensor, numbers: int) -> Iterator[tuple[Tensor, ...]]:
-    """Yield strips of rows of images c h w of one size, each as rows w c, and last a float32 tensor to work in.
+    """Yield strips of rows of equally sized images c h w, each rows w c, followed by a float32 buffer of that size.
 
-    numbers: about as many as a strip holds.
+    numbers: approximate number of values per strip.
     """
     channels, height, width = images[0].shape
     rows = min(max(numbers // (channels * width), 1), height)

@@ -1,8 +1,8 @@
 """The networks of DCGAN (Radford, Metz, Chintala, ICLR 2016): noise to an image, and an image to one score.
 
 Each layer doubles (or halves) the image with a strided 4 x 4 convolution, from (or to) 4 x 4 features; no pooling,
-no fully connected layers. For a conditional GAN (Mirza & Osindero 2014) the class comes as one-hot planes beside
-the noise and beside the image: `in_channels` counts them, and the networks need not know.
+no fully connected layers. For a conditional GAN (Mirza & Osindero 2014) one-hot class planes are concatenated to the
+noise and to the image; `in_channels` includes them.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from unpaired.networks.protocols import require_same_size
 class DCGANGenerator:
     """Settings of the generator: noise n c 1 1 in, images n c size size out.
 
-    The channels of its input, noise and classes together, come from the data.
+    The number of input channels, noise plus classes, comes from the data settings.
     """
 
     kind: ClassVar[str] = "dcgan"
@@ -50,20 +50,20 @@ class DCGANGenerator:
     from_noise: ClassVar[bool] = True
 
     def at_size(self, size: int) -> DCGANGenerator:
-        """Return the generator of images of size x size pixels."""
+        """Return the settings for images of size x size pixels."""
         return replace(self, size=size)
 
     def validate(self, config: Any) -> None:
-        """Raise ConfigError unless the crops have the size of the images."""
+        """Raise ConfigError unless the crops have the size of the generated images."""
         require_same_size("generator.size", self.size, config.data.crop_size)
 
     def build(self, in_channels: int, out_channels: int) -> DCGANGeneratorModule:
-        """Return the untrained network for noise (and class) and images with the given channel counts."""
+        """Return the untrained network for inputs (noise and class) and images with the given channel counts."""
         return DCGANGeneratorModule(self, in_channels, out_channels)
 
 
 class DCGANGeneratorModule(nn.Module):
-    """The network that `DCGANGenerator` describes: n in_channels 1 1 to n out_channels size size in (-1, 1)."""
+    """The module of `DCGANGenerator`: n in_channels 1 1 to n out_channels size size in (-1, 1)."""
 
     def __init__(self, config: DCGANGenerator, in_channels: int, out_channels: int) -> None:
         super().__init__()
@@ -107,7 +107,7 @@ class DCGANDiscriminator:
         return self.size
 
     def at_size(self, size: int) -> DCGANDiscriminator:
-        """Return the discriminator of images of size x size pixels."""
+        """Return the settings for images of size x size pixels."""
         return replace(self, size=size)
 
     def build(self, in_channels: int) -> DCGANDiscriminatorModule:
@@ -116,7 +116,7 @@ class DCGANDiscriminator:
 
 
 class DCGANDiscriminatorModule(nn.Module):
-    """The network that `DCGANDiscriminator` describes: n c size size in [-1, 1] to raw scores n 1 1 1 (no sigmoid)."""
+    """The module of `DCGANDiscriminator`: n c size size in [-1, 1] to raw scores n 1 1 1 (no sigmoid)."""
 
     def __init__(self, config: DCGANDiscriminator, in_channels: int) -> None:
         super().__init__()
@@ -130,7 +130,7 @@ class DCGANDiscriminatorModule(nn.Module):
         self.layers = nn.Sequential(*layers, nn.Conv2d(width, 1, 4))  # 4 x 4 to 1 x 1
 
     def forward(self, image: Tensor) -> Tensor:
-        """Return one raw score an image, n 1 1 1."""
+        """Return one raw score per image, n 1 1 1."""
         scores: Tensor = self.layers(image)
         return scores
 
@@ -141,6 +141,6 @@ def _widths(size: int, base_channels: int) -> list[int]:
 
 
 def _check(part: str, size: int, base_channels: int) -> None:
-    """Raise ConfigError for settings that both networks share; `part` names the one of the configuration."""
+    """Raise ConfigError if a setting shared by both networks is out of range; `part` is generator or discriminator."""
     require(size in (32, 64, 128, 256), f"{part}.size must be 32, 64, 128 or 256, not {size}.")
     require_count(f"{part}.base_channels", base_channels, MAX_BASE_CHANNELS)

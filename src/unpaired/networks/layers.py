@@ -1,9 +1,8 @@
-"""Layers that every network of the family is made of: norm, padding, initialisation.
+"""Layers shared by all networks: norms, dropout, upsampling, downsampling and weight initialisation.
 
-Instance norm is spelled as a group norm with one channel a group. The mathematics is the same, and the gradient is
-right in every memory layout; the dedicated operator's backward is not for a batch of one image whose gradient arrives
-in channels_last order. Statistics in that order are those of `unpaired.networks.channels_last`, where torch's are not
-right.
+Instance norm is implemented as group norm with one channel per group. Its gradient is correct in every memory layout;
+torch's instance norm returns a wrong gradient for a single image if the incoming gradient is channels_last. For
+channels_last images the statistics come from `unpaired.networks.channels_last`, because torch's are inaccurate.
 """
 
 from __future__ import annotations
@@ -22,22 +21,22 @@ NormKind = Literal["instance", "batch", "none"]
 Upsampling = Literal["transposed", "resize", "resize_zeros"]
 
 MAX_BASE_CHANNELS = 1024
-"""Widest first layer: 16 times the published ones."""
+"""Maximum width of the first layer: 16 times the published width."""
 
 MAX_CHANNELS = 4096
-"""Most channels of an image, or of noise and classes."""
+"""Maximum number of channels of an image, or of noise and classes together."""
 
 
 def require_count(name: str, count: int, most: int) -> None:
-    """Raise ConfigError unless a setting that costs memory or time is 1 to `most`; `name` is its dotted path."""
+    """Raise ConfigError unless a setting that costs memory or time is in 1 to `most`; `name` is its dotted path."""
     require(1 <= count <= most, f"{name} must be 1 to {most}, not {count}.")
 
 
 class InstanceNorm(nn.Module):
-    """Normalise each channel of each image to mean 0 and variance 1 over its pixels; no parameters, no statistics.
+    """Instance norm: each channel of each image has mean 0 and variance 1; no parameters, no running statistics.
 
     Ulyanov et al. 2016, as the official code uses it: affine=False, track_running_stats=False, eps 1e-5. The
-    result for an image does not depend on the others in the batch, and training equals evaluation.
+    result for an image does not depend on the others in the batch, and is the same in training and evaluation mode.
     """
 
     def __init__(self, num_channels: int, eps: float = 1e-5) -> None:
@@ -53,7 +52,7 @@ class InstanceNorm(nn.Module):
 
 
 class BatchNorm(nn.BatchNorm2d):
-    """torch's batch norm, with statistics of the batch that are right at any size and in any layout."""
+    """torch's batch norm, with accurate batch statistics for any image size and memory layout."""
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the normalised images; x and the result are n c h w."""
@@ -69,7 +68,7 @@ class BatchNorm(nn.BatchNorm2d):
 
     @torch.no_grad()
     def _track(self, mean: Tensor, variance: Tensor, count: int) -> None:
-        """Move the running statistics as torch does, towards the variance over count - 1."""
+        """Update the running statistics like torch, with the unbiased variance."""
         assert self.running_mean is not None
         assert self.running_var is not None
         assert self.momentum is not None
@@ -80,13 +79,13 @@ class BatchNorm(nn.BatchNorm2d):
 
 
 class Dropout(nn.Dropout):
-    """Dropout whose draws do not depend on how many processes share a batch; in one process it is torch's own."""
+    """Dropout whose mask does not depend on the number of ranks; with a single process it is torch's dropout."""
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return the activations n c h w, some of them 0 and the others larger."""
-        if not self.training or self.p == 0 or ranks.count() == 1:
+        """Return the activations n c h w with dropout applied."""
+        if not self.training or self.p == 0 or ranks.world_size() == 1:
             return super().forward(x)
-        kept = ranks.of_own_images(lambda count: x.new_empty(count, *x.shape[1:]).bernoulli_(1 - self.p), len(x))
+        kept = ranks.draw_for_own_images(lambda count: x.new_empty(count, *x.shape[1:]).bernoulli_(1 - self.p), len(x))
         return x * kept.div_(1 - self.p)
 
 
@@ -102,18 +101,19 @@ def make_norm(kind: NormKind, num_channels: int) -> nn.Module:
 
 
 def needs_bias(kind: NormKind) -> bool:
-    """Whether a convolution in front of this norm carries a bias: batch norm brings its own, so there it does not.
+    """Return whether a convolution before this norm has a bias: not before batch norm, which has its own.
 
-    In front of instance norm the bias has no effect, but the published networks have one and the files hold it.
+    Before instance norm the bias has no effect, but the published networks and their weight files contain one.
     """
     return kind != "batch"
 
 
 def resize_convolution(in_channels: int, out_channels: int, *, bias: bool, zeros: bool = False) -> list[nn.Module]:
-    """Return the layers that double n c h w without checkerboards: nearest neighbour, then a 3 x 3 convolution.
+    """Return layers that double n c h w without checkerboard artefacts: nearest neighbour, then a 3 x 3 convolution.
 
-    Source: Odena et al. 2016, "Deconvolution and Checkerboard Artifacts". Sides of at least one pixel. Images are
-    padded by reflection, or with `zeros`.
+    Source: Odena et al. 2016, "Deconvolution and Checkerboard Artifacts". Sides are at least one pixel.
+
+    zeros: zero padding instead of reflection padding.
     """
     convolution = nn.Conv2d(in_channels, out_channels, 3, bias=bias)
     padding: nn.Module = nn.ZeroPad2d(1) if zeros else nn.ReflectionPad2d(1)
@@ -121,16 +121,16 @@ def resize_convolution(in_channels: int, out_channels: int, *, bias: bool, zeros
 
 
 class BlurDown(nn.Module):
-    """Halve n c h w: a blur by the filter (1, 2, 1) / 4 along both axes, then every second pixel.
+    """Anti-aliased downsampling of n c h w by 2: blur with (1, 2, 1) / 4 along both axes, then every second pixel.
 
-    Source: Zhang 2019, "Making Convolutional Networks Shift-Invariant Again", as CUT's generator has it (filter size
-    3, reflected borders). Sides of at least two pixels; odd ones are rounded up. Nothing is learnt.
+    Source: Zhang 2019, "Making Convolutional Networks Shift-Invariant Again", as in CUT's generator (filter size
+    3, reflected borders). Sides are at least two pixels; odd sides are rounded up. No learned parameters.
     """
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the halved images, n c h/2 w/2."""
         channels = x.shape[1]
-        # Filled where the images are: a buffer would be lost on the meta device, and a copy cannot be captured.
+        # Created on the images' device: a buffer would be lost on the meta device, and a copy cannot be captured.
         kernel = x.new_full((channels, 1, 3, 3), 1 / 16)
         kernel[:, :, 1].mul_(2)
         kernel[..., 1].mul_(2)
@@ -138,9 +138,9 @@ class BlurDown(nn.Module):
 
 
 class BlurUp(nn.Module):
-    """Double n c h w by the filter (1, 3, 3, 1) / 4 along both axes with repeated borders; nothing is learnt.
+    """Upsampling of n c h w by 2 with (1, 3, 3, 1) / 4 along both axes and replicated borders; no parameters.
 
-    These weights, 3/4 of a pixel and 1/4 of its neighbour, are those of bilinear interpolation.
+    The weights, 3/4 of a pixel and 1/4 of its neighbour, are those of bilinear interpolation.
     """
 
     def forward(self, x: Tensor) -> Tensor:
@@ -149,7 +149,7 @@ class BlurUp(nn.Module):
 
 
 def initialise(network: nn.Module, std: float = 0.02) -> None:
-    """Draw the published initial weights in place: convolutions N(0, std), biases 0, batch-norm weights N(1, std).
+    """Initialise the weights in place as published: convolutions N(0, std), biases 0, batch-norm weights N(1, std).
 
     Source: CycleGAN section 7.1 and the official code's `init_weights` with init_type "normal".
     """

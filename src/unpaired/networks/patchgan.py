@@ -1,4 +1,4 @@
-"""Discriminators that judge patches (pix2pix, section 3.2.2): one raw score for each overlapping patch.
+"""Patch discriminators (pix2pix, section 3.2.2): one raw score for each overlapping patch.
 
 The published 70 x 70 PatchGAN is C64-C128-C256-C512-1, 4 x 4 kernels, strides 2, 2, 2, 1, 1, LeakyReLU 0.2,
 no norm on the first layer and no sigmoid on the last: a 256 x 256 image gets 30 x 30 scores. Section 4.4 compares
@@ -43,7 +43,7 @@ class PatchGAN:
 
     @property
     def min_size(self) -> int:
-        """Smallest side of an image that still gets a score: the last norm needs more than one value."""
+        """Smallest side of an image with at least one score: the last norm needs more than one value."""
         return int(2**self.num_layers * 4)
 
     def build(self, in_channels: int) -> PatchGANModule | SeveralModule:
@@ -53,22 +53,22 @@ class PatchGAN:
 
 
 class PatchGANModule(nn.Module):
-    """The network that `PatchGAN` describes: n c h w in [-1, 1] to raw scores n 1 h' w' (no sigmoid)."""
+    """The module of `PatchGAN`: n c h w in [-1, 1] to raw scores n 1 h' w' (no sigmoid)."""
 
     def __init__(self, config: PatchGAN, in_channels: int) -> None:
         super().__init__()
         self.layers = _patch_layers(config.base_channels, config.num_layers, config.norm, in_channels)
 
     def forward(self, image: Tensor) -> Tensor:
-        """Return one raw score a patch, n 1 h' w'."""
+        """Return one raw score per patch, n 1 h' w'."""
         scores: Tensor = self.layers(image)
         return scores
 
 
 class SeveralModule(nn.Module):
-    """Independent discriminators of one kind, side by side: n c h w to raw scores n k h' w', one channel a network.
+    """k independent discriminators of one kind: n c h w to raw scores n k h' w', one channel per network.
 
-    All score maps have one size, so the mean that a loss takes over every score is the average of their losses.
+    All score maps have the same size, so the mean over all scores is the average of the networks' losses.
     """
 
     def __init__(self, networks: Sequence[nn.Module]) -> None:
@@ -76,18 +76,17 @@ class SeveralModule(nn.Module):
         self.networks = nn.ModuleList(networks)
 
     def forward(self, image: Tensor) -> Tensor:
-        """Return the raw scores of every network, n k h' w'."""
+        """Return the raw scores of all networks, n k h' w'."""
         return torch.cat([network(image) for network in self.networks], 1)
 
 
 @dataclass(frozen=True, kw_only=True)
 class ImageGAN:
-    """Settings of the discriminator that judges the image as a whole (pix2pix, section 4.4): one score an image.
+    """Settings of the ImageGAN discriminator (pix2pix, section 4.4): one score per image.
 
-    It has the layers of the PatchGAN with the fewest layers whose receptive field is at least `size`: 1 to 7 of
-    them for images up to 16, 34, 70, 142, 286, 574 and 1150 pixels. For 256 these are the published 286 x 286
-    discriminator's, C64-C128-C256-C512-C512-C512 (appendix 6.1.2). Its overlapping scores, 6 x 6 on a 256 image, are
-    averaged into one.
+    The smallest PatchGAN whose receptive field is at least `size`: 1 to 7 layers for images up to 16, 34, 70, 142, 286,
+    574 and 1150 pixels. For 256 this is the published 286 x 286 discriminator, C64-C128-C256-C512-C512-C512 (appendix
+    6.1.2). Its overlapping scores, 6 x 6 for a 256 x 256 image, are averaged into one.
     """
 
     kind: ClassVar[str] = "imagegan"
@@ -106,16 +105,16 @@ class ImageGAN:
 
     @property
     def num_layers(self) -> int:
-        """Layers with stride 2 (as PatchGAN counts them): the fewest that cover `size`."""
+        """Smallest number of layers with stride 2 whose receptive field covers `size`."""
         return next(number for number in range(1, 8) if receptive_field(number) >= self.size)
 
     @property
     def min_size(self) -> int:
-        """Smallest side of an image that still gets a score; never more than `size`."""
+        """Smallest side of an image with at least one score; never more than `size`."""
         return int(2**self.num_layers * 4)
 
     def at_size(self, size: int) -> ImageGAN:
-        """Return the discriminator of images of size x size pixels."""
+        """Return the settings for images of size x size pixels."""
         return replace(self, size=size)
 
     def build(self, in_channels: int) -> ImageGANModule:
@@ -124,23 +123,23 @@ class ImageGAN:
 
 
 class ImageGANModule(nn.Module):
-    """The network that `ImageGAN` describes: n c h w in [-1, 1] to raw scores n 1 1 1 (no sigmoid)."""
+    """The module of `ImageGAN`: n c h w in [-1, 1] to raw scores n 1 1 1 (no sigmoid)."""
 
     def __init__(self, config: ImageGAN, in_channels: int) -> None:
         super().__init__()
         self.layers = _patch_layers(config.base_channels, config.num_layers, config.norm, in_channels)
 
     def forward(self, image: Tensor) -> Tensor:
-        """Return one raw score an image, n 1 1 1."""
+        """Return one raw score per image, n 1 1 1."""
         scores: Tensor = self.layers(image)
         return scores.mean((2, 3), keepdim=True)
 
 
 def receptive_field(num_layers: int) -> int:
-    """Return the side, in pixels, of the patch that one score of an n-layer PatchGAN sees: 70 for 3 layers.
+    """Return the receptive field, in pixels, of one score of an n-layer PatchGAN: 70 for 3 layers.
 
-    Two 4 x 4 layers with stride 1 see 7 pixels of what they are given, and each layer with stride 2 in front of
-    them makes s pixels 2 s + 2.
+    The last two 4 x 4 layers with stride 1 have a receptive field of 7. Each layer with stride 2 before them turns a
+    field of s into 2 s + 2.
     """
     return int(9 * 2**num_layers - 2)
 
@@ -160,7 +159,7 @@ def _patch_layers(base_channels: int, num_layers: int, norm: NormKind, in_channe
 
 @dataclass(frozen=True, kw_only=True)
 class PixelGAN:
-    """Settings of the 1 x 1 discriminator (pix2pix, section 4.4), which sees colours and no structure."""
+    """Settings of the 1 x 1 discriminator (pix2pix, section 4.4), which scores colours but no structure."""
 
     kind: ClassVar[str] = "pixelgan"
     base_channels: int = 64
@@ -173,7 +172,7 @@ class PixelGAN:
 
     @property
     def min_size(self) -> int:
-        """Smallest side of an image: two pixels, so that an instance norm has something to normalise."""
+        """Smallest side of an image: two pixels, because instance norm needs more than one value."""
         return 2
 
     def build(self, in_channels: int) -> PixelGANModule:
@@ -182,7 +181,7 @@ class PixelGAN:
 
 
 class PixelGANModule(nn.Module):
-    """The network that `PixelGAN` describes: n c h w in [-1, 1] to raw scores n 1 h w (no sigmoid)."""
+    """The module of `PixelGAN`: n c h w in [-1, 1] to raw scores n 1 h w (no sigmoid)."""
 
     def __init__(self, config: PixelGAN, in_channels: int) -> None:
         super().__init__()
@@ -197,6 +196,6 @@ class PixelGANModule(nn.Module):
         )
 
     def forward(self, image: Tensor) -> Tensor:
-        """Return one raw score a pixel, n 1 h w."""
+        """Return one raw score per pixel, n 1 h w."""
         scores: Tensor = self.layers(image)
         return scores

@@ -1,7 +1,7 @@
-"""What a generator and a discriminator are to the rest of the package: settings that build a module.
+"""Protocols of generators and discriminators: settings that build a module.
 
-Both are frozen, keyword-only dataclasses whose fields are the settings (numbers, text, true or false, tuples of these),
-so that config.yaml and model.json hold all that is needed to build the network again.
+Both are frozen, keyword-only dataclasses whose fields are numbers, strings, booleans or tuples of these. config.yaml
+and model.json store the fields, which suffice to rebuild the network.
 """
 
 from __future__ import annotations
@@ -19,22 +19,22 @@ from unpaired.config import require
 class GeneratorConfig(Protocol):
     """Settings of a network that maps images to images of the same size, or noise to images.
 
-    A generator may have more than is required here; each capability has a protocol or an attribute of its own:
+    Optional capabilities, each with its own protocol or attribute:
 
     - `at_size(size)`: `Scaling`, follows `--size`.
-    - `bytes_per_pixel`: `Measured`, memory while translating.
-    - `from_noise = True`: it makes images of noise n c 1 1, and its `size` is their side.
-    - `recomputes = True`: its module derives from `Recomputing`, for activation checkpointing.
-    - `crop_shares`: the shares of the crop size that `run.memory` may choose instead, e.g. (1 / 2, 1 / 4).
-    - `validate(config)`: raises ConfigError if the rest of the configuration does not go with it.
-    - its module has `features(image)`: `HasFeatures`, which CUT needs.
+    - `bytes_per_pixel`: `Measured`, memory for translation.
+    - `from_noise = True`: generates images from noise n c 1 1; `size` is their side.
+    - `recomputes = True`: the module derives from `Recomputing`, for activation checkpointing.
+    - `crop_shares`: fractions of the crop size that `run.memory` may choose instead, e.g. (1 / 2, 1 / 4).
+    - `validate(config)`: raises ConfigError if the rest of the configuration is incompatible.
+    - the module has `features(image)`: `HasFeatures`, required by CUT.
     """
 
     kind: ClassVar[str]
 
     @property
     def multiple(self) -> int:
-        """Sides of an input must be multiples of this, in pixels, for the output to have the same size."""
+        """Sides of the input must be multiples of this, in pixels, for the output to have the same size."""
         ...
 
     @property
@@ -49,13 +49,13 @@ class GeneratorConfig(Protocol):
 
 @runtime_checkable
 class DiscriminatorConfig(Protocol):
-    """Settings of a network that scores images. Optional: `at_size(size)` and `validate(config)`, as of generators."""
+    """Settings of a network that scores images. Optional: `at_size(size)` and `validate(config)`, as for generators."""
 
     kind: ClassVar[str]
 
     @property
     def min_size(self) -> int:
-        """Smallest side of an image that gets a score, in pixels."""
+        """Smallest side of an image with at least one score, in pixels."""
         ...
 
     def build(self, in_channels: int) -> nn.Module:
@@ -65,56 +65,56 @@ class DiscriminatorConfig(Protocol):
 
 @runtime_checkable
 class Scaling(Protocol):
-    """Settings that follow the size of the images."""
+    """Settings that depend on the image size."""
 
     def at_size(self, size: int) -> Self:
-        """Return the settings for crops of size x size pixels, or these if they fit any size."""
+        """Return the settings for crops of size x size pixels, or self if they fit any size."""
         ...
 
 
 @runtime_checkable
 class Measured(Protocol):
-    """Settings of a generator whose memory was measured."""
+    """Settings of a generator whose memory use was measured."""
 
     @property
     def bytes_per_pixel(self) -> int:
-        """Peak bytes for each pixel of an image that is translated in float32."""
+        """Peak bytes per pixel of an image during translation in float32."""
         ...
 
 
 @runtime_checkable
 class HasFeatures(Protocol):
-    """A generator's module whose encoder's activations can be contrasted (Park et al. 2020, section 4)."""
+    """A generator module that returns encoder activations for contrastive losses (Park et al. 2020, section 4)."""
 
     def features(self, image: Tensor) -> Sequence[Tensor]:
-        """Return activations of the encoder, n c' h' w' each, of images n c h w in [-1, 1]."""
+        """Return the encoder's activations, n c' h' w' each, for images n c h w in [-1, 1]."""
         ...
 
 
 def at_size(part: Any, size: int) -> Any:
-    """Return the settings of a network for crops of size x size pixels; themselves if they do not follow a size."""
+    """Return the settings of a network for crops of size x size pixels, unchanged if they do not depend on a size."""
     return part.at_size(size) if isinstance(part, Scaling) else part
 
 
 def makes_from_noise(generator: GeneratorConfig) -> bool:
-    """Return whether a generator makes images of noise instead of translating images."""
+    """Return whether a generator generates images from noise instead of translating images."""
     return bool(getattr(generator, "from_noise", False))
 
 
 def validate(part: Any, config: Any) -> None:
-    """Let a part of a configuration check the others. Raises ConfigError."""
+    """Call the `validate` method of a part of a configuration, if it has one. Raises ConfigError."""
     check = getattr(part, "validate", None)
     if check is not None:
         check(config)
 
 
 def config_fault(part: Any) -> str:
-    """Return the reason why a class cannot hold settings, "" if it can."""
+    """Return the reason why a class is unsuitable as settings, "" if it is suitable."""
     if not (isinstance(part, type) and is_dataclass(part)):
         return "its settings must be the fields of a dataclass"
     return "" if part.__dataclass_params__.frozen else "its dataclass must be frozen"  # type: ignore[attr-defined]
 
 
 def require_same_size(setting: str, made: int, crop_size: int) -> None:
-    """Raise ConfigError unless networks for one size of image get crops of that size."""
+    """Raise ConfigError unless a network of fixed image size gets crops of that size."""
     require(made == crop_size, f"{setting} ({made}) must be data.crop_size ({crop_size}).")

@@ -1,12 +1,12 @@
-"""What images look like to convolutions that nobody trained: features for distances that need no download.
+"""Features from random convolutions, for distances between image sets without downloaded weights.
 
-Random filters followed by a rectifier tell textures, edges and colours apart well enough to compare two sets of
-images (Saxe et al., "On random weights and unsupervised feature learning", ICML 2011). They know nothing about
-what is shown; figures made of them are comparable with each other alone, never with FID or KID.
+Random filters followed by ReLU distinguish textures, edges and colours well enough to compare two sets of images
+(Saxe et al., "On random weights and unsupervised feature learning", ICML 2011). They contain no semantics; distances
+based on them are comparable with each other only, not with FID or KID.
 
-The weights are a published constant: whole numbers of 24 bits from the Philox counter generator (its raw
-output, which NumPy promises never to change), scaled by powers and roots alone. So they are the same bits on
-every machine and in every version; features agree to float32 rounding.
+The weights are a constant: 24-bit integers from the raw output of the Philox counter generator, which NumPy guarantees
+to be stable, scaled by powers and roots. The weights are therefore bit-identical on every machine and in every version;
+features agree up to float32 rounding.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from unpaired.images.tensors import floats
 
 MIN_SIZE = 16
-"""The smallest side of an image, in pixels, and of the smallest scale that is looked at."""
+"""Smallest side of an image, and of its smallest scale, in pixels."""
 
 _FILTERS = 32
 _SCALES = (1, 2, 4)
@@ -30,7 +30,7 @@ _GRID = 2
 
 
 def num_features(size: int) -> int:
-    """Return how many features an image of size x size has, whatever its channels."""
+    """Return the number of features of an image of size x size pixels; it does not depend on the channels."""
     layers, numbers = 2, _GRID**2 + 1
     return layers * numbers * _FILTERS * sum(size // scale >= MIN_SIZE for scale in _SCALES)
 
@@ -38,11 +38,12 @@ def num_features(size: int) -> int:
 class RandomConvolutions(nn.Module):
     """Two layers of fixed random convolutions, at full, half and quarter size.
 
-    A scale: 5 x 5 convolution to 32 channels (half of the filters sum to zero in each channel and see texture
-    alone, the others see colour, too), bias, ReLU; average over 2 x 2; 3 x 3 convolution to 32 channels, ReLU.
-    Of each layer: the mean in each quarter of the image, and the standard deviation over the whole.
+    Per scale: 5 x 5 convolution to 32 channels, bias, ReLU; 2 x 2 average pooling; 3 x 3 convolution to 32 channels,
+    ReLU. Half of the 5 x 5 filters sum to zero in each channel and respond to texture only, the others to colour, too.
+    Features of each layer: the mean of each quarter of the image, and the standard deviation over the whole image.
+    Scales below 16 pixels are omitted.
 
-    channels: of the images, any number. Scales whose image would be below 16 pixels are left out.
+    channels: number of channels of the images.
     """
 
     first: Tensor
@@ -54,7 +55,7 @@ class RandomConvolutions(nn.Module):
         first = _uniform(channels, "first", (_FILTERS, channels, 5, 5))
         first[::2] -= first[::2].sum(axis=(2, 3), keepdims=True) / 25
         second = _uniform(channels, "second", (_FILTERS, _FILTERS, 3, 3))
-        # Uniform numbers in [-1, 1) have variance 1/3: a unit's output varies about as much as its inputs do.
+        # Uniform numbers in [-1, 1) have variance 1/3; the factor keeps the variance of the output near the input's.
         self.register_buffer("first", _tensor(first * math.sqrt(3 / (channels * 25))))
         self.register_buffer("bias", _tensor(_uniform(channels, "bias", (_FILTERS,)) * 0.5))
         self.register_buffer("second", _tensor(second * math.sqrt(3 / (_FILTERS * 9))))
@@ -62,9 +63,9 @@ class RandomConvolutions(nn.Module):
 
     @torch.no_grad()
     def forward(self, images: Tensor) -> Tensor:
-        """Return n d features, float32, of images n c h w in [-1, 1] or uint8; d is 320 a scale, 960 from 64 x 64 on.
+        """Return n d features, float32, of images n c h w in [-1, 1] or uint8; d is 320 per scale, 960 from 64 x 64 on.
 
-        Raises ValueError if the channels are others or a side is below 16 pixels.
+        Raises ValueError if the number of channels differs or a side is below 16 pixels.
         """
         images = self._checked(images)
         features = []
@@ -77,9 +78,9 @@ class RandomConvolutions(nn.Module):
 
     @torch.no_grad()
     def maps(self, images: Tensor, grid: int) -> Tensor:
-        """Return what is where: n 64 grid grid, the means of both layers at full size in each cell of a grid.
+        """Return spatial features n 64 grid grid: the means of both full-size layers in each cell of a grid.
 
-        Raises ValueError as calling does.
+        Raises ValueError like `forward`.
         """
         layers = self._layers(self._checked(images))
         return torch.cat([F.adaptive_avg_pool2d(layer, grid) for layer in layers], dim=1)
@@ -94,7 +95,7 @@ class RandomConvolutions(nn.Module):
         images = floats(images).to(self.first)
         _, c, h, w = images.shape
         if c != self.channels:
-            raise ValueError(f"These features are of images with {self.channels} channels, not {c}.")
+            raise ValueError(f"The features need images with {self.channels} channels, not {c}.")
         if min(h, w) < MIN_SIZE:
             raise ValueError(f"Features need images of at least {MIN_SIZE}x{MIN_SIZE} pixels, not {h}x{w}.")
         return images
@@ -106,7 +107,7 @@ def _summary(layer: Tensor) -> Tensor:
 
 
 def _uniform(channels: int, purpose: str, shape: tuple[int, ...]) -> np.ndarray[tuple[int, ...], np.dtype[np.float64]]:
-    """Multiples of 2**-23 in [-1, 1): sums of them are exact in float64, whatever their order."""
+    """Return multiples of 2**-23 in [-1, 1); their sums are exact in float64 in any order."""
     stream = ("first", "bias", "second").index(purpose)
     raw = np.random.Philox(key=np.array([_KEY, 3 * channels + stream], np.uint64)).random_raw(math.prod(shape))
     return ((np.asarray(raw, np.uint64) >> np.uint64(40)).astype(np.float64) * 2.0**-23 - 1).reshape(shape)

@@ -1,7 +1,7 @@
-"""Activation checkpointing: what a part of a network made is computed again in the backward pass instead of kept.
+"""Activation checkpointing: activations are recomputed in the backward pass instead of stored.
 
-Chen et al. 2016, "Training Deep Nets with Sublinear Memory Cost". Values, gradients, draws of dropout and statistics of
-batch norms are the same, bit for bit; most of the forward pass is paid for twice.
+Chen et al. 2016, "Training Deep Nets with Sublinear Memory Cost". Outputs, gradients, dropout masks and running
+statistics are bit-identical; most of the forward pass is computed twice.
 """
 
 from __future__ import annotations
@@ -17,21 +17,21 @@ from unpaired.compat.torch_private import BatchNorm
 
 
 class Recomputing(nn.Module):
-    """A network whose parts keep only their inputs for the backward pass where `recompute` is set."""
+    """A network with activation checkpointing: its parts store only their inputs if `recompute` is set."""
 
     recompute = False
 
     def run(self, part: Callable[..., Tensor], *inputs: Tensor) -> Tensor:
-        """Return part(*inputs). The part must not change its inputs in place: it is given them a second time."""
+        """Return part(*inputs). The part must not modify its inputs in place, because it is called with them again."""
         if not (self.recompute and torch.is_grad_enabled()):
             return part(*inputs)
         made: Tensor = checkpoint(
-            part, *inputs, use_reentrant=False, context_fn=lambda: (nullcontext(), statistics_stand_still(self))
+            part, *inputs, use_reentrant=False, context_fn=lambda: (nullcontext(), frozen_running_statistics(self))
         )
         return made
 
     def run_each(self, parts: nn.Sequential, features: Tensor) -> Tensor:
-        """Return parts(features), where each of them is a part by itself."""
+        """Return parts(features); each element is recomputed separately."""
         if not self.recompute:
             made: Tensor = parts(features)
             return made
@@ -41,11 +41,11 @@ class Recomputing(nn.Module):
 
 
 @contextmanager
-def statistics_stand_still(network: nn.Module) -> Iterator[None]:
-    """Keep batch norms from taking note of the same batch again in the body.
+def frozen_running_statistics(network: nn.Module) -> Iterator[None]:
+    """Prevent a second update of the running statistics of batch norms in the block.
 
-    They normalise by the batch as before, and keep the same tensors for the backward pass, which must find what it
-    found the first time; so the statistics are still handed over, and moved by nothing.
+    The recomputed forward pass must save the same tensors as the first one. The running statistics are therefore still
+    passed to the operator, with momentum 0.
     """
     norms = [module for module in network.modules() if isinstance(module, BatchNorm)]
     before = [(norm.momentum, norm.num_batches_tracked) for norm in norms]
@@ -58,6 +58,6 @@ def statistics_stand_still(network: nn.Module) -> Iterator[None]:
             norm.momentum, norm.num_batches_tracked = momentum, count
 
 
-def recomputing(networks: nn.Module) -> list[Recomputing]:
-    """Return the networks among these, and in them, that can recompute."""
+def recomputing_networks(networks: nn.Module) -> list[Recomputing]:
+    """Return the modules, at any depth, that support activation checkpointing."""
     return [module for module in networks.modules() if isinstance(module, Recomputing)]

@@ -59,7 +59,7 @@ class ResNetGenerator:
         require(0 <= self.num_downs <= 5, f"generator.num_downs must be 0 to 5, not {self.num_downs}.")
         require(
             not self.antialias or self.upsampling == "transposed",
-            f"generator.antialias has its own way of doubling; leave generator.upsampling {self.upsampling} out.",
+            f"generator.antialias has its own upsampling; remove generator.upsampling {self.upsampling}.",
         )
 
     @property
@@ -76,16 +76,16 @@ class ResNetGenerator:
 
     @property
     def bytes_per_pixel(self) -> int:
-        """Peak bytes a pixel in float32, measured on a processor.
+        """Peak bytes per pixel in float32, measured on a CPU.
 
-        With blurs the first halving is a convolution at full resolution, of twice as many channels.
+        With antialias the first halving is a convolution at full resolution with twice as many channels.
         """
         return 400 + (30 if self.antialias else 13) * self.base_channels
 
     def at_size(self, size: int) -> ResNetGenerator:
-        """Return the published depth for crops of size x size: 6 blocks below 256, 9 from there on (section 7.1).
+        """Return the published depth for crops of size x size: 6 blocks below 256, else 9 (section 7.1).
 
-        Generators with other settings keep their depth.
+        Unchanged if any setting but antialias differs from its default.
         """
         published = replace(self, antialias=False) == ResNetGenerator()
         return replace(self, num_blocks=9 if size >= 256 else 6) if published else self
@@ -96,7 +96,7 @@ class ResNetGenerator:
 
 
 class ResNetModule(Recomputing):
-    """The network that `ResNetGenerator` describes: n in_channels h w in [-1, 1] to n out_channels h w in (-1, 1)."""
+    """The module of `ResNetGenerator`: n in_channels h w in [-1, 1] to n out_channels h w in (-1, 1)."""
 
     def __init__(self, config: ResNetGenerator, in_channels: int, out_channels: int) -> None:
         super().__init__()
@@ -125,11 +125,11 @@ class ResNetModule(Recomputing):
         return self.run(self.head, features)
 
     def features(self, image: Tensor) -> list[Tensor]:
-        """Return the encoder's activations, n c' h' w' each, that CUT contrasts (Park et al. 2020, section 4).
+        """Return the encoder's activations for CUT's loss, n c' h' w' each (Park et al. 2020, section 4).
 
-        They are the padded image, the first convolution of each halving before its norm, and the first and the middle
-        residual block: for 9 blocks and 2 halvings the published layers 0, 4, 8, 12 and 16. With antialias these
-        convolutions do not halve yet.
+        These are the padded image, the convolution of each halving before its norm, and the outputs of the first and
+        the middle residual block: for 9 blocks and 2 halvings the published layers 0, 4, 8, 12 and 16. With antialias
+        the convolutions have stride 1, so their activations are not halved yet.
         """
         found = [self.stem[0](image)]
         x = self.run(self.stem, image)

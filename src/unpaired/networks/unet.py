@@ -1,8 +1,8 @@
 """The U-Net generator of pix2pix (Isola et al. 2017, section 3.2.1 and appendix 6.1.1), after Ronneberger et al. 2015.
 
-Each level halves the image and, on the way back, doubles it again beside a copy of what it had been (the skip), so
-that edges need not pass the bottleneck. In the papers' shorthand U-Net-256 is C64-C128-C256-C512 x 5 on the way
-down and CD512 x 3-C512-C256-C128-C64 on the way up, all with 4 x 4 kernels and stride 2.
+The encoder halves the image at each level, and the decoder doubles it again. Skip connections pass the encoder's
+features to the decoder, so that edges bypass the bottleneck. In the papers' shorthand the encoder of U-Net-256 is
+C64-C128-C256-C512 x 5 and its decoder CD512 x 3-C512-C256-C128-C64, all with 4 x 4 kernels and stride 2.
 """
 
 from __future__ import annotations
@@ -66,19 +66,19 @@ class UNetGenerator:
 
     @property
     def widths(self) -> tuple[int, ...]:
-        """Channels that each level's way down makes, the outermost level first."""
+        """Output channels of each level's encoder layer, the outermost level first."""
         return tuple(self.base_channels * min(2**level, 8) for level in range(self.num_downs))
 
     recomputes: ClassVar[bool] = True
-    crop_shares: ClassVar[tuple[float, ...]] = (1 / 2, 1 / 4)  # each halving of the crop is a level less
+    crop_shares: ClassVar[tuple[float, ...]] = (1 / 2, 1 / 4)  # one level less for each halving of the crop
 
     @property
     def bytes_per_pixel(self) -> int:
-        """Peak bytes a pixel in float32, measured on a processor."""
+        """Peak bytes per pixel in float32, measured on a CPU."""
         return 100 + 8 * self.base_channels
 
     def at_size(self, size: int) -> UNetGenerator:
-        """Return a U-Net-256 with as many levels as a size allows, down to one pixel; others keep their depth."""
+        """Return a U-Net-256 with the maximum number of levels for the size; a U-Net of another depth is unchanged."""
         return replace(self, num_downs=min(8, (size & -size).bit_length() - 1)) if self.num_downs == 8 else self
 
     def build(self, in_channels: int, out_channels: int) -> UNetModule:
@@ -87,10 +87,11 @@ class UNetGenerator:
 
 
 class UNetModule(Recomputing):
-    """The network that `UNetGenerator` describes: n in_channels h w in [-1, 1] to n out_channels h w in (-1, 1).
+    """The module of `UNetGenerator`: n in_channels h w in [-1, 1] to n out_channels h w in (-1, 1).
 
-    `downs[k]` and `ups[k]` are the two halves of level k, k = 0 the outermost (P_k of the official files); each has
-    a `conv` and a `norm`. Only `downs[0]`, the innermost `downs[-1]` and `ups[0]` have no norm (an `nn.Identity`).
+    `downs[k]` and `ups[k]` are the encoder and decoder layer of level k, k = 0 the outermost (P_k of the official
+    files). Each has a `conv` and a `norm`. Only `downs[0]`, the innermost `downs[-1]` and `ups[0]` have no norm (an
+    `nn.Identity`).
     """
 
     def __init__(self, config: UNetGenerator, in_channels: int, out_channels: int) -> None:
@@ -103,7 +104,9 @@ class UNetModule(Recomputing):
             outer_out = widths[level - 1] if level else out_channels
             norm: NormKind = config.norm if 0 < level < innermost else "none"
             self.downs.append(UNetDown(config, outer_in, width, norm, activation=level > 0))
-            inner = width if level == innermost else 2 * width  # what comes up, beside the skip
+            inner = (
+                width if level == innermost else 2 * width
+            )  # features of the level below, concatenated with the skip
             self.ups.append(UNetUp(config, inner, outer_out, outermost=level == 0, dropout=4 <= level < innermost))
 
     def forward(self, image: Tensor) -> Tensor:
@@ -120,15 +123,15 @@ class UNetModule(Recomputing):
 
 
 class UNetDown(nn.Module):
-    """The way down of one level: LeakyReLU 0.2 (not on the image), 4 x 4 convolution with stride 2, norm."""
+    """Encoder layer: LeakyReLU 0.2 (not on the image), 4 x 4 convolution with stride 2, norm."""
 
     def __init__(
         self, config: UNetGenerator, in_channels: int, out_channels: int, norm: NormKind, *, activation: bool
     ) -> None:
         super().__init__()
-        # In place, so the skip holds what the activation left of it; the ReLU on the way up makes both the same.
+        # In place, so the skip holds the LeakyReLU's output; the decoder's ReLU makes both the same.
         self.activation = nn.LeakyReLU(0.2, True) if activation else nn.Identity()
-        bias = needs_bias(config.norm)  # the published rule goes by the network's norm, where this level has none too
+        bias = needs_bias(config.norm)  # published: depends on the network's norm, even if this level has none
         self.conv = nn.Conv2d(in_channels, out_channels, 4, stride=2, padding=1, bias=bias)
         self.norm = make_norm(norm, out_channels)
 
@@ -137,15 +140,15 @@ class UNetDown(nn.Module):
         return self.convolved(self.activation(x))
 
     def convolved(self, x: Tensor) -> Tensor:
-        """Return the same of what the activation has been applied to, which changes its input in place."""
+        """Apply convolution and norm to activated features; separate from the activation, which works in place."""
         y: Tensor = self.norm(self.conv(x))
         return y
 
 
 class UNetUp(nn.Module):
-    """The way up of one level: ReLU, an upsampling by 2, norm (but on the outermost level), dropout where published.
+    """Decoder layer: ReLU, upsampling by 2, norm (except on the outermost level), dropout if `dropout` is set.
 
-    `conv` is the transposed convolution, or otherwise the layers of `resize_convolution`.
+    `conv` is a transposed convolution or the layers of `resize_convolution`.
     """
 
     def __init__(

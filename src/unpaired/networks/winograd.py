@@ -1,8 +1,8 @@
-"""3 x 3 convolutions by 16 products for every 4 results instead of 36: the same sums in another order.
+"""Winograd convolution with 3 x 3 kernels: 16 multiplications per 4 outputs instead of 36.
 
-Source: Winograd's minimal filtering for convolutional networks, F(2 x 2, 3 x 3) of Lavin and Gray 2016, section 4.1:
-results are transformed products of transformed tiles and kernels, Y = A^T [(G g G^T) * (B^T d B)] A. All factors are 0,
-1 and 1/2, so in float32 this is no less exact than the definition. Gradients go the same way back.
+Source: F(2 x 2, 3 x 3) of Lavin and Gray 2016, section 4.1. Outputs are transformed products of transformed tiles and
+kernels, Y = A^T [(G g G^T) * (B^T d B)] A. All factors are 0, 1 and 1/2, so float32 results are as accurate as those of
+direct convolution. The backward pass uses the transposed transforms.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ from torch.autograd.function import once_differentiable
 TILE = ((1.0, 0.0, -1.0, 0.0), (0.0, 1.0, 1.0, 0.0), (0.0, -1.0, 1.0, 0.0), (0.0, 1.0, 0.0, -1.0))
 KERNEL = ((1.0, 0.0, 0.0), (0.5, 0.5, 0.5), (0.5, -0.5, 0.5), (0.0, 0.0, 1.0))
 PRODUCT = ((1.0, 1.0, 1.0, 0.0), (0.0, 1.0, -1.0, -1.0))
-"""B^T, G and A^T of F(2, 3): the transforms of a tile of the input, of the kernel, and of the products."""
+"""B^T, G and A^T of F(2, 3): the transforms of input tiles, of the kernel, and of the products."""
 
 Matrix = tuple[tuple[float, ...], ...]
 
 
 def squared(transform: Matrix) -> Matrix:
-    """Return a transform of rows and columns as one matrix, over both flattened."""
+    """Return the Kronecker square of a transform: it transforms flattened rows and columns at once."""
     return tuple(tuple(a * b for a in row for b in column) for row in transform for column in transform)
 
 
@@ -36,30 +36,30 @@ _TILE_SQUARED, _KERNEL_SQUARED, _PRODUCT_SQUARED = squared(TILE), squared(KERNEL
 LEAST_CHANNELS = 256
 LEAST_PIXELS = 32 * 32
 INSTRUCTIONS = "AVX2"
-"""Where a step takes less time with it: measured with 128 and 256 channels on 16 x 16 to 64 x 64 pixels, and on
-processors with these instructions alone."""
+"""Limits above which training is faster with Winograd convolution, measured with 128 and 256 channels on 16 x 16 to
+64 x 64 pixels, and only on processors with these instructions."""
 
-_AT_ONCE = 512  # tiles whose transforms are in memory at once: enough for the products, few enough for the caches
+_AT_ONCE = 512  # tiles in memory at once: enough for efficient matrix products, few enough for the caches
 
 
 class Convolution3x3(nn.Conv2d):
-    """A 3 x 3 convolution without padding or stride, carried out in Winograd's form where that takes less time."""
+    """A 3 x 3 convolution without padding or stride, as Winograd convolution if that is faster."""
 
     def __init__(self, in_channels: int, out_channels: int, *, bias: bool) -> None:
         super().__init__(in_channels, out_channels, 3, bias=bias)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return the convolution of n c h w, n c' h-2 w-2."""
-        if not worthwhile(x, self.weight):
+        """Return the convolution n c' h-2 w-2 of x, n c h w."""
+        if not is_faster(x, self.weight):
             return super().forward(x)
         y = winograd(x, self.weight)
         return y if self.bias is None else y.add_(self.bias[:, None, None])
 
 
-def worthwhile(x: Tensor, weight: Tensor) -> bool:
-    """Whether a convolution of x, n c h w, takes less time in Winograd's form, and nobody needs it as it is defined."""
+def is_faster(x: Tensor, weight: Tensor) -> bool:
+    """Return whether Winograd convolution of x, n c h w, is faster, and direct convolution is not required."""
     tracing: bool = torch.jit.is_tracing()  # type: ignore[attr-defined, no-untyped-call]
-    if tracing or torch.compiler.is_compiling() or torch.is_autocast_enabled("cpu") or _defined.get():
+    if tracing or torch.compiler.is_compiling() or torch.is_autocast_enabled("cpu") or _direct.get():
         return False
     height, width = x.shape[2] - 2, x.shape[3] - 2
     return (
@@ -74,29 +74,29 @@ def worthwhile(x: Tensor, weight: Tensor) -> bool:
 
 
 def winograd(x: Tensor, weight: Tensor) -> Tensor:
-    """Return the convolution of x, n c h w with even sides, with a weight c' c 3 3: n c' h-2 w-2.
+    """Return the Winograd convolution n c' h-2 w-2 of x, n c h w with even sides, with a weight c' c 3 3.
 
-    Each image's result is the same in any batch. Gradients are there once, not those of gradients.
+    The result for an image does not depend on the batch. Differentiable once, without double backward.
     """
     made: Tensor = _Winograd.apply(x, weight)  # type: ignore[no-untyped-call]
     return made
 
 
 @contextmanager
-def as_defined() -> Iterator[None]:
-    """Have this thread carry convolutions out as they are defined in the body, where their operations are counted."""
-    before = _defined.set(True)
+def direct_convolutions() -> Iterator[None]:
+    """Use direct convolution in the block, in this thread, such that its operations can be counted."""
+    before = _direct.set(True)
     try:
         yield
     finally:
-        _defined.reset(before)
+        _direct.reset(before)
 
 
-_defined = ContextVar("defined", default=False)
+_direct = ContextVar("direct", default=False)
 
 
 class _Winograd(torch.autograd.Function):
-    """Keeps the input and the weight for the backward pass, as a convolution does, and transforms them again there."""
+    """Saves the input and the weight for the backward pass, like a convolution, and transforms them again there."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor) -> Tensor:
@@ -116,13 +116,13 @@ class _Winograd(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, Tensor | None]:
-        """Return the gradients of the images and of the weight, each None where nobody asks for it."""
+        """Return the gradients of the images and of the weight, each None if not required."""
         x, weight = ctx.saved_tensors
         of_input, of_weight = ctx.needs_input_grad
         kernel = transformed_kernel(weight).transpose(1, 2) if of_input else None
         of_kernel = scratch("of kernel", x, 16, *weight.shape[:2]).zero_() if of_weight else None
         of_images = torch.empty_like(x) if of_input else None
-        # Whatever is worked in has given what it held away by the time that its name is asked for again.
+        # Each scratch tensor has been consumed before its name is requested again.
         for number, image in enumerate(x):
             planes = scratch("planes", x, 2, 2, len(image), image.shape[1] // 2, image.shape[2] // 2).zero_()
             for rows in _strips(gradient):
@@ -141,7 +141,7 @@ class _Winograd(torch.autograd.Function):
 
 
 def _strips(results: Tensor) -> Iterator[range]:
-    """Yield the rows of tiles of n c h w, so many at a time as are to be in memory at once."""
+    """Yield ranges of rows of tiles of n c h w, each with about `_AT_ONCE` tiles."""
     rows, columns = results.shape[2] // 2, results.shape[3] // 2
     size = max(_AT_ONCE // columns, 1)
     return (range(start, min(start + size, rows)) for start in range(0, rows, size))
@@ -155,7 +155,7 @@ def transformed_kernel(weight: Tensor) -> Tensor:
 
 
 def _gradient_of_kernel(gradient: Tensor) -> Tensor:
-    """Return the gradient of a weight c' c 3 3 from that of its transform, 16 c' c."""
+    """Return the gradient of a weight c' c 3 3 from the gradient of its transform, 16 c' c."""
     flat = gradient.new_tensor(_KERNEL_SQUARED).t() @ gradient.flatten(1)
     return flat.t().reshape(*gradient.shape[1:], 3, 3)
 
@@ -172,7 +172,7 @@ def transformed_tiles(image: Tensor) -> Tensor:
 
 
 def combine(parts: list[Tensor], made: list[Tensor]) -> None:
-    """Write the sums of `TILE` of four parts into four tensors."""
+    """Apply the transform `TILE` to four tensors and write the results into four tensors."""
     first, second, third, fourth = parts
     torch.sub(first, third, out=made[0])
     torch.add(second, third, out=made[1])
@@ -181,9 +181,10 @@ def combine(parts: list[Tensor], made: list[Tensor]) -> None:
 
 
 def _add_tiles(gradient: Tensor, planes: Tensor) -> None:
-    """Add the gradients of tiles, given those of their transforms, 16 c tiles, to the pixels they were cut from.
+    """Add the gradients of tiles to the gradients of their pixels.
 
-    planes: the pixels by whether their row and column are even, 2 2 c rows+1 columns+1; each tile has two of each.
+    gradient: gradients of the transformed tiles, 16 c tiles.
+    planes: gradients of the pixels by parity of row and column, 2 2 c rows+1 columns+1; a tile has two of each.
     """
     channels, rows, columns = len(gradient[0]), planes.shape[3] - 1, planes.shape[4] - 1
     of_tiles = scratch("products", gradient, 2, 2, 2, 2, channels, rows, columns)
@@ -202,7 +203,7 @@ def _write_results(products: Tensor, into: Tensor) -> None:
 
 
 def _gradient_of_products(gradient: Tensor) -> Tensor:
-    """Return the gradient of the products of tiles, 16 c tiles, from that of their results c h w."""
+    """Return the gradient of the products, 16 c tiles, from the gradient of the results c h w."""
     channels, height, width = gradient.shape
     squares = scratch("rows", gradient, 2, 2, channels, height // 2, width // 2)
     squares.copy_(gradient.view(channels, height // 2, 2, width // 2, 2).permute(2, 4, 0, 1, 3))
@@ -212,16 +213,16 @@ def _gradient_of_products(gradient: Tensor) -> Tensor:
 
 
 def scratch(name: str, like: Tensor, *shape: int) -> Tensor:
-    """Return a tensor without content to work in, the same memory for a name whenever a thread asks for it.
+    """Return an uninitialised buffer; a thread gets the same memory for the same name every time.
 
-    Asked for anew each time, memory of this size is cut up between what is kept for the backward pass.
+    Allocating such buffers for each call would fragment the memory between tensors saved for the backward pass.
     """
-    if type(like.new_empty(0)) is not Tensor:  # a shape alone, where memory is counted
+    if type(like.new_empty(0)) is not Tensor:  # a fake tensor, while memory is estimated
         return like.new_empty(shape)
     size = math.prod(shape)
     kept = _scratch.__dict__.get(name)
     if kept is None or kept.dtype != like.dtype or kept.numel() < size:
-        with torch.inference_mode(False):  # what is made in it could not be written to outside
+        with torch.inference_mode(False):  # inference tensors cannot be written to outside of it
             kept = _scratch.__dict__[name] = like.new_empty(size)
     return kept[:size].view(shape)
 

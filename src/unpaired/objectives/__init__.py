@@ -19,6 +19,6 @@ METHODS: Registry[type[MethodConfig]] = Registry(
     required=("pairing", "build"),
     refuse=lambda part: config_fault(part) or method_fault(part),
 )
-"""The methods that a recipe may name by their kind."""
+"""Methods by kind, as named in recipes."""
 
 __all__ = ["CUT", "GAN", "LOSSES", "METHODS", "CycleGAN", "Loss", "MethodConfig", "Pix2Pix"]

@@ -1,7 +1,7 @@
 """Differentiable augmentation (Zhao et al., "Differentiable augmentation for data-efficient GAN training", 2020).
 
-A discriminator that sees a small set often enough learns its images by heart. Here it sees real and generated images
-only after random changes, and the generator's gradient flows through them, so that the changes are not learnt.
+A discriminator overfits a small training set. Here it receives real and generated images only after random,
+differentiable augmentations. The generator's gradient flows through them, so that it does not learn to reproduce them.
 """
 
 from __future__ import annotations
@@ -12,23 +12,24 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from unpaired.ranks import of_own_images
+from unpaired.ranks import draw_for_own_images
 
 Change = Callable[[Tensor], Tensor]
 
 SHIFT = 1 / 8
-"""Largest translation, as a part of the image's side."""
+"""Maximum translation, as a fraction of the image's side."""
 
 CUT_OUT = 1 / 2
-"""Side of the square that is cut out, as a part of the image's side."""
+"""Side of the cutout square, as a fraction of the image's side."""
 
 
 def augmented(images: Tensor, names: tuple[str, ...], probability: float = 1.0) -> Tensor:
-    """Return images (n c h w in [-1, 1]) after the named changes of CHANGES, each image with draws of its own.
+    """Apply the named augmentations of CHANGES to images n c h w in [-1, 1], with random numbers per image.
 
-    probability: with which an image goes through a change, as in Karras et al. ("Training generative adversarial
-    networks with limited data", 2020); below 1 what is left as it is keeps colours from drifting. Colours may leave
-    the range; what comes from outside an image is 0. The draws are torch's, and no value is read.
+    probability: probability of applying an augmentation to an image (Karras et al., "Training generative adversarial
+    networks with limited data", 2020); below 1 the unchanged images prevent a colour drift.
+
+    Colours may leave the range; padding is 0. Uses torch's global generator, without synchronising with the device.
     """
     for name in names:
         changed = CHANGES[name](images)
@@ -37,7 +38,7 @@ def augmented(images: Tensor, names: tuple[str, ...], probability: float = 1.0) 
 
 
 def colour(images: Tensor) -> Tensor:
-    """Change brightness by up to a quarter of the range, saturation by 0 to 2 and contrast by .5 to 1.5."""
+    """Change brightness by up to a quarter of the range, scale saturation by 0 to 2 and contrast by 0.5 to 1.5."""
     images = images + (_uniform(images) - 0.5)
     grey = images.mean(1, keepdim=True)
     images = (images - grey) * (2 * _uniform(images)) + grey
@@ -46,12 +47,12 @@ def colour(images: Tensor) -> Tensor:
 
 
 def translation(images: Tensor) -> Tensor:
-    """Shift by whole pixels, up to SHIFT of the side either way."""
+    """Translate by whole pixels, up to SHIFT of the side in either direction."""
     count, channels, height, width = images.shape
     for dim, size in ((2, height), (3, width)):
         most = round(size * SHIFT)
         start = (_uniform(images) * (2 * most + 1)).long()
-        # Each place is read at most once, so the gradient is exact and in no need of an order.
+        # Each pixel is read at most once, so the gradient is exact and independent of the order of summation.
         places = start + torch.arange(size, device=images.device).view((1, 1, -1, 1) if dim == 2 else (1, 1, 1, -1))
         padded = F.pad(images, (0, 0, most, most) if dim == 2 else (most, most))
         images = padded.gather(dim, places.expand(count, channels, height, width))
@@ -59,7 +60,7 @@ def translation(images: Tensor) -> Tensor:
 
 
 def cutout(images: Tensor) -> Tensor:
-    """Set a square of CUT_OUT of the sides to 0, its middle anywhere in the image."""
+    """Set a square of CUT_OUT of the sides to 0, with a random centre in the image."""
     inside = images.new_ones((), dtype=torch.bool)
     for dim, size in ((2, images.shape[2]), (3, images.shape[3])):
         middle = (_uniform(images) * size).floor()
@@ -69,9 +70,9 @@ def cutout(images: Tensor) -> Tensor:
 
 
 def _uniform(images: Tensor) -> Tensor:
-    """Return a number of [0, 1) for each image, n 1 1 1."""
-    return of_own_images(lambda count: torch.rand(count, 1, 1, 1, device=images.device), len(images))
+    """Return a uniform random number in [0, 1) per image, n 1 1 1."""
+    return draw_for_own_images(lambda count: torch.rand(count, 1, 1, 1, device=images.device), len(images))
 
 
 CHANGES: dict[str, Change] = {"colour": colour, "translation": translation, "cutout": cutout}
-"""The changes of the paper by name, in its order."""
+"""The augmentations of the paper by name, in its order."""

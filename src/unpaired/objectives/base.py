@@ -1,4 +1,4 @@
-"""What a training method is: networks, the images it makes, and the losses of its two players."""
+"""The base class of training methods: networks, generated images, and the losses of generators and discriminators."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from unpaired.networks.layers import initialise
 from unpaired.objectives.losses import adversarial_loss, discriminator_adversarial, gradient_penalty
 from unpaired.objectives.pool import ImagePool
 from unpaired.randomness import torch_seeded
-from unpaired.ranks import of_own_images
+from unpaired.ranks import draw_for_own_images
 
 ImagesT = TypeVar("ImagesT")
 Player = Literal["generator", "discriminator"]
@@ -28,17 +28,19 @@ PENALTY_WEIGHT = 10.0
 
 
 class Objective(nn.Module, ABC, Generic[ImagesT]):
-    """One published training method. Everything it learns is in `translators` and `discriminators`.
+    """A published training method. All trainable modules are in `translators` and `discriminators`.
 
-    translators: the generator's side, keyed by direction. discriminators: keyed by the domain they judge.
-    pools: the image pools of the method, keyed by the domain of their images. order: who steps first.
-    uses_training_mode: whether the generators stay in training mode when they are used. num_parts: the parts, one after
-    the other, that a batch is learnt from in.
+    translators: the generator's modules, keyed by direction.
+    discriminators: keyed by the domain they score.
+    pools: the image pools, keyed by the domain of their images.
+    order: the order of the two optimizer steps.
+    uses_training_mode: whether the generators stay in training mode during inference.
+    num_micro_batches: micro-batches per step, for gradient accumulation.
     """
 
     order: ClassVar[tuple[Player, Player]] = ("generator", "discriminator")
     uses_training_mode: ClassVar[bool] = False
-    num_parts = 1
+    num_micro_batches = 1
 
     def __init__(self) -> None:
         super().__init__()
@@ -48,11 +50,11 @@ class Objective(nn.Module, ABC, Generic[ImagesT]):
 
     @abstractmethod
     def generate(self, batch: Batch) -> ImagesT:
-        """Make every image the losses need, once a step; the graph is kept for the generator's step."""
+        """Generate all images that the losses need, once per step, with gradients for the generator's step."""
 
     @abstractmethod
     def generator_losses(self, batch: Batch, images: ImagesT) -> dict[str, Tensor]:
-        """Return the generators' weighted terms by name; their sum is minimised, discriminators frozen."""
+        """Return the generators' weighted terms by name; their sum is minimised while discriminators are frozen."""
 
     @abstractmethod
     def discriminator_losses(self, batch: Batch, images: ImagesT) -> dict[str, Tensor]:
@@ -60,44 +62,46 @@ class Objective(nn.Module, ABC, Generic[ImagesT]):
 
     @abstractmethod
     def samples(self, batch: Batch) -> Samples:
-        """Return what a person looks at, by direction and column (real_a, fake_b, ...); no graph, no side effect."""
+        """Return images of the sample grid by direction and column (real_a, fake_b, ...), without side effects."""
 
-    def judged(self, domain: str, real: Tensor, fake: Tensor, kind: str, real_label: float = 1.0) -> dict[str, Tensor]:
-        """Return the terms of one domain's discriminator on real and on detached generated images (or stacks).
+    def discriminator_terms(
+        self, domain: str, real: Tensor, fake: Tensor, kind: str, real_label: float = 1.0
+    ) -> dict[str, Tensor]:
+        """Return one discriminator's terms on real and on detached generated images (or stacked pairs).
 
-        With WGAN-GP its gradient penalty, weighted 10 as published, is a term of its own.
+        For WGAN-GP the gradient penalty is a separate term, with weight 10 as published.
         """
         judge, name = self.discriminators[domain], domain.lower()
         terms = {
             f"discriminator_{name}": discriminator_adversarial(kind, judge(real), judge(fake), real_label=real_label)
         }
         if adversarial_loss(kind).penalised:
-            alpha = of_own_images(lambda count: torch.rand(count, 1, 1, 1, device=real.device), len(real))
+            alpha = draw_for_own_images(lambda count: torch.rand(count, 1, 1, 1, device=real.device), len(real))
             terms[f"penalty_{name}"] = PENALTY_WEIGHT * gradient_penalty(judge, real, fake, alpha)
         return terms
 
     def generators(self) -> dict[Direction, nn.Module]:
-        """Return what is published: the translators by direction."""
+        """Return the generators to publish, by direction."""
         directions: tuple[Direction, ...] = ("AtoB", "BtoA")
         return {name: self.translators[name] for name in directions if name in self.translators}
 
-    def varying(self) -> str:
-        """Return the setting by which a step is not always the same operations, "" where there is none."""
+    def prevents_capture(self) -> str:
+        """Return the setting that prevents CUDA graph capture because operations differ between steps, else ""."""
         return ""
 
-    def indivisible(self) -> str:
-        """Return the setting by which parts of a batch do not teach what the whole does, "" where there is none.
+    def prevents_accumulation(self) -> str:
+        """Return the setting with which gradient accumulation is not equivalent to the whole batch, else "".
 
-        Where the discriminators step first, the images of each part are made twice and must be the same.
+        If the discriminators step first, the images of each micro-batch are generated twice and must be the same.
         """
         for player, networks in self.players().items():
             if any(isinstance(module, BatchNorm) for module in networks.modules()):
                 return f"{player}.norm batch"
         dropout = any(isinstance(module, nn.Dropout) and module.p > 0 for module in self.translators.modules())
-        return "generator.dropout" if dropout and self.order[0] == "discriminator" else self.varying()
+        return "generator.dropout" if dropout and self.order[0] == "discriminator" else self.prevents_capture()
 
-    def halves(self, batch: Batch, terms: Mapping[str, Tensor]) -> list[Mapping[str, Tensor]]:
-        """Return the terms in one part, or in two that share nothing but weights, to be differentiated side by side."""
+    def independent_terms(self, batch: Batch, terms: Mapping[str, Tensor]) -> list[Mapping[str, Tensor]]:
+        """Return the terms as one group, or as two that share only weights, for concurrent backward passes."""
         return [terms]
 
     def players(self) -> dict[Player, nn.ModuleDict]:
@@ -107,7 +111,7 @@ class Objective(nn.Module, ABC, Generic[ImagesT]):
 
 @contextmanager
 def frozen(networks: nn.Module) -> Iterator[None]:
-    """Keep gradients from the networks' weights, not from what flows through them to their inputs."""
+    """Disable gradients of the networks' weights; gradients of their inputs are still computed."""
     networks.requires_grad_(False)
     try:
         yield
@@ -116,7 +120,7 @@ def frozen(networks: nn.Module) -> Iterator[None]:
 
 
 def initialised(network: nn.Module, seed: int, name: str) -> nn.Module:
-    """Return `network` with the published initial weights, drawn for this seed and name alone."""
+    """Return `network` with the published initial weights, which depend only on the seed and the name."""
     with torch_seeded(seed, f"initial weights of {name}"):
         initialise(network)
     return network

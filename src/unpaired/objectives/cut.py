@@ -1,7 +1,7 @@
-"""CUT and FastCUT: one-sided translation by contrasting patches (Park, Efros, Zhang, Zhu, ECCV 2020).
+"""CUT and FastCUT: one-sided translation with a patch-wise contrastive loss (Park, Efros, Zhang, Zhu, ECCV 2020).
 
-A patch of the translation should be nearer to the patch of the input at its own place than to the input's other
-patches. The features come from the generator's own encoder, through a small head for each layer.
+A patch of the translation should be closer to the input's patch at the same location than to the input's other
+patches. The features come from the generator's encoder, through a small projection head per layer.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ class CUT:
             require(getattr(self, name) > 0, f"objective.{name} must be positive, not {getattr(self, name)}.")
 
     def without_draws(self) -> CUT:
-        """Return the settings without mirroring, which reads a draw; a mirrored batch takes the same memory."""
+        """Return the settings without random mirroring; a mirrored batch needs the same memory."""
         return replace(self, flip_equivariance=False)
 
     def build(
@@ -63,15 +63,15 @@ class CUT:
         channels_b: int,
         seed: int,
     ) -> CUTObjective:
-        """Return the untrained method; the generator's module must have `features(image)`, as a ResNet's has."""
+        """Return the untrained method; the generator's module must have `features(image)`, like the ResNet's."""
         same = channels_a == channels_b
-        require(same, f"objective.kind cut needs domains of equal channels, not {channels_a} and {channels_b}.")
+        require(same, f"objective.kind cut needs domains with equal channels, not {channels_a} and {channels_b}.")
         return CUTObjective(self, generator, discriminator, channels_a, channels_b, seed)
 
 
 @dataclass(frozen=True)
 class CUTImages:
-    """The input of the generator (mirrored or not), what it made of A, and of B where that is contrasted too."""
+    """The input of the generator (mirrored or not), the translation of A, and the identity image of B if it is used."""
 
     input_a: Tensor
     fake_b: Tensor
@@ -80,7 +80,7 @@ class CUTImages:
 
 
 class CUTObjective(Objective[CUTImages]):
-    """A generator with its contrast heads on one side, a discriminator, which steps first, on the other."""
+    """A generator with projection heads, and a discriminator, which steps first."""
 
     order: ClassVar[tuple[Player, Player]] = ("discriminator", "generator")
 
@@ -98,8 +98,8 @@ class CUTObjective(Objective[CUTImages]):
         network = initialised(generator.build(a, b), seed, "AtoB")
         require(
             isinstance(network, HasFeatures),
-            f"objective.kind cut needs a generator whose module has features(image), as that of generator.kind resnet, "
-            f"and {generator.kind} has none.",
+            f"objective.kind cut needs a generator whose module has features(image), such as generator.kind resnet; "
+            f"{generator.kind} has none.",
         )
         self.translators["AtoB"] = network
         side = generator.multiple * -(-max(32, generator.min_size) // generator.multiple)
@@ -109,7 +109,7 @@ class CUTObjective(Objective[CUTImages]):
         self.discriminators["B"] = initialised(discriminator.build(b), seed, "discriminator B")
 
     def generate(self, batch: Batch) -> CUTImages:
-        """Translate A, and B into itself where that is contrasted too."""
+        """Translate A, and B into itself if the identity contrast is on."""
         mirrored = self.training and self.config.flip_equivariance and bool(torch.rand(()) < 0.5)
         input_a, input_b = (batch.a.flip(3), batch.b.flip(3)) if mirrored else (batch.a, batch.b)
         generator = self.translators["AtoB"]
@@ -117,7 +117,7 @@ class CUTObjective(Objective[CUTImages]):
         return CUTImages(input_a, generator(input_a), identity_b, mirrored)
 
     def generator_losses(self, batch: Batch, images: CUTImages) -> dict[str, Tensor]:
-        """Return the adversarial term and the contrast of eq. 5: on A, and on B where that is contrasted too."""
+        """Return the adversarial term and the contrastive terms of eq. 5: on A, and on B if identity contrast is on."""
         c = self.config
         scores = self.discriminators["B"](images.fake_b)
         terms = {"adversarial_b": generator_adversarial(c.adversarial, scores)}
@@ -131,10 +131,10 @@ class CUTObjective(Objective[CUTImages]):
 
     def discriminator_losses(self, batch: Batch, images: CUTImages) -> dict[str, Tensor]:
         """Return the discriminator's loss on real images and on detached translations; there is no pool."""
-        return self.judged("B", batch.b, images.fake_b.detach(), self.config.adversarial)
+        return self.discriminator_terms("B", batch.b, images.fake_b.detach(), self.config.adversarial)
 
-    def varying(self) -> str:
-        """Return the setting that has some batches translated mirrored."""
+    def prevents_capture(self) -> str:
+        """Return the setting that mirrors some of the batches."""
         return "objective.flip_equivariance" if self.config.flip_equivariance else ""
 
     @torch.no_grad()
@@ -145,7 +145,7 @@ class CUTObjective(Objective[CUTImages]):
         return {"AtoB": {**made, "real_b": batch.b, "identity_b": generator(batch.b)}}
 
     def _contrast(self, source: Tensor, made: Tensor, mirrored: bool) -> Tensor:
-        """Return the patch-wise contrast of a translation with its source, the mean over the encoder's layers."""
+        """Return the patch-wise contrastive loss of a translation and its source, averaged over encoder layers."""
         generator, heads = self.translators["AtoB"], self.translators["heads"]
         assert isinstance(heads, nn.ModuleList)
         of_made = features_of(generator, made)
@@ -160,7 +160,7 @@ class CUTObjective(Objective[CUTImages]):
 
 
 class ContrastHead(nn.Module):
-    """Two linear layers on the feature vectors of some places, then unit length (the paper's H_l)."""
+    """Projection head: two linear layers on the feature vectors of some locations, then L2 norm (the paper's H_l)."""
 
     def __init__(self, in_channels: int, out_channels: int) -> None:
         super().__init__()
@@ -169,7 +169,7 @@ class ContrastHead(nn.Module):
         )
 
     def forward(self, features: Tensor, places: Tensor) -> Tensor:
-        """Return n p out_channels of unit length, from features n c h w at `places` (p indices into h w)."""
+        """Return vectors n p out_channels of unit length, from features n c h w at `places` (p indices into h w)."""
         vectors = features.flatten(2)[:, :, places].transpose(1, 2)
         return F.normalize(self.layers(vectors), dim=2)
 
@@ -181,9 +181,10 @@ def features_of(generator: nn.Module, image: Tensor) -> Sequence[Tensor]:
 
 
 def patch_contrast(queries: Tensor, keys: Tensor, temperature: float) -> Tensor:
-    """Return the cross-entropy of finding each query's own key among the keys of its image (eq. 3 and 4).
+    """Return the cross-entropy of classifying each query's positive key among the keys of its image (eq. 3 and 4).
 
-    queries and keys: n p c of unit length. Negatives are the other places of the same image.
+    queries, keys: n p c of unit length; the negatives are the other locations of the same image.
+    temperature: tau, divides the similarities.
     """
     similarity = queries @ keys.transpose(1, 2) / temperature
     own = torch.arange(queries.shape[1], device=queries.device).expand(len(queries), -1)

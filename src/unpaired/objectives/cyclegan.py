@@ -1,4 +1,4 @@
-"""CycleGAN: two translators, each undone by the other (Zhu, Park, Isola, Efros, ICCV 2017)."""
+"""CycleGAN: two generators with cycle consistency (Zhu, Park, Isola, Efros, ICCV 2017)."""
 
 from __future__ import annotations
 
@@ -23,10 +23,11 @@ from unpaired.side_by_side import First, Second, side_by_side
 
 @dataclass(frozen=True)
 class Mode:
-    """How a step is carried out on images of at most `pixels` pixels; what it learns is the same in every mode.
+    """The execution of a step for images of at most `pixels` pixels; the result is the same in every mode.
 
-    together: one forward for translation and identity. side_by_side: on a processor each cycle has half of the threads.
-    instructions: the vector instructions of the processors that the row is for, any without.
+    together: one forward pass for translation and identity.
+    side_by_side: on a CPU both cycles run concurrently, each with half of the threads.
+    instructions: vector instructions of the processors that the row applies to, None for any.
     """
 
     pixels: float
@@ -40,8 +41,8 @@ MODES = (
     Mode(pixels=math.inf, together=False, side_by_side=True, instructions=winograd.INSTRUCTIONS),
     Mode(pixels=math.inf, together=False, side_by_side=False),
 )
-"""The fastest as `unpaired bench` times them: small images keep a processor busy only in this way, and convolutions in
-Winograd's form divide their work among threads less well than plain ones do."""
+"""The fastest modes according to `unpaired bench`. Small images do not keep a CPU busy otherwise, and Winograd
+convolutions scale less well with the number of threads than direct ones."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -155,7 +156,7 @@ class CycleGANObjective(Objective[CycleGANImages]):
         return self.translators["BtoA"]
 
     def generate(self, batch: Batch) -> CycleGANImages:
-        """Translate both halves of the batch and translate the results back."""
+        """Translate both domains of the batch and translate the results back."""
         c = self.config
         identity_a = identity_b = None
         if c.identity_weight > 0:
@@ -178,8 +179,8 @@ class CycleGANObjective(Objective[CycleGANImages]):
         c = self.config
         terms = {}
         if c.adversarial_weight > 0:
-            # Drawn for here, as what goes on side by side must not draw.
-            seen_b, seen_a = self._seen(images.fake_b), self._seen(images.fake_a)
+            # Augmented here, because concurrent functions must not use the random generator.
+            seen_b, seen_a = self._augmented(images.fake_b), self._augmented(images.fake_a)
             scores_b, scores_a = self._both(
                 batch, lambda: self.discriminators["B"](seen_b), lambda: self.discriminators["A"](seen_a)
             )
@@ -195,21 +196,21 @@ class CycleGANObjective(Objective[CycleGANImages]):
         return terms
 
     def discriminator_losses(self, batch: Batch, images: CycleGANImages) -> dict[str, Tensor]:
-        """Return each discriminator's loss on real images and on a draw from its pool; nothing to learn without one."""
+        """Return each discriminator's loss on real images and on images of its pool; empty without adversarial loss."""
         if self.config.adversarial_weight == 0:
             return {}
         fake_a, fake_b = self.pools["A"].query(images.fake_a), self.pools["B"].query(images.fake_b)
-        seen_a = self._seen(batch.a), self._seen(fake_a)
-        seen_b = self._seen(batch.b), self._seen(fake_b)
+        seen_a = self._augmented(batch.a), self._augmented(fake_a)
+        seen_b = self._augmented(batch.b), self._augmented(fake_b)
         of_a, of_b = self._both(
             batch,
-            lambda: self.judged("A", *seen_a, self.config.adversarial),
-            lambda: self.judged("B", *seen_b, self.config.adversarial),
+            lambda: self.discriminator_terms("A", *seen_a, self.config.adversarial),
+            lambda: self.discriminator_terms("B", *seen_b, self.config.adversarial),
         )
         return {**of_a, **of_b}
 
-    def halves(self, batch: Batch, terms: Mapping[str, Tensor]) -> list[Mapping[str, Tensor]]:
-        """Return the terms by cycle, a -> b -> a and b -> a -> b, or by discriminator, where they are side by side."""
+    def independent_terms(self, batch: Batch, terms: Mapping[str, Tensor]) -> list[Mapping[str, Tensor]]:
+        """Return the terms by cycle, a -> b -> a and b -> a -> b, or by discriminator, if these run concurrently."""
         if not self._is_side_by_side(batch):
             return [terms]
         first = ("adversarial_b", "cycle_a", "identity_b", "discriminator_a")
@@ -217,14 +218,13 @@ class CycleGANObjective(Objective[CycleGANImages]):
         return [part for part in parts if part]
 
     def _both(self, batch: Batch, first: Callable[[], First], second: Callable[[], Second]) -> tuple[First, Second]:
-        """Return what two functions give, of one cycle or discriminator each: at the same time where that is faster."""
+        """Call two functions, one per cycle or discriminator, concurrently if that is faster; return both results."""
         return side_by_side(first, second) if self._is_side_by_side(batch) else (first(), second())
 
     def _is_side_by_side(self, batch: Batch) -> bool:
-        """Whether the two cycles have threads of their own: where that is faster, and neither can touch the other.
+        """Return whether to run the two cycles concurrently: if that is faster and they are independent.
 
-        They must not draw from one generator of random numbers, as dropout and WGAN-GP do, nor write the statistics of
-        one batch norm.
+        They are not if they share a random generator (dropout, WGAN-GP) or the running statistics of a batch norm.
         """
         mode = mode_of(max(batch.a[0, 0].numel(), batch.b[0, 0].numel()))
         if not mode.side_by_side or batch.a.device.type != "cpu" or torch.get_num_threads() < 2:
@@ -235,8 +235,8 @@ class CycleGANObjective(Objective[CycleGANImages]):
         )
         return not shared and not adversarial_loss(self.config.adversarial).penalised
 
-    def _seen(self, images: Tensor) -> Tensor:
-        """Return images as a discriminator sees them."""
+    def _augmented(self, images: Tensor) -> Tensor:
+        """Return the images after augmentation, as passed to a discriminator."""
         return augmented(images, self.config.augmentation, self.config.augmentation_probability)
 
     @torch.no_grad()
@@ -251,15 +251,15 @@ class CycleGANObjective(Objective[CycleGANImages]):
 
 
 def mode_of(pixels: int) -> Mode:
-    """Return the row of the table that an image of so many pixels falls into on this processor."""
+    """Return the first row of `MODES` that applies to an image of `pixels` pixels on this processor."""
     here = (None, torch.backends.cpu.get_cpu_capability())
     return next(mode for mode in MODES if pixels <= mode.pixels and mode.instructions in here)
 
 
 def translate_both(translator: nn.Module, first: Tensor, second: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the translations of two batches n c h w; in one forward where that is faster and changes nothing.
+    """Return the translations of two batches n c h w, in one forward pass if that is faster and equivalent.
 
-    With batch norm two batches must not see each other.
+    With batch norm it is not equivalent, because the batches would share their statistics.
     """
     together = mode_of(first.shape[2:].numel()).together and first.shape[1:] == second.shape[1:]
     if not together or any(isinstance(module, nn.BatchNorm2d) for module in translator.modules()):

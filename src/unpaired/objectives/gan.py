@@ -1,6 +1,6 @@
-"""GAN and conditional GAN: images made of noise (Goodfellow et al. 2014; Mirza & Osindero 2014).
+"""GAN and conditional GAN: images from noise (Goodfellow et al. 2014; Mirza & Osindero 2014).
 
-Domain A is noise, n z+k 1 1 (k one-hot numbers for k classes, none without); domain B are the images.
+Domain A is noise, n z+k 1 1 (a one-hot vector of k classes is appended, k may be 0); domain B are the images.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from unpaired.objectives.losses import AdversarialKind, adversarial_loss, genera
 
 @dataclass(frozen=True, kw_only=True)
 class GAN:
-    """Settings of image synthesis. Length of the noise and classes are settings of the data."""
+    """Settings of image synthesis. Noise length and classes are data settings."""
 
     kind: ClassVar[str] = "gan"
     pairing: ClassVar[str] = "noise"
@@ -45,11 +45,11 @@ class GAN:
         require(self.noise_channels >= 1, f"objective.noise_channels must be at least 1, not {self.noise_channels}.")
 
     def validate(self, config: Any) -> None:
-        """Raise ConfigError unless the data draws the noise and the classes that the method takes."""
+        """Raise ConfigError unless noise length and classes match the data settings."""
         data = config.data
         require(
             self.conditional == data.classes and self.noise_channels == data.noise_channels,
-            "objective.conditional and data.classes must agree, and so must objective.noise_channels and "
+            "objective.conditional must equal data.classes, and objective.noise_channels must equal "
             "data.noise_channels.",
         )
 
@@ -72,7 +72,7 @@ class GAN:
 
 @dataclass(frozen=True)
 class GANImages:
-    """What was made of the noise, n c h w, and the class planes that go with it, n k h w (k may be 0)."""
+    """Generated images, n c h w, and their class planes, n k h w (k may be 0)."""
 
     fake_b: Tensor
     classes: Tensor
@@ -99,22 +99,22 @@ class GANObjective(Objective[GANImages]):
         self.discriminators["B"] = initialised(discriminator.build(b + num_classes), seed, "discriminator B")
 
     def generate(self, batch: Batch) -> GANImages:
-        """Make one image of each draw of noise."""
+        """Generate one image per noise vector."""
         one_hot = batch.a[:, self.config.noise_channels if self.config.conditional else batch.a.shape[1] :]
         return GANImages(self.translators["AtoB"](batch.a), one_hot.expand(-1, -1, *batch.b.shape[2:]))
 
     def generator_losses(self, batch: Batch, images: GANImages) -> dict[str, Tensor]:
-        """Return how far the made images are from being taken for real."""
+        """Return the adversarial term of the generated images."""
         scores = self.discriminators["B"](torch.cat([images.fake_b, images.classes], dim=1))
         return {"adversarial_b": generator_adversarial(self.config.adversarial, scores)}
 
     def discriminator_losses(self, batch: Batch, images: GANImages) -> dict[str, Tensor]:
-        """Return the discriminator's loss on real and made images, each with its class."""
+        """Return the discriminator's loss on real and generated images, each with its class planes."""
         real = torch.cat([batch.b, images.classes], dim=1)
         fake = torch.cat([images.fake_b.detach(), images.classes], dim=1)
-        return self.judged("B", real, fake, self.config.adversarial, self.config.real_label)
+        return self.discriminator_terms("B", real, fake, self.config.adversarial, self.config.real_label)
 
     @torch.no_grad()
     def samples(self, batch: Batch) -> Samples:
-        """Return what is made of the preview's noise, beside real images (of the same classes)."""
+        """Return images generated from the preview's noise, and real images (of the same classes)."""
         return {"AtoB": {"fake_b": self.generate(batch).fake_b, "real_b": batch.b}}

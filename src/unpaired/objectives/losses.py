@@ -30,11 +30,13 @@ class DiscriminatorTerm(Protocol):
 class Loss:
     """An adversarial loss: a pair of functions, named by `objective.adversarial`.
 
-    kind: its name. generator: raw scores of generated images to a scalar. discriminator: raw scores of real and of
-    generated images, and the label of real ones, to a scalar, weighted as it is to be minimised. labelled: whether real
-    images have a label that can be smoothed. penalised: whether the gradient penalty of WGAN-GP belongs to it, which
-    compares images of one size. undecided: the discriminator's loss if it cannot tell generated images from real ones,
-    by which the guardian sees that it has won; None if the loss has no such value.
+    kind: the name of the loss.
+    generator: maps raw scores of generated images to a scalar.
+    discriminator: maps raw scores of real and of generated images, and the label of real ones, to a weighted scalar.
+    labelled: whether real images have a label that can be smoothed.
+    penalised: whether the loss includes the gradient penalty of WGAN-GP, which needs images of one size.
+    undecided: the loss of a discriminator that cannot distinguish generated from real images; the guardian detects a
+        winning discriminator relative to it. None if the loss has no such value.
     """
 
     kind: str
@@ -82,7 +84,7 @@ def _wgan_discriminator(real_scores: Tensor, fake_scores: Tensor, real_label: fl
 
 
 def _half_of_both(real: Tensor, fake: Tensor) -> Tensor:
-    """Weight the two sides as the official code does."""
+    """Average both sides, like the official code."""
     return (real + fake) / 2
 
 
@@ -116,12 +118,12 @@ AdversarialKind = Annotated[str, LOSSES]
 
 
 def adversarial_loss(kind: str) -> Loss:
-    """Return the loss that `objective.adversarial` names. Raises UnknownKindError."""
+    """Return the loss named by `objective.adversarial`. Raises UnknownKindError."""
     return LOSSES.get(kind, "objective.adversarial")
 
 
 def generator_adversarial(kind: str, fake_scores: Tensor) -> Tensor:
-    """Return the generator's loss: its distance from being taken for real.
+    """Return the generator's adversarial loss.
 
     lsgan: mean (D(fake) - 1)^2. cross_entropy: mean -log sigmoid D(fake). hinge, wgan_gp: -mean D(fake).
     """
@@ -131,42 +133,47 @@ def generator_adversarial(kind: str, fake_scores: Tensor) -> Tensor:
 def discriminator_adversarial(
     kind: str, real_scores: Tensor, fake_scores: Tensor, *, real_label: float = 1.0
 ) -> Tensor:
-    """Return the discriminator's loss, (real + fake) / 2 as the official code weights it, but for wgan_gp.
+    """Return the discriminator's loss, (real + fake) / 2 as in the official code, except for wgan_gp.
 
     lsgan: (mean (D(real) - 1)^2 + mean D(fake)^2) / 2. cross_entropy: likewise with binary cross-entropy.
-    hinge: (mean relu(1 - D(real)) + mean relu(1 + D(fake))) / 2. wgan_gp: mean D(fake) - mean D(real), not halved,
-    and to it belongs the weighted `gradient_penalty` (Gulrajani et al. 2017, eq. 3). real_label: the label of real
-    images, in (0, 1]; below 1 is one-sided label smoothing (Salimans et al. 2016, section 3.4). Raises ConfigError if
-    the loss has no labels: hinge and wgan_gp.
+    hinge: (mean relu(1 - D(real)) + mean relu(1 + D(fake))) / 2. wgan_gp: mean D(fake) - mean D(real), not halved;
+    the weighted `gradient_penalty` (Gulrajani et al. 2017, eq. 3) has to be added.
+
+    real_label: label of real images, in (0, 1]; below 1 is one-sided label smoothing (Salimans et al. 2016,
+        section 3.4).
+
+    Raises ConfigError for a smoothed label if the loss has no labels: hinge and wgan_gp.
     """
     require(0 < real_label <= 1, f"The label of real images must be above 0 and at most 1, not {real_label}.")
     loss = adversarial_loss(kind)
-    require(loss.labelled or real_label == 1, f"{kind} has no labels to smooth: leave the label of real images at 1.")
+    require(loss.labelled or real_label == 1, f"{kind} has no labels to smooth; leave the label of real images at 1.")
     return loss.discriminator(real_scores, fake_scores, real_label)
 
 
 def gradient_penalty(judge: Callable[[Tensor], Tensor], real: Tensor, fake: Tensor, alpha: Tensor) -> Tensor:
-    """Return mean (|grad D(x)| - 1)^2 at x = alpha real + (1 - alpha) fake, one x an image; not weighted.
+    """Return mean (|grad D(x)| - 1)^2 at x = alpha real + (1 - alpha) fake, one x per image; not weighted.
 
-    Gulrajani et al. 2017, eq. 3; their weight is 10. judge: a critic, n c h w to raw scores n k ...; it may join a
-    condition to what it is given. real, fake: n c h w of one size, taken as constants. alpha: n 1 1 1, uniform in
-    [0, 1]. |grad| is the Euclidean norm over an image's every value. Where a critic scores patches it is their mean
-    that is held to slope 1, since that is what the loss compares; the official code takes their sum. Each of k
-    critics side by side is held to it by itself. The graph is kept, so the critic's weights receive gradients.
+    Source: Gulrajani et al. 2017, eq. 3; their weight is 10. |grad| is the Euclidean norm over all values of an image.
+    For a critic that scores patches, D is the mean of the scores, as in the loss; the official code uses their sum.
+    Each of k critics is penalised separately. The result is differentiable with respect to the critic's weights.
+
+    judge: a critic, n c h w to raw scores n k ...; it may concatenate a condition to its input.
+    real, fake: n c h w of one size, treated as constants.
+    alpha: n 1 1 1, uniform in [0, 1].
     """
     mixed = (alpha * real.detach() + (1 - alpha) * fake.detach()).requires_grad_()
     scores = judge(mixed)
-    critics = scores.reshape(*scores.shape[:2], -1).mean(2).sum(0)  # k sums over images, which do not see each other
+    critics = scores.reshape(*scores.shape[:2], -1).mean(2).sum(0)  # k sums over independent images
     gradients = [torch.autograd.grad(critic, mixed, create_graph=True)[0] for critic in critics]
     slopes = torch.stack([torch.linalg.vector_norm(gradient.flatten(1), dim=1) for gradient in gradients])
     return (slopes - 1).square().mean()
 
 
 def l1(x: Tensor, y: Tensor) -> Tensor:
-    """Return the mean absolute difference of two batches, on their own scale (here [-1, 1])."""
+    """Return the mean absolute difference of two batches, in their units (here [-1, 1])."""
     return F.l1_loss(x, y)
 
 
 def total(terms: Mapping[str, Tensor]) -> Tensor:
-    """Return the sum of a player's weighted terms: what is differentiated."""
+    """Return the sum of a player's weighted terms, the scalar to differentiate."""
     return torch.stack(list(terms.values())).sum()

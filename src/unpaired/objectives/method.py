@@ -1,4 +1,4 @@
-"""The settings of a training method, to the rest of the package: a dataclass that builds an `Objective`."""
+"""The protocol of a training method's settings: a dataclass that builds an `Objective`."""
 
 from __future__ import annotations
 
@@ -14,10 +14,11 @@ Pairing = Literal["unpaired", "paired", "noise"]
 class MethodConfig(Protocol):
     """Settings of a published training method, a frozen dataclass.
 
-    pairing: the data it learns from: two folders without correspondence, aligned pairs, or noise and images.
-    adversarial: kind of its adversarial loss, a setting; methods without one leave it out.
-    Optional: `validate(config)`, which raises ConfigError if the rest of the configuration does not go with it;
-    `without_draws()`, which returns settings whose steps read no random numbers and take the same memory.
+    pairing: type of training data: two folders without correspondence, aligned pairs, or noise and images.
+    adversarial: kind of the adversarial loss, a setting; omitted by methods without one.
+
+    Optional: `validate(config)` raises ConfigError if the rest of the configuration is incompatible; `without_draws()`
+    returns settings whose steps use no random numbers and need the same memory.
     """
 
     kind: ClassVar[str]
@@ -33,12 +34,15 @@ class MethodConfig(Protocol):
     ) -> Objective[Any]:
         """Return the untrained method for images with these channel counts, its weights drawn from `seed`.
 
-        Raises ConfigError if it cannot use these networks or channels.
+        Raises ConfigError if the method cannot use these networks or channels.
         """
         ...
 
 
 def method_fault(part: Any) -> str:
-    """Return the reason why a class cannot be a method besides what a generator's settings need, "" if it can."""
+    """Return the reason why a class is unsuitable as a method's settings, "" if it is suitable.
+
+    Checked in addition to `config_fault`.
+    """
     known = ("unpaired", "paired", "noise")
     return "" if part.pairing in known else f"its pairing must be one of {', '.join(known)}, not {part.pairing!r}"

@@ -41,7 +41,7 @@ class Pix2Pix:
             require(value >= 0, f"objective.{name} must not be negative, not {value}.")
         require(
             self.l1_weight + self.adversarial_weight > 0,
-            "objective.l1_weight and objective.adversarial_weight are both 0, so nothing would be learnt; raise one.",
+            "objective.l1_weight and objective.adversarial_weight are both 0, so there is no loss; increase one.",
         )
 
     def build(
@@ -58,7 +58,7 @@ class Pix2Pix:
 
 @dataclass(frozen=True)
 class Pix2PixImages:
-    """The given half of each pair, what was made of it, and the true other half; n c h w."""
+    """The input of each pair, its translation, and the ground truth; n c h w."""
 
     real: Tensor
     fake: Tensor
@@ -66,11 +66,11 @@ class Pix2PixImages:
 
 
 class Pix2PixObjective(Objective[Pix2PixImages]):
-    """One generator and one discriminator, which sees input and output stacked; it steps first, as published."""
+    """A generator and a discriminator of stacked inputs and outputs; the discriminator steps first, as published."""
 
     order: ClassVar[tuple[Player, Player]] = ("discriminator", "generator")
     # Section 3.2.1: dropout is the noise, and batch norm uses the statistics of the test image, so the generator
-    # stays in training mode when it is used.
+    # stays in training mode during inference.
     uses_training_mode: ClassVar[bool] = True
 
     def __init__(
@@ -91,12 +91,12 @@ class Pix2PixObjective(Objective[Pix2PixImages]):
         self.discriminators[self.domain] = initialised(discriminator.build(seen), seed, f"discriminator {self.domain}")
 
     def generate(self, batch: Batch) -> Pix2PixImages:
-        """Translate one half of each pair."""
+        """Translate the input of each pair."""
         real, truth = (batch.a, batch.b) if self.config.direction == "AtoB" else (batch.b, batch.a)
         return Pix2PixImages(real, self.translators[self.config.direction](real), truth)
 
     def generator_losses(self, batch: Batch, images: Pix2PixImages) -> dict[str, Tensor]:
-        """Return the adversarial term and L1 of eq. 4, those that are weighted."""
+        """Return the adversarial and the L1 term of eq. 4, if their weights are above 0."""
         c, name = self.config, self.domain.lower()
         terms = {}
         if c.adversarial_weight > 0:
@@ -107,16 +107,16 @@ class Pix2PixObjective(Objective[Pix2PixImages]):
         return terms
 
     def discriminator_losses(self, batch: Batch, images: Pix2PixImages) -> dict[str, Tensor]:
-        """Return the discriminator's loss on the true and on the generated output, each beside the input."""
+        """Return the discriminator's loss on true and on generated outputs, each stacked with the input."""
         if self.config.adversarial_weight == 0:
             return {}
         real = self._stacked(images.real, images.truth)
         fake = self._stacked(images.real, images.fake.detach())
-        return self.judged(self.domain, real, fake, self.config.adversarial)
+        return self.discriminator_terms(self.domain, real, fake, self.config.adversarial)
 
     @torch.no_grad()
     def samples(self, batch: Batch) -> Samples:
-        """Return the given half, its translation and the truth."""
+        """Return the input, its translation and the ground truth."""
         images, name = self.generate(batch), self.domain.lower()
         other = "b" if name == "a" else "a"
         return {

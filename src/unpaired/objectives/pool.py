@@ -1,4 +1,4 @@
-"""The history of generated images, also called the replay buffer (Shrivastava et al. 2017; CycleGAN section 4)."""
+"""The history of generated images, also called replay buffer (Shrivastava et al. 2017; CycleGAN section 4)."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from unpaired.randomness import rng
 
 
 class ImagePool:
-    """Shows a discriminator a mixture of new and earlier generated images.
+    """Replay buffer: returns a mixture of new and earlier generated images for a discriminator.
 
-    Until `size` images are held, each new image is stored and returned. After that, with probability 1/2 the new
-    image is returned as it is, and otherwise a uniformly chosen stored image is returned and replaced by the new
-    one. Each image of a batch is drawn for on its own. Draws are indexed by the number of images seen, so the
-    pool's state is its images and that number. `size` 0 returns every image as it came.
+    Until `size` images are stored, each new image is stored and returned. After that, with probability 1/2 the new
+    image is returned unchanged; otherwise a random stored image is returned and replaced by the new one. The decision
+    is independent for each image of a batch. Random numbers are indexed by the number of images seen, so the state of
+    the pool is its images and that number. `size` 0 returns every image unchanged.
     """
 
     def __init__(self, size: int, *, seed: int, name: str) -> None:
@@ -27,18 +27,18 @@ class ImagePool:
         self.seed, self.name = seed, name
 
     def query(self, images: Tensor) -> Tensor:
-        """Return a batch as large as `images` (n c h w): detached, and never sharing memory with what is stored."""
+        """Return a batch of the size of `images` (n c h w), detached; it shares no memory with stored images."""
         if self.size == 0:
             return images.detach()
-        # Every rank holds the same pool and draws for the images of all, so it is that of a single process.
-        images = ranks.gathered(images)
-        return torch.stack(ranks.own_part([self._exchange(image) for image in images.detach()]))
+        # Every rank holds the same pool and queries it for the images of all ranks, like a single process.
+        images = ranks.all_gather(images)
+        return torch.stack(ranks.own_shard([self._exchange(image) for image in images.detach()]))
 
     def choose(self, number: int, num_held: int) -> tuple[int | None, bool]:
-        """Draw for image `number` (0, 1, ...) of all the pool is asked about, when it holds `num_held`.
+        """Return the random decision for the image `number` (0, 1, ...) of all queries, if `num_held` are stored.
 
-        Returns the slot that the image goes to, None where it is not kept, and whether it is exchanged for the image
-        that is stored there.
+        Returns the slot to store the image in, None if it is not stored, and whether the image of that slot is
+        returned instead.
         """
         if num_held < self.size:
             return num_held, False
@@ -57,10 +57,10 @@ class ImagePool:
         return stored
 
     def state(self) -> list[Tensor]:
-        """Return the stored images in order, c h w each; their sizes may differ."""
+        """Return the stored images in slot order, c h w each; their sizes may differ."""
         return [image.clone() for image in self.images]
 
     def restore(self, images: Sequence[Tensor], num_seen: int) -> None:
-        """Put back what `state` returned and the number of images seen by then."""
+        """Restore the images returned by `state`, and the number of images seen until then."""
         self.images = [image.clone() for image in images]
         self.num_seen = num_seen

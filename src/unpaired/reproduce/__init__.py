@@ -1,3 +1,3 @@
-"""The papers' tables, each by one command: methods trained alike, and read by the same judges."""
+"""Reproduces the papers' tables, one command per table: same training and same evaluation for all methods."""
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""Data with labels for the tables: photographs, their label maps in colours, and what colour is what class.
+"""Labelled data for the tables: photographs, coloured label maps, and the palette of classes.
 
-Domain A are the labels and B the photographs. `unpaired` holds trainA and trainB of different scenes, and testA and
-testB of the same ones; `pairs` holds train, where labels (left) and photograph (right) of the scenes of trainA stand
-side by side: what pix2pix and the reader of photographs learn from.
+Domain A are the label maps and B the photographs. The folder `unpaired` contains trainA and trainB of different scenes,
+and testA and testB of the same scenes. The folder `pairs` contains the scenes of trainA as side-by-side images, labels
+left and photograph right, for pix2pix and the segmentation network.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ MAPS: Palette = {
     "park": (204, 222, 174),
     "water": (180, 210, 254),
 }
-"""The colours of the published maps, read off the histogram of 80 training maps."""
+"""The colours of the published maps, from the histogram of 80 training maps."""
 
 CITYSCAPES: Palette = {
     "road": (128, 64, 128), "sidewalk": (244, 35, 232), "building": (70, 70, 70), "wall": (102, 102, 156),
@@ -38,7 +38,7 @@ CITYSCAPES: Palette = {
     "person": (220, 20, 60), "rider": (255, 0, 0), "car": (0, 0, 142), "truck": (0, 0, 70), "bus": (0, 60, 100),
     "train": (0, 80, 100), "motorcycle": (0, 0, 230), "bicycle": (119, 11, 32), "void": (0, 0, 0),
 }  # fmt: skip
-"""The 19 classes that Cityscapes evaluates, and all others as void, which no figure counts."""
+"""The 19 evaluated classes of Cityscapes; all others are void and excluded from the scores."""
 
 CITYSCAPES_IDS = (7, 8, 11, 12, 13, 17, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 31, 32, 33)
 """The label ids of these classes in files that end in _labelIds.png."""
@@ -46,7 +46,7 @@ CITYSCAPES_IDS = (7, 8, 11, 12, 13, 17, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 
 
 @dataclass(frozen=True)
 class Labelled:
-    """Where the data are, the colour of each class, and which class (void) no figure counts, None for none."""
+    """Folders of the data, the colour of each class, and the class excluded from the scores (void), None for none."""
 
     unpaired: Path
     pairs: Path
@@ -56,7 +56,7 @@ class Labelled:
 
 
 def drawn(out: Path, *, count: int = 600, num_test: int = 100, size: int = 64) -> Labelled:
-    """Draw labels and summers: the default, which needs no data."""
+    """Draw labels and summer scenes, the default, which needs no data."""
     draw_dataset(out / "unpaired", a="labels", b="summer", count=count, size=size, num_test=num_test)
     draw_pairs(out / "pairs", a="labels", b="summer", count=count, size=size, num_test=0)
     return Labelled(out / "unpaired", out / "pairs", dict(LABEL_COLOURS), size)
@@ -74,13 +74,13 @@ def maps(data: Path, out: Path, *, size: int = 64) -> Labelled:
 def cityscapes(data: Path, out: Path, *, size: int = 128) -> Labelled:
     """Prepare Cityscapes: *_leftImg8bit.png and *_labelIds.png anywhere below folders named train… and val….
 
-    Without a val half (a sample of the set) every frame is trained on and tested on, which is told in the table.
+    Without val (a sample of the data set) all frames are used for training and test; the table reports this.
     """
     photos, ids = _by_name(data, "_leftImg8bit.png"), _by_name(data, "_gtFine_labelIds.png")
     both = sorted(photos.keys() & ids.keys())
     if not both:
         raise DataError(
-            f"{shown(data)} holds no *_leftImg8bit.png with *_gtFine_labelIds.png; give Cityscapes' folder."
+            f"{shown(data)} contains no *_leftImg8bit.png with *_gtFine_labelIds.png; give Cityscapes' folder."
         )
     held = [name for name in both if any(part.startswith("val") for part in photos[name].relative_to(data).parts)]
     train = [name for name in both if name not in set(held)] or both
@@ -94,14 +94,14 @@ def cityscapes(data: Path, out: Path, *, size: int = 128) -> Labelled:
 
 
 def _by_name(data: Path, ending: str) -> dict[str, Path]:
-    """Return the files below a folder whose names end so, by the rest of their names."""
+    """Return the files below a folder with a name ending, by their names without it."""
     found = (path for path in sorted(data.rglob(f"*{ending}")) if path.is_file())
     sound = (path for path in found if not any(map(is_junk_folder, path.relative_to(data).parts[:-1])))
     return {path.name.removesuffix(ending): path for path in sound if not path.name.startswith("._")}
 
 
 def _coloured(ids: Image) -> Image:
-    """Return label ids, one channel, as the colours of their classes."""
+    """Convert label ids, one channel, to the colours of their classes."""
     colours = np.zeros((256, 3), np.uint8)
     for number, colour in zip(CITYSCAPES_IDS, CITYSCAPES.values(), strict=False):
         colours[number] = colour
@@ -123,7 +123,7 @@ def _prepared(
     size: int,
     void: int | None = None,
 ) -> Labelled:
-    """Write the layout of this module, every image size x size: odd scenes give labels, even ones photographs."""
+    """Write the folder layout of this module, images size x size; labels of odd scenes and photographs of even ones."""
     for name in ("unpaired/trainA", "unpaired/trainB", "unpaired/testA", "unpaired/testB", "pairs/train"):
         make_folder(out / name)
     for number, (name, labels, photo) in enumerate(train):
@@ -140,7 +140,7 @@ def _prepared(
 
 
 def _labels_at(labels: Image, size: int, palette: Palette) -> Image:
-    """Return a label map at size x size in the pure colours of its classes: each pixel the class that is there."""
+    """Resize a label map to size x size with nearest neighbour, in the exact colours of its classes."""
     rows = (np.arange(size) * 2 + 1) * labels.height // (2 * size)
     columns = (np.arange(size) * 2 + 1) * labels.width // (2 * size)
     picked = labels.pixels[rows][:, columns].astype(np.int64)

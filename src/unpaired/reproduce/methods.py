@@ -1,4 +1,4 @@
-"""The methods of a table, trained alike: the same networks, optimizer and steps, none with an identity term."""
+"""The methods of a table, trained with the same networks, optimizer and steps, without identity terms."""
 
 from __future__ import annotations
 
@@ -22,20 +22,20 @@ COMPARISON = ("cyclegan", "cut", "pix2pix")
 
 @dataclass(frozen=True)
 class Trial:
-    """One training: a method in one direction (or both, as CycleGAN has) with one seed."""
+    """One training run: a method in one direction (both for CycleGAN) with one seed."""
 
     method: str
     direction: str
     seed: int
 
     def folder(self, out: Path) -> Path:
-        """Return its run folder."""
+        """Return the run folder."""
         way = f"-{self.direction}" if self.direction == "BtoA" and self.method in ("pix2pix", "cut") else ""
         return out / f"{self.method}{way}-{self.seed}"
 
 
 def trials(methods: tuple[str, ...], seeds: tuple[int, ...]) -> list[Trial]:
-    """Return every training that the table needs, seed by seed, so that an early stop leaves whole seeds."""
+    """Return all training runs of the table, ordered by seed, so that an interruption leaves complete seeds."""
     found: dict[Path, Trial] = {}
     for seed in seeds:
         for method in methods:
@@ -46,9 +46,9 @@ def trials(methods: tuple[str, ...], seeds: tuple[int, ...]) -> list[Trial]:
 
 
 def config_of(trial: Trial, data: Labelled, steps: int) -> Config:
-    """Return the recipe's objective and data, with the demo's networks and optimizer at the data's size.
+    """Return the configuration: the recipe's objective and data, the demo's networks and optimizer.
 
-    CUT learns one direction; for photographs to labels it is given the domains the other way round.
+    CUT translates in one direction; for photographs to labels the domains are exchanged.
     """
     recipe, small = RECIPES[trial.method](), at_size(demo(), data.size)
     paired = recipe.data.pairing == "paired"
@@ -81,7 +81,7 @@ def translations(
     *,
     listener: Callable[[Progress], None],
 ) -> dict[str, Tensor]:
-    """Train the trial, or continue or just load it, and return its translations of `inputs` by direction."""
+    """Train, resume or load the trial, and return its translations of `inputs` by direction."""
     folder = trial.folder(out)
     train(config_of(trial, data, steps), out=folder, listener=listener)
     translator = Translator.load(folder, precision="fp32")

@@ -1,6 +1,6 @@
-"""What the CycleGAN paper (Zhu et al., ICCV 2017) reports on Cityscapes at 128 x 128: tables 2 to 5.
+"""Results of the CycleGAN paper (Zhu et al., ICCV 2017) on Cityscapes at 128 x 128: tables 2 to 5.
 
-Three figures a row: per-pixel accuracy, per-class accuracy, class IoU.
+Each row contains per-pixel accuracy, per-class accuracy and class IoU.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ LABELS_TO_PHOTO: dict[str, Row] = {
     "cyclegan": (0.52, 0.17, 0.11),
     "pix2pix": (0.71, 0.25, 0.18),
 }
-"""A segmentation network trained on real photographs reads the generated ones ("FCN score")."""
+"""Generated photographs, segmented by a network trained on real ones ("FCN score")."""
 
 PHOTO_TO_LABELS: dict[str, Row] = {
     "cycle-alone": (0.10, 0.05, 0.02),
@@ -27,4 +27,4 @@ PHOTO_TO_LABELS: dict[str, Row] = {
     "cyclegan": (0.58, 0.22, 0.16),
     "pix2pix": (0.85, 0.40, 0.32),
 }
-"""Generated label maps, each pixel taken for the class of the nearest colour."""
+"""Generated label maps; each pixel has the class of the nearest colour."""

@@ -1,8 +1,7 @@
-"""The reader of photographs: a segmentation network, trained on real images, that says what a generated one shows.
+"""The segmentation network for generated photographs, trained on real ones.
 
-Its part in the paper is FCN-8s (Long et al. 2015), pretrained on ImageNet; here it is a small U-Net trained from
-scratch on the pairs at hand, so its figures compare methods with each other and with its own reading of real images,
-and not with the paper's numbers.
+The paper uses FCN-8s (Long et al. 2015), pretrained on ImageNet. Here it is a small U-Net trained from scratch on the
+training pairs. Its scores are comparable between methods and with its scores on real images, not with the paper's.
 """
 
 from __future__ import annotations
@@ -28,7 +27,7 @@ _BATCH = 8
 
 
 class Reader(nn.Module):
-    """Images n 3 h w in [-1, 1] to scores n classes h w; sides are multiples of 4."""
+    """A small segmentation U-Net: images n 3 h w in [-1, 1] to logits n classes h w; sides are multiples of 4."""
 
     def __init__(self, num_classes: int, width: int = 16) -> None:
         super().__init__()
@@ -40,7 +39,7 @@ class Reader(nn.Module):
         self.head = nn.Conv2d(width, num_classes, 1)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Return the score of each class at each pixel."""
+        """Return the logits of the classes, n classes h w."""
         top = self.top(images)
         middle = self.middle(top)
         low = F.interpolate(self.bottom(middle), scale_factor=2.0)
@@ -50,19 +49,19 @@ class Reader(nn.Module):
 
     @torch.inference_mode()
     def read(self, images: Tensor) -> Tensor:
-        """Return the class of each pixel, n h w."""
+        """Return the predicted class of each pixel, n h w."""
         return torch.cat([self(images[start : start + 16]).argmax(1) for start in range(0, len(images), 16)])
 
 
 def trained_reader(data: Labelled, folder: Path, *, num_steps: int = 1000, seed: int = 0) -> Reader:
-    """Return the reader of these data, trained on their pairs; kept in `folder` and trained only once."""
+    """Return the segmentation network trained on the pairs of the data; it is cached in `folder`."""
     path = folder / f"reader-{num_steps}-{seed}.safetensors"
     with torch_seeded(seed, "reader"):
         reader = Reader(len(data.palette))
     if path.exists():
         reader.load_state_dict(safetensors.torch.load_file(path))
         return reader.eval()
-    _log.info(f"Training the reader of photographs, {num_steps} steps.")
+    _log.info(f"Training the segmentation network, {num_steps} steps.")
     images, classes = training_images(data)
     optimizer = torch.optim.Adam(reader.parameters(), lr=2e-3)
     for step in range(num_steps):
@@ -86,7 +85,7 @@ def trained_reader(data: Labelled, folder: Path, *, num_steps: int = 1000, seed:
 
 
 def training_images(data: Labelled) -> tuple[Tensor, Tensor]:
-    """Return the photographs of the pairs, n 3 h w, and the class of each pixel, n h w."""
+    """Return the photographs of the pairs, n 3 h w, and their class maps, n h w."""
     labels, photos = side_by_side(data.pairs / "train")
     return stacked(photos), nearest_colours(stacked(labels), list(data.palette.values()))
 

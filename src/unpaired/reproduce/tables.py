@@ -1,4 +1,4 @@
-"""The tables: every method's labels to photo and photo to labels, read as the paper reads them, beside its figures."""
+"""The tables: labels to photo and photo to labels of each method, evaluated as in the paper, with its results."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ from unpaired.training.progress import Progress
 _log = logging.getLogger("unpaired")
 
 REAL = "real images"
-"""The row of the reader's own reading of real photographs: what a perfect translation would score."""
+"""The row with the segmentation of real photographs, the score of a perfect translation."""
 
 Scores = dict[str, float]
 
 
 @dataclass(frozen=True)
 class Table:
-    """Figures by direction, method and seed; and what they depend on."""
+    """Scores by direction, method and seed, and the conditions of the evaluation."""
 
     rows: Mapping[str, Mapping[str, Mapping[int, Scores]]]
     steps: int
@@ -41,7 +41,7 @@ class Table:
     num_test: int
 
     def to_json(self) -> str:
-        """Return the figures as JSON; null for what is no number there, as the PSNR of images with themselves."""
+        """Return the scores as JSON; null for non-finite ones, such as the PSNR of identical images."""
         rows = {
             direction: {
                 method: {
@@ -65,9 +65,9 @@ def make_table(
     reader_steps: int = 1000,
     listener: Callable[[Progress], None] = lambda progress: None,
 ) -> Table:
-    """Train what is missing of methods × seeds, and read all of it. The same call continues an interrupted one.
+    """Train missing runs of methods × seeds, and evaluate all. The same call resumes an interrupted one.
 
-    Raises as `unpaired.train` does.
+    Raises the same errors as `unpaired.train`.
     """
     reader = trained_reader(data, out, num_steps=reader_steps)
     labels, photos = (stacked(FolderSource(data.unpaired / f"test{domain}")) for domain in "AB")
@@ -85,7 +85,7 @@ def make_table(
 
 
 class Judge:
-    """Reads translations: photographs by the reader, label maps by the nearest colour; and compares with truth."""
+    """Evaluates translations against ground truth: photographs by segmentation, label maps by the nearest colour."""
 
     def __init__(self, data: Labelled, reader: Reader, labels: Tensor, photos: Tensor) -> None:
         self._data, self._reader = data, reader
@@ -98,7 +98,7 @@ class Judge:
             )
 
     def scores(self, direction: str, made: Tensor) -> Scores:
-        """Return the paper's three figures, then PSNR and SSIM against the true image."""
+        """Return the paper's three scores, then PSNR and SSIM against the ground truth."""
         found = self._reader.read(made) if direction == "AtoB" else nearest_colours(made, self._palette)
         confusion = confusions(found, self._classes, len(self._palette))
         read = segmentation_scores([confusion], resamples=10)
@@ -107,7 +107,7 @@ class Judge:
 
 
 def to_markdown(table: Table) -> str:
-    """Return both tables, the paper's figures beside, and a sentence on the order of methods in each."""
+    """Return both tables as Markdown, with the paper's results and a sentence about the ranking of methods."""
     parts = [
         f"{len(table.seeds)} seeds of {table.steps} steps; mean [smallest, largest]; {table.num_test} test images.\n"
     ]
@@ -120,28 +120,34 @@ def to_markdown(table: Table) -> str:
         ]
         for method, by_seed in table.rows[direction].items():
             cells = [spread([scores[name] for scores in by_seed.values()], 3) for name in FIGURES]
-            told = " / ".join(f"{value:.2f}" for value in published[method]) if method in published else "–"
-            cells += [told, *(spread([s[name] for s in by_seed.values()], n) for name, n in (("psnr", 2), ("ssim", 3)))]
+            paper = " / ".join(f"{value:.2f}" for value in published[method]) if method in published else "–"
+            cells += [
+                paper,
+                *(spread([s[name] for s in by_seed.values()], n) for name, n in (("psnr", 2), ("ssim", 3))),
+            ]
             parts.append(f"| {method} | {' | '.join(cells)} |")
         parts.append(f"\n{agreement(table, direction, published)}")
     return "\n".join(parts) + "\n"
 
 
 def agreement(table: Table, direction: str, published: Mapping[str, Sequence[float]]) -> str:
-    """Return a sentence: of the pairs of methods that the paper ranks by class IoU, how many are ranked alike here."""
+    """Return a sentence with the number of method pairs that have the same ranking by class IoU as in the paper."""
     rows = table.rows[direction]
     iou = {name: sum(s["class_iou"] for s in by_seed.values()) / len(by_seed) for name, by_seed in rows.items()}
     shared = [name for name in published if name in iou]
     pairs = [(x, y) for x in shared for y in shared if published[x][2] > published[y][2]]
     other = [f"{x} over {y}" for x, y in pairs if iou[x] <= iou[y]]
     if not pairs:
-        return "The paper ranks none of these methods against another."
-    tail = f"; not so: {', '.join(other)}" if other else ""
-    return f"The order by class IoU is the paper's in {len(pairs) - len(other)} of {len(pairs)} pairs of methods{tail}."
+        return "The paper ranks none of these methods."
+    tail = f"; different: {', '.join(other)}" if other else ""
+    return (
+        f"The ranking by class IoU agrees with the paper in {len(pairs) - len(other)} of {len(pairs)} pairs of "
+        f"methods{tail}."
+    )
 
 
 def spread(values: Sequence[float], digits: int) -> str:
-    """Return mean [smallest, largest], the value where there is one, or – where that is no number."""
+    """Return mean [smallest, largest], the value alone if there is only one, or – if it is non-finite."""
     mean = sum(values) / len(values)
     if not math.isfinite(mean):
         return "–"

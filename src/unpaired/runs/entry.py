@@ -129,8 +129,8 @@ def train(
     device = resolve_device(config.run.device)
     if config.run.num_threads:
         torch.set_num_threads(config.run.num_threads)
-    ranks.require_even(config.data.batch_size, "data.batch_size")
-    ranks.require_even_parts(config.data.batch_size, config.run.accumulate, "run.accumulate")
+    ranks.require_divisible(config.data.batch_size, "data.batch_size")
+    ranks.require_equal_micro_batches(config.data.batch_size, config.run.accumulate, "run.accumulate")
     folder = RunFolder(Path(out) if out is not None else default_out(config.data))
     allowed = Allowed(strict, allow_data_change, allow_config_change, allow_rank_change)
     wrapped = tuple(on_first_rank(callbacks))

@@ -188,8 +188,8 @@ def _same_steps(config: Config) -> list[tuple[bool, int]]:
     if config.data.batch_size > 1:
         with torch.device("meta"):  # without content, which takes no time
             objective = build_objective(config)
-        if not objective.indivisible():
-            parts = ranks.possible_parts(config.data.batch_size, config.run.accumulate)
+        if not objective.prevents_accumulation():
+            parts = ranks.possible_micro_batches(config.data.batch_size, config.run.accumulate)
         if objective.order[0] == "discriminator" and config.run.accumulate == 1:
             return [*product(recompute, parts[:1]), *product(recompute, parts[1:])]
     return list(product(recompute, parts))

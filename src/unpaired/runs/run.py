@@ -32,12 +32,12 @@ def carry_out(config: Config, context: RunContext) -> RunInfo:
 
     Raises as `unpaired.train` does.
     """
-    with ranks.joined(context.device), ExitStack() as held:
+    with ranks.process_group(context.device), ExitStack() as held:
         done = False
         while not done:
             held.close()
             start = None
-            with ranks.by_first() as mine:
+            with ranks.on_rank_zero() as mine:
                 if mine:
                     start = first_start(config, context, held)
             done = _fit(same_start(start, context.device), context)
@@ -46,7 +46,7 @@ def carry_out(config: Config, context: RunContext) -> RunInfo:
             peak = peak_memory(context.device) / 1e9
             _log.info(f"At most {peak:.2f} GB of memory were in use, {config.run.memory} allowed.")
         found = None
-        with ranks.by_first() as mine:
+        with ranks.on_rank_zero() as mine:
             if mine:
                 publish_trust(context.folder, config.run.trust_images)
                 found = info(context.folder.path)
@@ -62,9 +62,9 @@ def _fit(start: Start, context: RunContext) -> bool:
     dataset = start.domains.dataset(config.data, config.run.seed)
     if start.state.step >= schedule.num_steps:
         return True
-    dataset.share, dataset.accumulate = (ranks.rank(), ranks.count()), config.run.accumulate
+    dataset.share, dataset.accumulate = (ranks.rank(), ranks.world_size()), config.run.accumulate
     recorder = start.recorder
-    if recorder is None or ranks.count() > 1:
+    if recorder is None or ranks.world_size() > 1:
         recorder = RankRecorder(recorder)
     try:
         request = fit(
@@ -79,7 +79,7 @@ def _fit(start: Start, context: RunContext) -> bool:
             callbacks=[*_own_callbacks(start), *context.callbacks],
         )
     except GoBack as wish:
-        with ranks.by_first():
+        with ranks.on_rank_zero():
             if start.guardian is not None:
                 _go_back(config, context.folder, start.guardian, wish.step)
         if wish.signum:
@@ -110,5 +110,5 @@ def _go_back(config: Config, folder: RunFolder, guardian: Guardian, step: int) -
 def _told_info(found: RunInfo | None) -> RunInfo:
     """Return rank 0's knowledge of the run, whose folder other machines may not see."""
     facts = {} if found is None else {**asdict(found), "path": str(found.path)}
-    told = json.loads(ranks.told_by_first(json.dumps(facts).encode()))
+    told = json.loads(ranks.broadcast_bytes(json.dumps(facts).encode()))
     return found or RunInfo(**{**told, "path": Path(told["path"])})

@@ -118,14 +118,14 @@ def _guardian(start: Start, context: RunContext, recorder: RunRecorder) -> Guard
 
 def same_start(start: Start | None, device: torch.device) -> Start:
     """Return what rank 0 goes on from, on every rank: the same settings, images and state."""
-    if ranks.count() == 1:
+    if ranks.world_size() == 1:
         assert start is not None
         return start
     told = None
     if start is not None:
         shorter = {"decay_from": start.schedule.decay_from, "end": start.schedule.end}
         told = {"config": to_dict(start.config), "data": start.domains.facts(), "shorter": shorter}
-    told = json.loads(ranks.told_by_first(json.dumps(told).encode()))
+    told = json.loads(ranks.broadcast_bytes(json.dumps(told).encode()))
     if start is None:
         config = from_dict(Config, told["config"])
         domains = open_domains(config.data).without(told["data"], config.data)

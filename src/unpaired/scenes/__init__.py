@@ -1,1 +1,1 @@
-"""The drawn world: landscapes by seed in several styles, exact pairs included."""
+"""Drawn scenes: landscapes generated from a seed in several styles, with exact pairs."""

@@ -1,4 +1,4 @@
-"""Drawn scenes as a data set on disk: the folders that training expects, with truth for the test images alone."""
+"""Writes drawn scenes as a data set: the folder layout of training, with ground truth for the test images only."""
 
 from __future__ import annotations
 
@@ -23,18 +23,21 @@ def draw_dataset(
     seed: int = 0,
     num_test: int | None = None,
 ) -> None:
-    """Write `count` scenes a domain to root/trainA and root/trainB, drawn from disjoint seeds so that no pair exists.
+    """Write unpaired training scenes to root/trainA and root/trainB, and paired test scenes to root/testA and testB.
 
-    Their names end in -A and -B, since files of the same name are pairs to a recipe that takes pairs. The `num_test`
-    scenes (default: a tenth, at least one) of testA and testB are the same ones in both styles: the truth to score
-    against, under the same names. Files that are there already are kept, also under the names of earlier versions,
-    which had no -A and -B. Raises ConfigError for an unknown style or size, OutputError or StorageError if the disk
-    refuses.
+    The training domains have disjoint seeds, so that there are no pairs. Their names end in -A and -B, because a recipe
+    for pairs would match equal names. The test scenes are the same in both styles, under the same names, as ground
+    truth. Existing files are kept, also under the names of earlier versions, without -A and -B.
+
+    count: training scenes per domain.
+    num_test: test scenes, by default a tenth of `count`, at least one.
+
+    Raises ConfigError for an unknown style or size, OutputError or StorageError if the disk fails.
     """
     _check(a, b, count, num_test)
     for split, style in (("trainA", a), ("trainB", b), ("testA", a), ("testB", b)):
         training = split.startswith("train")
-        # Not _A and _B: `pairs.matched` leaves these out, as published pairs end in them.
+        # Not _A and _B: `pairs.matched` ignores these endings, as published pairs have them.
         end = f"-{split[-1]}" if training else ""
         _make(root / split)
         for index, scene in enumerate(scene_seeds(split, count if training else _num_test(count, num_test), seed)):
@@ -53,9 +56,9 @@ def draw_pairs(
     seed: int = 0,
     num_test: int | None = None,
 ) -> None:
-    """Write the same scene in both styles side by side, A left and B right: `count` to root/train, others to root/test.
+    """Write scenes in both styles side by side, A left and B right: `count` to root/train, `num_test` to root/test.
 
-    This is the layout that pix2pix trains on. Raises as `draw_dataset` does.
+    This is the layout for pix2pix. Raises the same errors as `draw_dataset`.
     """
     _check(a, b, count, num_test)
     for split, seeds in (

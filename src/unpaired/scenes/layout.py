@@ -1,4 +1,4 @@
-"""Where things stand in a drawn scene: geometry sampled from a seed, the same for every style.
+"""Geometry of a drawn scene, sampled from a seed and shared by all styles.
 
 All coordinates are relative: x from 0 (left) to 1 (right), y from 0 (top) to 1 (bottom).
 """
@@ -26,7 +26,7 @@ class Curve:
     waves: tuple[tuple[float, float, float], ...]
 
     def __call__(self, x: float) -> float:
-        """The height at x."""
+        """Return the height at x."""
         y = self.base
         for amplitude, frequency, phase in self.waves:
             y += amplitude * math.sin(frequency * x + phase)
@@ -42,7 +42,7 @@ class Sun:
     radius: float
 
     def away(self, x: float) -> float:
-        """-1 or 1: the side of an object at x that lies in shade."""
+        """Return the shaded side of an object at x, -1 or 1."""
         return -1.0 if self.x > x else 1.0
 
 
@@ -78,12 +78,12 @@ class Water:
     course: Curve
 
     def half_width(self, y: float) -> float:
-        """Half the width of the river at height y."""
+        """Return half the width of the river at height y."""
         below: float = max(0.0, y - self.top) ** 1.25
         return 0.02 + 0.45 * below
 
     def covers(self, x: float, y: float, margin: float) -> bool:
-        """Whether (x, y), give or take `margin`, is in the water."""
+        """Return whether (x, y) is in the water or within `margin` of it."""
         if self.kind == "river":
             return abs(x - self.course(y)) < self.half_width(y) + margin
         return self.top - 0.02 < y < self.bottom(x) + 0.02
@@ -123,7 +123,7 @@ class House:
 
     @property
     def walls(self) -> tuple[Material, Material]:
-        """The lit and the shaded wall."""
+        """Return the materials of the lit and the shaded wall."""
         return {
             "cream": (Material.WALL_CREAM, Material.WALL_CREAM_SIDE),
             "barn": (Material.WALL_BARN, Material.WALL_BARN_SIDE),
@@ -132,7 +132,7 @@ class House:
 
     @property
     def roofs(self) -> tuple[Material, Material]:
-        """The eaves, and what lies under snow in winter."""
+        """Return the materials of the eaves and of the part that is snow-covered in winter."""
         return {
             "red": (Material.ROOF_RED, Material.ROOF_RED_TOP),
             "slate": (Material.ROOF_SLATE, Material.ROOF_SLATE_TOP),
@@ -142,7 +142,7 @@ class House:
 
 @dataclass(frozen=True)
 class Scene:
-    """Everything a style needs to know to draw one landscape."""
+    """The geometry of one landscape, independent of the style."""
 
     sun: Sun
     stars: tuple[tuple[float, float], ...]
@@ -161,8 +161,8 @@ class Scene:
 
 
 def sample_scene(seed: int) -> Scene:
-    """The landscape of a seed, an integer >= 0."""
-    rng = random.Random(seed)  # noqa: S311 - no secrets; its stream is promised never to change
+    """Return the landscape of a seed, an integer >= 0."""
+    rng = random.Random(seed)  # noqa: S311 - not for secrets; its stream is guaranteed to be stable
     horizon = rng.uniform(0.42, 0.5)
     sun = Sun(rng.uniform(0.12, 0.88), rng.uniform(0.1, 0.2), rng.uniform(0.045, 0.06))
     water = _sample_water(rng, horizon)
@@ -245,7 +245,7 @@ def _sample_fields(rng: random.Random) -> tuple[Field, ...]:
 def _sample_objects(
     rng: random.Random, horizon: float, water: Water
 ) -> tuple[tuple[Plant | House, ...], tuple[tuple[float, float], ...]]:
-    """Houses first, then plants where there is still room; from the farthest to the nearest; and a path."""
+    """Return houses and plants, from the farthest to the nearest, and a path; houses are placed first."""
     taken: list[tuple[float, float, float]] = []
     objects: list[Plant | House] = []
     path: tuple[tuple[float, float], ...] = ()
@@ -268,7 +268,7 @@ def _sample_objects(
 
 
 def _scale(y: float, horizon: float) -> float:
-    """How large things look that stand at height y: 0.5 in the distance, 1.2 at the viewer's feet."""
+    """Return the perspective scale of objects at height y: 0.5 in the distance, 1.2 in the foreground."""
     return 0.5 + 0.7 * (y - horizon - 0.08) / (0.92 - horizon)
 
 
@@ -279,10 +279,10 @@ def _free_spot(
     taken: list[tuple[float, float, float]],
     margin: float,
 ) -> tuple[float, float] | None:
-    """A place on dry land where nothing stands yet, or None if twelve tries found none."""
+    """Return a free location on dry land, or None after twelve failed attempts."""
     for _ in range(12):
         x, y = rng.uniform(0.02, 0.98), rng.uniform(horizon + 0.1, 0.97)
-        # Nearer things may overlap farther ones, but not hide them.
+        # Nearer objects may overlap farther ones, but not hide them.
         free = all(abs(x - u) > margin * 0.5 + r * (1.0 if y > v else 0.5) for u, v, r in taken)
         if free and not water.covers(x, y, margin):
             return x, y
@@ -301,7 +301,7 @@ def _sample_house(rng: random.Random, x: float, y: float, scale: float) -> House
 
 
 def _path_to(rng: random.Random, house: House, water: Water) -> tuple[tuple[float, float], ...]:
-    """The middle line of a path from a house to the lower edge or the water, from far to near."""
+    """Return the centre line of a path from a house to the lower edge or the water, from far to near."""
     end = 1.02 if water.kind != "shore" else water.top + 0.02
     side = rng.uniform(-0.2, 0.2)
     if end - house.y < 0.05 or (water.kind == "lake" and house.y < water.top) or water.kind == "river":

@@ -1,13 +1,12 @@
-"""What the drawn world is made of: one row a material, and how each style colours it.
+"""Materials of the drawn scenes: one row per material with its colour in each style.
 
-A scene is first painted as a map of materials, the same strokes for every style; a style is then a table of
-colours. So two styles of one seed are aligned to the pixel by construction, and this table alone says what a
-season changes: the row of `ROOF_RED` says that a strip of the roof stays red, `ROOF_RED_TOP` that the rest of
-it lies under snow.
+A scene is painted as a map of materials, which is the same for every style; a style is a table of colours. Two styles
+of one seed are therefore aligned to the pixel, and only this table defines the differences between seasons: a strip of
+the roof stays red (`ROOF_RED`), and the rest is covered by snow in winter (`ROOF_RED_TOP`).
 
-The colours are chosen so that a colour alone does not tell what a thing is: summer sky and water share their
-blues, and winter turns one to dusk and the other to ice; meadows and leaves share their greens, and only the
-meadow turns white; winter's white is ground, ice, roof, tree top and cloud alike.
+The colours are ambiguous by design, so that colour alone does not determine the class. Summer sky and water share their
+blues, and in winter one becomes dusk and the other ice. Meadows and leaves share their greens, and only the meadow
+becomes white. White in winter is ground, ice, roof, tree top or cloud.
 """
 
 from __future__ import annotations
@@ -39,7 +38,7 @@ LABEL_COLOURS: dict[str, tuple[int, int, int]] = {
 """The classes of the style `labels` and their RGB colours, 0-255; no other colour occurs in that style."""
 
 SHADOW = 128
-"""Added to a material's number where a shadow falls on it."""
+"""Offset added to a material's number in shadow."""
 
 _SHADOW_TINT = {"summer": (0.66, 0.72, 0.80), "winter": (0.80, 0.86, 0.95), "night": (0.6, 0.6, 0.7)}
 # A shadow on water would contradict the mirror image, and a dark rim around it would look like a bank.
@@ -47,7 +46,7 @@ _UNSHADED = ("water",)
 
 
 class Material(IntEnum):
-    """A number below 128 for everything that is painted; `ROWS` gives its colours."""
+    """Material numbers, below 128; `ROWS` contains their colours."""
 
     SKY = 0
     STAR = auto()
@@ -119,7 +118,7 @@ class _Row:
     grain: float = 0.0
 
     def colours(self, style: str) -> list[str]:
-        """The one or two ends of this material's gradient in a style."""
+        """Return the one or two end colours of this material's gradient in a style."""
         return {"summer": self.summer, "winter": self.winter, "night": self.night}[style].split()
 
 
@@ -184,7 +183,7 @@ _LABELS = np.zeros((2 * SHADOW, 3), np.uint8)
 GRAIN = np.zeros(2 * SHADOW, np.float32)
 """Amplitude of the fine texture of each material, 0-1, by its number with or without `SHADOW`."""
 IS_WATER = np.zeros(2 * SHADOW, np.bool_)
-"""Whether a material is water or ice, by its number with or without `SHADOW`."""
+"""True for water and ice, by material number with or without `SHADOW`."""
 for _material, _row in ROWS.items():
     for _index in (_material, _material + SHADOW):
         _LABELS[_index] = LABEL_COLOURS[_row.label]
@@ -193,12 +192,12 @@ for _material, _row in ROWS.items():
 
 
 def label_image(materials: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
-    """The flat class colours, h w 3, of a map of materials, h w."""
+    """Return the class colours, h w 3, of a map of materials, h w."""
     return _LABELS[materials]
 
 
 def colour_image(materials: npt.NDArray[np.uint8], style: str) -> npt.NDArray[np.uint8]:
-    """The colours, h w 4 (the fourth is padding), of a map of materials, h w, in `style`."""
+    """Return the colours, h w 4 (the fourth is padding), of a map of materials, h w, in `style`."""
     rows = materials.shape[0]
     table = _packed_colours(style, rows)
     index = materials.astype(np.intp)
@@ -209,7 +208,7 @@ def colour_image(materials: npt.NDArray[np.uint8], style: str) -> npt.NDArray[np
 
 @lru_cache(maxsize=16)
 def _packed_colours(style: str, rows: int) -> npt.NDArray[np.uint32]:
-    """Colour of each (material, picture row), flattened: four bytes are one number, a look-up is one take."""
+    """Return the colour of each (material, image row), flattened; four bytes per number allow lookup by one `take`."""
     table = np.zeros((2 * SHADOW, rows, 4), np.uint8)
     height = (np.arange(rows) + 0.5) / rows
     for material, row in ROWS.items():

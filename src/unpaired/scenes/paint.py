@@ -1,4 +1,4 @@
-"""Paints a scene's layout as a map of materials, one small function an object, from far to near."""
+"""Paints a scene's layout as a map of materials, from far to near, with one small function per object."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _GRID = tuple(i / _STEPS for i in range(_STEPS + 1))
 
 
 class Canvas:
-    """A map of materials to paint on in relative coordinates."""
+    """A map of materials with drawing functions in relative coordinates."""
 
     def __init__(self, side: int, ground: int) -> None:
         self.side = side
@@ -35,11 +35,11 @@ class Canvas:
         """Fill an ellipse around (x, y)."""
         s = self.side
         left, top = (x - rx) * s, (y - ry) * s
-        right, bottom = max(left, (x + rx) * s - 1), max(top, (y + ry) * s - 1)  # less than a dot is a dot
+        right, bottom = max(left, (x + rx) * s - 1), max(top, (y + ry) * s - 1)  # at least one dot
         self._draw.ellipse((left, top, right, bottom), fill)
 
     def line(self, start: Point, end: Point, width: float, fill: int) -> None:
-        """A straight stroke, at least one dot wide."""
+        """Draw a straight line, at least one dot wide."""
         s = self.side
         ends = (start[0] * s, start[1] * s, end[0] * s, end[1] * s)
         self._draw.line(ends, fill, max(1, round(width * s)))
@@ -57,9 +57,9 @@ class Canvas:
 
 
 def paint_materials(scene: Scene, side: int, *, leafless: bool) -> npt.NDArray[np.uint8]:
-    """The map of materials of a scene, side x side.
+    """Return the map of materials of a scene, side x side.
 
-    `leafless` draws deciduous trees as bare branches; nothing else depends on the style.
+    leafless: draw deciduous trees as bare branches; nothing else depends on the style.
     """
     canvas = Canvas(side, Material.SKY)
     _paint_sky(canvas, scene)
@@ -95,7 +95,7 @@ def _paint_sky(canvas: Canvas, scene: Scene) -> None:
 
 
 def _paint_sun(canvas: Canvas, sun: Sun) -> None:
-    """A full disc by day, of which the night lights a crescent."""
+    """Paint a full disc by day; at night a crescent of it is lit."""
     canvas.ellipse(sun.x, sun.y, sun.radius, sun.radius, Material.MOON_SHADE)
     arc = [(math.cos(i * math.pi / 12), math.sin(i * math.pi / 12)) for i in range(-6, 7)]
     rim = [*arc, *((0.35 * u, v) for u, v in arc[::-1])]
@@ -120,7 +120,7 @@ def _paint_far_ridge(canvas: Canvas, heights: tuple[float, ...]) -> None:
 
 
 def _paint_mountain(canvas: Canvas, mountain: Mountain, sun: Sun) -> None:
-    """A lit and a shaded flank; rock at the foot, a slope where winter's snow lies, an eternal cap."""
+    """Paint a lit and a shaded flank: rock at the foot, a slope with snow in winter, a permanent snow cap."""
     side = sun.away(mountain.x)
     depth = mountain.foot - mountain.y
 
@@ -145,13 +145,13 @@ def _paint_mountain(canvas: Canvas, mountain: Mountain, sun: Sun) -> None:
 
 
 def _teeth(start: Point, end: Point, size: float) -> list[Point]:
-    """A zigzag from start to end: the ragged lower edge of snow."""
+    """Return a zigzag from start to end, the lower edge of snow."""
     (x0, y0), (x1, y1) = start, end
     return [(x0 + (x1 - x0) * i / 4, y0 + (y1 - y0) * i / 4 + (size if i % 2 else -size * 0.6)) for i in (1, 2, 3)]
 
 
 def _paint_forest(canvas: Canvas, curve: Curve) -> None:
-    """A band of distant conifers: a zigzag of tips."""
+    """Paint a band of distant conifers as a zigzag of tips."""
     tips = [(i / 56, curve(i / 56) - (0.03 if i % 2 else 0.004)) for i in range(57)]
     canvas.polygon([(0, 0.9), *tips, (1, 0.9)], Material.FOREST)
 
@@ -207,7 +207,7 @@ def _paint_water(canvas: Canvas, water: Water, sun: Sun) -> None:
 
 
 def _paint_glints(canvas: Canvas, water: Water, sun: Sun) -> None:
-    """Streaks of light: some across the water, and a column under the sun."""
+    """Paint reflections of light: streaks on the water, and a column under the sun."""
     for i in range(14):
         y = water.top + 0.02 + i * 0.024
         for x, length in ((sun.x, 0.025 + 0.03 * (i % 2)), ((0.37 * i + sun.x) % 1, 0.06)):
@@ -216,7 +216,7 @@ def _paint_glints(canvas: Canvas, water: Water, sun: Sun) -> None:
 
 
 def _paint_shadows(canvas: Canvas, scene: Scene) -> None:
-    """The long shadows of everything that stands on the ground, which is all that has been painted so far."""
+    """Paint the long shadows of all objects onto the ground, before the objects are painted."""
     shadows = Canvas(canvas.side, 0)
     for thing in scene.objects:
         x, y = thing.x, thing.y
@@ -255,7 +255,7 @@ def _paint_leafy_tree(canvas: Canvas, tree: Plant, sun: Sun) -> None:
 
 
 def _paint_bare_tree(canvas: Canvas, tree: Plant) -> None:
-    """Branches that fork in the same way on every tree, so that they can be learnt."""
+    """Paint branches that fork in the same way on every tree, so that they can be learned."""
     h = tree.height
     fork = (tree.x, tree.y - h * 0.38)
     canvas.line((tree.x, tree.y), fork, h * 0.09, Material.TRUNK)
@@ -264,7 +264,7 @@ def _paint_bare_tree(canvas: Canvas, tree: Plant) -> None:
 
 
 def _paint_branch(canvas: Canvas, start: Point, angle: float, length: float, width: float, forks: int) -> None:
-    """One branch, `angle` radians from upright, and those that grow from it."""
+    """Paint a branch, `angle` radians from upright, and recursively its `forks` levels of branches."""
     end = (start[0] + math.sin(angle) * length, start[1] - math.cos(angle) * length)
     canvas.line(start, end, width, Material.CROWN if forks else Material.CROWN_LIGHT)
     if forks:
@@ -282,7 +282,7 @@ def _paint_shrub(canvas: Canvas, shrub: Plant) -> None:
 
 
 def _paint_conifer(canvas: Canvas, tree: Plant) -> None:
-    """Three tiers; the upper part of each catches the snow."""
+    """Paint three tiers; the upper part of each is snow-covered in winter."""
     x, y, h = tree.x, tree.y, tree.height
     canvas.line((x, y), (x, y - 0.2 * h), h * 0.07, Material.TRUNK)
     for bottom, top, half in ((0.1, 0.55, 0.24), (0.33, 0.78, 0.19), (0.56, 1.0, 0.14)):
@@ -296,7 +296,7 @@ def _paint_conifer(canvas: Canvas, tree: Plant) -> None:
 
 
 def _paint_house(canvas: Canvas, house: House) -> None:
-    """A gable and a long wall under a pitched roof; mirrored, the gable is on the right."""
+    """Paint a gable and a long wall under a pitched roof; if mirrored, the gable is on the right."""
     w = house.width
     flip = -1.0 if house.mirrored else 1.0
 

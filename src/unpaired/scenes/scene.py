@@ -1,7 +1,7 @@
-"""The drawn world of the demo: landscapes from a seed, in summer, in winter, at night, or as labels.
+"""Drawn scenes of the demo: landscapes from a seed, in summer, in winter, at night, or as labels.
 
-The same seed in two styles is the same place, aligned to the pixel, so a translation from one style to
-another can be measured against truth, although training only ever sees two unpaired sets.
+The same seed in two styles is the same place, aligned to the pixel. Translations from one style to another can
+therefore be compared with ground truth, although training uses two unpaired sets.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from unpaired.scenes.paint import paint_materials
 __all__ = ["LABEL_COLOURS", "STYLES", "Scene", "draw_scene", "sample_scene", "scene_seeds"]
 
 STYLES: tuple[str, ...] = ("summer", "winter", "night", "labels")
-"""What a scene can be drawn as; the first three are pictures, `labels` is a map of classes."""
+"""Styles of scenes; the first three are pictures, `labels` is a map of classes."""
 
 MIN_SIZE = 32
 """The smallest side of a picture, in pixels."""
@@ -37,7 +37,7 @@ Floats = npt.NDArray[np.float32]
 
 @dataclass(frozen=True)
 class _Light:
-    """What a style does to a picture beyond colouring its materials."""
+    """Lighting effects of a style, applied after colouring the materials."""
 
     glow: tuple[float, float, float]
     glow_reach: float
@@ -56,8 +56,8 @@ _LIGHTS = {
 def draw_scene(seed: int, style: str, size: int) -> npt.NDArray[np.uint8]:
     """Draw the landscape of `seed` (an integer >= 0) in one of `STYLES`.
 
-    Returns RGB of shape (size, size, 3), 0-255. What stands where depends on the seed alone, so two styles
-    of one seed show the same scene. `labels` holds the flat colours of `LABEL_COLOURS` and no other.
+    Returns RGB of shape (size, size, 3), 0-255. The geometry depends only on the seed, so two styles of one seed show
+    the same scene. `labels` contains only the colours of `LABEL_COLOURS`.
 
     Raises ConfigError if the style is unknown, the seed negative, or `size` not in 32..4096 pixels.
     """
@@ -75,14 +75,13 @@ def draw_scene(seed: int, style: str, size: int) -> npt.NDArray[np.uint8]:
 
 
 def scene_seeds(split: str, count: int, seed: int) -> list[int]:
-    """The seeds of the first `count` scenes (0 to 1,000,000) of a split in the world numbered `seed`, >= 0.
+    """Return the scene seeds of the first `count` scenes (0 to 1,000,000) of a split of data set `seed`, >= 0.
 
-    Splits are trainA, trainB, and test, which testA and testB share so that every test scene has its truth.
-    A scene's seed is 3 i + split with i from a block that only this world uses: the remainder after division
-    by 3 tells the split, so no training scene is ever a test scene or a scene of the other domain, in this
-    world or in any other.
+    Splits are trainA, trainB and test, which testA and testB share, so that test scenes have ground truth. A scene's
+    seed is 3 i + split, with i from a block that only this data set uses. The splits of all data sets are therefore
+    disjoint: no training scene is a test scene or a scene of the other domain.
 
-    Raises ConfigError if the split is unknown or a number out of range.
+    Raises ConfigError if the split is unknown or a number is out of range.
     """
     if split not in _SPLITS:
         raise ConfigError(f"The split {split!r} is unknown; choose one of {', '.join(_SPLITS)}.")
@@ -112,7 +111,7 @@ def _draw_picture(scene: Scene, style: str, size: int) -> npt.NDArray[np.uint8]:
 
 
 def _add_mirror_image(picture: Floats, centres: npt.NDArray[np.uint8], scene: Scene, light: _Light) -> None:
-    """Blend what stands beyond the far bank into the water, upside down. A river is too broken to mirror."""
+    """Blend the mirrored scenery beyond the far bank into the water; rivers have no mirror image."""
     if scene.water.kind == "river":
         return
     size = picture.shape[0]
@@ -120,14 +119,14 @@ def _add_mirror_image(picture: Floats, centres: npt.NDArray[np.uint8], scene: Sc
     depth = min(size - top, top)
     mirrored = picture[top - depth : top][::-1]
     amount = light.mirror * IS_WATER[centres[top : top + depth]].astype(np.float32)
-    # It fades towards the viewer, who looks more steeply into the water there.
+    # It fades towards the viewer, because the viewing angle is steeper there.
     amount *= np.linspace(1, 0.2, depth, dtype=np.float32)[:, None]
     below = picture[top : top + depth]
     below += (mirrored - below) * amount[..., None]
 
 
 def _add_glow(picture: Floats, scene: Scene, light: _Light) -> None:
-    """Light around the sun or moon, and around lit windows."""
+    """Add a glow around the sun or moon, and around lit windows."""
     sun = scene.sun
     _shine(picture, sun.x, sun.y, light.glow_reach, light.glow)
     if light.lamps:
@@ -138,7 +137,7 @@ def _add_glow(picture: Floats, scene: Scene, light: _Light) -> None:
 
 
 def _shine(picture: Floats, x: float, y: float, reach: float, colour: tuple[float, float, float]) -> None:
-    """Move the picture towards white in a soft spot around (x, y), by `colour` (0-1) at its middle."""
+    """Lighten the picture in a soft spot around (x, y), by `colour` (0-1) at its centre."""
     axis = (np.arange(len(picture), dtype=np.float32) + 0.5) / len(picture)
     across = np.exp(-(((axis - x) / reach) ** 2))
     down = np.exp(-(((axis - y) / reach) ** 2))
@@ -147,7 +146,7 @@ def _shine(picture: Floats, x: float, y: float, reach: float, colour: tuple[floa
 
 @lru_cache(maxsize=4)
 def _grain(size: int) -> Floats:
-    """Fine texture in [-1, 1], size size, the same in every scene and style: noise nobody has to guess."""
+    """Return fine texture in [-1, 1], size size, the same in every scene and style, so that it is predictable."""
     noise = np.random.default_rng(0).uniform(-1, 1, (size, size)).astype(np.float32)
     noise.flags.writeable = False
     return noise

@@ -15,7 +15,7 @@ def _undecorated(method: Callable[..., Any]) -> Callable[..., Any]:
 
 
 class Adam(torch.optim.Adam):
-    """Adam (Kingma & Ba, ICLR 2015) as torch computes it, bit for bit; its first use does not import torch._dynamo.
+    """Adam (Kingma & Ba, ICLR 2015) as torch computes it, bit for bit; its first use imports no compiler.
 
     torch decorates these methods to keep torch.compile out of them, and each decorator imports the compiler at its
     first call: seconds of every run, and of every rank.

@@ -123,7 +123,7 @@ class OnFirstRank:
     def after_step(self, view: StepView) -> Request | bool | None:
         """Call it on rank 0; an exception there ends the other ranks too."""
         answer = None
-        with ranks.by_first() as mine:
+        with ranks.on_rank_zero() as mine:
             if mine and self._callback is not None:
                 answer = self._callback.after_step(view)
         return answer
@@ -167,7 +167,7 @@ def call_after_step(callbacks: Sequence[Callback], view: StepView) -> Request:
     found = Request.CONTINUE
     for callback in callbacks:
         if due(view.step, callback.every) or (view.last and getattr(callback, "at_end", True)):
-            found = max(found, Request(ranks.agreed(request_of(callback.after_step(view)))))
+            found = max(found, Request(ranks.all_reduce_max(request_of(callback.after_step(view)))))
             if found is Request.GO_BACK:
                 return found
             view.last = view.last or found > Request.CONTINUE

@@ -56,7 +56,7 @@ def compiled_agreement(objective: Objective[Any], batch: Batch, precision: Preci
 
     Raises what torch raises where something cannot be compiled.
     """
-    part = batch.parts(objective.num_parts)[0]
+    part = batch.parts(objective.num_micro_batches)[0]
 
     def gradients() -> dict[str, Tensor]:
         with torch_seeded(0, "compiling"):

@@ -35,7 +35,7 @@ def step_gradients(objective: Objective[Any], batch: Batch, precision: Precision
         for player in objective.order:
             terms = player_losses(objective, player, batch, images, precision)
             if terms:
-                leave_gradients(objective.players()[player], objective.halves(batch, terms))
+                leave_gradients(objective.players()[player], objective.independent_terms(batch, terms))
         return gradients_of(objective)
     finally:
         objective.zero_grad(set_to_none=True)

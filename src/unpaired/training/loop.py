@@ -125,10 +125,10 @@ def fit(
             view = StepView(state, terms, schedule, last=step == schedule.num_steps)
             request = call_after_step(callbacks, view)
             if request is Request.GO_BACK:
-                raise GoBack(step, ranks.agreed(stop()))
-            if view.last or ranks.agreed(stop()) > 0 or due(step, run.checkpoint_every):
+                raise GoBack(step, ranks.all_reduce_max(stop()))
+            if view.last or ranks.all_reduce_max(stop()) > 0 or due(step, run.checkpoint_every):
                 recorder.checkpoint(state)
-                obey(ranks.agreed(stop()), step, schedule)
+                obey(ranks.all_reduce_max(stop()), step, schedule)
             if view.last:
                 return Request.CONTINUE if step == schedule.num_steps else request
     return Request.CONTINUE

@@ -16,7 +16,7 @@ import torch
 
 from unpaired import ranks
 from unpaired.errors import OutOfMemoryError
-from unpaired.networks.recompute import recomputing
+from unpaired.networks.recompute import recomputing_networks
 from unpaired.objectives.base import Objective
 from unpaired.training.run_config import RunConfig
 from unpaired.version import __version__
@@ -47,8 +47,8 @@ def made_with(device: torch.device, run: RunConfig | None = None) -> dict[str, s
         "instructions": torch.backends.cpu.get_cpu_capability(),
         "device": str(device),
     }
-    if ranks.count() > 1:
-        facts["ranks"] = ranks.count()
+    if ranks.world_size() > 1:
+        facts["ranks"] = ranks.world_size()
     if run.accumulate > 1:
         facts["accumulate"] = run.accumulate
     if run.compiles:
@@ -95,10 +95,10 @@ def relief(objective: Objective[Any], batch_size: int, *, lower: bool) -> str:
 
     batch_size: images of a step over all processes. lower: whether the device is made for a lower precision, too.
     """
-    more = ranks.possible_parts(batch_size, objective.num_parts + 1)
-    divisible = not objective.indivisible()
+    more = ranks.possible_micro_batches(batch_size, objective.num_micro_batches + 1)
+    divisible = not objective.prevents_accumulation()
     same = [f"--run.accumulate {more[0]}"] if divisible and more else []
-    same += ["--run.recompute"] if any(not network.recompute for network in recomputing(objective)) else []
+    same += ["--run.recompute"] if any(not network.recompute for network in recomputing_networks(objective)) else []
     changes = ["lower --data.batch-size"] if batch_size > 1 and not divisible else []
     changes += ["take --run.precision bf16"] if lower else []
     changes += ["lower --size"]

@@ -48,25 +48,25 @@ def both_players(state: TrainingState, batch: Batch, precision: Precision, check
     """Take the step itself: forwards, losses, gradients and updates; return every term by name (detached).
 
     The generators step last, so the discriminators judge images made before that, however many parts the batch is taken
-    in (`Objective.num_parts`).
+    in (`Objective.num_micro_batches`).
     No value is read here and nothing depends on one, so that a GPU can record it (`unpaired.training.graph`).
     """
     objective, seen = state.objective, dict[str, Tensor]()
-    parts = batch.parts(objective.num_parts)
+    parts = batch.parts(objective.num_micro_batches)
     made = {0: generated(objective, batch, precision)} if len(parts) == 1 else {}
     for player in objective.order:
         terms = accumulated(state, player, parts, made, precision)
         if not terms:  # an ablation without this player
             continue
         # Every term is a mean over images, so from here on all is of the whole batch and the same on all ranks.
-        ranks.average([*terms.values(), *gradients_of(objective.players()[player]).values()])
+        ranks.all_reduce_mean([*terms.values(), *gradients_of(objective.players()[player]).values()])
         check(player, terms)
         seen.update(terms)
         if player == "discriminator":
             state.optimizers[player].step()
     # The discriminators' loss does not depend on the generators' step, so in either order this one comes last.
     state.optimizers["generator"].step()
-    ranks.average([buffer for buffer in objective.buffers() if buffer.is_floating_point()])
+    ranks.all_reduce_mean([buffer for buffer in objective.buffers() if buffer.is_floating_point()])
     return seen
 
 
@@ -109,7 +109,7 @@ def accumulated(
             terms = {name: term / len(parts) for name, term in terms.items()}
         if number == 0:
             state.optimizers[player].zero_grad(set_to_none=True)
-        leave_gradients(objective.players()[player], objective.halves(part, terms))
+        leave_gradients(objective.players()[player], objective.independent_terms(part, terms))
         for name, term in terms.items():
             means[name] = means[name] + term.detach() if number else term.detach()
         if player == objective.order[0] == "generator" and len(parts) > 1:

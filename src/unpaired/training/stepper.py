@@ -12,7 +12,7 @@ from torch import Tensor
 from unpaired import ranks
 from unpaired.data.datasets import Batch
 from unpaired.errors import NonFiniteError
-from unpaired.networks.recompute import recomputing
+from unpaired.networks.recompute import recomputing_networks
 from unpaired.objectives.base import Objective
 from unpaired.randomness import torch_seeded
 from unpaired.training.compiling import CompiledSteps
@@ -67,12 +67,12 @@ def cautions(run: RunConfig, device: torch.device) -> list[str]:
 
 def obstacle(objective: Objective[Any]) -> str:
     """Return why the steps of a method cannot be recorded in this process, "" where they can."""
-    if ranks.count() > 1:
+    if ranks.world_size() > 1:
         return "several processes average their gradients in messages between the losses and the updates"
-    varying = objective.varying()
+    varying = objective.prevents_capture()
     if varying:
         return f"{varying} decides in every step anew what is computed"
-    if any(network.recompute for network in recomputing(objective)):
+    if any(network.recompute for network in recomputing_networks(objective)):
         return "run.recompute has the host put draws of dropout back in the backward pass"
     kinds = {(image.shape, image.dtype) for pool in objective.pools.values() for image in pool.images}
     if len(kinds) > 1:

@@ -25,7 +25,7 @@ def pixels_that_fit(generator: GeneratorConfig, device: torch.device) -> int | N
     Several processes of a machine share what is free, unless each has a GPU of its own.
     """
     free = torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else _free_memory()
-    sharers = launched().local_count if device.type == "cpu" else 1
+    sharers = launched().local_world_size if device.type == "cpu" else 1
     return None if free is None else max(free // sharers // bytes_per_pixel(generator), _SMALLEST)
 
 

@@ -98,7 +98,7 @@ class PrecisionPolicy:
             elif len(pictures) >= _WORTH_CHECKING:
                 reason = f"no result of 8 bits among the first {_LOOKED_AT} images"
             found = self.decide(direction, Choice("fp32", reason))
-        if ranks.agreed(int(found.precision == "fp32")) and found.precision == "bf16":
+        if ranks.all_reduce_max(int(found.precision == "fp32")) and found.precision == "bf16":
             found = self.decide(direction, Choice("fp32", "bf16 does not fit another process"))
         return found
 

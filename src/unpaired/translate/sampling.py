@@ -49,7 +49,8 @@ class Sampler:
         require(count >= 1, f"The number of images must be at least 1, not {count}.")
         if class_name is not None and class_name not in self.classes:
             if not self.classes:
-                raise ConfigError(f"This model knows no classes, and {class_name!r} was asked for; leave --class out.")
+                sentence = f"This model knows no classes, and {class_name!r} was asked for; leave out class_name."
+                raise ConfigError(sentence, setting="class_name")
             raise ConfigError(unknown(class_name, self.classes, "class"))
         names = self.classes if class_name is None else (class_name,)
         for start in range(0, count, _BATCH):

@@ -70,7 +70,7 @@ class ScoringSorter:
 
         What is not put into place is removed by `close`.
         """
-        trusts = from_messages(ranks.told_by_all(to_message(self._trusts, self._jobs)), self._jobs, self._scorer)
+        trusts = from_messages(ranks.all_gather_bytes(to_message(self._trusts, self._jobs)), self._jobs, self._scorer)
         kept = best(trusts, self._share) if trusts else []
         self.left_out = frozenset(trusts).difference(kept)
         self._on_known(trusts, kept)

@@ -1,1 +1,1 @@
-"""Files that strangers wrote: archives and foreign weights, read without running code."""
+"""Untrusted files: archives and weights of other programs, read without executing code."""

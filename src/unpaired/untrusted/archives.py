@@ -1,7 +1,7 @@
-"""Unpacking archives from strangers: every entry is looked at before a byte is written, and all of it stays inside.
+"""Unpacking of untrusted archives: every entry is validated before a byte is written.
 
-Refused are entries that leave the folder, links and devices, names that occur twice, and archives that grow beyond
-reason; what is unpacked are plain files, without the owner, mode or time that the archive claims for them.
+Entries outside of the folder, links, devices, duplicate names and decompression bombs are refused. Only regular files
+are unpacked, without the owner, mode or time in the archive.
 """
 
 from __future__ import annotations
@@ -26,17 +26,17 @@ from unpaired.errors import DataError, StorageError
 from unpaired.storage import shown, storage_error
 
 MAX_RATIO = 100
-"""Most bytes that a byte of an archive may become; photographs become about one."""
+"""Maximum compression ratio of an archive; that of photographs is about one."""
 
 MAX_BYTES = 2**36
-"""Most bytes that an archive may become, 64 GiB: eight times the largest published set."""
+"""Maximum unpacked size of an archive in bytes, 64 GiB: eight times the largest published data set."""
 
 MAX_ENTRIES = 10**6
-"""Most files and folders of an archive; the largest published set has 140,000."""
+"""Maximum number of files and folders in an archive; the largest published data set has 140,000."""
 
 _CHUNK = 2**20
-_ZIP_RECORD = 46  # bytes of a zip's directory for an entry, without its name
-_DEEPEST = 64  # folders in folders
+_ZIP_RECORD = 46  # bytes of an entry in the directory of a zip, without its name
+_DEEPEST = 64  # maximum depth of folders
 _DAMAGE = (
     zipfile.BadZipFile,
     tarfile.TarError,
@@ -46,13 +46,13 @@ _DAMAGE = (
     EOFError,
     ValueError,
     OverflowError,
-    RuntimeError,  # what the readers do not know, and what would have them call themselves for ever
+    RuntimeError,  # unsupported features, and infinite recursion (RecursionError)
 )
 
 
 @dataclass(frozen=True)
 class _Entry:
-    """One file of an archive: its path below the folder, bytes when unpacked, how to open it (None for a folder)."""
+    """An entry of an archive: path below the folder, unpacked size in bytes, function to open it (None: a folder)."""
 
     path: tuple[str, ...]
     size: int = 0
@@ -60,10 +60,10 @@ class _Entry:
 
 
 def unpack(archive: Path, folder: Path) -> None:
-    """Unpack a zip or tar.gz, whatever it is called, into `folder`, which is there and empty.
+    """Unpack a zip or tar.gz, of any file name, into the existing, empty `folder`.
 
-    Raises DataError, with nothing written, for an archive that is refused; DataError for one that turns out to be
-    damaged, OutputError or StorageError where the disk refuses, and then `folder` may hold a part.
+    Raises DataError for a refused archive, before anything is written. Raises DataError for a damaged archive, and
+    OutputError or StorageError if the disk fails; `folder` may then contain a part of the files.
     """
     with _opened(archive) as listed:
         entries = _checked(archive, listed)
@@ -78,12 +78,12 @@ def unpack(archive: Path, folder: Path) -> None:
 
 @contextmanager
 def _opened(archive: Path) -> Iterator[Iterable[_Entry]]:
-    """Open an archive as its entries, which are found while they are asked for."""
+    """Open an archive as a lazy iterable of its entries."""
     name, budget = shown(archive), min(MAX_RATIO * archive.stat().st_size, MAX_BYTES)
     with archive.open("rb") as file:
         begin = file.read(2)
     if begin not in (b"PK", b"\x1f\x8b"):
-        raise DataError(f"{name} is no zip or tar.gz; look at what the server sent.")
+        raise DataError(f"{name} is not a zip or tar.gz; check the response of the server.")
     try:
         if begin == b"PK":
             _refuse_long_directory(archive)
@@ -100,11 +100,11 @@ def _opened(archive: Path) -> Iterator[Iterable[_Entry]]:
 
 
 def _checked(archive: Path, entries: Iterable[_Entry]) -> list[_Entry]:
-    """Return all entries; raises DataError at the first that makes the whole archive unfit."""
+    """Return all entries; raises DataError at the first invalid one."""
     name, budget = shown(archive), min(MAX_RATIO * archive.stat().st_size, MAX_BYTES)
     found: list[_Entry] = []
     files: set[tuple[str, ...]] = set()
-    folders: set[tuple[str, ...]] = {()}  # the folder itself, which no file may be
+    folders: set[tuple[str, ...]] = {()}  # the folder itself, which no file may replace
     total = 0
     for number, entry in enumerate(entries):
         total += entry.size
@@ -112,12 +112,12 @@ def _checked(archive: Path, entries: Iterable[_Entry]) -> list[_Entry]:
             raise _crowd(name)
         if total > budget:
             raise _bomb(name)
-        # Some file systems take names for one that differ in case or in the way of writing accents.
+        # Some file systems treat names as equal that differ in case or in Unicode normalisation.
         key = tuple(unicodedata.normalize("NFC", part).casefold() for part in entry.path)
         above = {key[:depth] for depth in range(1, len(key))}
         taken = key in files or bool(above & files) or (entry.open is not None and key in folders)
         if taken:
-            raise DataError(f"The archive {name} holds {shown('/'.join(entry.path))} twice, so it is refused.")
+            raise DataError(f"The archive {name} contains {shown('/'.join(entry.path))} twice, so it is refused.")
         folders |= above
         if entry.open is None:
             folders.add(key)
@@ -128,25 +128,25 @@ def _checked(archive: Path, entries: Iterable[_Entry]) -> list[_Entry]:
 
 
 def _path(name: str, entry: str) -> tuple[str, ...]:
-    """Return the parts of an entry's name; raises DataError for one that is no plain path below the folder."""
+    """Return the parts of an entry's name; raises DataError unless it is a plain path below the folder."""
     parts = tuple(part for part in entry.split("/") if part not in ("", "."))
     odd = entry.startswith("/") or ".." in parts or any(c in "\\:" or not c.isprintable() for c in entry)
     if odd or len(parts) > _DEEPEST:
         raise DataError(
-            f"The archive {name} has an entry that leaves its folder or is no plain path ({shown(entry[:100])}), so it "
-            "is refused."
+            f"The archive {name} has an entry outside of its folder or with an invalid path ({shown(entry[:100])}), so "
+            "it is refused."
         )
     return parts
 
 
 def _zip_entries(name: str, packed: zipfile.ZipFile) -> Iterator[_Entry]:
     for info in packed.infolist():
-        # The name as the archive has it: zipfile cuts it at a NUL and turns the system's separator.
+        # The original name: zipfile truncates it at a NUL and replaces the system's separator.
         path, kind = _path(name, info.orig_filename), stat.S_IFMT(info.external_attr >> 16)
         if kind not in (0, stat.S_IFREG, stat.S_IFDIR):
             raise _special(name, info.filename)
         if info.flag_bits & 1 or info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
-            raise DataError(f"The archive {name} is encrypted or packed in a rare way, so it is refused.")
+            raise DataError(f"The archive {name} is encrypted or uses an unsupported compression, so it is refused.")
         yield _Entry(path) if info.is_dir() else _Entry(path, info.file_size, partial(packed.open, info))
 
 
@@ -156,23 +156,23 @@ def _tar_entries(name: str, tar: tarfile.TarFile, stream: _Bounded) -> Iterator[
         if not (info.isreg() or info.isdir()) or info.issparse():
             raise _special(name, info.name)
         yield _Entry(path) if info.isdir() else _Entry(path, info.size, partial(tar.extractfile, info))
-    while stream.read(_CHUNK):  # the checksum over all of it stands at the very end
+    while stream.read(_CHUNK):  # the checksum of the whole stream is at its end
         pass
 
 
 def _refuse_long_directory(archive: Path) -> None:
-    """Raise DataError for a zip with too many entries, which would take minutes to list, from its end alone."""
+    """Raise DataError for a zip with too many entries, before they are listed, which would take minutes."""
     if directory_length(archive) > MAX_ENTRIES * _ZIP_RECORD:
         raise _crowd(shown(archive))
 
 
 def directory_length(archive: Path) -> int:
-    """Return how many bytes a zip says that its list of entries has, 0 where nothing there is a zip's end."""
+    """Return the size of the central directory according to a zip's end record, 0 if there is no end record."""
     with archive.open("rb") as file:
         size = file.seek(0, 2)
         file.seek(max(0, size - 2**16 - 22 - 76))
         tail = file.read()
-    # The places where readers look: at the very end, or before a comment, which may hold what looks like an end.
+    # Readers search the end record at the end of the file or before a comment, which may contain a false one.
     ends = [found.start() for found in re.finditer(b"PK\5\6", tail)]
     lengths = [struct.unpack("<I", tail[at + 12 : at + 16])[0] for at in ends if len(tail) >= at + 22]
     wide = [found.start() for found in re.finditer(b"PK\6\6", tail)]  # for more than 4 GiB or 65535 entries
@@ -182,7 +182,7 @@ def directory_length(archive: Path) -> int:
 
 
 class _Bounded:
-    """A stream that refuses to be read beyond `limit`, or much of it at once, as a header that lies would have it."""
+    """A stream that raises DataError beyond `limit` bytes and limits single reads, which a false header may inflate."""
 
     def __init__(self, name: str, stream: BinaryIO | gzip.GzipFile, limit: int) -> None:
         self._name, self._stream, self._limit = name, stream, limit
@@ -194,18 +194,18 @@ class _Bounded:
         return self._stream.read(size)
 
     def seek(self, place: int) -> int:
-        """Go to a place of the unpacked bytes."""
+        """Seek to a position in the unpacked stream."""
         if place > self._limit + tarfile.RECORDSIZE:
             raise _bomb(self._name)
         return self._stream.seek(place)
 
     def tell(self) -> int:
-        """Return the place in the unpacked bytes."""
+        """Return the position in the unpacked stream."""
         return self._stream.tell()
 
 
 def _write(path: Path, entry: _Entry) -> None:
-    """Write one entry as a new file, no longer than it was said to be."""
+    """Write an entry as a new file, at most as large as declared."""
     assert entry.open is not None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -214,22 +214,22 @@ def _write(path: Path, entry: _Entry) -> None:
             assert source is not None
             with source:
                 shutil.copyfileobj(source, file, _CHUNK)
-    except gzip.BadGzipFile:  # an OSError that is none of the disk's
+    except gzip.BadGzipFile:  # an OSError that does not come from the disk
         raise
     except OSError as error:
         raise storage_error(error, path) from None
 
 
 def _crowd(name: str) -> DataError:
-    return DataError(f"The archive {name} holds more than {MAX_ENTRIES:,} entries, so it is refused.")
+    return DataError(f"The archive {name} contains more than {MAX_ENTRIES:,} entries, so it is refused.")
 
 
 def _bomb(name: str) -> DataError:
     return DataError(
-        f"The archive {name} would become more than {MAX_RATIO} times as large, or more than {MAX_BYTES:,} bytes, "
+        f"The archive {name} would unpack to more than {MAX_RATIO} times its size, or more than {MAX_BYTES:,} bytes, "
         "so it is refused."
     )
 
 
 def _special(name: str, entry: str) -> DataError:
-    return DataError(f"The archive {name} holds a link or a device ({shown(entry)}), so it is refused.")
+    return DataError(f"The archive {name} contains a link or a device ({shown(entry)}), so it is refused.")

@@ -1,7 +1,7 @@
-"""Reads a file that `torch.save` wrote from a state dict, and nothing else: no code in it is ever run.
+"""Reads state dicts written by `torch.save`, without executing code of the file.
 
-What a stranger's file may do here is bounded by its size: containers that would unpack to more are refused before
-they are opened, and tensors that claim more than the file holds before they are used.
+Memory is bounded by the file size: containers that would unpack to more are refused before they are opened, and tensors
+larger than the file before they are used.
 """
 
 from __future__ import annotations
@@ -25,16 +25,16 @@ from unpaired.untrusted.archives import directory_length
 from unpaired.untrusted.weight_formats import other_archive, other_format
 
 MAX_BYTES = 4 << 30
-"""Largest file that is opened; the official networks take 10 to 220 MB."""
+"""Maximum file size in bytes; the official networks have 10 to 220 MB."""
 
 MAX_TENSORS = 4096
 
 MAX_PICKLED = 2**18
-"""Most bytes of names and shapes in front of the weights; the official networks have 10 kB. A byte of them can ask for
-a hundred of memory."""
+"""Maximum bytes of names and shapes before the weights; the official networks have 10 kB. Each byte can allocate a
+hundred bytes of memory."""
 
 _MAX_DIMS = 8
-_MAX_DIRECTORY = 2**20  # bytes of a zip's list of entries, two for each tensor
+_MAX_DIRECTORY = 2**20  # bytes of a zip's central directory, two entries per tensor
 _FLOATS = (torch.float32, torch.float16, torch.bfloat16, torch.float64)
 _CODE = (
     (r"(torch_utils|dnnlib|training\.networks)\b", "a network of StyleGAN with its code"),
@@ -45,7 +45,7 @@ _CODE = (
     ),
     (r"numpy", "numbers of NumPy beside the weights, which are code"),
 )
-"""What a file is by the first function it calls."""
+"""Description of a file by the first function that its pickled content calls."""
 
 _COUNTER = "num_batches_tracked"
 _STATISTICS = ("running_mean", "running_var", _COUNTER)
@@ -53,17 +53,17 @@ _STATISTICS = ("running_mean", "running_var", _COUNTER)
 
 @dataclass(frozen=True)
 class Loaded:
-    """What a file holds, not yet checked: `content` may be anything of containers, tensors, numbers and strings."""
+    """The unvalidated content of a file: containers, tensors, numbers and strings."""
 
     name: str
     size: int
     content: Any
 
     def plain(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Return some of the file's tensors as float32 on the CPU, contiguous; counters stay whole numbers.
+        """Return tensors of the file as contiguous float32 on the CPU; counters stay integers.
 
-        Raises ModelError, naming the first that is no plain weight: of another type or layout, NaN or infinite, in
-        memory that another one shares, or larger than the file.
+        Raises ModelError for the first tensor that is not a plain weight: of another type or layout, non-finite,
+        sharing memory with another one, or larger than the file.
         """
         if not 0 < len(tensors) <= MAX_TENSORS:
             raise ModelError(f"{self.name} holds {len(tensors)} tensors, which no official network has.")
@@ -78,19 +78,19 @@ class Loaded:
 
 
 def load(path: Path) -> Loaded:
-    """Return what torch.save wrote into a file, without running anything of it.
+    """Return the content of a file of torch.save, without executing code.
 
-    Raises ModelError, naming the file and what it is instead.
+    Raises ModelError, naming the file and its actual format.
     """
     name = shown(path)
     size = _check_container(path, name)
     try:
-        # With weights_only, torch builds tensors and containers; whatever else the file asks for is an error.
+        # With weights_only, torch builds only tensors and containers; anything else is an error.
         with path.open("rb") as file, warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # about forms of files that it does not expect; what comes out is checked
+            warnings.simplefilter("ignore")  # about unexpected file formats; the content is validated below
             plain: Any = file if _is_zip(file) else _Bounded(file)
             loaded = torch.load(plain, map_location="cpu", weights_only=True)
-    except Exception as error:  # the bytes are a stranger's, and the reader fails with whatever they provoke
+    except Exception as error:  # the content is untrusted, and the reader may raise anything
         raise ModelError(_reason(name, error)) from None
     return Loaded(name, size, loaded)
 
@@ -98,17 +98,17 @@ def load(path: Path) -> Loaded:
 def read_state(path: Path) -> dict[str, Tensor]:
     """Return the tensors of a file by name, float32 on the CPU, `module.` prefixes removed.
 
-    Raises ModelError, naming the file and the first thing in it that is not plain weights.
+    Raises ModelError, naming the file and the first entry that is not a plain weight.
     """
     loaded = load(path)
     return _without_prefix(loaded.plain(_tensors(loaded.content, loaded.name)))
 
 
 def modernised(state: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], list[str]]:
-    """Return a state dict as today's torch would have saved it, and a sentence for each thing that was different.
+    """Convert a state dict of an old torch to the current layout; also return a note for each change.
 
-    torch before 0.4 kept statistics of instance norms, which the official code drops (a batch norm's have a weight
-    beside them), and did not count the batches of batch norms.
+    torch before 0.4 stored running statistics of instance norms, which the official code drops (unlike batch norms,
+    they have no weight), and had no num_batches_tracked in batch norms.
     """
     kept: dict[str, Tensor] = {}
     counted = 0
@@ -126,11 +126,11 @@ def modernised(state: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], list[str
 
 
 def _check_container(path: Path, name: str) -> int:
-    """Return the file's size; raises ModelError where it is none, too large, or a zip that should not be opened."""
+    """Return the file's size; raises ModelError if it is not a regular file, too large, or an unsafe zip."""
     try:
         size = path.stat().st_size
         if not path.is_file():
-            raise ModelError(f"{name} is no file but a folder, a pipe or a device; give a .pth file.")
+            raise ModelError(f"{name} is not a regular file but a folder, a pipe or a device; give a .pth file.")
         if not 0 < size <= MAX_BYTES:
             raise ModelError(f"{name} has {size} bytes, and no official network has; check the download.")
         with path.open("rb") as file:
@@ -149,7 +149,7 @@ def _check_container(path: Path, name: str) -> int:
 
 
 def _check_zip(path: Path, name: str, size: int) -> None:
-    """Raise ModelError for a zip that unpacks to more than it is, holds a program, or was changed after writing."""
+    """Raise ModelError for a zip that unpacks to more than its size, contains a program, or has a wrong checksum."""
     if directory_length(path) > _MAX_DIRECTORY:
         raise ModelError(f"{name} lists more entries than a network has tensors; it was not read.")
     with zipfile.ZipFile(path) as archive:
@@ -171,9 +171,9 @@ def _check_zip(path: Path, name: str, size: int) -> None:
 
 
 class _Bounded:
-    """A file in the form of torch before 1.6, whose pickled part is refused beyond `MAX_PICKLED`.
+    """A file of torch before 1.6; raises ValueError if its pickled part exceeds `MAX_PICKLED`.
 
-    torch reads that part by `read` and `readline`, and the weights behind it by `readinto`.
+    torch reads that part with `read` and `readline`, and the weights after it with `readinto`.
     """
 
     def __init__(self, file: BinaryIO) -> None:
@@ -196,7 +196,7 @@ class _Bounded:
 
 
 def _is_zip(file: BinaryIO) -> bool:
-    """Return whether a file begins as a zip; it is at its beginning afterwards."""
+    """Return whether a file begins like a zip; rewinds it."""
     found = file.read(4) == b"PK\x03\x04"
     file.seek(0)
     return found
@@ -209,7 +209,7 @@ def _overlong(name: str) -> ModelError:
 
 
 def _reason(name: str, error: Exception) -> str:
-    """Return the sentence for a file that torch would not read."""
+    """Return the message for a file that torch cannot read."""
     text = " ".join(str(error).split())
     if wanted := re.search(r"\bGLOBAL ([\w.]+)", text):
         called = wanted[1][:80]
@@ -223,7 +223,7 @@ def _reason(name: str, error: Exception) -> str:
 
 
 def _tensors(loaded: Any, name: str) -> dict[str, Tensor]:
-    """Return what was loaded if it is a dictionary of tensors by name, detached."""
+    """Return the content, detached, if it is a dictionary of tensors by name. Raises ModelError."""
     if type(loaded) not in (dict, OrderedDict):
         kind = type(loaded).__name__
         raise ModelError(
@@ -231,7 +231,7 @@ def _tensors(loaded: Any, name: str) -> dict[str, Tensor]:
         )
     tensors: dict[str, Tensor] = {}
     for key, value in loaded.items():
-        if key == "_metadata":  # torch's own note about versions, saved as an entry by some tools
+        if key == "_metadata":  # torch's version metadata, saved as an entry by some tools
             continue
         if not isinstance(key, str) or type(value) not in (Tensor, torch.nn.Parameter):
             raise ModelError(
@@ -243,9 +243,9 @@ def _tensors(loaded: Any, name: str) -> dict[str, Tensor]:
 
 
 def _check_plain(name: str, key: str, tensor: Tensor) -> None:
-    """Raise ModelError unless the tensor is an ordinary array of floats (or a batch norm's counter)."""
+    """Raise ModelError unless the tensor is a dense float tensor (or a batch norm's counter)."""
     plain = tensor.layout == torch.strided and tensor.device.type == "cpu" and not tensor.is_quantized
-    if tensor.dim() > _MAX_DIMS:  # torch computes with 64 at most
+    if tensor.dim() > _MAX_DIMS:  # torch supports at most 64
         raise ModelError(f"{name} holds {tensor.dim()} dimensions in {shown(key)[:80]}, and no weight has.")
     wanted = (torch.int64,) if _is_counter(key) else _FLOATS
     if not plain or tensor.dtype not in wanted:
@@ -261,7 +261,7 @@ def _check_plain(name: str, key: str, tensor: Tensor) -> None:
 
 
 def _check_memory(name: str, tensors: Mapping[str, Tensor], size: int) -> None:
-    """Raise ModelError where two tensors share memory, or all of them are more than the file."""
+    """Raise ModelError if two tensors share memory, or all together are larger than the file."""
     spans = sorted((t.data_ptr(), t.data_ptr() + t.numel() * t.element_size(), key) for key, t in tensors.items())
     for (_, end, key), (start, _, other) in itertools.pairwise(spans):
         if start < end:
@@ -271,7 +271,7 @@ def _check_memory(name: str, tensors: Mapping[str, Tensor], size: int) -> None:
 
 
 def _without_prefix(state: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Return the state dict of the network inside, where it was saved from within DataParallel."""
+    """Return the state dict without the prefix of DataParallel."""
     while state and all(key.startswith("module.") for key in state):
         state = {key.removeprefix("module."): tensor for key, tensor in state.items()}
     return state

@@ -1,6 +1,6 @@
-"""Files and folders that people take for weights and that torch.save did not write: what each is, and what to do.
+"""Detects files and folders that are mistaken for weights of torch.save, for error messages with a remedy.
 
-Told from the first bytes, the entries of a zip, or the names in a folder; nothing is parsed.
+Detection uses the first bytes, the entries of a zip, or the names in a folder; nothing is parsed.
 """
 
 from __future__ import annotations
@@ -63,9 +63,9 @@ _FOLDERS: tuple[tuple[str, str], ...] = (
 
 
 def other_format(path: Path) -> str | None:
-    """Return what a file is that torch did not write, as "is a ...; do this"; None where nothing says so.
+    """Return the description of a file of another format, as "is a ...; do this", None if it is unknown.
 
-    Raises OSError where it cannot be read.
+    Raises OSError if the file cannot be read.
     """
     with path.open("rb") as file:
         head = file.read(HEAD)
@@ -78,7 +78,7 @@ def other_format(path: Path) -> str | None:
 
 
 def other_archive(entries: Iterable[str]) -> str | None:
-    """Return what a zip with these entries is, if it is not torch's own; None where nothing says so."""
+    """Return the description of a zip of another format by its entries, None if it is unknown."""
     names = list(entries)
     for pattern, words in _ENTRIES:
         if any(re.fullmatch(pattern, name[-200:], re.DOTALL) for name in names):
@@ -87,7 +87,7 @@ def other_archive(entries: Iterable[str]) -> str | None:
 
 
 def other_folder(path: Path) -> str | None:
-    """Return what a folder is in which no generator was found, as "is a ...; do this"; None where nothing says so."""
+    """Return the description of a folder without generators, as "is a ...; do this", None if it is unknown."""
     for pattern, words in _FOLDERS:
         if next(path.glob(pattern), None) is not None:
             return words
@@ -104,12 +104,12 @@ def _is_json(head: bytes) -> bool:
 
 
 def _is_onnx(head: bytes) -> bool:
-    """Whether the bytes begin with the fields of ONNX's ModelProto: a small version, then a field with a length."""
+    """Return whether the bytes begin with ONNX's ModelProto: a small version, then a length-delimited field."""
     return len(head) > 3 and head[0] == 8 and 0 < head[1] < 32 and head[2] in (0x12, 0x1A, 0x22, 0x32, 0x3A, 0x42)
 
 
 def _is_pickled(head: bytes) -> bool:
-    """Whether pickled bytes begin without the number that torch's older form has first."""
+    """Return whether the bytes are pickled, without the magic number of torch before 1.6."""
     return len(head) > 12 and head[0] == 0x80 and head[1] in (2, 3, 4, 5) and _MAGIC not in head[:16]
 
 
@@ -140,7 +140,7 @@ _TESTS: tuple[tuple[Callable[[bytes], bool], str], ...] = (
 
 
 def _by_name(path: Path, head: bytes) -> str | None:
-    """Return what the name says of a file that does not begin as one of torch does."""
+    """Return the description by file name if the content does not begin like a file of torch."""
     if head.startswith((b"PK\x03\x04", b"\x80")):
         return None
     return next((words for pattern, words in _NAMES if re.fullmatch(pattern, path.name.lower())), None)

@@ -1,4 +1,4 @@
-"""Files of the official CycleGAN, pix2pix and CUT code, read and written; other programs' with equal networks, read."""
+"""Import and export of official CycleGAN, pix2pix and CUT files; import from other programs with equal networks."""
 
 from __future__ import annotations
 

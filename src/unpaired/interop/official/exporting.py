@@ -1,6 +1,6 @@
-"""`unpaired export`: a model, or a run with its discriminators, as files that the official test script loads.
+"""`unpaired export`: writes a model, or a run with its discriminators, as files for the official test script.
 
-Generators with blurs become files of CUT's code, whose script and options are others.
+Generators with antialias become files for CUT's code, which has another script and other options.
 """
 
 from __future__ import annotations
@@ -31,12 +31,12 @@ from unpaired.storage import shown
 _KNOWN = ("resnet_9blocks", "resnet_6blocks", "unet_128", "unet_256")
 _GENERATORS = {"AtoB": "G_A", "BtoA": "G_B"}
 _DISCRIMINATORS = {"B": "D_A", "A": "D_B"}
-"""The official code names a discriminator after the generator it trains: D_A judges B."""
+"""The official code names a discriminator after the generator it trains: D_A scores images of B."""
 
 
 @dataclass(frozen=True)
 class Exported:
-    """The files that were written, the official command that uses them, and sentences about what was left out."""
+    """The written files, the official command that uses them, and notes about omitted networks."""
 
     files: tuple[Path, ...]
     command: str
@@ -59,9 +59,9 @@ class OfficialExporter:
 def export_official(path: Path, out: Path) -> Exported:
     """Write the generators of a run or model folder, and a run's newest discriminators, as official files into `out`.
 
-    Two generators become latest_net_G_A.pth and latest_net_G_B.pth, a single one latest_net_G.pth; train_opt.txt holds
-    the options that describe them. Raises ModelError where the official code has no such network, OutputError where a
-    file exists already, StorageError.
+    Two generators become latest_net_G_A.pth and latest_net_G_B.pth, a single one latest_net_G.pth; train_opt.txt
+    contains their options. Raises ModelError if the official code has no such network, OutputError if a file exists,
+    StorageError.
     """
     info, networks = read_model(path)
     pair = len(networks) == 2
@@ -76,7 +76,7 @@ def export_official(path: Path, out: Path) -> Exported:
         try:
             states[_DISCRIMINATORS[domain] if pair else "D"] = to_official(config, state)
             options |= _judge_options(config)
-        except ModelError as error:  # a test does without it
+        except ModelError as error:  # not needed for a test
             notes.append(f"The discriminator of domain {domain} was left out: {error}")
     if any(getattr(entry.generator, "antialias", False) for entry in info.directions.values()) and len(states) > len(
         networks
@@ -88,7 +88,7 @@ def export_official(path: Path, out: Path) -> Exported:
 
 
 def _check_known(entry: DirectionInfo, path: Path) -> None:
-    """Raise ModelError unless the flags of the official code can describe the generator."""
+    """Raise ModelError unless the options of the official code support the generator."""
     config = entry.generator
     if not isinstance(config, (ResNetGenerator, UNetGenerator)):
         raise ModelError(f"The official code has no generator like the {config.kind} of {shown(path)}.")
@@ -104,9 +104,9 @@ def _check_known(entry: DirectionInfo, path: Path) -> None:
 
 
 def _discriminators(path: Path) -> dict[str, tuple[Any, dict[str, Tensor]]]:
-    """Return the discriminators in a run's newest whole checkpoint by the domain they judge; none of a model folder.
+    """Return the discriminators of a run's newest valid checkpoint by domain, as configuration and weights.
 
-    Each is its configuration and its weights.
+    Empty for a model folder.
     """
     run = RunFolder(path)
     if not run.config.exists():
@@ -120,7 +120,7 @@ def _discriminators(path: Path) -> dict[str, tuple[Any, dict[str, Tensor]]]:
         try:
             weights = load_checkpoint(checkpoint).parts["weights"]
         except CheckpointError:
-            continue  # an older one will do; the run itself sets this one aside when it goes on
+            continue  # use an older one; the run itself quarantines this one when it resumes
         found: dict[str, tuple[Any, dict[str, Tensor]]] = {}
         for key, tensor in weights.items():
             kind, _, rest = key.partition(".")
@@ -132,7 +132,7 @@ def _discriminators(path: Path) -> dict[str, tuple[Any, dict[str, Tensor]]]:
 
 
 def _options(info: ModelInfo, out: Path) -> dict[str, object]:
-    """Return the official options that describe the generators; these are what a test needs repeated."""
+    """Return the official options of the generators, which the test command has to repeat."""
     pair = len(info.directions) == 2
     direction = "AtoB" if "AtoB" in info.directions else "BtoA"
     entry = info.directions[direction]
@@ -165,7 +165,7 @@ def _judge_options(config: Any) -> dict[str, object]:
 
 
 def _command(info: ModelInfo, options: Mapping[str, object], out: Path) -> str:
-    """Return the line that runs the official test script on the exported files."""
+    """Return the command that runs the official test script on the exported files."""
     if "no_antialias" in options:
         return _cut_command(info, options, out)
     # --model cycle_gan loads both generators, and always builds them without dropout.
@@ -178,7 +178,7 @@ def _command(info: ModelInfo, options: Mapping[str, object], out: Path) -> str:
         words.append("--model_suffix _A")
     for key in ("netG", "ngf", "norm", "input_nc", "output_nc", "preprocess"):
         words.append(f"--{key} {options[key]}")
-    if options["preprocess"] != "none":  # a U-Net takes one size alone
+    if options["preprocess"] != "none":  # a U-Net needs a fixed size
         words += [f"--{key} {str(options['netG']).removeprefix('unet_')}" for key in ("load_size", "crop_size")]
     if options["no_dropout"] and not both:
         words.append("--no_dropout")
@@ -190,7 +190,7 @@ def _command(info: ModelInfo, options: Mapping[str, object], out: Path) -> str:
 
 
 def _cut_command(info: ModelInfo, options: Mapping[str, object], out: Path) -> str:
-    """Return the line that runs the test script of CUT's code, which wants a folder with testA and testB."""
+    """Return the command that runs CUT's test script, which needs a folder with testA and testB."""
     folder = out.absolute()
     words = ["python test.py --dataroot DATA", f"--checkpoints_dir {shlex.quote(str(folder.parent))}"]
     words += [f"--name {shlex.quote(folder.name)} --model {options['model']}"]
@@ -203,7 +203,7 @@ def _cut_command(info: ModelInfo, options: Mapping[str, object], out: Path) -> s
 
 
 def _saved(state: Mapping[str, Tensor]) -> bytes:
-    """Return a state dict as torch.save writes it, which is what the official code reads (docs/decisions/006)."""
+    """Serialise a state dict with torch.save, the format of the official code (docs/decisions/006)."""
     buffer = io.BytesIO()
     torch.save({key: tensor.detach().cpu().clone() for key, tensor in state.items()}, buffer)
     return buffer.getvalue()

@@ -1,8 +1,8 @@
-"""`unpaired import`: files of the official code become a model folder, the architecture read off their keys and shapes.
+"""`unpaired import`: converts official files to a model folder; the architecture comes from their keys and shapes.
 
-In the official code G_A translates what it calls A into B and G_B the other way; a file of one generator is called G.
-With --direction BtoA it exchanges the two domains of the data, so its A is the data's B. Files of other programs whose
-networks are the same are read too (`layout`), whatever they are wrapped in (`wrapped`).
+In the official code G_A translates A to B and G_B the reverse; the file of a single generator is called G. With
+--direction BtoA it exchanges the domains of the data, so its A is the data's B. Files of other programs with the same
+networks are supported, too (`layout`), also in wrappers (`wrapped`).
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ _MODES: dict[GeneratorMode, str] = {
 
 @dataclass(frozen=True)
 class Imported:
-    """A model folder that was made, and in sentences what was found and what was chosen."""
+    """The new model folder, and notes about recognised networks and choices."""
 
     folder: Path
     info: ModelInfo
@@ -52,11 +52,13 @@ class Imported:
 
 
 def import_official(path: Path, out: Path, network: str | None = None) -> Imported:
-    """Make the model folder `out` of a file of the official code, or of the newest generators in a folder of them.
+    """Convert a file of the official code, or the newest generators of a folder, to the model folder `out`.
 
-    G_A and G_B of one epoch come in together, whichever is named, and so do both directions in one file. network: the
-    name of one generator in a file that holds several. Raises ModelError that names the file and the first thing that
-    does not fit, OutputError where `out` exists, StorageError.
+    G_A and G_B of one epoch are imported together, whichever is named, as are both directions in one file.
+
+    network: name of a generator in a file with several.
+
+    Raises ModelError with the file and the first mismatch, OutputError if `out` exists, StorageError.
     """
     if out.exists() and not (out.is_dir() and not any(out.iterdir())):
         raise OutputError(f"{shown(out)} exists already; give another --out, or remove it first.")
@@ -100,9 +102,9 @@ def import_official(path: Path, out: Path, network: str | None = None) -> Import
 
 
 def find_files(path: Path) -> dict[str, Path]:
-    """Return the generator files that `path` means by their official names, {"G": ...} or {"G_A": ..., "G_B": ...}.
+    """Return the generator files at `path` by official name, {"G": ...} or {"G_A": ..., "G_B": ...}.
 
-    In a folder the epoch "latest" is taken, otherwise the highest. Raises ModelError where there is none.
+    In a folder the epoch "latest" is used, otherwise the highest. Raises ModelError if there are none.
     """
     if path.is_dir():
         return _newest(path)
@@ -115,7 +117,7 @@ def find_files(path: Path) -> dict[str, Path]:
 
 
 def _named(file: Path) -> tuple[int, str, str] | None:
-    """Return whose names a file has, its epoch and its network, "G", "G_A" or "G_B"; None for a file of any name."""
+    """Return the program of a file name, its epoch and network ("G", "G_A" or "G_B"); None for other names."""
     for style, pattern in enumerate(_NAMED):
         if match := pattern.fullmatch(file.name):
             return style, match["epoch"], _SAME.get(match["network"], match["network"])
@@ -139,7 +141,7 @@ def _newest(folder: Path) -> dict[str, Path]:
 
 
 def _rank(named: tuple[int, str]) -> tuple[int, bool, bool, int]:
-    """Order epochs: the official code's last, and of one code's iterations, then epochs, by number, then the latest."""
+    """Return the sort key of epochs: official code last; per program iterations, epochs by number, then latest."""
     style, epoch = named
     digits = epoch.removeprefix("iter_")
     return -style, epoch == "latest", not epoch.startswith("iter_"), int(digits) if digits.isdecimal() else 0
@@ -154,7 +156,7 @@ def _of_epoch(folder: Path, wanted: tuple[int, str]) -> dict[str, Path]:
 
 
 def _read_generator(loaded: Loaded, part: Part, options: Options) -> tuple[Network, nn.Module, list[str]]:
-    """Return what a part of a file is: the network in words and in weights, and what there is to say about it."""
+    """Return the generator of a part of a file: its description, the module with weights, and notes."""
     state, notes = modernised(loaded.plain(part.tensors))
     name = f"{loaded.name} ({shown(part.name)[:60]})" if part.name else loaded.name
     found = recognise(state, name)
@@ -165,12 +167,12 @@ def _read_generator(loaded: Loaded, part: Part, options: Options) -> tuple[Netwo
         )
     said = options.values.get("netG", "")
     if said and said != official_name(found.config):
-        notes.append(f"{options.file} says netG {said}; the weights are believed.")
+        notes.append(f"{options.file} has netG {said}; the network of the weights is used.")
     if isinstance(found.config, UNetGenerator):
-        # Dropout leaves no trace in a file; pix2pix has it on unless --no_dropout was given.
+        # Dropout has no tensors; pix2pix uses it unless --no_dropout was given.
         without = options.flag("no_dropout")
         found = replace(found, config=replace(found.config, dropout=not without))
-        why = f"{options.file} says so" if without is not None else "as pix2pix has it; nothing says otherwise"
+        why = f"from {options.file}" if without is not None else "the default of pix2pix; no_dropout is not recorded"
         notes.append(f"Dropout was {'off' if without else 'on'} in training ({why}).")
     with torch.device("meta"):
         generator: nn.Module = found.config.build(found.in_channels, found.out_channels)
@@ -179,7 +181,7 @@ def _read_generator(loaded: Loaded, part: Part, options: Options) -> tuple[Netwo
 
 
 def official_name(config: ResNetGenerator | UNetGenerator) -> str:
-    """Return what --netG calls a generator, e.g. "resnet_9blocks"; the official code knows 6, 9, 128 and 256."""
+    """Return the --netG name of a generator, e.g. "resnet_9blocks"; the official code supports 6, 9, 128 and 256."""
     return f"resnet_{config.num_blocks}blocks" if isinstance(config, ResNetGenerator) else f"unet_{config.multiple}"
 
 
@@ -204,7 +206,7 @@ def _about_options(options: Options) -> str:
 
 
 def _domains(files: Mapping[str, Path], options: Options) -> dict[str, str]:
-    """Return the domains' names, read off the data's or the weights' name where that is like horse2zebra."""
+    """Return the domains' names, from the name of the data or the weights if it is like horse2zebra."""
     file = next(iter(files.values()))
     weights = file.stem if not _named(file) else file.absolute().parent.name
     for name in (re.split(r"[/\\]", options.values.get("dataroot", "").rstrip("/\\"))[-1], weights):
@@ -214,9 +216,9 @@ def _domains(files: Mapping[str, Path], options: Options) -> dict[str, str]:
 
 
 def _method(networks: Mapping[str, Network], options: Options) -> tuple[str, GeneratorMode]:
-    """Return the method of training, as the options say or else as the files look, and how its generators are run.
+    """Return the training method, from the options or else from the files, and the mode of its generators.
 
-    pix2pix stays in training mode, as published and as test.py has it.
+    pix2pix stays in training mode, as published and as in test.py.
     """
     method = {"cycle_gan": "cyclegan", "pix2pix": "pix2pix", "cut": "cut"}.get(options.values.get("model", ""))
     configs = [found.config for found in networks.values()]

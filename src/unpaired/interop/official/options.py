@@ -1,4 +1,4 @@
-"""The option files that the official code leaves beside its weights: `train_opt.txt` and its like, read and written."""
+"""Reads and writes the option files that the official code saves beside its weights, such as `train_opt.txt`."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 FILES = ("train_opt.txt", "opt.txt", "test_opt.txt")
-"""Where the options of a training are looked for, the best first."""
+"""File names of options, in order of preference."""
 
 _OLD_NAMES = {
     "which_model_netG": "netG",
@@ -21,13 +21,13 @@ _MAX_BYTES = 1 << 20
 
 @dataclass(frozen=True)
 class Options:
-    """What an option file says; every answer is None where it says nothing that is understood."""
+    """The content of an option file; every method returns None if the option is missing or invalid."""
 
     file: str = ""
     values: Mapping[str, str] = field(default_factory=dict)
 
     def number(self, name: str) -> int | None:
-        """Return a positive whole number."""
+        """Return a positive integer."""
         text = self.values.get(name, "")
         return int(text) if re.fullmatch(r"[1-9]\d{0,8}", text) else None
 
@@ -36,15 +36,15 @@ class Options:
         return {"True": True, "False": False}.get(self.values.get(name, ""))
 
     def choice(self, name: str, *known: str) -> str | None:
-        """Return the value where it is one of `known`."""
+        """Return the value if it is one of `known`."""
         value = self.values.get(name)
         return value if value in known else None
 
 
 def read_options(folder: Path) -> Options:
-    """Return the options in a folder, the names of old versions made those of today; empty where there are none."""
+    """Return the options in a folder, with old option names replaced; empty if there are none."""
     for name in FILES:
-        if not (folder / name).is_file():  # a pipe would be waited for
+        if not (folder / name).is_file():  # reading a pipe would block
             continue
         try:
             with (folder / name).open("rb") as file:

@@ -1,4 +1,4 @@
-"""Networks told from the names and shapes in a file: of the official code, of CUT's, PyTorch-GAN's and mmagic's."""
+"""Recognises networks by tensor names and shapes: those of the official code, CUT, PyTorch-GAN and mmagic."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 import torch
 
 from unpaired.errors import ConfigError, ModelError
-from unpaired.interop.official.strangers import stranger
+from unpaired.interop.official.unsupported_networks import unsupported_network
 from unpaired.interop.official.weight_names import Network, State, describe, difference, filters, names
 from unpaired.networks import PatchGAN, PixelGAN, ResNetGenerator, UNetGenerator
 from unpaired.networks.layers import MAX_CHANNELS, NormKind
@@ -18,19 +18,19 @@ Shapes = Mapping[str, tuple[int, ...]]
 
 
 class NotReadError(Exception):
-    """A network that was recognised and has no equal here; its text goes on after the file's name."""
+    """A recognised network that is not supported; its text continues a sentence that begins with the file's name."""
 
 
 def recognise(state: State, name: str = "The state dict") -> Network:
-    """Tell from keys and shapes which network `state` belongs to; every one is checked.
+    """Return the network of a state dict, recognised by its keys and shapes; all of them are checked.
 
-    Raises ModelError that begins with `name` and gives the first key or shape that does not fit, or says what else the
-    network is.
+    Raises ModelError that begins with `name` and contains the first key or shape that does not fit, or the kind of
+    an unsupported network.
     """
     shapes = {key: tuple(value.shape) for key, value in state.items()}
     read = next((read for key, read in _READERS.items() if any(re.match(key, name) for name in shapes)), None)
-    if read is None or stranger(shapes):
-        raise ModelError(f"{name} {stranger(shapes) or _unknown(shapes)}.")
+    if read is None or unsupported_network(shapes):
+        raise ModelError(f"{name} {unsupported_network(shapes) or _unknown(shapes)}.")
     try:
         found = read(shapes)
     except NotReadError as error:
@@ -38,7 +38,7 @@ def recognise(state: State, name: str = "The state dict") -> Network:
     except KeyError as error:
         raise ModelError(f"{name} looks like a network of the official code but lacks {error.args[0]}.") from None
     except (ConfigError, ValueError) as error:
-        raise ModelError(f"{name} holds a network that cannot be ({str(error).rstrip('.')}).") from None
+        raise ModelError(f"{name} contains an invalid network ({str(error).rstrip('.')}).") from None
     _check_shapes(shapes, found, name)
     return found
 
@@ -58,7 +58,7 @@ def _norm(shapes: Shapes, conv: str, norm: str) -> NormKind:
 
 
 def _size(shapes: Shapes, key: str, axis: int) -> int:
-    """Return one extent of a convolution's weight. Raises KeyError or ValueError."""
+    """Return one dimension of a convolution's weight. Raises KeyError or ValueError."""
     shape = shapes[key]
     if len(shape) != 4 or not 1 <= shape[axis] <= MAX_CHANNELS:
         raise ValueError(f"{key} is {list(shape)}")
@@ -74,7 +74,7 @@ def _read_resnet(shapes: Shapes) -> Network:
     blocks = _entries(shapes, r"conv_block\.\d\.weight")
     first, last = (blocks[0], blocks[-1]) if blocks else (0, 0)
     before, behind = _blurs(shapes, first)
-    stage = 4 if before and behind else 3  # entries of the list that a level takes
+    stage = 4 if before and behind else 3  # entries per level
     config = ResNetGenerator(
         base_channels=_size(shapes, "model.1.weight", 0),
         num_blocks=len(blocks),
@@ -88,7 +88,7 @@ def _read_resnet(shapes: Shapes) -> Network:
 
 
 def _blurs(shapes: Shapes, first: int) -> tuple[int, int]:
-    """Return how many blurs stand in front of the first residual block and behind it. Raises NotReadError."""
+    """Return the number of blurs before the first and after the last residual block. Raises NotReadError."""
     at = _entries(shapes, "filt")
     before = len([entry for entry in at if entry < first])
     behind = len(at) - before
@@ -136,7 +136,7 @@ def _read_resnet_of_mmagic(shapes: Shapes) -> Network:
 
 
 def _read_unet(shapes: Shapes) -> Network:
-    """Read a U-Net, but for its dropout, which leaves no trace in a file."""
+    """Read the configuration of a U-Net, except for dropout, which has no tensors."""
     depth, level = 1, "model.model.1.model"
     while f"{level}.1.weight" in shapes:
         depth, level = depth + 1, f"{level}.3.model"
@@ -197,11 +197,11 @@ _READERS: dict[str, Callable[[Shapes], Network]] = {
     r"model\.0\.conv\.weight$": _read_patchgan_of_mmagic,
     r"net\.0\.weight$": _read_pixelgan,
 }
-"""By a key that only this network has."""
+"""Functions that read a network, by a key that only this network has."""
 
 
 def _check_shapes(shapes: Shapes, found: Network, name: str) -> None:
-    """Compare every key and shape with the network that was recognised, built without memory."""
+    """Compare all keys and shapes with the recognised network, built on the meta device. Raises ModelError."""
     judges = isinstance(found.config, (PatchGAN, PixelGAN))
     with torch.device("meta"):
         network = found.config.build(*[found.in_channels] if judges else [found.in_channels, found.out_channels])

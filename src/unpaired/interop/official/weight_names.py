@@ -1,4 +1,4 @@
-"""Where every weight of a network stands in the files of others: names both ways.
+"""Mapping between our weight names and those of other programs.
 
 The official code counts layers from 0: `model.10.conv_block.5` is entry 5 of entry 10. The table of a network lists
 its layers with weights in the order of the official file, so that a file written from it has the same keys in the same
@@ -27,15 +27,15 @@ _BATCH = ("weight", "bias", "running_mean", "running_var", "num_batches_tracked"
 
 
 Layout = Literal["official", "pytorch-gan", "mmagic"]
-"""Whose names a file has; CUT's are the official ones."""
+"""The program whose names a file uses; CUT uses the official ones."""
 
 FILTERS = {3: (1.0, 2.0, 1.0), 4: (1.0, 3.0, 3.0, 1.0)}
-"""CUT's blurs by their size: in front of a halving, and behind a doubling."""
+"""CUT's blur filters by size: before downsampling, and after upsampling."""
 
 
 @dataclass(frozen=True)
 class Layer:
-    """A layer with weights: its name in the official file, its name here, and what the official one holds."""
+    """A layer with weights: its official name, our name, and the tensors of the official layer."""
 
     official: str
     ours: str
@@ -44,13 +44,13 @@ class Layer:
 
 @dataclass(frozen=True)
 class Blur(Layer):
-    """A blur, which has a filter in CUT's files and nothing here."""
+    """A blur, whose filter is stored in CUT's files but not in ours."""
 
     channels: int
     size: int
 
     def filter(self) -> Tensor:
-        """Return what CUT's code keeps for it, channels 1 size size: sums of 1 on the way down, of 4 on the way up."""
+        """Return the filter in CUT's files, channels 1 size size, with sum 1 for downsampling, 4 for upsampling."""
         row = torch.tensor(FILTERS[self.size])
         scale = 4 if self.size == 4 else 1
         return (torch.outer(row, row) / row.sum() ** 2 * scale).repeat(self.channels, 1, 1, 1)
@@ -67,9 +67,9 @@ class Network:
 
 
 def to_official(config: Any, state: State) -> dict[str, Tensor]:
-    """Return the weights of the network that `config` describes under their official names, in the official order.
+    """Return the weights of the network `config` with official names, in the official order.
 
-    Raises ModelError where the official code has no such network, or `state` is not of this one.
+    Raises ModelError if the official code has no such network, or if `state` does not match `config`.
     """
     table = names(config)
     extra = _extra_biases(config, state)
@@ -87,9 +87,9 @@ def to_official(config: Any, state: State) -> dict[str, Tensor]:
 
 
 def from_official(config: Any, state: State, layout: Layout = "official") -> dict[str, Tensor]:
-    """Return weights with the names of a layout under ours; biases that its network lacks become zero.
+    """Return weights with the names of a layout renamed to ours; biases missing in its network become zero.
 
-    Raises ModelError where `state` is not of the network that `config` describes, or has other filters than CUT's.
+    Raises ModelError if `state` does not match `config`, or has other filters than CUT's.
     """
     table, fixed = names(config, layout), filters(config)
     if reason := difference(state, [*table, *fixed]):
@@ -101,7 +101,7 @@ def from_official(config: Any, state: State, layout: Layout = "official") -> dic
     for layer in layers(config, layout) if config.norm == "none" else ():
         if layer.leaves == ("weight",):
             weight = ours[f"{layer.ours}.weight"]
-            # A transposed convolution has its output channels second, and only those go "up".
+            # A transposed convolution has its output channels second, and only "ups" are transposed.
             transposed = layer.ours.startswith("up") and not getattr(config, "antialias", False)
             outputs = weight.shape[1] if transposed else weight.shape[0]
             ours[f"{layer.ours}.bias"] = weight.new_zeros(outputs)
@@ -109,13 +109,13 @@ def from_official(config: Any, state: State, layout: Layout = "official") -> dic
 
 
 def names(config: Any, layout: Layout = "official") -> dict[str, str]:
-    """Return the name here of every tensor that is learnt in a file, in that file's order."""
+    """Return our names of all learned tensors of a file, in the order of the file."""
     learnt = [layer for layer in layers(config, layout) if not isinstance(layer, Blur)]
     return {f"{layer.official}.{leaf}": f"{layer.ours}.{leaf}" for layer in learnt for leaf in layer.leaves}
 
 
 def filters(config: Any) -> dict[str, Tensor]:
-    """Return the tensors in CUT's file that are not learnt, by name; none for other networks."""
+    """Return the constant tensors of a CUT file by name; empty for other networks."""
     if not getattr(config, "antialias", False):
         return {}
     return {f"{layer.official}.filt": layer.filter() for layer in layers(config) if isinstance(layer, Blur)}
@@ -140,7 +140,7 @@ def describe(network: Network) -> str:
 
 
 def _leaves(norm: NormKind) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Return what a normalised convolution and its norm hold: a bias stands only in front of instance norm."""
+    """Return the tensors of a convolution and of its norm; the convolution has no bias before batch norm."""
     return ("weight", "bias") if norm == "instance" else ("weight",), _BATCH if norm == "batch" else ()
 
 
@@ -154,9 +154,9 @@ def _resnet_of_pytorch_gan(config: ResNetGenerator) -> Iterator[Layer]:
 
 
 def _counted(config: ResNetGenerator, block_name: str) -> Iterator[Layer]:
-    """Yield the layers of a ResNet whose entries are counted: each convolution is followed by its norm and ReLU.
+    """Yield the layers of a ResNet with numbered entries: convolution, norm and ReLU are one entry each.
 
-    Blurs, and the enlarging in front of a convolution, are entries too.
+    Blurs and upsampling layers are entries, too.
     """
     conv, norm = _leaves(config.norm)
     width, blurs = config.base_channels, config.antialias
@@ -170,7 +170,7 @@ def _counted(config: ResNetGenerator, block_name: str) -> Iterator[Layer]:
         if blurs:
             yield Blur(f"model.{at + 3}", "", ("filt",), width, 3)
         at += 4 if blurs else 3
-    second = 6 if config.dropout else 5  # dropout stands between, and is counted
+    second = 6 if config.dropout else 5  # dropout, if present, is an entry between them
     for block in range(config.num_blocks):
         for official, ours, leaves in ((1, 1, conv), (2, 2, norm), (second, 6, conv), (second + 1, 7, norm)):
             yield Layer(f"model.{at}.{block_name}.{official}", f"blocks.{block}.body.{ours}", leaves)
@@ -186,7 +186,7 @@ def _counted(config: ResNetGenerator, block_name: str) -> Iterator[Layer]:
 
 
 def _resnet_of_mmagic(config: ResNetGenerator) -> Iterator[Layer]:
-    """Yield the layers of mmagic's ResNet, where a convolution, its norm and ReLU are one entry."""
+    """Yield the layers of mmagic's ResNet; convolution, norm and ReLU together are one entry."""
     conv, norm = _leaves(config.norm)
 
     def entry(at: str, ours: str, index: int) -> Iterator[Layer]:
@@ -208,7 +208,7 @@ def _resnet_of_mmagic(config: ResNetGenerator) -> Iterator[Layer]:
 
 
 def _unet(config: UNetGenerator) -> Iterator[Layer]:
-    """Yield the levels from the outside in on the way down, and out again on the way up, as they are nested."""
+    """Yield the encoder layers from the outermost level in, then the decoder layers from the innermost level out."""
     _require_transposed(config)
     conv, norm = _leaves(config.norm)
     innermost = config.num_downs - 1
@@ -225,7 +225,7 @@ def _unet(config: UNetGenerator) -> Iterator[Layer]:
 
 
 def _unet_of_mmagic(config: UNetGenerator) -> Iterator[Layer]:
-    """Yield the levels of mmagic's U-Net: the way down is entry 0 of a level, the next level 1, the way up 2."""
+    """Yield the layers of mmagic's U-Net: entry 0 of a level is its encoder, 1 the next level, 2 its decoder."""
     conv, norm = _leaves(config.norm)
     innermost = config.num_downs - 1
     for level in range(config.num_downs):
@@ -288,14 +288,14 @@ _TABLES: dict[Layout, dict[type, Callable[[Any], Iterator[Layer]]]] = {
 
 
 def difference(given: Mapping[str, Any], wanted: list[str]) -> str:
-    """Return which name is the first to be missing or too many, "" where there is none."""
+    """Return the first missing or unknown name as text, "" if all names match."""
     known = set(wanted)
     unknown = next((f"{shown(key)[:80]} is unknown" for key in given if key not in known), "")
     return next((f"{key} is missing" for key in wanted if key not in given), unknown)
 
 
 def _extra_biases(config: Any, state: State) -> list[str]:
-    """Return the biases that a network without norm has here and not in the official code."""
+    """Return our biases of a network without norm that do not exist in the official code."""
     if config.norm != "none":
         return []
     bare = {f"{layer.ours}.bias" for layer in layers(config) if layer.leaves == ("weight",)}

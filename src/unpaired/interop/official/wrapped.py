@@ -1,8 +1,8 @@
 """Networks inside a file: prefixes of wrappers, training states that nest a state dict, several networks in one.
 
-DataParallel and torch.compile put a word in front of every name; Lightning, mmagic and programs of one's own save a
-mapping whose entries are state dicts, counters and optimizers; an object with two generators has their names in front.
-What is left after that is what `recognising` knows.
+DataParallel and torch.compile prefix all names. Lightning, mmagic and custom programs save a mapping of state dicts,
+counters and optimizers. A module with two generators has their names as prefixes. `recognising` gets the names without
+prefixes.
 """
 
 from __future__ import annotations
@@ -15,46 +15,46 @@ from typing import Any
 from torch import Tensor, nn
 
 from unpaired.errors import ModelError
-from unpaired.interop.official.strangers import stranger
+from unpaired.interop.official.unsupported_networks import unsupported_network
 from unpaired.storage import shown
 from unpaired.untrusted.torch_files import Loaded
 
 _WRAPPERS = frozenset({"module", "_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module", "_forward_module"})
-"""Words that DataParallel, torch.compile, FSDP, activation checkpointing and Lightning's Fabric put into names."""
+"""Name components of DataParallel, torch.compile, FSDP, activation checkpointing and Lightning's Fabric."""
 
 _FIRSTS: tuple[str, ...] = (
     r"(?:model\.)?\d{1,4}\.conv_block\.\d\.weight",
     r"(?:model\.)?\d{1,4}\.block\.\d\.(?:conv\.)?weight",
     r"model\.model\.1\.model\.(?:1|0\.conv)\.weight",
 )
-"""Names of which every generator has one, whatever stands in front."""
+"""Patterns of names; each generator has one of them, after any prefix."""
 
 _STEMS = ("model.1.weight", "1.weight", "model.0.conv.weight", "model.model.0.weight", "model.model.0.conv.weight")
 """The first convolutions of generators."""
 
 _JUDGES: tuple[str, ...] = (r"(?:model\.)?0\.(?:conv\.)?weight", r"net\.0\.weight")
 
-_DEEPEST = 4  # mappings inside mappings
-_LONGEST = 300  # letters of a name that is compared
+_DEEPEST = 4  # maximum depth of nested mappings
+_LONGEST = 300  # maximum characters of a name for pattern matching
 _EMA = frozenset({"ema", "average", "averaged", "avg", "shadow", "swa"})
 _RAW = frozenset(
     {"online", "raw", "model", "state", "dict", "net", "network", "generator", "g", "netg", "params", "weights"}
 )
-"""Words that tell EMA weights, and others that tell no network from another."""
+"""Name components of EMA weights, and components without information about the network."""
 
 
 @dataclass(frozen=True)
 class Part:
-    """The tensors of one network: `name` is where in the file they stood, "" where it holds nothing else."""
+    """The tensors of one network; `name` is their location in the file, "" if the file contains nothing else."""
 
     name: str
     tensors: Mapping[str, Tensor]
 
 
 def parts(loaded: Loaded) -> tuple[list[Part], list[str]]:
-    """Return the generators in a file, or everything in it if none can be chosen; and descriptions of the rest.
+    """Return the generators in a file, or all its tensors if there are none, and notes about the rest.
 
-    Raises ModelError where it holds no tensors by name, or says what it holds instead.
+    Raises ModelError with the actual content if the file contains no tensors by name.
     """
     mappings = dict(_mappings(loaded.content, (), set()))
     if not mappings:
@@ -68,13 +68,13 @@ def parts(loaded: Loaded) -> tuple[list[Part], list[str]]:
     if found:
         return found, [f"Left out: {_listed(sorted(set(left)))}."] if left else []
     path, tensors = max(mappings.items(), key=lambda each: len(each[1]))
-    if words := stranger(tensors):
+    if words := unsupported_network(tensors):
         raise ModelError(f"{loaded.name} {words}.")
     return [Part(".".join(path), _judged(_unwrapped(loaded, tensors)))], []
 
 
 def _mappings(content: Any, path: tuple[str, ...], seen: set[int]) -> Iterator[Any]:
-    """Yield each mapping that has tensors by name in it, once, with where it stands; optimizers are none."""
+    """Yield each mapping with tensors by name once, with its location; optimizer states are skipped."""
     if not isinstance(content, dict) or len(path) > _DEEPEST or id(content) in seen or "param_groups" in content:
         return
     seen.add(id(content))
@@ -82,7 +82,7 @@ def _mappings(content: Any, path: tuple[str, ...], seen: set[int]) -> Iterator[A
     if tensors:
         yield path, {key: value.detach() for key, value in tensors.items()}
     for key, value in content.items():
-        if isinstance(key, str) and key != "_metadata":  # torch's own note about versions, saved by some tools
+        if isinstance(key, str) and key != "_metadata":  # torch's version metadata, saved by some tools
             yield from _mappings(value, (*path, key), seen)
 
 
@@ -91,7 +91,7 @@ def _is_tensor(value: Any) -> bool:
 
 
 def _without_tensors(content: Any) -> str:
-    """Return what a file is that holds no tensors by name."""
+    """Return the description of a file without tensors by name."""
     if isinstance(content, dict) and "param_groups" in content:
         return "holds the state of an optimizer, not a network; give the generator's file"
     if isinstance(content, dict) and all(isinstance(value, dict) and not value for value in content.values()):
@@ -109,7 +109,7 @@ def _listed(names: list[str]) -> str:
 
 
 def _unwrapped(loaded: Loaded, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Return tensors without the words of wrappers in their names, and without counters of a wrapper's own."""
+    """Return the tensors with wrapper components removed from their names, without counters of wrappers."""
     made: dict[str, Tensor] = {}
     for key, value in tensors.items():
         if value.numel() == 1 and "." not in key:  # n_averaged, step, decay
@@ -122,14 +122,14 @@ def _unwrapped(loaded: Loaded, tensors: Mapping[str, Tensor]) -> dict[str, Tenso
 
 
 def _networks(path: str, tensors: Mapping[str, Tensor]) -> tuple[list[Part], list[str]]:
-    """Return the generators among tensors, each by what stands in front of its names, and names of the others."""
+    """Return the generators among tensors, each by the prefix of its names, and the names of other networks."""
     fronts = _fronts(tensors, _FIRSTS)
-    if stranger(tensors):  # others have blocks too
+    if unsupported_network(tensors):  # other networks have blocks, too
         fronts = [front for front in fronts if any(f"{front}{stem}" in tensors for stem in _STEMS)]
     found: dict[str, dict[str, Tensor]] = {front: {} for front in fronts}
     others = []
     for key, value in tensors.items():
-        front = next((each for each in fronts if key.startswith(each)), None)  # the longest that fits
+        front = next((each for each in fronts if key.startswith(each)), None)  # the longest matching prefix
         if front is None:
             others.append(_shortened(path, key))
             continue
@@ -139,7 +139,7 @@ def _networks(path: str, tensors: Mapping[str, Tensor]) -> tuple[list[Part], lis
 
 
 def _fronts(tensors: Mapping[str, Tensor], patterns: tuple[str, ...]) -> list[str]:
-    """Return what stands in front of the names that match, each once, the longest first."""
+    """Return the unique prefixes of matching names, the longest first."""
     known = [key for key in tensors if len(key) <= _LONGEST and tensors[key].ndim == 4]
     matches = [match[1] for pattern in patterns for key in known if (match := re.fullmatch(f"(.*?){pattern}", key))]
     whole = [front for front in dict.fromkeys(matches) if not front or front.endswith(".")]
@@ -147,7 +147,7 @@ def _fronts(tensors: Mapping[str, Tensor], patterns: tuple[str, ...]) -> list[st
 
 
 def _judged(tensors: dict[str, Tensor]) -> Mapping[str, Tensor]:
-    """Return the first discriminator among tensors, so that it is called one, or all of them."""
+    """Return the first discriminator among tensors, for the error message, or all tensors."""
     for front in _fronts(tensors, _JUDGES):
         rest = {key[len(front) :]: value for key, value in tensors.items() if key.startswith(front)}
         whole = {f"model.{key}" if re.match(r"\d", key) else key: value for key, value in rest.items()}
@@ -157,7 +157,7 @@ def _judged(tensors: dict[str, Tensor]) -> Mapping[str, Tensor]:
 
 
 def _judges(tensors: Mapping[str, Tensor]) -> bool:
-    """Whether weights begin with a kernel of a discriminator's size, and end in one channel, as a score is."""
+    """Return whether weights begin with a kernel of a discriminator's size, and end in one channel, the score."""
     weights = [value for key, value in tensors.items() if key.endswith("weight") and value.ndim == 4]
     sizes = {(1, 1)} if "net.0.weight" in tensors else {(4, 4)}
     return bool(weights) and tuple(weights[0].shape[2:]) in sizes and len(weights[-1]) == 1
@@ -174,10 +174,11 @@ def _shortened(path: str, key: str) -> str:
 
 
 def chosen(name: str, found: list[Part], wanted: str | None) -> tuple[dict[str, Part], list[str]]:
-    """Return the networks to import by their direction ("" where the file does not say), and what was chosen, in words.
+    """Return the networks to import by direction ("" if unknown), and notes about the choice.
 
-    wanted: the name of one of them; None takes the only one, the EMA weights of two that differ in that alone, or both
-    directions. Raises ModelError that lists them where that leaves more than one.
+    wanted: name of a network; None selects the only one, the EMA weights of a network, or both directions.
+
+    Raises ModelError that lists the networks if the choice is ambiguous.
     """
     if wanted is not None:
         those = [part for part in found if part.name == wanted]
@@ -188,14 +189,11 @@ def chosen(name: str, found: list[Part], wanted: str | None) -> tuple[dict[str, 
     directions = _directions(kept)
     if len(kept) == 1 or len(directions) == 2:
         return directions, notes
-    raise ModelError(
-        f"{name} holds {len(kept)} generators, {_names(kept)}, and nothing says which is meant; name one with "
-        "--network."
-    )
+    raise ModelError(f"{name} holds {len(kept)} generators, {_names(kept)}; select one with --network.")
 
 
 def domains(found: Mapping[str, Part]) -> dict[str, str]:
-    """Return the domains' names by A and B, where the names of the networks say what they make, as mmagic's do."""
+    """Return the domains' names by A and B if the networks are named by their output domain, like mmagic's."""
     made = {
         direction or "AtoB": re.search(r"(?:^|\.)generators\.([A-Za-z0-9_]{1,40})$", part.name)
         for direction, part in found.items()
@@ -209,7 +207,7 @@ def _names(found: list[Part]) -> str:
 
 
 def _averaged(found: list[Part]) -> tuple[list[Part], list[str]]:
-    """Return the networks without those that stand beside EMA weights of their own."""
+    """Return the networks without raw weights for which EMA weights exist."""
     groups: dict[tuple[str, ...], list[Part]] = {}
     for part in found:
         words = tuple(word for word in re.split(r"[._]", part.name) if word.lower() not in _EMA | _RAW)
@@ -226,20 +224,20 @@ def _averaged(found: list[Part]) -> tuple[list[Part], list[str]]:
 
 
 def _directions(found: list[Part]) -> dict[str, Part]:
-    """Return networks by direction as far as their names say one; a single one that says none is ""."""
+    """Return the networks by the direction in their names; a single network without one has the key ""."""
     if len(found) == 1:
         return {_direction(found[0].name): found[0]}
     named = {_direction(part.name): part for part in found}
     if len(found) == 2 and set(named) == {"AtoB", "BtoA"}:
         return named
     if len(found) == 2 and all(re.search(r"(^|\.)generators\.\w+$", part.name) for part in found):
-        # mmagic lists the domains that can be made, A first: the first generator makes A.
+        # mmagic lists the output domains, A first: the first generator generates A.
         return {"AtoB": found[1], "BtoA": found[0]}
     return {}
 
 
 def _direction(name: str) -> str:
-    """Return the direction that a network's name says, as G_A, netG_A2B, G_AB or genAtoB do; "" where it says none."""
+    """Return the direction in a network's name, such as G_A, netG_A2B, G_AB or genAtoB; "" if there is none."""
     last = name.rpartition(".")[2] if "." in name and not name.endswith((".model", ".net")) else name
     for first, second, direction in (("a", "b", "AtoB"), ("b", "a", "BtoA")):
         between = rf"{first}_?(2|to)_?{second}(?![a-z])|(^|_|g|gen|generator){first}{second}(?![a-z])"

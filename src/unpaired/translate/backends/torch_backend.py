@@ -93,6 +93,6 @@ class TorchGenerator:
             return made
         alone = []
         for index in range(len(images)):
-            with torch_seeded(0, "translate"), ranks.alone():
+            with torch_seeded(0, "translate"), ranks.single_process():
                 alone.append(network(images[index : index + 1]))
         return torch.cat(alone)

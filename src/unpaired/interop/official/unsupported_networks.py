@@ -1,4 +1,4 @@
-"""Networks of other kinds, told from the names of their tensors, so that they can be called what they are."""
+"""Recognises unsupported kinds of networks by tensor names, for error messages."""
 
 from __future__ import annotations
 
@@ -40,13 +40,13 @@ _KINDS: tuple[tuple[str, str], ...] = (
      "holds weights under spectral or weight normalisation, which no generator of the official code has; remove "
      "it with torch.nn.utils.parametrize.remove_parametrizations before saving"),
 )  # fmt: skip
-"""The name of a tensor that only such a network has, and what to call it."""
+"""A tensor name that is specific to the kind of network, and the description."""
 
-_LONGEST = 300  # letters of a name that are compared
+_LONGEST = 300  # maximum characters of a name for pattern matching
 
 
-def stranger(keys: Iterable[str]) -> str | None:
-    """Return what a network with these names is, as "holds a ...", where it is a known one of another kind."""
+def unsupported_network(keys: Iterable[str]) -> str | None:
+    """Return the description of a known unsupported network, as "holds a ...", else None."""
     known = [key for key in keys if len(key) <= _LONGEST]
     for pattern, words in _KINDS:
         if any(re.match(pattern, key) for key in known):
