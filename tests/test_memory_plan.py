@@ -1,4 +1,4 @@
-"""`--memory 6GB`: what is counted, what is expected of it, and which settings are chosen to fit."""
+"""`--memory 6GB`: measured memory, its estimate, and settings chosen to fit."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from unpaired.recipes import Config, at_size, cut, fastcut, gan, paper, pix2pix
 from unpaired.runs import build_objective, train
 from unpaired.runs import memory_plan as planning
 from unpaired.runs.footprint import Footprint, footprint, serialising, under_way
-from unpaired.runs.memory_plan import alternatives, changes, decoded, expected_memory, fitting, told
+from unpaired.runs.memory_plan import alternatives, changes, decoded, expected_memory, fitting, reported
 from unpaired.runs.validation_setup import most_held_out
 from unpaired.training.run_config import memory_bytes
 from unpaired.training.state import TrainingState
@@ -300,8 +300,8 @@ def test_a_gpu_has_the_step_again_where_it_is_recorded_and_is_said_to_be_unmeasu
     assert expected_memory(override(config, {"run.acceleration": "none"}), counted, gpu) == 7
     assert expected_memory(override(config, {"run.acceleration": "none"}), counted, gpu, 2) == 7 + 2 * 4 * 3 * 256**2
     plan = planning.Plan(config, 3 * GB)
-    assert "never measured on a GPU" in told(config, plan, measured=False)
-    assert "never measured" not in told(config, plan, measured=True)
+    assert "never measured on a GPU" in reported(config, plan, measured=False)
+    assert "never measured" not in reported(config, plan, measured=True)
 
 
 # --- runs ------------------------------------------------------------------------------------------
@@ -390,7 +390,7 @@ def test_the_log_tells_the_peak(drawn_folders: Path, tmp_path: Path) -> None:
 def test_what_is_expected_is_what_a_run_takes_within_15_percent(
     drawn_folders: Path, tmp_path: Path, recompute: str
 ) -> None:
-    """A process of its own, without the decoded images and its start: what is left is what the model is about."""
+    """A process of its own, without the decoded images and its start: only the memory of the model remains."""
     options = (
         "--steps 2 --size 64 --memory 20GB --generator.base-channels 32 --generator.num-blocks 6 --data.batch-size 6 "
         f"--discriminator.base-channels 32 --run.trust-images 0 --run.num-threads 1 --run.recompute {recompute}"

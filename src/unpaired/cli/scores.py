@@ -48,17 +48,17 @@ def _report(scorer: Scorer, folder: Path, trusts: Mapping[Job, Trust], kept: Seq
     with ranks.on_rank_zero() as first:
         if first:
             say(f"Scores: {shown(write_table(folder, trusts, kept))}")
-    foreign = [job for job, trust in trusts.items() if trust.foreign]
+    foreign = [job for job, trust in trusts.items() if trust.out_of_distribution]
     domain = scorer.translator.info.domains[scorer.direction[0]]
     if foreign:
-        say(f"{len(foreign)} of {len(trusts)} do not look like the images of {shown(domain)}: {_names(foreign)}")
+        say(f"{len(foreign)} of {len(trusts)} are out of distribution for {shown(domain)}: {_names(foreign)}")
         trained = scorer.translator.info.training.load_size
         if trained is not None and 2 * len(foreign) > len(trusts):
-            say(f"Training resized images to {trained} pixels; what is much larger or smaller looks foreign too.")
-    if all(trust.foreign is None for trust in trusts.values()):
+            say(f"Training resized images to {trained} pixels; much larger or smaller ones are out of distribution.")
+    if all(trust.out_of_distribution is None for trust in trusts.values()):
         say(
-            f"Whether these are like the images of {shown(domain)} cannot be told: the model describes fewer than "
-            f"{LEAST} of them that differ, or they are too small."
+            f"Whether these are out of distribution for {shown(domain)} is unknown: the model describes fewer than "
+            f"{LEAST} distinct training images, or they are too small."
         )
     chosen = set(kept)
     left = sorted((job for job in trusts if job not in chosen), key=lambda job: trusts[job].score)
