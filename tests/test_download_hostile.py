@@ -197,7 +197,7 @@ def test_a_circle_of_addresses_ends(server: Liar, tmp_path: Path) -> None:
     for place in (PATH, "/elsewhere"):
         server.asked.clear()
         server.reply = lambda handler, place=place: reply(handler, 301, b"", Location=place)
-        assert "in a circle or to another scheme than http or https" in refused(server, tmp_path)
+        assert "in a circle or to an address that is not http or https" in refused(server, tmp_path)
         assert 1 < len(server.asked) < 12
     numbers = iter(range(100))
     server.asked.clear()

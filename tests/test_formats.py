@@ -391,9 +391,9 @@ def test_a_format_that_breaks_its_contract_is_named(tmp_path: Path) -> None:
 
     for wrong, reason in (
         ({"format": "PNG"}, "the format packed of Python code returns a header of the format PNG"),
-        ({"width": 0}, "Its header says that it holds no picture"),
-        ({"height": 12}, r"returns an image of 18 x 13 pixels, .* where its header has 18 x 12 pixels"),
-        ({"dtype": "uint16"}, "3 channels of uint8 where its header has .* of uint16"),
+        ({"width": 0}, "It holds no picture according to its header"),
+        ({"height": 12}, r"returns an image of 18 x 13 pixels, .* but its header declares 18 x 12 pixels"),
+        ({"dtype": "uint16"}, "3 channels of uint8, but its header declares .* of uint16"),
         ({"height": 2**20, "width": 2**20}, "more than the limit of"),
     ):
         lying(read_header=false(wrong))
@@ -418,7 +418,9 @@ def test_a_format_without_a_writer_is_read_only(tmp_path: Path) -> None:
     read_only.suffixes = (".pck",)  # type: ignore[attr-defined]
     FORMATS.register(read_only())
     assert ".pck" not in FORMATS.writable
-    with pytest.raises(OutputError, match=r"choose a name that ends in \.png, .* \.dcm is made of \.dcm only"):
+    with pytest.raises(
+        OutputError, match=r"choose a name that ends in \.png, .*; \.dcm is written from \.dcm input only"
+    ):
         write_image(tmp_path / "x.pck", picture("uint8", 1))
 
 
@@ -493,5 +495,5 @@ def test_a_registered_format_is_sent_to_other_processes_and_an_unimportable_one_
         kind, suffixes = "inner", (".inner",)
 
     FORMATS.register(Inner())
-    with pytest.raises(ConfigError, match=r"inner stands inside of a function, .* --data.num-workers 0"):
+    with pytest.raises(ConfigError, match=r"inner is defined in a function, .* --data.num-workers 0"):
         to_send()

@@ -149,7 +149,7 @@ def test_another_word_for_resizing_in_model_json_is_refused(tmp_path: Path) -> N
         read_model(tmp_path / "model")
 
 
-# ---- which images are maps of classes ----
+# ---- which images are label maps ----
 
 
 def scene(style: str) -> Callable[[], np.ndarray[Any, Any]]:
@@ -200,7 +200,7 @@ def test_pictures_are_not_taken_for_maps(name: str) -> None:
 
 
 def found(checkup: Checkup) -> list[tuple[str, str, str]]:
-    """Return place, first file and detail of the findings on maps of classes."""
+    """Place, first file and detail of what is said about label maps."""
     return [
         (finding.place, finding.items[0].paths[0].name, finding.items[0].detail)
         for finding in checkup.findings
@@ -231,10 +231,10 @@ def test_one_map_among_photographs_is_none_of_its_business(tmp_path: Path) -> No
 
 def test_training_says_so_before_step_one(pairs: Path) -> None:
     config = replace(SMALL, root=str(pairs), channels_a=1)
-    (note,) = [note for note in open_domains(config).check(config) if "maps of classes" in note]
+    (note,) = [note for note in open_domains(config).check(config) if "label maps" in note]
     assert note == (
-        f"The images in {pairs / 'trainA'} look like maps of classes, and bicubic resizing mixes classes: if they are, "
-        "add --data.resize-a nearest."
+        f"The images in {pairs / 'trainA'} look like label maps, and bicubic resizing mixes their classes: "
+        "if they are, add --data.resize-a nearest."
     )
     domains = open_domains(config)
     assert mixed_classes(domains.train_a, domains.train_b, replace(config, resize_a="nearest")) == []

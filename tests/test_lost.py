@@ -197,7 +197,7 @@ def test_training_names_what_it_does_not_use(tmp_path: Path, monkeypatch: pytest
     found = {"1.tif": header("TIFF", "georeference", "pages"), "2.tif": header("TIFF", "pages", "pyramid")}
     monkeypatch.setattr("unpaired.images.carried.read_header", lambda path: found.get(Path(path).name, header("TIFF")))
     assert remarks([FolderSource(folder), None]) == [
-        "2 of 3 files hold further pages, such as thumbnails and masks, beside the picture that is trained on "
+        "2 of 3 files hold further pages, such as thumbnails and masks, beside the image that is trained on "
         f"(first: {folder / '1.tif'}).",
         f"1 of 3 files holds smaller copies of the image, of which the largest is trained on ({folder / '2.tif'}).",
     ]

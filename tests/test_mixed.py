@@ -55,12 +55,12 @@ def test_the_first_file_does_not_decide_for_its_domain(tmp_path: Path, odd: str,
             tifffile.imwrite(tmp_path / f"train{domain}/{number}.tif", values, metadata=None)
     config = DataConfig(root=str(tmp_path), channels_a=1, channels_b=1, range="0..200", crop_size=32, load_size=36)
     domains, notes = open_domains(config).usable(config)
-    assert domains.settled(config).dtype_a == np.result_type(odd, others)
-    note = f"1 of 3 files in {tmp_path / 'trainB'} are not {others} as most are (first: 0.tif, {odd})"
+    assert domains.resolved(config).dtype_a == np.result_type(odd, others)
+    note = f"1 of 3 files in {tmp_path / 'trainB'} are not {others} like most (first: 0.tif, {odd})"
     assert any(note in one for one in notes)
     found = {(finding.fault.code, finding.place): finding for finding in check_data(config).findings}
     (item,) = found["mixed_types", "trainA"].items
-    assert (item.paths[0].name, item.detail) == ("0.tif", f"{odd}, where most are {others}")
+    assert (item.paths[0].name, item.detail) == ("0.tif", f"{odd}, while most are {others}")
 
 
 def test_files_of_a_number_of_channels_that_is_not_trained_on_are_bad_images(tmp_path: Path) -> None:
@@ -175,4 +175,4 @@ def test_percentiles_of_nothing_say_so(tmp_path: Path) -> None:
         tifffile.imwrite(tmp_path / f"train{domain}/0.tif", np.zeros((36, 36), "f4"), extratags=tags, metadata=None)
     config = DataConfig(root=str(tmp_path), channels_a=1, channels_b=1, range="p0..p100")
     with pytest.raises(DataError, match=r"trainA: There are no values to measure percentiles of"):
-        open_domains(config).settled(config)
+        open_domains(config).resolved(config)

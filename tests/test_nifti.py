@@ -179,17 +179,17 @@ def test_a_type_that_is_not_read_is_named_and_not_called_damaged(
 def test_files_that_are_not_what_their_name_says_are_told_apart(tmp_path: Path) -> None:
     plain = volume(numbers("int16"))
     for name, data, words in (
-        ("a.nii.gz", plain, r"not gzipped, whatever its name says; rename it to \.nii"),
+        ("a.nii.gz", plain, r"not gzipped although its name ends in \.gz; rename it to \.nii"),
         ("b.nii", gzip.compress(plain), r"is gzipped; rename it to \.nii\.gz"),
         ("c.nii", plain[:344] + b"ni1\0" + plain[348:], r"header of a pair \(\.hdr and \.img\)"),
-        ("d.nii", plain[:344] + bytes(4) + plain[348:], "perhaps one of Analyze"),
+        ("d.nii", plain[:344] + bytes(4) + plain[348:], "perhaps one of its predecessor Analyze"),
         ("e.nii", b"x" * 1000, "no NIfTI volume"),
         ("f.nii", plain[:100], "no NIfTI volume"),
         ("g.nii", plain[:-1], "more than the file can hold"),
         ("h.nii.gz", gzip.compress(plain)[:-30], "cut short"),
         ("i.nii.gz", gzip.compress(plain[:-1]), r"209 bytes of values of 210"),
-        ("j.nii", volume(numbers("int16"), vox_offset=0), "header of an absurd length"),
-        ("k.nii", volume(numbers("int16"), vox_offset=np.nan), "header of an absurd length"),
+        ("j.nii", volume(numbers("int16"), vox_offset=0), "header of an impossible length"),
+        ("k.nii", volume(numbers("int16"), vox_offset=np.nan), "header of an impossible length"),
     ):
         (tmp_path / name).write_bytes(data)
         with pytest.raises(ImageError, match=rf"{name}.*{words}") as caught:
@@ -423,14 +423,14 @@ def test_volumes_of_other_axes_are_counted_and_named_where_nothing_is_paired(tmp
     data = DataConfig(root=str(tmp_path), load_size=16, crop_size=16)
     notes = [note for note in open_domains(data).check(data) if "axes" in note]
     assert notes == [
-        f"2 of 6 volumes have other axes than most, {tmp_path}/trainA/1.nii first: LAS (axial slices), where most "
-        "are RAS (axial slices); slices are taken as they are stored, so bring them to the same axes "
-        "(nibabel.as_closest_canonical) unless that is meant."
+        f"2 of 6 volumes have other axes than most, {tmp_path}/trainA/1.nii first: LAS (axial slices), and most "
+        "are RAS (axial slices); slices are used as stored, so bring them to the same axes "
+        "(nibabel.as_closest_canonical) unless this is intended."
     ]
     findings = [one for one in check_data(data).findings if one.fault.code == "axes"]
     assert [(one.place, [(item.paths[0].name, item.detail) for item in one.items]) for one in findings] == [
-        ("trainA", [("1.nii", "LAS (axial slices), where most are RAS (axial slices)")]),
-        ("trainB", [("2.nii", "ASR (sagittal slices), where most are RAS (axial slices)")]),
+        ("trainA", [("1.nii", "LAS (axial slices), while most are RAS (axial slices)")]),
+        ("trainB", [("2.nii", "ASR (sagittal slices), while most are RAS (axial slices)")]),
     ]
 
 

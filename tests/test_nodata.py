@@ -238,7 +238,7 @@ def test_training_names_the_image_before_step_one_and_can_leave_it_out(tmp_path:
 def test_percentiles_do_not_see_a_bad_image(tmp_path: Path) -> None:
     config = DataConfig(root=str(folders(tmp_path)), channels_a=1, channels_b=1, range="p0..p100", bad_images="skip")
     domains, _ = open_domains(config).usable(config)
-    assert domains.settled(config).range_a == "0..1"
+    assert domains.resolved(config).range_a == "0..1"
 
 
 def test_the_check_of_a_folder_names_it(tmp_path: Path) -> None:

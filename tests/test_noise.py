@@ -145,14 +145,14 @@ def test_the_run_records_the_classes_and_counts_the_channels(animals: Path) -> N
     assert facts["B"]["classes"] == ["cat", "dog", "owl"]
     assert (facts["A"]["name"], facts["A"]["images"]) == ("noise", 0)
     assert (facts["B"]["name"], facts["B"]["images"]) == ("animals", 12)
-    assert domains.settled(config).channels_a == 9
-    assert domains.settled(domains.settled(config)) == domains.settled(config)
+    assert domains.resolved(config).channels_a == 9
+    assert domains.resolved(domains.resolved(config)) == domains.resolved(config)
     assert domains.described(config) == "12 images of 3 classes"
     domains.check(config)
-    dataset = domains.dataset(domains.settled(config), 0)
+    dataset = domains.dataset(domains.resolved(config), 0)
     assert dataset[1].a.shape[1] == domains.previews(config, 0).preview(2).a.shape[1] == 9
     plain = replace(config, classes=False)
-    assert open_domains(plain).settled(plain).channels_a == 6
+    assert open_domains(plain).resolved(plain).channels_a == 6
     assert "classes" not in open_domains(plain).facts()["B"]
 
 

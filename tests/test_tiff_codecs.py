@@ -29,15 +29,17 @@ from unpaired.images.tiff.tiff_page import COMPRESSIONS, UNREAD
 
 DOCS = Path(__file__).parents[1] / "docs" / "values.md"
 INTRO = """\
-TIFF by compression and depth, as the tests read it: `core` by Pillow, `sci` with `pip install 'unpaired[sci]'`, `–`
-where a compression has no such samples. Fewer than 8 bits are spread over 0..255; 9 to 15 bits keep their numbers,
-in uint16; int8 becomes int16, float16 float32. Exact but for JPEG and YCbCr. Other compressions are named and refused.
+Readers of TIFF by compression and depth, as tested.
+`core` is Pillow, `sci` needs `pip install 'unpaired[sci]'`, `–` means that the compression does not support the depth.
+Fewer than 8 bits are scaled to 0..255; 9 to 15 bits keep their values, in uint16.
+int8 becomes int16 and float16 float32. Decoding is exact except for JPEG and YCbCr.
+Other compressions are refused with their name.
 """
 BEGIN, END = "<!-- tiff:begin -->", "<!-- tiff:end -->"
 
 
 def outcome(row: str, column: str, folder: Path) -> str:
-    """Return who reads files of a compression and depth: "core", "sci", or "–" where there are none of that kind.
+    """Return the readers of files of a compression and depth: "core", "sci", or "–" if there are none of that kind.
 
     Asserts that each gives its values.
     """

@@ -103,7 +103,7 @@ def test_the_pages_of_a_stack_are_slices_and_come_back(tmp_path: Path, kind: str
     assert (header.frames, header.channels, count_slices(path)) == (5, 1, 5)
     for number in range(5):
         np.testing.assert_array_equal(read_image(path, frame=number).pixels[:, :, 0], stack[number])
-    with pytest.raises(ImageError, match="has 5 slices, and slice 5 was asked for"):
+    with pytest.raises(ImageError, match="has 5 slices, and slice 5 was requested"):
         read_image(path, frame=5)
     assert lost(header, ".tif") == set()
     made = again(path)

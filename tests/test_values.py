@@ -26,7 +26,7 @@ from torch import nn
 from unpaired.cli.advice import advice_of
 from unpaired.data.datasets import DataConfig, PairedDataset, UnpairedDataset
 from unpaired.data.domains import open_domains
-from unpaired.data.ranges import settled_values
+from unpaired.data.ranges import resolved_values
 from unpaired.data.sources import FolderSource
 from unpaired.errors import (
     ConfigError,
@@ -395,7 +395,7 @@ def test_dicom_values_that_do_not_fit_the_original_are_stored_plainly(tmp_path: 
     np.testing.assert_array_equal(read_image(tmp_path / "z.dcm").pixels, colours.pixels)
     with pytest.raises(OutputError, match="--format tif"):
         write_image(tmp_path / "w.dcm", Image(np.full((7, 5, 1), 1e6, np.float32)), like=tmp_path / "x.dcm")
-    with pytest.raises(OutputError, match=r"\.dcm is made of \.dcm only"):
+    with pytest.raises(OutputError, match=r"\.dcm is written from \.dcm input only"):
         write_image(tmp_path / "v.dcm", made)
 
 
@@ -572,21 +572,21 @@ def test_percentiles_are_measured_once_and_kept_as_numbers(tmp_path: Path) -> No
     config = DataConfig(root=str(tmp_path), channels_a=13, channels_b=1, range="p0..p100")
     with pytest.raises(ConfigError, match="measured when a run starts"):
         UnpairedDataset(FolderSource(tmp_path / "trainA"), FolderSource(tmp_path / "trainB"), config, 0)
-    settled = open_domains(config).settled(config)
-    assert (settled.range_a, settled.range_b) == ("0..4095", "-10..250")
-    assert (settled.dtype_a, settled.dtype_b) == ("uint16", "float32")
-    saved = replace(settled, range_a="7..8")
-    assert open_domains(config).settled(config, saved).range_a == "7..8"
-    assert open_domains(config).settled(replace(config, range_a="p0..p50"), saved).range_a != "7..8"
+    resolved = open_domains(config).resolved(config)
+    assert (resolved.range_a, resolved.range_b) == ("0..4095", "-10..250")
+    assert (resolved.dtype_a, resolved.dtype_b) == ("uint16", "float32")
+    saved = replace(resolved, range_a="7..8")
+    assert open_domains(config).resolved(config, saved).range_a == "7..8"
+    assert open_domains(config).resolved(replace(config, range_a="p0..p50"), saved).range_a != "7..8"
 
 
 def test_data_that_the_settings_do_not_suit_is_found_before_training(tmp_path: Path) -> None:
     two_domains(tmp_path, bands, heights)
     a, b = FolderSource(tmp_path / "trainA"), FolderSource(tmp_path / "trainB")
     with pytest.raises(ConfigError, match=r"0\.tif has 13 channels .* --data\.channels-a"):
-        settled_values(DataConfig(), a, None)
+        resolved_values(DataConfig(), a, None)
     with pytest.raises(ConfigError, match=r"0\.tif: Images of float32 have no range"):
-        settled_values(DataConfig(channels_b=1), None, b)
+        resolved_values(DataConfig(channels_b=1), None, b)
 
 
 def test_13_channels_of_16_bits_become_heights_in_floats_and_back(tmp_path: Path, toy_config: Config) -> None:

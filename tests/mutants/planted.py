@@ -1206,7 +1206,7 @@ TIFF = (
         "white-is-zero-forgotten",
         "Pictures where 0 is white are translated as negatives.",
         "images/tiff/__init__.py",
-        "    return _turned_around(values, page) if page.inverted else values\n",
+        "    return _inverted(values, page) if page.inverted else values\n",
         "    return values\n",
         ("test_tiff.py::test_where_0_is_white_numbers_are_turned_around_and_come_back",),
     ),

@@ -1,4 +1,4 @@
-"""How volumes lie in space: slices of other axes show another plane of the body, or the same one mirrored."""
+"""The orientation of volumes: slices along other axes show another plane of the body, or the same one mirrored."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ _REMEDY = "bring them to the same axes (nibabel.as_closest_canonical)"
 
 
 def refuse_other_axes(a: FolderSource, b: FolderSource) -> None:
-    """Raise DataError that names the first pair of volumes whose axes differ, image k of a belonging to image k of b.
+    """Raise DataError that names the first pair of volumes with different axes; image k of a belongs to image k of b.
 
-    Volumes without axes in their headers are not checked.
+    Volumes without an orientation in their header are accepted.
     """
     axes_a, axes_b = _axes(a.paths), _axes(b.paths)
     pairs = dict.fromkeys(zip(a.paths, b.paths, strict=True))
@@ -33,7 +33,7 @@ def refuse_other_axes(a: FolderSource, b: FolderSource) -> None:
 
 
 def axes_note(sources: Iterable[FolderSource]) -> list[str]:
-    """Return one sentence about volumes whose axes are not those of most, none if there are none."""
+    """Return one sentence about volumes with other axes than most, none if there are none."""
     axes: dict[Path, str] = {}
     for source in sources:
         axes |= _axes(source.paths)
@@ -43,13 +43,13 @@ def axes_note(sources: Iterable[FolderSource]) -> list[str]:
     first, usual = next(iter(others)), most_common(axes)
     verb = "has" if len(others) == 1 else "have"
     return [
-        f"{len(others)} of {len(axes)} volumes {verb} other axes than most, {shown(first)} first: {axes[first]}, where "
-        f"most are {usual}; slices are taken as they are stored, so {_REMEDY} unless that is meant."
+        f"{len(others)} of {len(axes)} volumes {verb} other axes than most, {shown(first)} first: {axes[first]}, and "
+        f"most are {usual}; slices are used as stored, so {_REMEDY} unless this is intended."
     ]
 
 
 def minority(axes: Mapping[Path, str]) -> dict[Path, str]:
-    """Return the volumes whose axes are not the most common ones, in their order."""
+    """Return the volumes with other axes than the most common ones, in their order."""
     usual = most_common(axes)
     return {path: text for path, text in axes.items() if text != usual}
 
@@ -61,6 +61,6 @@ def most_common(axes: Mapping[Path, str]) -> str:
 
 
 def _axes(paths: Sequence[Path]) -> dict[Path, str]:
-    """Return the axes of the volumes among some files, without those that are not known or cannot be read."""
+    """Return the axes of the volumes among some files, without unknown axes and unreadable files."""
     headers = headers_by_path(filter(is_volume_name, paths), passed_over=UnpairedError)
     return {path: header.axes for path, header in headers.items() if header.axes}

@@ -1,4 +1,4 @@
-"""The report, before step one, on files beside the images and on the unused parts of image files."""
+"""Notes before step one on unused data: files that are no images, and contents of image files beside the image."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ from unpaired.images.labels import label_parts
 from unpaired.scanning.threads import on_threads
 from unpaired.storage import left_out, shown, without_junk
 
-_TRIED = 5  # images of a domain by which it is recognised as one of maps
+_TRIED = 5  # images inspected to detect a domain of label maps
 
 _UNUSED: dict[Carried, str] = {
-    "pages": "hold further pages, such as thumbnails and masks, beside the picture that is trained on",
+    "pages": "hold further pages, such as thumbnails and masks, beside the image that is trained on",
     "frames": "hold further frames, of which the first is trained on",
     "pyramid": "hold smaller copies of the image, of which the largest is trained on",
 }
-"""Parts of files that training leaves unused. A georeference or the size of a pixel is no part of training."""
+"""Contents that training leaves unused. A georeference or the size of a pixel needs no note."""
 
 
 def remarks(sources: Iterable[FolderSource | None]) -> list[str]:
-    """Return sentences about files that are passed over in the folders of sources, and unused parts of image files."""
+    """Return sentences about skipped files in the folders of sources and unused contents of their images."""
     there = [source for source in sources if source is not None]
     folders = list(dict.fromkeys(source.folder for source in there))
     sentences: dict[str, None] = {}  # each remedy once, however many folders need it
@@ -38,19 +38,19 @@ def remarks(sources: Iterable[FolderSource | None]) -> list[str]:
 
 
 def mixed_classes(a: FolderSource | None, b: FolderSource, config: DataConfig) -> list[str]:
-    """Return a sentence for each domain of maps of classes that resizing would mix; a few of its images decide."""
+    """Return a sentence for each domain of label maps that resizing would mix, judged by a few of its images."""
     sentences = []
     for letter, source, how in (("a", a, config.resize_a), ("b", b, config.resize_b)):
         if source is not None and how == "bicubic" and config.preprocess != "crop" and _are_maps(source):
             sentences.append(
-                f"The images in {shown(source.folder)} look like maps of classes, and bicubic resizing mixes classes: "
+                f"The images in {shown(source.folder)} look like label maps, and bicubic resizing mixes their classes: "
                 f"if they are, add --data.resize-{letter} nearest."
             )
     return sentences
 
 
 def _are_maps(source: FolderSource) -> bool:
-    """Return whether all images of a few, evenly spread, are maps of classes."""
+    """Return whether a few evenly spread images are all label maps."""
     for number in range(_TRIED):
         try:
             image = source[number * len(source) // _TRIED]
@@ -62,7 +62,7 @@ def _are_maps(source: FolderSource) -> bool:
 
 
 def _beside(folder: Path) -> tuple[list[Path], list[Path]]:
-    """Return the files of a folder that are not trained on, and the folders that are not searched, sorted."""
+    """Return the files of a folder that are not trained on and the skipped folders, sorted."""
     others: list[Path] = []
     junk: list[Path] = []
     for place, folders, names in os.walk(folder):
@@ -74,7 +74,7 @@ def _beside(folder: Path) -> tuple[list[Path], list[Path]]:
 
 
 def _unused(sources: Iterable[FolderSource]) -> list[str]:
-    """Return a sentence for each kind of content that training does not use."""
+    """Return a sentence for each kind of contents that training does not use."""
     paths = list(dict.fromkeys(path for source in sources for path in source.paths))
     carried = list(on_threads(lambda path: lost_from(path, ""), paths))
     sentences = []

@@ -1,4 +1,4 @@
-"""The scan of every image before step one: unreadable and too small ones are named now and not at step 9000."""
+"""The scan of all images before step one: unreadable and too small ones are reported now, not at step 9000."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ class SourceScan:
         return {one.path: one.dtype for one in self.sound}
 
     def bands(self, channels: int, letter: str) -> list[str]:
-        """Return a sentence about images whose alpha looks like a band that `channels` leave out; letter: a or b."""
+        """Return a sentence about images whose alpha looks like a band beyond `channels`; letter: a or b."""
         found = [
             index
             for index, one in enumerate(self.images)
@@ -84,8 +84,7 @@ class SourceScan:
 def check_images(source: FolderSource, config: DataConfig, min_side: int = 1) -> list[str]:
     """Decode every image of a source; returns notes for the user, a sentence each.
 
-    Raises DataError that names the images which training cannot use. min_side: the smallest side that the networks can
-    take.
+    Raises DataError that names the unusable images. min_side: the smallest side that the networks accept.
     """
     scan = scan_images(source, config, min_side)
     if scan.problems:
@@ -96,7 +95,7 @@ def check_images(source: FolderSource, config: DataConfig, min_side: int = 1) ->
 def scan_images(
     source: FolderSource, config: DataConfig, min_side: int = 1, *, channels: int | None = None
 ) -> SourceScan:
-    """Decode every image of a source, on a few threads. channels: of every image in training; None for any number."""
+    """Decode every image of a source on a few threads. channels: required of all images; None for any number."""
 
     def inspected(index: int) -> tuple[Inspected, str]:
         return _inspected(source, index, config, min_side, channels)
@@ -109,7 +108,8 @@ def scan_images(
 def summary(training: Sequence[SourceScan], test: Sequence[SourceScan], command: str) -> list[str]:
     """Return at most one sentence, about training images that the user may want to fix.
 
-    test: the scans of test images, in the order of `training`. command: prints more.
+    test: the scans of test images, in the order of `training`.
+    command: the command that prints details.
     """
     twice, leaks = _identical(training, test)
     flat = sum(one.flat for scan in training for one in scan.sound)
@@ -150,7 +150,7 @@ def listed(problems: list[str], most: int = _MOST_NAMED) -> str:
 def _inspected(
     source: FolderSource, index: int, config: DataConfig, min_side: int, channels: int | None
 ) -> tuple[Inspected, str]:
-    """Decode one image; return its facts, and why it cannot be trained on, "" if it can."""
+    """Decode one image; return its facts, and the reason why it cannot be trained on, "" if it can."""
     path, (red, green, blue) = source.paths[index], config.background
     name = shown(path)
     try:
@@ -164,13 +164,13 @@ def _inspected(
 
 
 def _few_grey(images: Sequence[Inspected]) -> int:
-    """Return the number of images of a domain without colour, 0 if that is most of them; flat ones do not count."""
+    """Return the number of images without colour in a domain, 0 if they are the majority; flat ones do not count."""
     grey = sum(one.grey and not one.flat for one in images)
     return grey if 2 * grey <= len(images) else 0
 
 
 def _identical(training: Sequence[SourceScan], test: Sequence[SourceScan]) -> tuple[int, int]:
-    """Return how many training files are copies of another of their domain, and how many test files of one of them.
+    """Return the number of training files that are copies of another of their domain, and of test files among them.
 
     Only files of equal size are read.
     """

@@ -1,7 +1,7 @@
-"""From two sources to training batches: pairing, resizing, crops and flips, every draw indexed by the sample.
+"""Training batches from two sources: pairing, resizing, crops and flips; random draws are indexed by the sample.
 
-Sample k of a run (k = 0, 1, 2, ...) belongs to epoch k // length + 1, where an epoch is as long as the larger
-domain. Which images it holds and how they are augmented depends on (seed, k) alone. Domain A as noise is in `noise`.
+Sample k of a run (k = 0, 1, 2, ...) belongs to epoch k // length + 1; the length of an epoch is that of the
+larger domain. The images of a sample and their augmentation depend on (seed, k) alone. `noise` has domain A as noise.
 """
 
 from __future__ import annotations
@@ -32,17 +32,17 @@ Pairing = Literal["unpaired", "paired", "noise"]
 Domain = Literal["A", "B"]
 
 WHOLE_IMAGES: tuple[Preprocess, ...] = ("none", "scale_width")
-"""Preprocessings that keep the whole image, so that training images may differ in size."""
+"""Preprocessings that keep the whole image; training images may differ in size."""
 
 WHOLE_IMAGE_MULTIPLE = 4
-"""Their sides are rounded to multiples of this, as in the official code; ResNets with two halvings accept these."""
+"""Sides of whole images are rounded to multiples of this, as in the official code, for ResNets with two halvings."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class DataConfig:
-    """The images of a run, and the steps from an image to a training sample.
+    """The images and their preprocessing to training samples.
 
-    Names of the preprocessings are those of the official code.
+    Preprocessings have the names of the official code.
     """
 
     root: str = free("")
@@ -110,15 +110,15 @@ class DataConfig:
     nodata_fill_b: str = ""
     """Replacement for no data in domain B alone. Empty: that of nodata_fill."""
     resize_a: Resampling = "bicubic"
-    """Interpolation for images of domain A. bicubic is antialiased, as published; nearest mixes no values, for maps of
-    classes.
+    """Interpolation for images of domain A. bicubic is antialiased, as published; nearest mixes no values, for label
+    maps.
     """
     resize_b: Resampling = "bicubic"
-    """Interpolation for images of domain B. bicubic is antialiased, as published; nearest mixes no values, for maps of
-    classes.
+    """Interpolation for images of domain B. bicubic is antialiased, as published; nearest mixes no values, for label
+    maps.
     """
     icc: IccHandling = "ignore"
-    """Colours of files with an ICC profile. ignore: taken as they are, as in the official code; convert: converted to
+    """Colours of files with an ICC profile. ignore: used as stored, as in the official code; convert: converted to
     sRGB.
     """
     dtype_a: str = free("")
@@ -181,7 +181,7 @@ class Batch:
         return Batch(a=self.a.to(device, non_blocking=True), b=self.b.to(device, non_blocking=True))
 
     def parts(self, count: int) -> list[Batch]:
-        """Return the batch in `count` parts of as many images each, in their order; views, nothing is copied."""
+        """Split the batch into `count` micro-batches of equal size, in order, as views."""
         if count == 1:
             return [self]
         assert len(self.a) % count == 0
@@ -189,10 +189,11 @@ class Batch:
 
 
 class StepDataset(Dataset[Batch], ABC):
-    """Batches by step number (1, 2, ...); each kind of data defines its samples.
+    """Batches by step number (1, 2, ...); subclasses define the samples.
 
-    length: samples an epoch. share: (rank, count) of the process that this one loads for; of each batch it gets the
-    part of that rank. accumulate: the micro-batches of a batch, each of which is sharded over all ranks.
+    length: samples per epoch.
+    share: (rank, count) of the training process; it receives the part of that rank of each batch.
+    accumulate: number of micro-batches per step, each of which is divided among all ranks.
     """
 
     share = (0, 1)
@@ -214,7 +215,7 @@ class StepDataset(Dataset[Batch], ABC):
 
     @abstractmethod
     def preview(self, count: int) -> Batch:
-        """Return about `count` samples for the sample grids; independent of earlier draws."""
+        """Return about `count` samples for sample grids, independent of earlier draws."""
 
     @abstractmethod
     def _sample(self, sample: int) -> tuple[Tensor, Tensor]:
@@ -222,20 +223,20 @@ class StepDataset(Dataset[Batch], ABC):
 
     @abstractmethod
     def _name(self, sample: int) -> str:
-        """Return the name of a sample in messages."""
+        """Return the name of a sample for messages."""
 
     def _samples(self, step: int) -> range:
         size = self._config.batch_size
         return range((step - 1) * size, step * size)
 
     def _shuffled(self, sample: int) -> int:
-        """Return the place of a sample, 0 <= place < length, in the order of its epoch."""
+        """Return the position of a sample, 0 <= position < length, in the order of its epoch."""
         epoch, position = divmod(sample, self.length)
         return int(shuffled(self._seed, epoch, self.length)[position])
 
 
 class TwoDomainDataset(StepDataset):
-    """Batches of images of both domains. `purposes` name the draws that cut and flip A and B."""
+    """Batches of images of both domains. purposes: names of the random draws for crops and flips of A and B."""
 
     purposes: ClassVar[tuple[str, str]]
 
@@ -253,17 +254,17 @@ class TwoDomainDataset(StepDataset):
         """Return the indices of the A and the B image that sample `sample` >= 0 is made of."""
 
     def preview(self, count: int) -> Batch:
-        """Return the first `count` images of each domain, resized and cropped in the middle, with no randomness."""
+        """Return the first `count` images of each domain, resized and cropped in the middle, without randomness."""
         c, count = self._config, min(count, len(self._a), len(self._b))
         a = [crop(self._cache_a[i], c, None) for i in range(count)]
         b = [crop(self._cache_b[i], c, None) for i in range(count)]
         size = min(min(image.height, image.width) for image in a + b)
-        if c.preprocess in WHOLE_IMAGES:  # whose sizes may differ
+        if c.preprocess in WHOLE_IMAGES:  # sizes may differ
             a, b = [_centre(image, size, size) for image in a], [_centre(image, size, size) for image in b]
         return Batch(a=torch.stack(list(map(self._spec_a.tensor, a))), b=torch.stack(list(map(self._spec_b.tensor, b))))
 
     def _prepared(self, sample: int) -> tuple[Image, Image]:
-        """Return the images of a sample, resized and not yet cut."""
+        """Return the images of a sample, resized and not yet cropped."""
         a, b = self.images_of(sample)
         return self._cache_a[a], self._cache_b[b]
 
@@ -279,9 +280,9 @@ class TwoDomainDataset(StepDataset):
 
 
 class UnpairedDataset(TwoDomainDataset):
-    """A in an order shuffled each epoch, B uniformly at random, each cut and flipped for itself.
+    """A in an order shuffled each epoch, B uniformly at random, with independent crops and flips.
 
-    As published: the shuffled index runs to the length of the larger domain and A takes it modulo its own.
+    As published: the shuffled index runs to the length of the larger domain, and A uses it modulo its own length.
     """
 
     purposes = ("augment a", "augment b")
@@ -295,7 +296,7 @@ class PairedDataset(TwoDomainDataset):
     """Image k of A with image k of B, in an order shuffled each epoch, both with the same crop and the same flip.
 
     As published for pix2pix. Raises DataError for sources of different lengths, and for a pair whose images differ in
-    size if `preprocess` does not make them equal: one crop would not show the same place in both.
+    size unless `preprocess` makes them equal: one crop would not show the same place in both.
     """
 
     purposes = ("augment", "augment")
@@ -319,7 +320,7 @@ class PairedDataset(TwoDomainDataset):
     def _name(self, sample: int) -> str:
         index = self.images_of(sample)[0]
         a, b = self._a.name(index), self._b.name(index)
-        return a if a == b else f"{a} and {b}"  # both halves of one file have its name
+        return a if a == b else f"{a} and {b}"  # both halves have the name of their file
 
 
 class ImageCache:
@@ -342,9 +343,9 @@ class ImageCache:
 
 
 def prepare(image: Image, config: DataConfig, spec: InputSpec | None = None) -> Image:
-    """Return the image without alpha or no data, resized by `config.preprocess`, without randomness.
+    """Return the image without alpha and no data, resized by `config.preprocess`, without randomness.
 
-    spec: the input specification of its domain; default: that of domain A.
+    spec: the input of its domain, by default that of domain A.
     """
     spec = spec or spec_from_config(config, "A")
     opaque = spec.opaque(spec.accept(image))
@@ -357,13 +358,13 @@ def prepare(image: Image, config: DataConfig, spec: InputSpec | None = None) -> 
         height, width = max(round(height * config.load_size / width), 1), config.load_size
     if config.preprocess == "scale_width_and_crop":
         height = max(height, config.crop_size)
-    else:  # no crop makes the sides fit the generator, so they are rounded, as in the official code
+    else:  # without a crop, round the sides for the generator, as in the official code
         height, width = (max(round(side / WHOLE_IMAGE_MULTIPLE), 1) * WHOLE_IMAGE_MULTIPLE for side in (height, width))
     return spec.resized(opaque, (height, width))
 
 
 def crop(image: Image, config: DataConfig, draw: np.random.Generator | None) -> Image:
-    """Return a random crop, possibly mirrored; the middle and never mirrored when `draw` is None."""
+    """Return a random crop, possibly mirrored; the centre crop, not mirrored, if `draw` is None."""
     pixels = image.pixels
     if config.preprocess not in WHOLE_IMAGES:
         size = config.crop_size
@@ -378,9 +379,9 @@ def crop(image: Image, config: DataConfig, draw: np.random.Generator | None) -> 
 
 
 def check_size(name: str, height: int, width: int, config: DataConfig, min_side: int = 1) -> None:
-    """Raise DataError when an image of this size cannot give a crop under `config`.
+    """Raise DataError if an image of this size cannot give a crop under `config`.
 
-    min_side: the smallest side that the networks can take, for the preprocessings that do not crop.
+    min_side: the smallest side that the networks accept, for the preprocessings that do not crop.
     """
     side = (
         min(height, width) if config.preprocess == "none" else min(height * config.load_size / width, config.load_size)

@@ -1,4 +1,4 @@
-"""The two domains of a run: their images, their names, and the training batches made of them."""
+"""The two domains of a run: their images, their names, and their training batches."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from unpaired.data.datasets import DataConfig, PairedDataset, StepDataset, Unpai
 from unpaired.data.minority import types_note
 from unpaired.data.noise import NoiseDataset, class_names, noise_source
 from unpaired.data.pairs import HalfSource, paired_sources, preview_pairs
-from unpaired.data.ranges import settled_values
+from unpaired.data.ranges import resolved_values
 from unpaired.data.sources import FolderSource, fingerprint, preview_folders, refuse_links_out, train_folders
 from unpaired.errors import DataError
 from unpaired.storage import shown
@@ -28,7 +28,8 @@ _SKIPPED, _SKIPPED_TEST = "skipped", "skipped_test"
 class Domains:
     """The images of a run: training sources, preview sources (test images if there are any), names.
 
-    If domain A is noise, train_a and preview_a are None. classes: those of domain B, if data.classes is set.
+    train_a, preview_a: None if domain A is noise.
+    classes: those of domain B with data.classes.
     skipped: by domain the names of images that were left out of training and of the previews.
     """
 
@@ -41,7 +42,7 @@ class Domains:
     skipped: Mapping[str, Any] = field(default_factory=dict)
 
     def facts(self) -> dict[str, Any]:
-        """Return the content of data.json: by domain its name, folder, count, fingerprint and classes."""
+        """Return the content of data.json: by domain name, folder, count and fingerprint, and the classes' names."""
         facts: dict[str, Any] = {}
         for domain, source in {"A": self.train_a, "B": self.train_b}.items():
             facts[domain] = {
@@ -55,18 +56,18 @@ class Domains:
             facts["B"]["classes"] = list(self.classes)
         return facts
 
-    def settled(self, data: DataConfig, saved: DataConfig | None = None) -> DataConfig:
-        """Return the settings resolved by the images: their types, and the numbers behind percentiles.
+    def resolved(self, data: DataConfig, saved: DataConfig | None = None) -> DataConfig:
+        """Return the settings with the types of the images, and with numbers in place of percentiles.
 
-        If A is noise, `channels_a` is its length plus one for each class. saved: the settings that the
-        run was started with. Raises ConfigError for settings that do not suit the images.
+        If A is noise, `channels_a` is computed: its length plus one for each class. saved: the settings at the start of
+        the run. Raises ConfigError for settings that do not suit the images.
         """
         if data.pairing == "noise":
             data = replace(data, channels_a=data.noise_channels + len(self.classes))
-        return settled_values(data, self.train_a, self.train_b, saved)
+        return resolved_values(data, self.train_a, self.train_b, saved)
 
     def described(self, data: DataConfig) -> str:
-        """Return the number of images as text: "6 + 5 images", "6 pairs" or "6 images of 2 classes"."""
+        """Return a description of the images: "6 + 5 images", "6 pairs" or "6 images of 2 classes"."""
         if self.train_a is None:
             return f"{len(self.train_b)} images" + (f" of {len(self.classes)} classes" if self.classes else "")
         if data.pairing == "paired":
@@ -74,16 +75,16 @@ class Domains:
         return f"{len(self.train_a)} + {len(self.train_b)} images"
 
     def check(self, data: DataConfig, min_side: int = 1) -> list[str]:
-        """Decode every image; returns notes for the user, or raises DataError with those that cannot be used.
+        """Decode every image; returns notes for the user, or raises DataError with the unusable images.
 
-        min_side: the smallest side that the networks can take.
+        min_side: the smallest side that the networks accept.
         """
         return self.usable(data, min_side)[1]
 
     def usable(self, data: DataConfig, min_side: int = 1) -> tuple[Domains, list[str]]:
-        """Decode every image; returns the domains of those that can be trained on, and notes for the user.
+        """Decode every image; returns the domains with the usable ones, and notes for the user.
 
-        Raises DataError that names all that cannot, unless `data.bad_images` is skip. min_side: as for `check`.
+        Raises DataError that names all unusable ones, unless `data.bad_images` is skip. min_side: as for `check`.
         """
         splits = dict.fromkeys([(self.train_a, self.train_b), (self.preview_a, self.preview_b)])
         scans = [
@@ -111,9 +112,9 @@ class Domains:
         return domains, notes + summary(scans[0], scans[1] if len(scans) > 1 else [], f"unpaired data check {where}")
 
     def without(self, facts: Mapping[str, Any], data: DataConfig) -> Domains:
-        """Return the domains without the images that were skipped according to `facts`, as of `facts()`.
+        """Return the domains without the skipped images listed in `facts` (see `facts()`), and without their partners.
 
-        Pairs go together. Raises DataError if none is left.
+        Raises DataError if none is left.
         """
         skipped = {
             domain: {key: facts[domain][key] for key in (_SKIPPED, _SKIPPED_TEST) if facts[domain].get(key)}
@@ -138,7 +139,7 @@ class Domains:
         return self._dataset(self.train_a, self.train_b, data, seed)
 
     def previews(self, data: DataConfig, seed: int) -> StepDataset:
-        """Return the batches that the sample grids are made of."""
+        """Return the batches for the sample grids."""
         return self._dataset(self.preview_a, self.preview_b, data, seed)
 
     def _dataset(self, a: FolderSource | None, b: FolderSource, data: DataConfig, seed: int) -> StepDataset:
@@ -148,9 +149,9 @@ class Domains:
 
 
 def open_domains(data: DataConfig) -> Domains:
-    """List the images of both domains; raises DataError when a folder is missing or empty, or names do not match.
+    """List the images of both domains; raises DataError if a folder is missing or empty, or names do not match.
 
-    Also raised for a link that leads out of its folder, unless data.follow_symlinks is set.
+    Raises DataError also for a link that leads out of its folder, unless data.follow_symlinks is set.
     """
     domains = _listed(data)
     if not data.follow_symlinks:
@@ -178,7 +179,7 @@ def _listed(data: DataConfig) -> Domains:
 def domain_names(data: DataConfig) -> dict[str, str]:
     """Return the domains' names: name_a and name_b, else horse and zebra for horse2zebra, else the folders'.
 
-    Noise is called noise, and domain B is then called like its folder.
+    Noise is named noise, and domain B then has the name of its folder.
     """
     guess = ("A", "B")
     if data.pairing == "noise":
@@ -188,21 +189,21 @@ def domain_names(data: DataConfig) -> dict[str, str]:
     elif "2" in (stem := Path(data.root).resolve().name):
         left, right = stem.split("2", 1)
         guess = (left or "A", right or "B")
-    # The name of a folder may be no valid text; the name of a domain is.
+    # Names of folders may be no valid text; a domain name must be.
     return {"A": shown(data.name_a or guess[0]), "B": shown(data.name_b or guess[1])}
 
 
 def _whole(a: FolderSource | None, b: FolderSource, data: DataConfig) -> list[tuple[FolderSource, int]]:
     """Return the sources to scan, each with its channels in training.
 
-    Of files that hold both halves it is the left one, as the right has nothing new.
+    For files with both halves only the left one: the right one would be the same file.
     """
     both = [(a, data.channels_a)] if isinstance(b, HalfSource) else [(a, data.channels_a), (b, data.channels_b)]
     return [(source, channels) for source, channels in both if source is not None]
 
 
 def _skipped(scans: list[list[SourceScan]]) -> dict[str, Any]:
-    """Return by domain, as in data.json, the images that cannot be used; `scans`: of training, then of test images."""
+    """Return the unusable images by domain, as in data.json. scans: of training images, then of test images."""
     facts: dict[str, Any] = {"A": {}, "B": {}}
     for key, split in zip((_SKIPPED, _SKIPPED_TEST), scans, strict=False):
         for domain, scan in zip("AB" if len(split) == 2 else "B", split, strict=True):
@@ -213,7 +214,7 @@ def _skipped(scans: list[list[SourceScan]]) -> dict[str, Any]:
 def _kept(
     a: FolderSource | None, b: FolderSource, skipped: Mapping[str, Any], key: str, data: DataConfig
 ) -> tuple[FolderSource | None, FolderSource]:
-    """Return the sources without the skipped images; in pairs, with their partners."""
+    """Return the sources without the skipped images; of pairs without both."""
     bad_a, bad_b = (set(skipped.get(domain, {}).get(key, ())) for domain in ("A", "B"))
     keep_b = [index for index in range(len(b)) if b.name(index) not in bad_b]
     if a is None:
@@ -227,7 +228,7 @@ def _kept(
 def chosen_pair(
     a: FolderSource, b: FolderSource, keep_a: list[int], keep_b: list[int]
 ) -> tuple[FolderSource, FolderSource]:
-    """Return the sources with these images alone; for files that hold both halves `keep_a` decides."""
+    """Return the sources with only these images; for files with both halves by `keep_a`."""
     if isinstance(a, HalfSource) and keep_a:
         return a.chosen(keep_a)
     return _chosen(a, keep_a), _chosen(b, keep_b)
@@ -235,7 +236,7 @@ def chosen_pair(
 
 def _chosen(source: FolderSource, indices: list[int]) -> FolderSource:
     if not indices:
-        raise DataError(f"None of the images in {source.folder} can be trained on; `unpaired data check` says why.")
+        raise DataError(f"None of the images in {source.folder} can be trained on; see `unpaired data check`.")
     chosen = copy.copy(source)
     chosen.choose(indices)
     return chosen

@@ -1,6 +1,6 @@
-"""Fetching the published data sets: by this verb only, resumable, its SHA-256 on record, unpacked with suspicion.
+"""Download of the published data sets: resumable, with a recorded SHA-256 and a guarded unpacking.
 
-A partial archive lies beside the folder as NAME.part; the same command again continues it.
+The bytes received so far are kept beside the folder as NAME.part; running the same command again resumes there.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from unpaired.version import __version__
 _log = logging.getLogger("unpaired")
 
 PUBLISHED_AT = "http://efrosgans.eecs.berkeley.edu"
-"""The server of the data sets of CycleGAN and pix2pix, by their authors."""
+"""Address of the data sets of the authors of CycleGAN and pix2pix."""
 
 UNPAIRED_SETS = (
     "apple2orange",
@@ -53,10 +53,10 @@ PAIRED_SETS = ("facades", "maps", "edges2shoes", "edges2handbags", "night2day")
 """pix2pix's sets: train, val and test of A and B side by side."""
 
 TIMEOUT = 30.0
-"""Seconds without a byte after which a connection counts as cut."""
+"""Seconds without a byte after which a connection counts as lost."""
 
 MOST = 2**40
-"""Bytes of an archive at most; the largest published one has 8 GB."""
+"""Largest archive in bytes; the largest published one has 8 GB."""
 
 _CHUNK = 2**20
 _RECORD = "download.json"
@@ -64,7 +64,7 @@ _RECORD = "download.json"
 
 @dataclass(frozen=True)
 class Download:
-    """A data set that has arrived; `sha256` and `num_bytes` are those of its archive."""
+    """A downloaded data set; `sha256` and `num_bytes` are those of its archive."""
 
     path: Path
     url: str
@@ -80,15 +80,17 @@ def download(
     url: str = PUBLISHED_AT,
     listener: Callable[[int, int], None] = lambda received, total: None,
 ) -> Download:
-    """Fetch a published data set into the folder `out` (default: datasets/NAME), or return the one that is there.
+    """Download a published data set into the folder `out` (default: datasets/NAME), or return the existing one.
 
-    paired: pix2pix's set of a name that CycleGAN uses too. url: of a server with a copy under the authors'
-    paths. `listener` is called with the bytes received and expected (0: unknown). download.json in the folder
-    records url, SHA-256, size and date.
+    paired: use pix2pix's set if CycleGAN has one of the same name.
+    url: address of a mirror with the authors' paths.
+    listener: called with the bytes received and expected (0: unknown).
 
-    Raises ConfigError for an unknown name or address, DownloadError for a server that is absent, refuses or breaks
-    off (the part that arrived is kept), DataError for an archive that is damaged or unsafe (it is removed), OutputError
-    if the folder holds something else, StorageError if the disk is full or failing.
+    download.json in the folder records url, SHA-256, size and date.
+
+    Raises ConfigError for an unknown name or address, DownloadError if the server is absent, refuses or breaks
+    off (the received bytes are kept), DataError if the archive is damaged or unsafe (it is removed), OutputError if
+    the folder holds something else, StorageError if the disk is full or failing.
     """
     source, folder = address(name, paired, url), Path(out) if out is not None else default_folder(name, paired)
     there = _recorded(folder, source)
@@ -105,7 +107,7 @@ def download(
 
 
 def _arrive(source: str, folder: Path, listener: Callable[[int, int], None]) -> Download:
-    """Fetch the missing part and unpack the archive."""
+    """Download the missing bytes and unpack the archive."""
     part = Part(folder.parent / f"{folder.name}.{source.rsplit('/', 1)[1].split('.', 1)[1]}.part")
     if part.start(source):
         _log.info(f"Continuing {source} at {part.received:,} bytes.")
@@ -117,7 +119,7 @@ def _arrive(source: str, folder: Path, listener: Callable[[int, int], None]) -> 
 
 
 def address(name: str, paired: bool, base: str = PUBLISHED_AT) -> str:
-    """Return the address of a set; raises ConfigError for a name that is not published, with the nearest one."""
+    """Return the address of a set; raises ConfigError, with the nearest name, for one that is not published."""
     require(is_http(base), f"--url takes an http or https address, not {shown(base)}.")
     known = list(dict.fromkeys(UNPAIRED_SETS + PAIRED_SETS))
     require(name in known, unknown(name, known, "data set"))
@@ -128,12 +130,12 @@ def address(name: str, paired: bool, base: str = PUBLISHED_AT) -> str:
 
 
 def default_folder(name: str, paired: bool) -> Path:
-    """Return datasets/NAME, or datasets/NAME-pairs if both methods have a set of the name."""
+    """Return datasets/NAME, or datasets/NAME-pairs if both methods have a set of this name."""
     return Path("datasets") / (f"{name}-pairs" if paired and name in UNPAIRED_SETS else name)
 
 
 class Part:
-    """A partial archive: the bytes that arrived and, beside them, a record of the server and the file."""
+    """A partial download: the received bytes and, in a file beside them, their address and version."""
 
     def __init__(self, path: Path) -> None:
         self.path, self._note = path, path.with_name(f"{path.name}.json")
@@ -141,21 +143,21 @@ class Part:
 
     @property
     def received(self) -> int:
-        """Bytes that have arrived."""
+        """Number of bytes received."""
         return self.path.stat().st_size if self.path.exists() else 0
 
     @property
     def total(self) -> int:
-        """Bytes of the whole archive, 0 if unknown."""
+        """Bytes of the whole archive, 0 if the server did not send the size."""
         return int(self.facts.get("total", 0))
 
     @property
     def whole(self) -> bool:
-        """Whether as many bytes have arrived as the server announced."""
+        """Whether all bytes are received, by the size."""
         return 0 < self.total == self.received
 
     def start(self, url: str) -> bool:
-        """Return whether a part of `url` can be continued; any other part is removed."""
+        """Return whether a download of `url` can be resumed; remove any other one."""
         try:
             self.facts = json.loads(self._note.read_text(encoding="utf-8"))
         except (OSError, ValueError, RecursionError):
@@ -165,7 +167,7 @@ class Part:
         return self.received > 0
 
     def note(self, url: str, headers: Mapping[str, str]) -> None:
-        """Record the address and the size of the archive, and the server's validator of this version."""
+        """Record the address, the size and the server's validator (ETag or date) of the download."""
         validator = headers.get("ETag", "")
         if not validator or validator.startswith("W/"):  # weak tags do not promise equal bytes
             validator = headers.get("Last-Modified", "")
@@ -183,7 +185,7 @@ class Part:
         )
 
     def append(self, chunk: bytes) -> None:
-        """Append bytes; raises StorageError or OutputError if the disk refuses them."""
+        """Append received bytes; raises StorageError or OutputError if the disk refuses them."""
         try:
             with self.path.open("ab") as file:
                 file.write(chunk)
@@ -197,13 +199,13 @@ class Part:
             path.unlink(missing_ok=True)
 
     def sha256(self) -> str:
-        """Return the SHA-256 of the bytes that arrived."""
+        """Return the SHA-256 of the received bytes."""
         with self.path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _length(url: str, headers: Mapping[str, str]) -> int:
-    """Return the size that a server announces, 0 if none; raises DownloadError for an impossible one."""
+    """Return the size that the server sends, 0 without one; raises DownloadError for an impossible one."""
     length = headers.get("Content-Length", "")
     if not (length.isascii() and length.isdecimal()):
         return 0
@@ -218,9 +220,9 @@ def _host(url: str) -> str:
 
 
 def fetch(url: str, part: Part, listener: Callable[[int, int], None]) -> None:
-    """Fetch the missing part of `url`, or all of it if the server cannot continue.
+    """Download the missing bytes of `url`, or all of them if the server cannot resume.
 
-    Raises DownloadError, after which the part is kept, and StorageError.
+    Raises DownloadError, which keeps the received bytes, and StorageError.
     """
     if part.whole:
         return
@@ -243,9 +245,9 @@ def fetch(url: str, part: Part, listener: Callable[[int, int], None]) -> None:
 
 
 def _request(url: str, part: Part) -> Any:
-    """Request the missing part; request the whole once more if the file on the server has changed.
+    """Request the missing bytes, or all of them if the server's copy has changed.
 
-    Returns a reply of status 206 that begins where the part ends, or of 200. Raises DownloadError for any other.
+    Returns a reply of status 206 that begins at the end of the part, or of 200. Raises DownloadError for any other.
     """
     asked = part.received
     try:
@@ -278,7 +280,7 @@ def _request_for(url: str, part: Part) -> urllib.request.Request:
 
 @contextmanager
 def _failures(url: str, part: Part) -> Iterator[None]:
-    """Turn errors of the network and the server into DownloadError."""
+    """Convert network errors to DownloadError."""
     host = _host(url)
     try:
         yield
@@ -286,7 +288,7 @@ def _failures(url: str, part: Part) -> Iterator[None]:
         error.close()
         if 300 <= error.code < 400:
             raise DownloadError(
-                f"{host} redirects {url} in a circle or to another scheme than http or https; try --url with a copy."
+                f"{host} redirects {url} in a circle or to an address that is not http or https; try --url with a copy."
             ) from None
         reason = shown(" ".join(str(error.reason).split()))[:200]
         raise DownloadError(f"{host} answers {error.code} ({reason}) for {url}; try --url with a copy.") from None
@@ -309,14 +311,14 @@ def _cut(url: str, part: Part) -> DownloadError:
 
 
 def _check_room(part: Part) -> None:
-    """Raise StorageError if the disk has no room for the missing bytes."""
+    """Raise StorageError if the disk cannot hold the remaining bytes."""
     missing = part.total - part.received
     if missing > shutil.disk_usage(part.path.parent).free:
         raise StorageError(f"{missing:,} bytes are to come and {shown(part.path.parent)} has less room; free some.")
 
 
 def _recorded(folder: Path, url: str) -> Download | None:
-    """Return the record of download.json if the folder holds `url`, None if it is empty; else raise OutputError."""
+    """Return the download of `url` by its download.json, None without a folder; OutputError for other content."""
     try:
         if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
             return None
@@ -329,9 +331,9 @@ def _recorded(folder: Path, url: str) -> Download | None:
 
 
 def _install(part: Part, arrived: Download) -> None:
-    """Unpack the archive beside the folder, record its origin, and rename the result to the folder.
+    """Unpack the archive beside the folder, record its source, and rename it to the folder.
 
-    An archive that is damaged or refused is removed, because continuing it is of no use.
+    A damaged or refused archive is removed, because resuming it would not help.
     """
     folder = arrived.path
     temporary = folder.parent / f".unpaired-{secrets.token_hex(6)}.tmp"
@@ -356,8 +358,8 @@ def _install(part: Part, arrived: Download) -> None:
 
 
 def _only_folder(folder: Path) -> Path:
-    """Return the one folder that an archive holds, as the published ones do, or `folder` itself."""
-    shutil.rmtree(folder / "__MACOSX", ignore_errors=True)  # which macOS adds to its zips
+    """Return the single folder in an archive, as in the published ones, or `folder` itself."""
+    shutil.rmtree(folder / "__MACOSX", ignore_errors=True)  # macOS adds it to zip files
     inside = list(folder.iterdir())
     is_set = len(inside) == 1 and inside[0].is_dir() and not inside[0].name.startswith(("train", "test"))
     return inside[0] if is_set else folder

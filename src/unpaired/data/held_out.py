@@ -1,8 +1,8 @@
-"""Held-out images, which a run does not train on and by which a checkpoint may be selected.
+"""Held-out images for checkpoint selection: images that a run does not train on.
 
-They are valA and valB (or val of pairs, beside test) if these exist, else every second test image; the other half
-remains for the figures of a table. A run without either has none, because training on fewer images would change the
-result.
+valA and valB (or val of pairs, if there is test too) if they exist; else every second test image, so that the other
+half remains for reported scores. A run without either has none: taking them from the training images would change the
+training.
 """
 
 from __future__ import annotations
@@ -17,26 +17,26 @@ from unpaired.data.pairs import split_pairs
 from unpaired.data.sources import FolderSource, holds_images, refuse_links_out
 
 TEST_HALF = "every second test image"
-"""The origin of held-out images if there is no validation set."""
+"""The origin of held-out images without a validation set."""
 
 SHORT = 16
-"""Hexadecimal digits of the SHA-256 by which an image that took part in a selection is recognised."""
+"""Letters of the SHA-256 that identify an image used for checkpoint selection."""
 
 
 @dataclass(frozen=True)
 class HeldOutImages:
-    """As many images of A as of B. origin: their description, as part of a sentence."""
+    """Equally many images of A and B. origin: their description, as part of a sentence."""
 
     a: FolderSource
     b: FolderSource
     origin: str
 
     def batch(self, domains: Domains, data: DataConfig, seed: int) -> Batch:
-        """Return the images resized and cropped in the middle. Raises ImageError if one cannot be read."""
+        """Return the images resized and centre-cropped. Raises ImageError if one cannot be read."""
         return replace(domains, preview_a=self.a, preview_b=self.b).previews(data, seed).preview(len(self.a))
 
     def digests(self) -> dict[str, list[str]]:
-        """Return by domain the digests that recognise the images under any name."""
+        """Return by domain the digests of the images, which do not depend on their names."""
         return {domain: digests(source) for domain, source in (("A", self.a), ("B", self.b))}
 
 
@@ -53,7 +53,7 @@ def held_out_images(domains: Domains, data: DataConfig, most: int) -> HeldOutIma
     else:
         (a, b), origin = (domains.preview_a, domains.preview_b), TEST_HALF
         every = 2
-    # From the second one on, so that of an odd number the larger half is left.
+    # From the second one on, so that the larger half of an odd number remains.
     places_a, places_b = (range(every - 1, len(source), every) for source in (a, b))
     count = min(most, len(places_a), len(places_b))
     if count == 0:
@@ -63,7 +63,7 @@ def held_out_images(domains: Domains, data: DataConfig, most: int) -> HeldOutIma
 
 
 def digests(source: FolderSource) -> list[str]:
-    """Return the beginning of the SHA-256 of each image's file; of a volume, with the number of the slice behind it."""
+    """Return the beginning of the SHA-256 of each image's file; for a volume followed by the number of the slice."""
     by_path = {path: _digest(path) for path in dict.fromkeys(source.paths)}  # a stack is read once for all its slices
     return [
         by_path[path] + (f"[{frame}]" if frame else "") for path, frame in zip(source.paths, source.frames, strict=True)
@@ -76,7 +76,7 @@ def _digest(path: Path) -> str:
 
 
 def _validation(data: DataConfig) -> tuple[FolderSource, FolderSource] | None:
-    """Return the validation images: valA and valB, or the pairs of val if test provides the previews."""
+    """Return the validation images: valA and valB, or the pairs of val if test exists for the previews."""
     root = Path(data.root)
     if not data.root or data.a:
         return None

@@ -1,8 +1,8 @@
-"""Batches in the order of their steps, read ahead by loader processes; dead and hanging processes are reported.
+"""Batches in the order of their steps, prefetched by loader processes; a dead or hung process is detected and reported.
 
-torch's DataLoader is not used: it reports a dead worker from a signal handler, in the middle of a training step, it
-does not report the image that the worker was reading, and it waits for ever for a worker that hangs. Worker w of n
-makes the batches of every n-th step and sends them in order through its own pipe, so that its step is always known.
+torch's DataLoader is not used: it reports a dead worker from a signal handler, at an arbitrary point of training, does
+not name the images of the worker, and waits for ever for one that hangs. Worker w of n makes the
+batches of every n-th step and sends them in order through a pipe of its own, so that its step is known.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ from unpaired.errors import UnpairedError, WorkerError
 from unpaired.images.other_processes import Sent, receive, to_send
 
 PATIENCE = 20
-"""Seconds that training waits for a batch before it replaces the loader process or stops."""
+"""Seconds that training waits for a batch before it ends the loader process."""
 
-_START_PATIENCE = 120  # it imports torch first
-_END = None  # the end of the messages of a loader process, however it ended
+_START_PATIENCE = 120  # includes the import of torch
+_END = None  # follows the last message of a loader process, however it ended
 
 
 def batches(
@@ -42,11 +42,12 @@ def batches(
     patience: int = PATIENCE,
     note: Callable[[int, str], None] = lambda step, sentence: None,
 ) -> Generator[Batch, None, None]:
-    """Yield the batches of steps first..last; the same ones for any number of loader processes.
+    """Yield the batches of steps first..last; they do not depend on the number of loader processes.
 
-    retries: number of loader processes that may be lost before WorkerError is raised; each loss is reported to `note`
-    with its step, and the process is replaced. An image that cannot be read raises its own ImageError here, from
-    whichever process.
+    retries: number of lost loader processes that are replaced, and reported to `note` with their step, before
+    WorkerError is raised.
+
+    An unreadable image raises its own ImageError here, whichever process read it.
     """
     if not num_workers:
         yield from (dataset[step] for step in range(first, last + 1))
@@ -83,16 +84,16 @@ _ADVICE = (
 
 @dataclass(frozen=True)
 class _Failure:
-    """An unexpected error as text; its process is about to end."""
+    """An unexpected error of a loader process, as text, because the process is about to end."""
 
     text: str
 
 
 class _Worker:
-    """A loader process, and the thread that takes its batches off the pipe while training computes.
+    """A loader process, and the thread that receives its batches from the pipe during training.
 
-    The process comes from a fork server, which has no threads: a fork of the trainer itself copies the locks that its
-    threads hold at that moment, and then waits for them for ever.
+    The process is started by a fork server, which has no threads: a fork of the trainer would copy the locks held by
+    its threads and could wait for them for ever.
     """
 
     def __init__(self, dataset: StepDataset, steps: range, patience: int) -> None:
@@ -113,7 +114,7 @@ class _Worker:
         threading.Thread(target=self._read, daemon=True).start()
 
     def take(self) -> Batch:
-        """Return the next batch; raises the UnpairedError met in making it, or WorkerError without its last words."""
+        """Return the next batch; raises the UnpairedError of the process, or WorkerError if it died without one."""
         if not self._started:
             self._next(_START_PATIENCE)
             self._started = True
@@ -125,16 +126,16 @@ class _Worker:
         return Batch(**{name: _tensor(value) for name, value in message.items()})
 
     def stop(self) -> None:
-        """End the process, whatever it is doing, and the thread."""
-        self._process.kill()  # not SIGTERM, which a stopped process does not hear
+        """End the process, in any state, and the thread."""
+        self._process.kill()  # not SIGTERM, which a stopped process does not receive
         while self._arrived.get() is not _END:
             pass
-        self._arrived.put(_END)  # for a second stop
+        self._arrived.put(_END)  # so that a second stop returns
         self._process.join()
         atexit.unregister(self._process.kill)
 
     def _next(self, patience: int) -> Any:
-        # Counted in waits of a second, not by a clock, so that a suspended machine is not taken for a hung process.
+        # Counted in waits of a second, not by a clock: a suspended machine must not count as a hung process.
         for _ in range(patience):
             with suppress(queue.Empty):
                 message = self._arrived.get(timeout=1)
@@ -151,7 +152,7 @@ class _Worker:
         self._arrived.put(_END)
 
     def _ending(self) -> str:
-        """Return how the process ended."""
+        """Return a phrase for the end of the process."""
         self._process.join(5)
         code = self._process.exitcode
         if code is None or code >= 0:
@@ -161,19 +162,19 @@ class _Worker:
 
 
 def _context() -> Any:
-    """Return the way to start processes: from a fork server that has imported this module, if the system has one."""
+    """Return the start method of processes: a fork server that has imported this module, if the system has one."""
     if "forkserver" not in multiprocessing.get_all_start_methods():
         return multiprocessing.get_context("spawn")
     context = multiprocessing.get_context("forkserver")
-    lasting = threading.current_thread() is threading.main_thread()  # the server may end with the thread that starts it
+    lasting = threading.current_thread() is threading.main_thread()  # the server may end with its starting thread
     context.set_forkserver_preload(["unpaired.data.preloading" if lasting else __name__])
     return context
 
 
 def _work(writer: Connection[Any, Any], formats: Sent, dataset: StepDataset, steps: range) -> None:
-    """Send the batches of the steps in order; the pipe holds the process back until they are taken."""
+    """Send the batches of the steps in order; a full pipe blocks the process until they are received."""
     receive(formats)
-    for number in (signal.SIGINT, signal.SIGTERM):  # sent to the whole group; only the trainer handles them
+    for number in (signal.SIGINT, signal.SIGTERM):  # sent to the whole group, but handled by the trainer
         signal.signal(number, signal.SIG_IGN)
     torch.set_num_threads(1)
     with suppress(BrokenPipeError):  # the trainer is gone
@@ -193,7 +194,7 @@ def _made(dataset: StepDataset, step: int) -> dict[str, Any] | UnpairedError | _
         return error
     except Exception as error:
         return _Failure(" ".join(f"{type(error).__name__}: {error}".split()))
-    # Arrays are copied through the pipe, which does not depend on how much shared memory a container has.
+    # Arrays are copied through the pipe, which does not depend on the shared memory of a container.
     return {name: value.numpy() if isinstance(value, Tensor) else value for name, value in vars(batch).items()}
 
 

@@ -1,4 +1,4 @@
-"""Domain A as noise: image synthesis by GANs, where A is a vector of normal numbers and, with data.classes, a class."""
+"""Domain A as noise: image synthesis by GANs from a vector of normal numbers and an optional class."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class NoiseDataset(StepDataset):
     """Batches of noise a (n z+k 1 1) and images b (n c h w) in an order shuffled each epoch.
 
     z is `config.noise_channels`, standard normal; k the number of class names, 0 for none: the one-hot class of the
-    image follows the noise. A name of the source begins with its class and a slash.
+    image follows the noise. With classes, names of the source begin with the class and a slash.
     """
 
     def __init__(self, b: ImageSource, config: DataConfig, seed: int, classes: tuple[str, ...] = ()) -> None:
@@ -37,16 +37,16 @@ class NoiseDataset(StepDataset):
         return self._shuffled(sample)
 
     def preview(self, count: int) -> Batch:
-        """Return `count` draws of noise that no step of training sees, classes in turn, with images of these classes.
+        """Return `count` draws of noise that training never uses, with classes in turn and images of these classes.
 
-        The noise depends on the seed alone. The images are the first ones, cropped in the middle, and repeated if
-        there are too few.
+        The noise depends on the seed alone; the images are the first ones, centre-cropped, repeated if there are too
+        few.
         """
         rows = [
             self._noise(rng(self._seed, "preview noise", row), row % max(self._num_classes, 1)) for row in range(count)
         ]
         images = [self._image(self._example(row), None) for row in range(count)]
-        side = min(min(image.shape[1:]) for image in images)  # "none" keeps sizes, which may differ
+        side = min(min(image.shape[1:]) for image in images)  # sizes may differ with "none"
         return Batch(a=torch.stack(rows), b=torch.stack([_middle(image, side) for image in images]))
 
     def _example(self, row: int) -> int:
@@ -77,9 +77,9 @@ class NoiseDataset(StepDataset):
 
 
 def noise_source(root: str, a: str, b: str) -> FolderSource:
-    """Return the images to learn from: root/train, else root/trainB, else `root` itself; or the folder `b`.
+    """Return the training images: root/train, else root/trainB, else `root` itself; or the folder `b`.
 
-    Raises DataError when nothing is given, `a` is (it would be the noise), or the folder is missing or empty.
+    Raises DataError if no folder is given, if `a` is given, or if the folder is missing or empty.
     """
     if a:
         raise DataError("--a is given, but domain A is noise here; give DATA or --b DIR alone.")
@@ -114,6 +114,6 @@ def class_name(name: str) -> str:
 
 
 def _middle(image: Tensor, side: int) -> Tensor:
-    """Return the middle of an image c h w, side x side."""
+    """Return the centre crop side x side of an image c h w."""
     top, left = (image.shape[1] - side) // 2, (image.shape[2] - side) // 2
     return image[:, top : top + side, left : left + side]

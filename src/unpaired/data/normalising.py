@@ -1,4 +1,4 @@
-"""The input specification of a domain, by the settings: from images to tensors for training."""
+"""The preprocessing of a domain's images to tensors, by the settings."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ def range_of(config: DataConfig, domain: Domain) -> ValueRange:
 
 
 def fill_of(config: DataConfig, domain: Domain) -> float | None:
-    """Return the value that replaces no data in a domain, None for the low end of its range."""
+    """Return the replacement for no data in a domain, None for the low end of its range."""
     return parse_fill((config.nodata_fill_a if domain == "A" else config.nodata_fill_b) or config.nodata_fill)
 
 
 def spec_from_config(config: DataConfig, domain: Domain) -> InputSpec:
-    """Return the input specification of a domain. Raises ConfigError for percentiles not yet measured."""
+    """Return the preprocessing of a domain's images. Raises ConfigError for percentiles not yet measured."""
     how = config.resize_a if domain == "A" else config.resize_b
     red, green, blue = config.background
     return InputSpec(

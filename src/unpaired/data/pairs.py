@@ -15,7 +15,7 @@ from unpaired.images import Image, half_of
 from unpaired.storage import shown
 
 Pair = tuple[FolderSource, FolderSource]
-"""A and B, as long as each other; image k of one belongs to image k of the other."""
+"""A and B of equal length; image k of one belongs to image k of the other."""
 
 
 class HalfSource(FolderSource):
@@ -37,7 +37,7 @@ class HalfSource(FolderSource):
         return half_of(whole, left=self._left)
 
     def chosen(self, indices: list[int]) -> Pair:
-        """Return both halves of these images alone."""
+        """Return both halves of only these images."""
         source = copy.copy(self._sheets.source)
         source.choose(indices)
         sheets = _Sheets(source)
@@ -45,21 +45,21 @@ class HalfSource(FolderSource):
 
 
 class _Sheets:
-    """Side-by-side images; the last one read is kept, so that its two halves cost one decoding."""
+    """Side-by-side images; the last one is cached, so that its two halves cost one decoding."""
 
     def __init__(self, source: FolderSource) -> None:
         self.source = source
         self._last: tuple[int, Image] | None = None
 
     def __getitem__(self, index: int) -> Image:
-        last = self._last  # read once: another thread may replace it meanwhile
+        last = self._last  # read once: another thread may replace it
         if last is None or last[0] != index:
             last = self._last = (index, self.source[index])
         return last[1]
 
 
 def side_by_side(folder: Path) -> Pair:
-    """Return both halves of the images of a folder; raises DataError when it is missing or empty."""
+    """Return both halves of the images of a folder; raises DataError if it is missing or empty."""
     sheets = _Sheets(FolderSource(folder))
     return HalfSource(sheets, left=True), HalfSource(sheets, left=False)
 
@@ -67,9 +67,9 @@ def side_by_side(folder: Path) -> Pair:
 def matched(folder_a: Path, folder_b: Path) -> Pair:
     """Return the images of two folders, matched by their paths below them without the suffix.
 
-    Names match if a person reads them as equal, with letters composed (ü) or decomposed (u and a diaeresis, as an
-    archive of a Mac has them). If every name of A ends in _A and every one of B in _B, as in the published facades and
-    maps, that is left out.
+    Names match in Unicode's composed form (NFC): archives of a Mac have decomposed letters (u and a diaeresis for ü).
+    If every name of A ends in _A and every one of B in _B, as in the published facades and
+    maps, the ending is ignored.
     Raises DataError for a missing or empty folder, for two files of one name, for names without a partner, and for
     volumes whose axes differ from those of their partner.
     """
@@ -89,10 +89,10 @@ def matched(folder_a: Path, folder_b: Path) -> Pair:
 
 
 def paired_sources(root: str, a: str, b: str) -> Pair:
-    """Return the training pairs: those of the folders `a` and `b`, or those of `root`.
+    """Return the training pairs: those of the folders `a` and `b`, or those in `root`.
 
     That is root/train of side-by-side images, or matched names in root/train/A and train/B, trainA and trainB,
-    A/train and B/train, A and B: the first that is there. Raises DataError when nothing is, or only half is given.
+    A/train and B/train, A and B: the first that is there. Raises DataError if there is none, or only half is given.
     """
     if a or b:
         if not (a and b):

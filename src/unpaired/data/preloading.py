@@ -1,9 +1,9 @@
-"""The first import of the fork server of the loader processes; importing it has an effect, so nothing else does.
+"""The first import of the loader processes' fork server. Importing it has a side effect, so nothing else imports it.
 
-The server and the loader processes would outlive a trainer that was killed: the server by the seconds that torch takes
-to import, a loader process until it next sends a batch, which may be never. On Linux the system ends both instead: the
-server with the thread that started it, so only the main thread asks for this, and each loader process with the server.
-Elsewhere they check for the trainer themselves: the server after importing torch, a loader process while sending.
+The server and the loader processes would outlive a killed trainer: the server until it has imported torch, a loader
+process until it next sends a batch, which may be never. On Linux the system ends both: the server with the thread that
+started it, so only the main thread requests this, and each loader process with the server. On other systems they check
+for the trainer themselves: the server after importing torch, a loader process when it sends.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The values of the images of a run: their type, and the range that is measured for percentiles."""
+"""The values of a run's images: their type, and their range, measured if percentiles are requested."""
 
 from __future__ import annotations
 
@@ -18,36 +18,37 @@ from unpaired.scanning.header_scan import headers_by_path
 from unpaired.storage import shown
 
 
-def settled_values(
+def resolved_values(
     config: DataConfig, a: FolderSource | None, b: FolderSource | None, saved: DataConfig | None = None
 ) -> DataConfig:
-    """Return the settings with the types of both domains resolved and percentiles replaced by what they measure.
+    """Return the settings with the types of both domains resolved and percentiles replaced by their values.
 
-    The type of a domain is the smallest one that holds all of its files and its range. If `saved`, the settings that
-    the run was started with, holds the numbers of the same percentiles, these are taken. None stands for a domain
-    without images. Raises ConfigError if a type needs a range and none is given, or if channels are not those of the
-    settings.
+    a, b: None for a domain without images.
+    saved: the settings at the start of the run; its values of the same percentiles are reused.
+
+    The type of a domain is the smallest one that holds all of its files and its range. Raises ConfigError if a
+    type needs a range and none is given, or if channels are not those of the settings.
     """
     for domain, source in (("A", a), ("B", b)):
         if source is not None:
-            config = _settled(config, "A" if domain == "A" else "B", source, saved)
+            config = _resolved(config, "A" if domain == "A" else "B", source, saved)
     return config
 
 
 def headers_of(source: FolderSource) -> list[tuple[Path, ImageHeader]]:
-    """Return the files of a source, each once, with their headers; without those that cannot be read."""
+    """Return the files of a source, each once, with their headers; without unreadable ones."""
     return list(headers_by_path(source.paths, passed_over=ImageError).items())
 
 
 def channels_fit(own: int, has_alpha: bool, wanted: int) -> bool:
-    """Return whether images of `own` channels can be taken as `wanted`.
+    """Return whether images of `own` channels can be used as `wanted`.
 
-    They can as they are, with alpha as one more, or from grey to colour and back.
+    They can if the numbers are equal, if alpha makes up for one, or if one is grey and the other colour.
     """
     return wanted in (own, own + has_alpha) or {own, wanted} <= {1, 3}
 
 
-def _settled(config: DataConfig, domain: Domain, source: FolderSource, saved: DataConfig | None) -> DataConfig:
+def _resolved(config: DataConfig, domain: Domain, source: FolderSource, saved: DataConfig | None) -> DataConfig:
     letter = domain.lower()
     own = f"range_{letter}"
     text = getattr(config, own) or config.range
@@ -77,7 +78,7 @@ def _settled(config: DataConfig, domain: Domain, source: FolderSource, saved: Da
 
 
 def _check_channels(headers: list[tuple[Path, ImageHeader]], config: DataConfig, domain: Domain) -> None:
-    """Raise ConfigError if no file has the channels of the settings; single ones are named as bad images later."""
+    """Raise ConfigError if no file has the channels of the settings; single ones are reported later as bad images."""
     letter, channels = domain.lower(), config.channels_a if domain == "A" else config.channels_b
     if any(channels_fit(header.channels, header.has_alpha, channels) for _, header in headers):
         return

@@ -16,7 +16,7 @@ from unpaired.storage import leads_out, refuse_folder, shown, without_junk
 
 
 class ImageSource(Protocol):
-    """A sequence of images of one domain. `name` is the name of an image in messages and outputs."""
+    """A sequence of images of one domain. `name` is used for messages and outputs."""
 
     def __len__(self) -> int:
         """Return the number of images."""
@@ -32,15 +32,15 @@ class ImageSource(Protocol):
 
 
 class FolderSource:
-    """The image files of a folder and its subfolders, sorted by their path; other files are passed over.
+    """The image files of a folder and its subfolders, sorted by their path.
 
-    So are hidden folders and those of a desktop or a disk, and the notes ("._x.jpg") that macOS writes beside files.
-    Each slice of a volume or a stack is an image: its file stands in `paths` once for each, beside the slice's number
-    in `frames`.
+    Skipped are other files, hidden folders, folders of a desktop or a disk, and metadata files ("._x.jpg") of macOS.
+    Each slice of a volume or a stack is an image: `paths` has its file once for each slice, and `frames` the slice's
+    number.
     """
 
     def __init__(self, folder: Path) -> None:
-        """List `folder`; raises DataError when it is missing, holds no image, or cannot be listed."""
+        """List `folder`; raises DataError if it is missing, holds no image, or cannot be listed."""
         self.folder = folder
         if not folder.is_dir():
             raise DataError(f"{folder} is not a folder; give a folder of images.")
@@ -62,7 +62,7 @@ class FolderSource:
         return read_image(self.paths[index], frame=self.frames[index])
 
     def name(self, index: int) -> str:
-        """Return the path of the file below the folder, with forward slashes; of a volume, with [slice] behind it."""
+        """Return the path of the file below the folder, with forward slashes; for a volume followed by [slice]."""
         return self.paths[index].relative_to(self.folder).as_posix() + self._slice(index)
 
     def stem(self, index: int, cut: int = 0) -> str:
@@ -71,7 +71,7 @@ class FolderSource:
         return name[: len(name) - len(suffix_of(name)) - cut] + self._slice(index)
 
     def choose(self, indices: list[int]) -> None:
-        """Keep these images, in this order, and no other."""
+        """Keep only these images, in this order."""
         self.paths, self.frames = [self.paths[i] for i in indices], [self.frames[i] for i in indices]
 
     def _slice(self, index: int) -> str:
@@ -79,14 +79,14 @@ class FolderSource:
 
 
 def holds_images(folder: Path) -> bool:
-    """Return whether a folder is there and holds an image, in itself or below."""
+    """Return whether a folder exists and holds an image, in itself or below."""
     return folder.is_dir() and next(_image_files(folder), None) is not None
 
 
 def _image_files(folder: Path) -> Iterator[Path]:
     """Yield the image files of a folder and those below it, links to folders not followed.
 
-    Raises DataError for a folder that cannot be listed, because a set of images should not shrink unnoticed.
+    Raises DataError for a folder that cannot be listed, because a data set should not shrink unnoticed.
     """
     yield from (path for path in _files(folder) if is_training_image(path) and _is_file(path))
 
@@ -98,19 +98,19 @@ def _files(folder: Path) -> Iterator[Path]:
 
 
 def is_training_image(path: Path) -> bool:
-    """Return whether a file of a folder is taken for an image by its name; notes of macOS (._x.jpg) are not."""
+    """Return whether a file of a folder is an image by its name; metadata files of macOS (._x.jpg) are not."""
     return is_image_name(path) and not path.name.startswith("._")
 
 
 def _is_file(path: Path) -> bool:
     try:
         return path.is_file()
-    except PermissionError as error:  # the folder can be listed and not entered
+    except PermissionError as error:  # the folder can be listed but not entered
         refuse_folder(error)
 
 
 def refuse_links_out(source: FolderSource) -> None:
-    """Raise DataError if files of a source are links to places outside its folder, which may be anybody's."""
+    """Raise DataError if files of a source are links that lead out of its folder, which may be untrusted."""
     links = [path for path in dict.fromkeys(source.paths) if leads_out(path, source.folder)]
     if links:
         more = f" and {len(links) - 1} more" if len(links) > 1 else ""
@@ -121,7 +121,7 @@ def refuse_links_out(source: FolderSource) -> None:
 
 
 def _num_frames(path: Path) -> int:
-    """Return how many images a file holds; 1 for a stack that cannot be read, which reading it reports."""
+    """Return the number of images in a file; 1 for an unreadable stack: reading it raises the error."""
     try:
         return count_slices(path)
     except ImageError:
@@ -129,7 +129,7 @@ def _num_frames(path: Path) -> int:
 
 
 def fingerprint(source: FolderSource) -> str:
-    """Return a SHA-256 over the sorted (name, size) of a folder's images: which files a run was trained on."""
+    """Return a SHA-256 over the sorted (name, size) of a folder's images, to identify the training data."""
     digest = hashlib.sha256()
     for index, path in enumerate(source.paths):
         digest.update(f"{source.name(index)}\0{path.stat().st_size}\n".encode(errors="surrogateescape"))
@@ -137,7 +137,7 @@ def fingerprint(source: FolderSource) -> str:
 
 
 class FileFacts(TypedDict):
-    """The facts that distinguish one content of a file from another."""
+    """Size and digest of a file's content."""
 
     size: int
     sha256: str
@@ -150,10 +150,10 @@ ImageList = dict[str, FileFacts]
 def image_list(source: FolderSource) -> ImageList:
     """Return size and SHA-256 of every file of a source.
 
-    Every byte is read, each time: the dates of a file can stand still while its content changes, as after `cp -p`.
+    Every byte is read, each time: dates do not show every change of content, for example after `cp -p`.
     Raises ImageError for a file that cannot be read.
     """
-    files = list(dict.fromkeys(source.paths))  # a volume is named once for each of its slices
+    files = list(dict.fromkeys(source.paths))  # a volume is listed once per slice
     facts = dict(zip(files, on_threads(_file_facts, files), strict=True))
     return {source.name(index): facts[path] for index, path in enumerate(source.paths)}
 
@@ -169,7 +169,7 @@ def _file_facts(path: Path) -> FileFacts:
 def train_folders(root: str, a: str, b: str) -> tuple[Path, Path]:
     """Return the folders of training images of both domains: root/trainA and root/trainB, or `a` and `b`.
 
-    Raises DataError when nothing or only half of it is given, or a folder is missing.
+    Raises DataError if nothing or only one domain is given, or if a folder is missing.
     """
     if a or b:
         if not (a and b):

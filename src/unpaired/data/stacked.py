@@ -1,4 +1,4 @@
-"""All images of a source as one tensor, for small sets that are scored as a whole."""
+"""All images of a source as one tensor, for small sets that are evaluated as a whole."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from unpaired.images import to_tensor
 
 
 def stacked(source: ImageSource) -> Tensor:
-    """Return all images of a source in its order, n 3 h w in [-1, 1]; they have one size.
+    """Return all images of a source in order, n 3 h w in [-1, 1]; they must have equal size.
 
     Raises ImageError if one cannot be read faithfully.
     """

@@ -1,4 +1,4 @@
-"""Opening addresses of http and https, and no others, even if a server redirects to one."""
+"""Opening of http and https addresses, and no others, also in redirects."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from urllib.parse import urlsplit
 
 
 def is_http(url: str) -> bool:
-    """Return whether an address is of http or https and names a host."""
+    """Return whether an address is http or https with a host."""
     try:
         parts = urlsplit(url)
         return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
-    except ValueError:  # brackets or a port that are none
+    except ValueError:  # invalid brackets or port
         return False
 
 
 class _Redirects(urllib.request.HTTPRedirectHandler):
-    """Follows a server to other addresses of http and https, and to no others."""
+    """Follows redirects to http and https addresses only."""
 
     def redirect_request(
         self, req: urllib.request.Request, fp: IO[bytes], code: int, msg: str, headers: HTTPMessage, newurl: str
@@ -29,7 +29,7 @@ class _Redirects(urllib.request.HTTPRedirectHandler):
     def http_error_302(
         self, req: urllib.request.Request, fp: IO[bytes], code: int, msg: str, headers: HTTPMessage
     ) -> Any:
-        """Follow to the address in the reply, which is closed if that is none."""
+        """Follow the redirect; close the reply if its address is invalid."""
         try:
             return super().http_error_302(req, fp, code, msg, headers)
         except ValueError:
@@ -40,7 +40,7 @@ class _Redirects(urllib.request.HTTPRedirectHandler):
 
 
 def web() -> urllib.request.OpenerDirector:
-    """Return an opener of http and https, through the proxy of the environment, and of no other scheme of urllib."""
+    """Return an opener for http and https only, through the proxy of the environment."""
     opener = urllib.request.OpenerDirector()
     for handler in (
         urllib.request.ProxyHandler(),

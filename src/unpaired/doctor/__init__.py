@@ -1,5 +1,5 @@
-"""The data doctor: `unpaired data check` inspects every file of a data folder and reports its effect on training.
+"""The data doctor: `unpaired data check` inspects every file of a data folder and predicts how training would use it.
 
-`folders` finds the files, `unpaired.scanning` inspects each of them, `comparing` finds the same picture twice,
-`findings` holds the sentences about each fault, `checkup` brings them together, `sheet` is the page.
+`folders` finds the files, `unpaired.scanning` inspects each of them, `comparing` finds duplicates, `findings` has
+the texts of each fault, `checkup` combines them, `sheet` is the page.
 """

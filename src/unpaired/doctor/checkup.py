@@ -1,4 +1,4 @@
-"""From a data folder to findings: every file is inspected, then files are compared, then domains."""
+"""The check of a data folder: every file is inspected, then files and domains are compared."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class PlaceScan:
 
     def facts(self) -> dict[str, Any]:
         """Return counts, sizes, formats and colours, for the table, the page and JSON."""
-        headers = [seen.header for seen in self.images if seen.header]
+        headers = [image.header for image in self.images if image.header]
         sides = sorted(min(header.width, header.height) for header in headers)
         return {
             "place": self.place.name,
@@ -54,9 +54,9 @@ class PlaceScan:
             "split": self.place.split,
             "files": len(self.files),
             "images": len(self.images),
-            "formats": dict(collections.Counter(seen.kind for seen in self.images).most_common()),
+            "formats": dict(collections.Counter(image.kind for image in self.images).most_common()),
             "modes": dict(collections.Counter(header.mode for header in headers).most_common()),
-            "grey": sum(seen.grey for seen in self.images),
+            "grey": sum(image.grey for image in self.images),
             "sizes": dict(collections.Counter(f"{header.width}x{header.height}" for header in headers).most_common(3)),
             "shorter_side": [sides[0], int(statistics.median(sides)), sides[-1]] if sides else [],
         }
@@ -64,18 +64,18 @@ class PlaceScan:
 
 @dataclass(frozen=True)
 class Checkup:
-    """The outcome: the content of each place, and the findings, the gravest first."""
+    """The result of a data check: the scan of each place, and the findings, the most severe first."""
 
     title: str
     scans: list[PlaceScan]
     findings: list[Finding]
 
     def count(self, severity: Severity) -> int:
-        """Return how many findings are of a severity."""
+        """Return the number of findings of a severity."""
         return sum(finding.fault.severity == severity for finding in self.findings)
 
     def as_json(self) -> dict[str, Any]:
-        """Return all of it for JSON; paths as they were given."""
+        """Return the result as JSON values, with paths as given."""
         return {
             "data": self.title,
             "counts": {severity: self.count(severity) for severity in SEVERITIES},
@@ -105,29 +105,31 @@ def check_data(
 ) -> Checkup:
     """Inspect every file of `config.root`, or of `config.a` and `config.b`, as training with `config` would.
 
-    pairing: "paired" and "noise" search for their layouts; with "" the folders decide. `progress` is called with the
-    number of inspected files and of all. Raises DataError only if a folder that was given is missing.
+    pairing: "paired" and "noise" search for their layouts; with "" the folders decide.
+    progress: called with the number of inspected files and of all files.
+
+    Raises DataError only if a given folder is missing.
     """
     places = find_places(config.root, config.a, config.b, pairing)
-    scans = _inspect_everywhere(places, config, num_threads, progress)
+    scans = _scan_places(places, config, num_threads, progress)
     found = _Findings()
     for scan in scans:
-        _judge_files(scan, config, pairing, found)
-        _judge_place(scan, found)
-        _judge_labels(scan, config, pairing, found)
-    _judge_domains(scans, found)
-    _judge_axes(scans, found)
-    _judge_groups(scans, found)
+        _check_files(scan, config, pairing, found)
+        _check_place(scan, found)
+        _check_labels(scan, config, pairing, found)
+    _check_domains(scans, found)
+    _check_axes(scans, found)
+    _check_groups(scans, found)
     if pairing == "paired":
-        _judge_pairs(scans, config, found)
+        _check_pairs(scans, config, found)
     if config.root and (len(places) > 1 or places[0].folder != Path(config.root)):
-        _judge_outside(Path(config.root), places, found)
+        _check_outside(Path(config.root), places, found)
     title = config.root or f"{config.a} and {config.b}"
     return Checkup(title, scans, found.sorted())
 
 
 class _Findings:
-    """Findings as they are collected, one for each code and place."""
+    """Collector of findings, one for each code and place."""
 
     def __init__(self) -> None:
         self._found: dict[tuple[str, str], Finding] = {}
@@ -141,10 +143,8 @@ class _Findings:
         return sorted(self._found.values(), key=lambda finding: order[finding.fault.code])
 
 
-def _inspect_everywhere(
-    places: Sequence[Place], config: DataConfig, num_threads: int, progress: Progress
-) -> list[PlaceScan]:
-    """Inspect every file of every place, on several threads."""
+def _scan_places(places: Sequence[Place], config: DataConfig, num_threads: int, progress: Progress) -> list[PlaceScan]:
+    """Inspect every file of every place, on threads, because decoders release the interpreter lock."""
     red, green, blue = config.background
     there = [place for place in places if place.folder.is_dir()]
     walked = [(place, path, trouble) for place in there for path, trouble in walk(place.folder)]
@@ -161,29 +161,29 @@ def _inspect_everywhere(
 
     by_place: dict[Place, list[Inspected]] = {place: [] for place in places}
     everything = zip(walked, on_threads(inspected, walked, num_threads), strict=True)
-    for done, (entry, seen) in enumerate(everything, start=1):
-        by_place[entry[0]].append(seen)
+    for done, (entry, file) in enumerate(everything, start=1):
+        by_place[entry[0]].append(file)
         progress(done, len(walked))
-    return [PlaceScan(place, files, [seen for seen in files if not seen.fault]) for place, files in by_place.items()]
+    return [PlaceScan(place, files, [file for file in files if not file.fault]) for place, files in by_place.items()]
 
 
 # ---- single files ----
 
 
-def _judge_files(scan: PlaceScan, config: DataConfig, pairing: str, found: _Findings) -> None:
+def _check_files(scan: PlaceScan, config: DataConfig, pairing: str, found: _Findings) -> None:
     sheet = pairing == "paired" and not scan.place.domain
-    for seen in scan.files:
-        if seen.fault:
-            found.add(seen.fault, scan.place.name, [seen.path], seen.reason)
+    for file in scan.files:
+        if file.fault:
+            found.add(file.fault, scan.place.name, [file.path], file.reason)
             continue
-        for code, detail in [*remarks(seen, config, sheet), *value_remarks(seen, config, scan.place)]:
-            found.add(code, scan.place.name, [seen.path], detail)
+        for code, detail in [*remarks(file, config, sheet), *value_remarks(file, config, scan.place)]:
+            found.add(code, scan.place.name, [file.path], detail)
 
 
 # ---- places and domains ----
 
 
-def _judge_place(scan: PlaceScan, found: _Findings) -> None:
+def _check_place(scan: PlaceScan, found: _Findings) -> None:
     name = scan.place.name
     if not scan.place.folder.is_dir():
         found.add("layout", name, detail=f"{scan.place.folder} is missing")
@@ -191,57 +191,57 @@ def _judge_place(scan: PlaceScan, found: _Findings) -> None:
         found.add("layout", name, detail=f"{scan.place.folder} holds no image that can be used")
     elif scan.place.split == "train" and len(scan.images) < FEW_IMAGES:
         found.add("few_images", name, detail=f"{len(scan.images)} images")
-    coloured = [seen for seen in scan.images if not seen.flat]  # one colour is grey by accident
-    grey = [seen for seen in coloured if seen.grey]
+    coloured = [image for image in scan.images if not image.flat]  # images of one colour can be grey by accident
+    grey = [image for image in coloured if image.grey]
     if 0 < len(grey) <= len(coloured) / 2:
-        for seen in grey:
-            one_channel = seen.header is not None and seen.header.channels == 1
-            found.add("grey", name, [seen.path], "one channel" if one_channel else "three equal channels")
+        for image in grey:
+            one_channel = image.header is not None and image.header.channels == 1
+            found.add("grey", name, [image.path], "one channel" if one_channel else "three equal channels")
     elif 0 < len(grey) < len(coloured):
-        for seen in coloured:
-            if not seen.grey:
-                found.add("grey", name, [seen.path], "in colour, where most are grey")
-    others, most = other_types({seen.path: seen.header.dtype for seen in scan.images if seen.header})
+        for image in coloured:
+            if not image.grey:
+                found.add("grey", name, [image.path], "in colour, while most are grey")
+    others, most = other_types({image.path: image.header.dtype for image in scan.images if image.header})
     for path, kind in others:
-        found.add("mixed_types", name, [path], f"{kind}, where most are {most}")
-    medical = [seen for seen in scan.images if seen.header is not None and seen.header.format in _MEDICAL]
+        found.add("mixed_types", name, [path], f"{kind}, while most are {most}")
+    medical = [image for image in scan.images if image.header is not None and image.header.format in _MEDICAL]
     if len(medical) <= len(scan.images) / 2:
-        for seen in medical:
-            found.add("medical", name, [seen.path], "" if seen.header is None else seen.header.format)
-    _judge_names(scan, found)
+        for image in medical:
+            found.add("medical", name, [image.path], "" if image.header is None else image.header.format)
+    _check_names(scan, found)
 
 
-def _judge_labels(scan: PlaceScan, config: DataConfig, pairing: str, found: _Findings) -> None:
-    """Find domains of maps of classes, most of whose images look like one, where resizing would mix their values."""
-    if config.preprocess == "crop":  # which resizes nothing
+def _check_labels(scan: PlaceScan, config: DataConfig, pairing: str, found: _Findings) -> None:
+    """Find domains of label maps whose values resizing would mix: most of their images look like one."""
+    if config.preprocess == "crop":  # without resizing
         return
     place = scan.place
     parts: dict[Part, str] = {"whole": place.domain or "A"}
     if pairing == "paired" and not place.domain:
         parts = {"left": "A", "right": "B"}
-    pictures = [seen for seen in scan.images if not seen.flat]
+    pictures = [image for image in scan.images if not image.flat]
     for part, domain in parts.items():
-        maps = [seen for seen in pictures if seen.labels & {part, "whole"}]
+        maps = [image for image in pictures if image.labels & {part, "whole"}]
         how = config.resize_a if domain == "A" else config.resize_b
         if len(maps) > len(pictures) / 2 and how == "bicubic":
             option = f"--data.resize-{domain.lower()} nearest"
-            for seen in maps:
-                found.add("label_map", place.name, [seen.path], option)
+            for image in maps:
+                found.add("label_map", place.name, [image.path], option)
 
 
-def _judge_names(scan: PlaceScan, found: _Findings) -> None:
-    """Find names that are one on a file system that folds case or accents, or once the suffix is another."""
+def _check_names(scan: PlaceScan, found: _Findings) -> None:
+    """Find names that are equal on a file system that folds case or accents, or without their suffix."""
     by_name: dict[str, list[Path]] = {}
-    for seen in scan.files:
-        if is_image_name(seen.path):
-            name = str(seen.path.with_suffix(""))
-            by_name.setdefault(unicodedata.normalize("NFC", name).casefold(), []).append(seen.path)
+    for file in scan.files:
+        if is_image_name(file.path):
+            name = str(file.path.with_suffix(""))
+            by_name.setdefault(unicodedata.normalize("NFC", name).casefold(), []).append(file.path)
     for paths in by_name.values():
         if len(paths) > 1:
             found.add("name_clash", scan.place.name, paths)
 
 
-def _judge_domains(scans: Sequence[PlaceScan], found: _Findings) -> None:
+def _check_domains(scans: Sequence[PlaceScan], found: _Findings) -> None:
     pair = [scan for scan in scans if scan.place.split == "train" and scan.place.domain and scan.images]
     if len(pair) != 2:
         return
@@ -253,43 +253,43 @@ def _judge_domains(scans: Sequence[PlaceScan], found: _Findings) -> None:
     sides = [scan.facts()["shorter_side"][1] for scan in pair]
     if max(sides) >= SIZE_RATIO * min(sides):
         found.add("unequal_sizes", where, detail=f"half of them are below {sides[0]} and {sides[1]} pixels")
-    lossy = [statistics.fmean(seen.kind in _LOSSY for seen in scan.images) for scan in pair]
+    lossy = [statistics.fmean(image.kind in _LOSSY for image in scan.images) for scan in pair]
     if abs(lossy[0] - lossy[1]) > LOSSY_SHARE:
         formats = [next(iter(scan.facts()["formats"])) for scan in pair]
         found.add("unequal_formats", where, detail=f"mostly {formats[0]} and mostly {formats[1]}")
-    grey = [statistics.fmean(seen.grey for seen in scan.images) for scan in pair]
+    grey = [statistics.fmean(image.grey for image in scan.images) for scan in pair]
     if abs(grey[0] - grey[1]) > LOSSY_SHARE:
         found.add("unequal_colour", where, detail=f"{grey[0]:.0%} and {grey[1]:.0%} in grey")
 
 
-def _judge_axes(scans: Sequence[PlaceScan], found: _Findings) -> None:
-    """Find volumes that lie otherwise than most of all places."""
-    headers = {seen.path: (scan.place.name, seen.header) for scan in scans for seen in scan.images}
+def _check_axes(scans: Sequence[PlaceScan], found: _Findings) -> None:
+    """Find volumes with other axes than most volumes of all places."""
+    headers = {image.path: (scan.place.name, image.header) for scan in scans for image in scan.images}
     axes = {path: header.axes for path, (_, header) in headers.items() if header is not None and header.axes}
     for path, text in minority(axes).items():
-        found.add("axes", headers[path][0], [path], f"{text}, where most are {most_common(axes)}")
+        found.add("axes", headers[path][0], [path], f"{text}, while most are {most_common(axes)}")
 
 
 # ---- several files ----
 
 
-def _judge_groups(scans: Sequence[PlaceScan], found: _Findings) -> None:
-    everything = [(scan.place, seen) for scan in scans for seen in scan.images]
-    seen = [one for _, one in everything]
-    for group in same_pictures(seen):
+def _check_groups(scans: Sequence[PlaceScan], found: _Findings) -> None:
+    everything = [(scan.place, image) for scan in scans for image in scan.images]
+    images = [one for _, one in everything]
+    for group in same_pictures(images):
         members: dict[Place, list[Inspected]] = {}
         for index in group.members:
-            members.setdefault(everything[index][0], []).append(seen[index])
+            members.setdefault(everything[index][0], []).append(images[index])
         for place, same in members.items():
             if len(same) > 1:
                 how = _how(group, same)
                 code = "mirrored" if how == "mirrored" else "duplicate"
                 found.add(code, place.name, [one.path for one in same], how)
-        _judge_shared(group, members, found)
+        _check_shared(group, members, found)
 
 
-def _judge_shared(group: Group, members: dict[Place, list[Inspected]], found: _Findings) -> None:
-    """Judge one picture that stands in several places."""
+def _check_shared(group: Group, members: dict[Place, list[Inspected]], found: _Findings) -> None:
+    """Report one image that is in several places."""
     for domain in dict.fromkeys(place.domain for place in members):
         within = [place for place in members if place.domain == domain]
         train = [place for place in within if place.split == "train"]
@@ -304,7 +304,7 @@ def _judge_shared(group: Group, members: dict[Place, list[Inspected]], found: _F
 
 
 def _how(group: Group, same: Sequence[Inspected]) -> How:
-    """Return how alike some files of a group are, at worst as alike as the whole group."""
+    """Return the similarity of some files of a group, at most as close as the whole group unless digests are equal."""
     if len({one.file_sha256 for one in same}) == 1:
         return "same bytes"
     if len({one.pixel_sha256 for one in same}) == 1:
@@ -312,7 +312,7 @@ def _how(group: Group, same: Sequence[Inspected]) -> How:
     return group.how
 
 
-def _judge_pairs(scans: Sequence[PlaceScan], config: DataConfig, found: _Findings) -> None:
+def _check_pairs(scans: Sequence[PlaceScan], config: DataConfig, found: _Findings) -> None:
     """Match names as training would, and compare sizes if one crop must show the same place in both."""
     try:
         a, b = paired_sources(config.root, config.a, config.b)
@@ -321,7 +321,7 @@ def _judge_pairs(scans: Sequence[PlaceScan], config: DataConfig, found: _Finding
         return
     if config.preprocess == "resize_and_crop" or a.paths == b.paths:
         return
-    headers = {seen.path: seen.header for scan in scans for seen in scan.images}
+    headers = {image.path: image.header for scan in scans for image in scan.images}
     for one, other in zip(a.paths, b.paths, strict=True):
         left, right = headers.get(one), headers.get(other)
         if left and right and (left.width, left.height) != (right.width, right.height):
@@ -329,7 +329,7 @@ def _judge_pairs(scans: Sequence[PlaceScan], config: DataConfig, found: _Finding
             found.add("pairs", "A, B", [one, other], sizes)
 
 
-def _judge_outside(root: Path, places: Sequence[Place], found: _Findings) -> None:
+def _check_outside(root: Path, places: Sequence[Place], found: _Findings) -> None:
     for path, trouble in walk(root, tuple(place.folder for place in places)):
         is_image = is_image_name(path) and not trouble
         code = "junk" if is_junk(path) else "outside" if is_image else "other"

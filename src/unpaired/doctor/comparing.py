@@ -1,10 +1,9 @@
-"""The same picture twice: equal files, equal pixels, and pictures that were encoded, scaled or mirrored anew.
+"""Duplicate images: equal files, equal pixels, and images that were re-encoded, scaled or mirrored.
 
-Equal files and pixels are found by their digests. For the rest each distinct picture is described by the lowest 8 x 8
-frequencies of its luminance, normalised; descriptions that nearly coincide make candidates (a matrix product in blocks,
-so that 100,000 pictures take minutes and not an n x n matrix), and a candidate counts only if the thumbnails agree
-everywhere: in each of 64 blocks, in colour. A mirrored picture has the same description with every odd horizontal
-frequency negated.
+Equal files and pixels are found by their digests. Every other image is described by the lowest 8 x 8 frequencies of its
+luminance, normalised. Pairs with nearly equal descriptions are candidates (found by a blocked matrix product, so that
+100,000 images take minutes and no n x n matrix). A candidate is confirmed if the thumbnails agree in each of 64 blocks,
+in colour. A mirrored image has the same description with every odd horizontal frequency negated.
 """
 
 from __future__ import annotations
@@ -35,33 +34,33 @@ JPEG copies of photographs at quality 20 seldom exceed 7; of 1,064 photographs n
 _FREQUENCIES = 8
 _BLOCK = 2048
 _MOST_CANDIDATES = 8
-_LEAST_CONTRAST = 2.0  # root mean square of the frequencies, of 255: flatter pictures are not compared
+_LEAST_CONTRAST = 2.0  # root mean square of the frequencies, of 255: flatter images cannot be compared
 
 
 @dataclass(frozen=True)
 class Group:
-    """Files that show one picture. `how` is the furthest any of them is from another one of the group."""
+    """Files that show one image. how: the largest difference between two files of the group."""
 
     how: How
     members: tuple[int, ...]
 
 
-def same_pictures(seen: Sequence[Inspected]) -> list[Group]:
-    """Return the groups of two or more sound images that show the same picture, as indices into `seen`."""
-    sets = _Sets(len(seen))
-    sound = [index for index, one in enumerate(seen) if one.thumb is not None]
-    _join_equal(sets, sound, [seen[index].file_sha256 for index in sound], 0)
-    sound = [index for index in sound if not seen[index].flat]  # of one colour all look alike
-    _join_equal(sets, sound, [seen[index].pixel_sha256 for index in sound], 1)
+def same_pictures(images: Sequence[Inspected]) -> list[Group]:
+    """Return the groups of two or more sound images that show the same image, as indices into `images`."""
+    sets = _Sets(len(images))
+    sound = [index for index, one in enumerate(images) if one.thumb is not None]
+    _join_equal(sets, sound, [images[index].file_sha256 for index in sound], 0)
+    sound = [index for index in sound if not images[index].flat]  # images of one colour look alike
+    _join_equal(sets, sound, [images[index].pixel_sha256 for index in sound], 1)
     distinct = [index for index in sound if sets.root(index) == index]
-    thumbs = [thumb for index in distinct if (thumb := seen[index].thumb) is not None]
+    thumbs = [thumb for index in distinct if (thumb := images[index].thumb) is not None]
     for one, other, mirrored in look_alikes(np.stack(thumbs)) if thumbs else ():
         sets.join(distinct[one], distinct[other], 3 if mirrored else 2)
     return sets.groups()
 
 
 def look_alikes(thumbs: Pixels) -> Iterator[tuple[int, int, bool]]:
-    """Yield the pairs (i, j, mirrored), i < j, of thumbnails n THUMB THUMB 3 that show one picture."""
+    """Yield the pairs (i, j, mirrored), i < j, of thumbnails n THUMB THUMB 3 that show one image."""
     plain, contrast = descriptions(thumbs)
     sign = np.tile((-1.0) ** np.arange(_FREQUENCIES), _FREQUENCIES).astype(np.float32)
     usable = np.flatnonzero(contrast >= _LEAST_CONTRAST)
@@ -83,13 +82,13 @@ def descriptions(thumbs: Pixels) -> tuple[Floats, Floats]:
     for start in range(0, len(thumbs), _BLOCK):
         luma = thumbs[start : start + _BLOCK] @ np.array([0.299, 0.587, 0.114], np.float32)
         made[start : start + _BLOCK] = (waves @ luma @ waves.T).reshape(len(luma), -1)
-    made[:, 0] = 0  # brightness alone says nothing
+    made[:, 0] = 0  # ignore brightness
     length = np.linalg.norm(made, axis=1)
     return made / np.maximum(length, 1e-9)[:, None], length / THUMB
 
 
 def _candidates(plain: Floats, others: Floats) -> Iterator[tuple[int, int]]:
-    """Yield pairs i < j whose descriptions nearly coincide, at most the nearest few of each i."""
+    """Yield pairs i < j with nearly equal descriptions, at most the nearest few of each i."""
     for top in range(0, len(plain), _BLOCK):
         pairs: list[tuple[int, int, float]] = []
         for left in range(top, len(plain), _BLOCK):
@@ -106,7 +105,7 @@ def _candidates(plain: Floats, others: Floats) -> Iterator[tuple[int, int]]:
 
 
 def _agree(one: Pixels, other: NDArray[Any]) -> bool:
-    """Return whether two thumbnails differ by little in every block; one that differs makes another picture."""
+    """Return whether two thumbnails differ by little in every block; a difference in one block makes another image."""
     squares = ((one.astype(np.float32) - other) ** 2).mean(2)
     size = THUMB // _FREQUENCIES
     blocks = squares.reshape(_FREQUENCIES, size, _FREQUENCIES, size).mean((1, 3))
@@ -122,7 +121,7 @@ def _join_equal(sets: _Sets, indices: Sequence[int], digests: Sequence[str], how
 
 
 class _Sets:
-    """Disjoint sets of indices, each with the furthest `how` by which its members were joined; a root is the least."""
+    """Disjoint sets of indices, each with the largest `how` of its joins; the root is the lowest index."""
 
     def __init__(self, count: int) -> None:
         self._parent = list(range(count))

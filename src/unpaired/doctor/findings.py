@@ -1,4 +1,4 @@
-"""The kinds of findings in a data folder: severity, effect on training, and remedy."""
+"""The faults of a data folder: their severity, their effect on training, and the fix."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ SEVERITIES: tuple[Severity, ...] = ("error", "warning", "note")
 
 @dataclass(frozen=True)
 class Fault:
-    """One kind of finding, in words for a person."""
+    """One kind of finding, in plain words."""
 
     code: str
     severity: Severity
@@ -23,7 +23,7 @@ class Fault:
 
 @dataclass(frozen=True)
 class Item:
-    """One finding of its kind: its files (none if it is about a whole folder), and a detail."""
+    """One finding: its files (none if it concerns a whole folder), and a detail."""
 
     paths: tuple[Path, ...]
     detail: str = ""
@@ -39,14 +39,14 @@ class Finding:
 
     @property
     def num_files(self) -> int:
-        """How many files it is about."""
+        """Number of files concerned."""
         return len({path for item in self.items for path in item.paths})
 
 
 _STOPS = "It stops before step one and names the file; with --data.bad-images skip it leaves the file out."
 _PASSED = "The file is passed over and named."
-_UNHEARD = "The file is passed over, without a message."
-_UNUSED = "Nothing: the values are used, and this is not."
+_SILENT = "The file is passed over without a message."
+_UNUSED = "Nothing: only the values are used."
 _OWN_FORMAT = "Translate without --format: a result in the format of its input keeps it, any other does not."
 
 _ALL = (
@@ -92,7 +92,7 @@ _ALL = (
         "error",
         "images with NaN or infinite values",
         _STOPS,
-        "Replace them by numbers, or declare them as no data where the format can (GDAL's no-data value in a TIFF).",
+        "Replace them by numbers, or declare them as no data if the format can (GDAL's no-data value in a TIFF).",
     ),
     Fault(
         "channels",
@@ -107,7 +107,7 @@ _ALL = (
         "error",
         "images whose type has no range of its own",
         "It stops before step one.",
-        "Say which values are black and white with --range LOW..HIGH, or measure them with --range p0.5..p99.5.",
+        "Give the values of black and white with --range LOW..HIGH, or measure them with --range p0.5..p99.5.",
     ),
     Fault(
         "unreadable",
@@ -134,7 +134,7 @@ _ALL = (
         "leak",
         "warning",
         "test images that are also trained on",
-        "It learns them by heart, and every figure on the test images is better than it should be.",
+        "It memorises them, and every score on the test images is better than it should be.",
         "Remove the copies from the training images.",
     ),
     Fault(
@@ -175,7 +175,7 @@ _ALL = (
     Fault(
         "mixed_types",
         "warning",
-        "images of another type of numbers than most of their domain",
+        "images of another type than most of their domain",
         "The domain has the smallest type that holds all; a --range other than dtype applies to all of them alike.",
         "Convert them to the type and the units of the others, or remove them.",
     ),
@@ -183,7 +183,7 @@ _ALL = (
         "alpha_band",
         "warning",
         "bands tagged as alpha that look like measurements",
-        "They are taken for transparency: the image is laid over data.background by them.",
+        "They are used as transparency: the image is composited over data.background.",
         "Train on them as a band with --data.channels-a N (or -b), N counting it, or tag them as unspecified.",
     ),
     Fault(
@@ -196,22 +196,22 @@ _ALL = (
     Fault(
         "label_map",
         "warning",
-        "maps of classes",
-        "Bicubic resizing mixes the numbers or colours of neighbouring classes into ones that mean others or none.",
-        "Pick pixels and mix none: --data.resize-a nearest for domain A, --data.resize-b nearest for domain B.",
+        "label maps",
+        "Bicubic resizing mixes the numbers or colours of neighbouring classes into those of others or of none.",
+        "Resize without mixing: --data.resize-a nearest for domain A, --data.resize-b nearest for domain B.",
     ),
     Fault(
         "passed_over",
         "warning",
         "pictures in formats, or under names, that are not read",
         _PASSED,
-        "Convert them as advised beside each, or give them the suffix of their content.",
+        "Convert them as noted beside each, or give them the suffix of their content.",
     ),
     Fault(
         "outside",
         "warning",
         "images outside the folders that are read",
-        _UNHEARD,
+        _SILENT,
         "Move them into the folder of their domain, or ignore this if they are meant to stay out.",
     ),
     Fault(
@@ -219,62 +219,62 @@ _ALL = (
         "warning",
         "broken links, pipes, and links to folders",
         _PASSED,
-        "Copy the files that they should lead to into the folder.",
+        "Copy their targets into the folder.",
     ),
     Fault(
         "cmyk",
         "warning",
         "images in printing colours (CMYK)",
-        "They are converted to RGB by formula, so their colours differ from what a viewer shows.",
+        "They are converted to RGB by formula, so their colours differ from those in a viewer.",
         "Convert them to sRGB with a colour-managed program.",
     ),
     Fault(
         "few_images",
         "warning",
         "few images in a domain",
-        "The discriminator learns them by heart, and its advice is worthless then; published sets have 400 to 6,000.",
+        "The discriminator memorises them and is no longer useful; published sets have 400 to 6,000.",
         "Find more; below a hundred expect copies of the training images.",
     ),
     Fault(
         "unequal_counts",
         "warning",
         "domains of very different size",
-        "An epoch is as long as the larger domain, so each image of the smaller one is seen many times as often.",
+        "An epoch is as long as the larger domain, so each image of the smaller one is used many times as often.",
         "Add images to the smaller domain, or remove some of the larger one.",
     ),
     Fault(
         "unequal_sizes",
         "warning",
         "domains whose images differ in resolution",
-        "The discriminator distinguishes the domains by sharpness, and the generator learns to blur or to sharpen.",
+        "The discriminator separates the domains by sharpness, and the generator learns to blur or to sharpen.",
         "Bring both domains to one resolution before, by the same program.",
     ),
     Fault(
         "axes",
         "warning",
-        "volumes whose axes are not those of most",
-        "Slices are taken as they are stored, so that theirs show another plane, or the same one mirrored or turned.",
-        "Bring all volumes to the same axes (nibabel.as_closest_canonical), unless that is meant.",
+        "volumes with other axes than most",
+        "Slices are used as stored, so theirs show another plane, or the same one mirrored or rotated.",
+        "Bring all volumes to the same axes (nibabel.as_closest_canonical), unless this is intended.",
     ),
     Fault(
         "unequal_formats",
         "warning",
         "domains in different file formats",
-        "The discriminator distinguishes the domains by compression artefacts, and the generator learns to draw these.",
+        "The discriminator separates the domains by compression artefacts, and the generator learns to draw these.",
         "Take both from sources of one kind, or compress the lossless domain alike.",
     ),
     Fault(
         "unequal_colour",
         "warning",
         "one domain in grey, the other in colour",
-        "Nothing is wrong if that is the translation; in colour channels grey is repeated three times.",
+        "This is correct if the translation adds or removes colour; grey is repeated in three channels.",
         "Give the grey domain one channel (--data.channels-a 1 or --data.channels-b 1), or mix no grey in.",
     ),
     Fault(
         "both_domains",
         "note",
         "the same image in both domains",
-        "It is an example of either domain, which teaches that nothing need change.",
+        "It is an example of both domains, which teaches the generator to change nothing.",
         "Remove it from one of the domains, unless the folders hold pairs.",
     ),
     Fault(
@@ -327,12 +327,12 @@ _ALL = (
         "The full size is used; a result holds no smaller copies.",
         "Make the copies anew from the result, e.g. with gdaladdo.",
     ),
-    Fault("physical_size", "note", "images with a physical pixel size", _UNUSED, _OWN_FORMAT),
+    Fault("physical_size", "note", "images that declare the size of a pixel", _UNUSED, _OWN_FORMAT),
     Fault(
         "no_data",
         "note",
         "images that declare a value for no data",
-        "The value is no measurement and is not learned from as one.",
+        "The value is no measurement and is not used as one.",
         _OWN_FORMAT,
     ),
     Fault(
@@ -346,7 +346,7 @@ _ALL = (
         "transparent",
         "note",
         "images with transparency",
-        "They are laid over white, or over --data.background; so are images that are translated later.",
+        "They are composited over white, or over --data.background; so are inputs of translation.",
         "Choose a background that occurs in neither domain's subjects, or keep white.",
     ),
     Fault(
@@ -366,9 +366,9 @@ _ALL = (
     Fault(
         "deep",
         "note",
-        "images of more than 8 bits a channel",
+        "images of more than 8 bits per channel",
         "All bits are used. Without --range the ends of the type are black and white; floats need a --range.",
-        "Check their brightness here: numbers in a part of the range are dark; --range LOW..HIGH gives that part.",
+        "Check their brightness here: values that use a part of the range are dark; set it with --range LOW..HIGH.",
     ),
     Fault(
         "large",
@@ -380,7 +380,7 @@ _ALL = (
     Fault(
         "name_clash",
         "note",
-        "names that differ only in case, in accents' spelling, or in the suffix",
+        "names that differ only in case, in the encoding of accents, or in the suffix",
         "Nothing. On other systems one file replaces the other, and translations to one format would share a name.",
         "Rename one of them.",
     ),
@@ -403,4 +403,4 @@ _ALL = (
 )
 
 FAULTS = {fault.code: fault for fault in _ALL}
-"""Every kind of finding by its code, the gravest first."""
+"""Every kind of finding by its code, the most severe first."""

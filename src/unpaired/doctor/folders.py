@@ -1,4 +1,4 @@
-"""The places of a data folder: which folders are which domain and split, and every file in them and beside them."""
+"""The places of a data folder: folders by domain and split, and all files in them and beside them."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _SPLITS = ("train", "test", "val")
 
 @dataclass(frozen=True)
 class Place:
-    """A folder of images: its name in reports, its domain ("": of both, or of one that has no name), its split."""
+    """A folder of images: its name in reports, its domain ("": both, or one without a name), its split."""
 
     name: str
     folder: Path
@@ -27,7 +27,7 @@ class Place:
 
 
 def find_places(root: str, a: str, b: str, pairing: str = "") -> list[Place]:
-    """Return the folders that training reads from DATA `root`, or `a` and `b`; any other folder is one place itself.
+    """Return the folders that training reads from DATA `root`, or `a` and `b`; any other folder is a single place.
 
     pairing: "paired" and "noise" search for their layouts first. Raises DataError if a folder is missing.
     """
@@ -47,11 +47,10 @@ def find_places(root: str, a: str, b: str, pairing: str = "") -> list[Place]:
 
 
 def walk(folder: Path, without: tuple[Path, ...] = ()) -> Iterator[tuple[Path, str]]:
-    """Yield every file below a folder, sorted, with the reason why it cannot be inspected ("" mostly).
+    """Yield every file below a folder, sorted, with the reason why it cannot be inspected ("" in most cases).
 
-    Links to folders are not followed, as training does not, and come as "linked_folder"; folders that refuse to be
-    listed as "unreadable"; hidden folders and those of a desktop or a disk as "junk_folder". Folders in `without` are
-    left out.
+    Links to folders are not followed, as in training, and have the reason "linked_folder"; those that cannot be listed
+    have "unreadable"; hidden folders and those of a desktop or a disk "junk_folder". Folders in `without` are left out.
     """
     refused: list[Path] = []
     for place, folders, files in os.walk(folder, onerror=lambda error: refused.append(Path(error.filename))):
@@ -74,7 +73,7 @@ def _split(root: Path, split: str, pairing: str) -> list[Place]:
     apart = [(root / f"{split}A", root / f"{split}B"), (root / split / "A", root / split / "B")]
     apart.append((root / "A" / split, root / "B" / split))
     if pairing != "noise":
-        # trainA without trainB is half of a layout, which training refuses and the check should report.
+        # trainA without trainB is half of a layout: training refuses it, and the report should show it.
         for pair in apart[1::-1] + apart[2:] if pairing == "paired" else apart:
             found = any if split == "train" and pair is apart[0] else all
             if found(folder.is_dir() for folder in pair) and not _sheets_first(root / split, pairing):

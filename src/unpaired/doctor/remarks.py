@@ -1,4 +1,4 @@
-"""Findings about one sound image: its size, its colours, its numbers, and the other content of its file."""
+"""Findings about one sound image: its size, its colours, its values, and its further contents."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from unpaired.scanning.inspection import Inspected
 
 THIN_RATIO = 4.0
 TINY_SIDE = 16
-LARGE_RATIO = 32  # pixels decoded, to pixels that are used
+LARGE_RATIO = 32  # ratio of decoded to used pixels
 
 _KINDS = {
     **dict.fromkeys([".jpg", ".jpeg", ".jpe", ".jfif", ".mpo"], "JPEG"),
@@ -39,14 +39,14 @@ _CARRIED: dict[Carried, str] = {
 }
 
 
-def remarks(seen: Inspected, config: DataConfig, sheet: bool) -> Iterator[tuple[str, str]]:
-    """Yield the findings about one sound image. sheet: A and B stand side by side in it."""
-    header = seen.header
+def remarks(image: Inspected, config: DataConfig, sheet: bool) -> Iterator[tuple[str, str]]:
+    """Yield the findings about one sound image. sheet: the image holds A and B side by side."""
+    header = image.header
     assert header is not None
     height, width = header.height, header.width // (2 if sheet else 1)
     size = f"{header.width}x{header.height}"
     try:
-        check_size(seen.path.name, height, width, config)
+        check_size(image.path.name, height, width, config)
     except DataError:
         yield "too_small", size
     else:
@@ -58,19 +58,19 @@ def remarks(seen: Inspected, config: DataConfig, sheet: bool) -> Iterator[tuple[
         yield "thin", size
     if config.preprocess == "resize_and_crop" and header.width * header.height > LARGE_RATIO * config.load_size**2:
         yield "large", size
-    if seen.flat:
+    if image.flat:
         yield "flat", ""
-    if seen.kind != _KINDS.get(suffix_of(seen.path), seen.kind):
-        yield "mislabelled", f"its content is {seen.kind}"
-    if seen.orientation > 1:
-        yield "turned", f"orientation {seen.orientation}"
+    if image.kind != _KINDS.get(suffix_of(image.path), image.kind):
+        yield "mislabelled", f"its content is {image.kind}"
+    if image.orientation > 1:
+        yield "turned", f"orientation {image.orientation}"
     yield from ((_CARRIED[kind], "") for kind in in_order(header.carries))
-    yield from _colour_remarks(seen)
+    yield from _colour_remarks(image)
 
 
-def value_remarks(seen: Inspected, config: DataConfig, place: Place) -> Iterator[tuple[str, str]]:
-    """Yield the findings that keep the numbers of a sound image out of training with these settings."""
-    header = seen.header
+def value_remarks(image: Inspected, config: DataConfig, place: Place) -> Iterator[tuple[str, str]]:
+    """Yield the reasons why the settings of training exclude the values of a sound image."""
+    header = image.header
     assert header is not None
     of_b = place.domain == "B" or not (config.root or config.a)
     channels = config.channels_b if of_b else config.channels_a
@@ -81,12 +81,12 @@ def value_remarks(seen: Inspected, config: DataConfig, place: Place) -> Iterator
         yield "no_range", header.dtype
 
 
-def _colour_remarks(seen: Inspected) -> Iterator[tuple[str, str]]:
-    header = seen.header
+def _colour_remarks(image: Inspected) -> Iterator[tuple[str, str]]:
+    header = image.header
     assert header is not None
     if header.mode == "CMYK":
         yield "cmyk", ""
-    if seen.alpha_is_a_band:
+    if image.alpha_is_a_band:
         yield "alpha_band", f"band {header.channels + 1}"
     elif header.has_alpha:
         yield "transparent", header.mode
@@ -95,4 +95,4 @@ def _colour_remarks(seen: Inspected) -> Iterator[tuple[str, str]]:
     if header.mode == "1":
         yield "one_bit", ""
     if header.depth > 8:
-        yield "deep", f"{header.depth} bits, levels {seen.levels[0]:g} to {seen.levels[1]:g}"
+        yield "deep", f"{header.depth} bits, levels {image.levels[0]:g} to {image.levels[1]:g}"

@@ -16,7 +16,7 @@ from unpaired.scanning.predicates import over_background
 from unpaired.scanning.thumbnails import thumbnail
 
 MOST_THUMBNAILS = 24
-"""How many pictures a finding shows."""
+"""Number of thumbnails per finding."""
 
 _SIDE = 112
 _MOST_NAMES = 60
@@ -24,9 +24,9 @@ _WHITE = (255, 255, 255)
 
 
 def write_sheet(path: Path, checkup: Checkup) -> None:
-    """Write the page, whole or not at all. Raises OutputError if the place refuses it, StorageError on a full disk.
+    """Write the page atomically. Raises OutputError if the place refuses it, StorageError on a full disk.
 
-    The pictures that it shows are read again, so that a checkup of many thousands needs no memory for them.
+    Its images are read again, so that a check of many thousands needs no memory for them.
     """
     text = html_page(
         "unpaired.doctor",
@@ -66,7 +66,7 @@ def _section(finding: Finding) -> str:
 
 
 def _shown_items(items: list[Item]) -> Iterable[str]:
-    """Yield the items: with pictures while these last, then by name, then by their number."""
+    """Yield the items: the first ones with thumbnails, further ones by name, the rest as a number."""
     pictures, names, shown_items = 0, list[str](), 0
     yield '<div class="items">'
     for item in items:
@@ -95,7 +95,7 @@ def _caption(item: Item) -> str:
 
 
 def _picture(path: Path) -> str:
-    """Return an img element with a file's picture, or nothing if it cannot be read."""
+    """Return an img element with the thumbnail of a file, or "" if it cannot be read."""
     if not is_image_name(path) or not path.is_file():
         return ""
     try:

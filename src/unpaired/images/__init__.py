@@ -1,9 +1,11 @@
-"""The only place that knows files, arrays, and tensors in [-1, 1], and how one becomes another.
+"""Image files, images in memory, and their conversion to tensors in [-1, 1] and back; no other package does this.
 
-Nothing is reduced without being asked: 8 bits stay 8, 16 stay 16, floats stay floats, transparency stays beside the
-colours, and what cannot be kept is refused in one sentence. `image` is the picture in memory, `values` its way to a
-tensor, `files` reads and writes it. `formats` has the Protocol of a format of files, `registered` all formats there are
-and `own_formats` those of the package, by Pillow (`pillow_formats`, `deep`) or by `tiff`, `dicom` and `nifti`.
+Nothing is reduced unless requested: 8 bits stay 8, 16 stay 16, floats stay floats, and transparency stays beside the
+colours. An image that a format cannot keep is refused in one sentence.
+
+`image` is the image in memory, `values` converts it to a tensor, `files` reads and writes it. `formats` has the
+Protocol of a file format, `registered` all known formats and `own_formats` those of the package, by Pillow
+(`pillow_formats`, `deep`) or by `tiff`, `dicom` and `nifti`.
 """
 
 from __future__ import annotations

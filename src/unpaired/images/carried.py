@@ -1,4 +1,4 @@
-"""What files hold beside a picture and a result cannot keep: looked up file by file, told once a kind."""
+"""Contents of a file beside its image that a result cannot keep: found file by file, reported once per kind."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ WORDS: Mapping[Carried, str] = {
     "no-data": "the no-data value",
     "band descriptions": "the descriptions, scales and units of the bands",
 }
-"""What a file carries, in words for a person, in the order in which it is reported."""
+"""The contents beside an image in plain words, in the order in which they are reported."""
 
 
 def lost_from(path: str | os.PathLike[str], suffix: str) -> frozenset[Carried]:
-    """Return what an image file carries that a result with this suffix cannot keep.
+    """Return the contents beside the image of a file that a result with this suffix cannot keep.
 
-    Files of kinds that carry nothing are not opened; a file that cannot be read carries nothing.
+    Files of formats that carry nothing are not opened. The result is empty for a file that cannot be read.
     """
     path = Path(path)
     known = FORMATS.named(path)

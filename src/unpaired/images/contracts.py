@@ -1,4 +1,4 @@
-"""What formats of others must do, checked as they are called; a fault of theirs is an error that names them."""
+"""The contract of third-party formats, checked at each call; a violation raises an error that names the format."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from unpaired.storage import shown
 
 
 def refused(known: Known, path: Path, error: Exception) -> ImageError:
-    """Return the error about a file in which a format of others failed with an exception that is none of ours."""
+    """Return the error for a file on which a third-party format failed with an exception other than UnpairedError."""
     return ImageError(
         f"{shown(path)} cannot be read as {shown(known.kind)} by {known.origin} ({_reason(error)}); replace or remove "
         "the file, or correct the format."
@@ -24,7 +24,7 @@ def refused(known: Known, path: Path, error: Exception) -> ImageError:
 
 @contextmanager
 def writing(known: Known, path: Path) -> Iterator[None]:
-    """Raise OutputError that names file and format if the format of others fails in the body."""
+    """Raise OutputError that names file and format if a third-party format fails in the body."""
     try:
         yield
     except (UnpairedError, OSError):
@@ -39,25 +39,25 @@ def writing(known: Known, path: Path) -> Iterator[None]:
 
 
 def check_header(known: Known, header: Any) -> None:
-    """Raise ImageError if what `read_header` of others returned describes no picture of this format."""
+    """Raise ImageError if the header from a third-party `read_header` does not describe an image of this format."""
     if not isinstance(header, ImageHeader):
         raise ImageError(f"{_blame(known)} returns no ImageHeader from read_header but {_name(header)}; correct it.")
     if header.format != known.kind:
         raise ImageError(f"{_blame(known)} returns a header of the format {shown(header.format)}; correct it.")
     if min(header.width, header.height, header.channels, header.frames) < 1:
-        raise ImageError("Its header says that it holds no picture; replace or remove it.")
+        raise ImageError("It holds no picture according to its header; replace or remove it.")
 
 
 def check_image(known: Known, header: ImageHeader, image: Any) -> None:
-    """Raise ImageError if what `read` of others returned is not the picture of the header."""
+    """Raise ImageError if the image from a third-party `read` does not match the header."""
     if not isinstance(image, Image):
         raise ImageError(f"{_blame(known)} returns no Image from read but {_name(image)}; correct it.")
     promised = header.height, header.width, header.channels, header.has_alpha, header.dtype
     found = image.height, image.width, image.channels, image.alpha is not None, str(image.dtype)
     if promised != found:
         raise ImageError(
-            f"{_blame(known)} returns an image of {_described(*found)} where its header has {_described(*promised)}; "
-            "correct it."
+            f"{_blame(known)} returns an image of {_described(*found)}, but its header declares "
+            f"{_described(*promised)}; correct it."
         )
 
 

@@ -1,4 +1,4 @@
-"""16 bits a channel in colour, which Pillow neither reads nor writes: PNG and PPM."""
+"""PNG and PPM with 16 bits per channel in colour, which Pillow neither reads nor writes."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ _PIXELS = (b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND")
 
 
 def decode_png(data: bytes, icc: bytes | None) -> Image:
-    """Return a PNG of 16 bits with more than one channel; raises MissingExtraError without its optional library."""
-    decoder = extra("imagecodecs", "Reading PNG with 16 bits a channel in colour")
+    """Decode a PNG of 16 bits with more than one channel; raises MissingExtraError without imagecodecs."""
+    decoder = extra("imagecodecs", "Reading PNG with 16 bits per channel in colour")
     refuse_surplus(data)
     array = decoder.png_decode(_pixels_alone(data))
     if array.shape[2] in (2, 4):
@@ -29,7 +29,7 @@ def decode_png(data: bytes, icc: bytes | None) -> Image:
 
 
 def refuse_surplus(data: bytes) -> None:
-    """Raise ImageError where the pixels unpack to more than the picture has, all of which would be unpacked."""
+    """Raise ImageError if the pixel data unpack to more bytes than the image needs; the decoder would unpack all."""
     width, height, depth, color = struct.unpack(">IIBB", data[16:26])
     left = 2 * height * (1 + width * {2: 3, 4: 2, 6: 4}.get(color, 1) * depth // 8) + 1024  # interlaced ones have more
     packer, place = zlib.decompressobj(), 8
@@ -41,11 +41,11 @@ def refuse_surplus(data: bytes) -> None:
             piece = packer.unconsumed_tail
         place += length + 12
     if left < 0:
-        raise ImageError("It holds more pixels than its size says; replace or remove it.")
+        raise ImageError("It holds more pixels than its size declares; replace or remove it.")
 
 
 def _pixels_alone(data: bytes) -> bytes:
-    """Return a PNG without its notes and profile, each of which the decoder would unpack to up to 8 MB and keep."""
+    """Return a PNG without metadata and profile; the decoder would unpack each of them to up to 8 MB and keep it."""
     kept, place = [data[:8]], 8
     while place + 8 <= len(data):
         length, name = struct.unpack(">I4s", data[place : place + 8])
@@ -56,7 +56,7 @@ def _pixels_alone(data: bytes) -> bytes:
 
 
 def encode_png(image: Image, icc: bytes | None) -> bytes:
-    """Encode 16 bits a channel, in grey or colour, with or without alpha."""
+    """Encode 16 bits per channel, in grey or colour, with or without alpha."""
     array = image.interleaved.astype(">u2")
     rows = array.reshape(image.height, -1).view(np.uint8)
     up = np.diff(rows, axis=0, prepend=np.zeros_like(rows[:1]))  # PNG's filter 2, modulo 256
@@ -73,7 +73,7 @@ def encode_png(image: Image, icc: bytes | None) -> bytes:
 
 
 def decode_ppm(data: bytes, offset: int, size: tuple[int, int], most: int) -> Image:
-    """Return a binary PPM of more than 8 bits, whose pixels (w, h) start at `offset` and whose white is `most`."""
+    """Decode a binary PPM of more than 8 bits. size: (w, h); offset: of the first pixel; most: the value of white."""
     width, height = size
     values = np.frombuffer(data, ">u2", count=width * height * 3, offset=offset).reshape(height, width, 3)
     if most == 65535:
@@ -83,6 +83,6 @@ def decode_ppm(data: bytes, offset: int, size: tuple[int, int], most: int) -> Im
 
 
 def encode_ppm(image: Image) -> bytes:
-    """Encode 16 bits a channel, in colour without alpha, as PPM, or in grey as PGM."""
+    """Encode 16 bits per channel without alpha: colour as PPM, grey as PGM."""
     kind = "P6" if image.channels == 3 else "P5"
     return f"{kind}\n{image.width} {image.height}\n65535\n".encode() + image.pixels.astype(">u2").tobytes()

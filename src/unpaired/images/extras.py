@@ -1,4 +1,4 @@
-"""Optional libraries for files that the core does not read, imported where they are needed."""
+"""Optional libraries for files that the core does not read, imported on first use."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _LOGGERS = {"tifffile": "tifffile", "nibabel": "nibabel.global", "pydicom": "pyd
 
 
 def extra(module: str, feature: str) -> Any:
-    """Return an imported module of the extra `sci`; raises MissingExtraError that names the feature without it."""
+    """Import and return a module of the extra `sci`. Raises MissingExtraError with the name of the feature."""
     try:
         found = importlib.import_module(module)
     except ImportError:
@@ -24,6 +24,6 @@ def extra(module: str, feature: str) -> Any:
 
 @lru_cache
 def _quieten(logger: str | None) -> None:
-    """Keep a library's remarks on odd files from the terminal: what matters is raised."""
+    """Silence a library's log messages about odd files: faults that matter are raised."""
     if logger is not None:
         logging.getLogger(logger).setLevel(logging.CRITICAL)

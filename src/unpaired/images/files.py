@@ -1,4 +1,4 @@
-"""Images in files: which reader a file is given to, what is refused and why, and writing whole or not at all."""
+"""Reading and writing image files: choice of the reader, refusals with their reason, atomic writing."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ from unpaired.images.registered import FORMATS, Known, is_volume_name, suffix_of
 from unpaired.storage import shown, write_bytes
 
 _ICC_SPACES = {1: "GRAY", 3: "RGB"}
-_MOST_VALUES = 4  # numbers that a picture may hold for each pixel of the limit: those of red, green, blue and alpha
+_MOST_VALUES = 4  # numbers allowed per pixel of the limit: red, green, blue and alpha
 
 
 def read_header(path: str | os.PathLike[str]) -> ImageHeader:
     """Return the header of an image file without decoding its pixels.
 
-    Raises ImageError for a file that is missing, is no image, or is of a format that is not read; MissingExtraError
-    for one that an optional library reads.
+    Raises ImageError if the file is missing, is no image or has a format that is not read; MissingExtraError if it
+    needs an optional library.
     """
     path = Path(path)
     with opened(path) as (file, known):
@@ -40,7 +40,7 @@ def read_header(path: str | os.PathLike[str]) -> ImageHeader:
 
 
 def header_of(path: Path, file: BinaryIO, known: Known) -> ImageHeader:
-    """Return the header of an open file; raises ImageError if a format of others does not keep its contract."""
+    """Return the header of an open file; raises ImageError if a third-party format violates its contract."""
     header = known.format.read_header(path, file)
     if known.origin is not None:
         check_header(known, header)
@@ -48,7 +48,7 @@ def header_of(path: Path, file: BinaryIO, known: Known) -> ImageHeader:
 
 
 def count_slices(path: str | os.PathLike[str]) -> int:
-    """Return how many slices a file holds: 1 for a picture, more for a volume or a stack.
+    """Return the number of slices in a file: 1 for a single image, more for a volume or a stack.
 
     Only files of kinds that can hold a stack are opened. Raises as `read_header` does.
     """
@@ -57,9 +57,9 @@ def count_slices(path: str | os.PathLike[str]) -> int:
 
 
 def is_stack(path: str | os.PathLike[str]) -> bool:
-    """Return whether a file is read and written slice by slice: a volume, or a picture file of several slices.
+    """Return whether a file is read and written slice by slice: a volume, or an image file of several slices.
 
-    False for a file that cannot be read, which reading it then says.
+    False for a file that cannot be read; reading it raises the error.
     """
     if is_volume_name(path):
         return True
@@ -70,13 +70,15 @@ def is_stack(path: str | os.PathLike[str]) -> bool:
 
 
 def read_image(path: str | os.PathLike[str], *, max_pixels: int = MAX_PIXELS, frame: int = 0) -> Image:
-    """Read an image file, upright, in its own depth, its transparency as alpha, with its ICC profile beside it.
+    """Read an image file upright and in its own type, with transparency as alpha and with its ICC profile.
 
-    frame: the slice of a volume or a stack; of an animation the first frame is read. Raises ImageError,
-    one sentence with the name, the fault and the remedy: no image, truncated, more than `max_pixels` (said by the
-    header, before any pixel is decoded; Pillow's own limit of 179 megapixels holds too), of values that cannot be
-    held, or NaN or infinite without being declared no data; MissingExtraError for what an optional library reads.
-    Nothing is reduced to 8 bits.
+    frame: the slice of a volume or a stack; of an animation the first frame is read.
+    max_pixels: the limit of the size, checked by the header before decoding. Pillow's limit of 179 megapixels applies
+    too.
+
+    Raises ImageError, one sentence with the name, the fault and the fix, if the file is no image, truncated or too
+    large, if its type cannot be held, or if it has NaN or infinite values that are not declared as no data. Raises
+    MissingExtraError if the format needs an optional library.
     """
     path = Path(path)
     with opened(path) as (file, known):
@@ -91,7 +93,7 @@ def image_of(path: Path, file: BinaryIO, known: Known, frame: int = 0, max_pixel
 
 
 def _read(path: Path, file: BinaryIO, known: Known, frame: int, max_pixels: int) -> Image:
-    """Decode an open file once its size is known to be within the limit."""
+    """Check the size of an open file against the limit and decode it."""
     if known.bounded is not None and known.origin is None:
         return known.bounded.read_bounded(path, file, frame, partial(refuse_large, path, max_pixels))
     header = header_of(path, file, known)
@@ -104,7 +106,7 @@ def _read(path: Path, file: BinaryIO, known: Known, frame: int, max_pixels: int)
 
 
 def _refuse_non_finite(image: Image) -> None:
-    """Raise ImageError if a value is NaN or infinite and not declared to be no data."""
+    """Raise ImageError if a value is NaN or infinite and not declared as no data."""
     if image.dtype.kind != "f":
         return
     bad = ~np.isfinite(image.interleaved)
@@ -116,21 +118,22 @@ def _refuse_non_finite(image: Image) -> None:
         count = int(bad.any(axis=2).sum())
         raise ImageError(
             f"It holds NaN or infinite values in {count:,} of {image.height * image.width:,} pixels (the first in row "
-            f"{row}, column {column}); replace them by numbers, or declare them as no data where its format can."
+            f"{row}, column {column}); replace them by numbers, or declare them as no data if the format can."
         )
 
 
 def write_image(
     path: str | os.PathLike[str], image: Image, *, quality: int = 95, like: str | os.PathLike[str] | None = None
 ) -> None:
-    """Write `image` in the format of the suffix, whole or not at all, in its own type, with its ICC profile if it has
-    one; no other metadata is written.
+    """Write `image` atomically in the format of the suffix and in its own type; of the metadata only the ICC profile.
 
-    quality (1 to 100) is for JPEG and WebP, which at 100 is lossless. like: the file that the image comes from; it says
-    how a DICOM file is to be read and measured, where a NIfTI volume, here of one slice, lies, and whether a WebP is to
-    be lossless. Raises OutputError where the suffix is unknown, the format cannot
-    hold the picture or the place refuses files, MissingExtraError where an optional library writes it, StorageError
-    where the disk fails or is full; no part of a file is left behind.
+    quality: 1 to 100, for JPEG and WebP; WebP at 100 is lossless.
+    like: the file that the image comes from. A DICOM result takes its scaling and geometry from it, a NIfTI result of
+    one slice its position, a WebP result whether it is lossless.
+
+    Raises OutputError if the suffix is unknown, the format cannot hold the image or the folder refuses files;
+    MissingExtraError if the format needs an optional library; StorageError if the disk fails or is full. No partial
+    file is left behind.
     """
     write_bytes(Path(path), encode_image(path, image, quality=quality, like=like))
 
@@ -138,9 +141,9 @@ def write_image(
 def encode_image(
     path: str | os.PathLike[str], image: Image, *, quality: int = 95, like: str | os.PathLike[str] | None = None
 ) -> bytes:
-    """Return the bytes that `write_image` would write, and write nothing; safe to call from several threads.
+    """Return the bytes that `write_image` would write; safe to call from several threads.
 
-    Raises as `write_image` does, but for what the place or the disk may refuse.
+    Raises as `write_image` does, except for faults of the folder and the disk.
     """
     path, like = Path(path), None if like is None else Path(like)
     known = FORMATS.named(path)
@@ -151,7 +154,7 @@ def encode_image(
     if known is None or suffix_of(path) not in FORMATS.writable:
         suffixes = ", ".join(FORMATS.writable)
         raise OutputError(
-            f"Cannot write {shown(path)}: choose a name that ends in {suffixes}; .dcm is made of .dcm only."
+            f"Cannot write {shown(path)}: choose a name that ends in {suffixes}; .dcm is written from .dcm input only."
         )
     if image.alpha is not None and not known.alpha:
         raise OutputError(f"{shown(path)} cannot keep transparency; write .png, or use image.over(color) first.")
@@ -161,15 +164,15 @@ def encode_image(
 
 
 def write_stack(path: str | os.PathLike[str], images: Sequence[Image], *, like: str | os.PathLike[str]) -> None:
-    """Write slices as one file of the kind of `like`, stored and placed as that is: NIfTI, TIFF or DICOM.
+    """Write slices as one file with the format, storage and geometry of `like`: NIfTI, TIFF or DICOM.
 
-    Raises as `write_image` does; OutputError also for a name of another kind than that of `like`.
+    Raises as `write_image` does; OutputError also if the suffix is of another format than `like`.
     """
     write_bytes(Path(path), encode_stack(path, images, like=like))
 
 
 def encode_stack(path: str | os.PathLike[str], images: Sequence[Image], *, like: str | os.PathLike[str]) -> bytes:
-    """Return the bytes that `write_stack` would write, and write nothing."""
+    """Return the bytes that `write_stack` would write."""
     path, like = Path(path), Path(like)
     known, original = FORMATS.named(path), FORMATS.named(like)
     same = known is not None and original is not None and known.kind == original.kind
@@ -181,14 +184,14 @@ def encode_stack(path: str | os.PathLike[str], images: Sequence[Image], *, like:
 
 
 def _content(known: Known, images: Sequence[Image], target: Target) -> bytes:
-    """Return what the format makes of images; raises OutputError if a format of others fails."""
+    """Encode images with a format; raises OutputError if a third-party format fails."""
     assert known.writer is not None
     with writing(known, target.path):
         return bytes(known.writer.encode(images, target))
 
 
 def _refuse_type(path: Path, known: Known, image: Image) -> None:
-    """Raise OutputError if the format cannot hold the type or the channels of the picture."""
+    """Raise OutputError if the format cannot hold the type or the channels of the image."""
     if known.holds(str(image.dtype), image.channels):
         return
     kind = f"{image.channels} channel{'s' if image.channels > 1 else ''} of {image.dtype}"
@@ -197,9 +200,9 @@ def _refuse_type(path: Path, known: Known, image: Image) -> None:
 
 
 def _with_fitting_profile(path: Path, known: Known, image: Image) -> Image:
-    """Return the picture without its profile if that describes other colours than those it now has.
+    """Return the image, without its profile if that is for another colour space.
 
-    Raises OutputError for a format that has no place for it.
+    Raises OutputError for a format that cannot hold a profile.
     """
     if image.icc is None:
         return image
@@ -211,7 +214,7 @@ def _with_fitting_profile(path: Path, known: Known, image: Image) -> Image:
 
 
 def refuse_large(path: Path, max_pixels: int, width: int, height: int, channels: int) -> None:
-    """Raise ImageError if a picture has more pixels than the limit, or more numbers than four for each."""
+    """Raise ImageError if an image has more pixels than the limit, or more than four values per pixel of the limit."""
     if width * height > max_pixels:
         raise ImageError(
             f"{shown(path)} has {width} x {height} pixels, more than the limit of {max_pixels:,}; scale it down"
@@ -227,14 +230,14 @@ def refuse_large(path: Path, max_pixels: int, width: int, height: int, channels:
 
 
 def _raise_it(max_pixels: int) -> str:
-    """Return the advice to raise a limit, where it is one that somebody chose and that can be raised."""
+    """Return the advice to raise a limit below the largest one, else ""."""
     return " or raise max_pixels" if max_pixels < MAX_PIXELS else ""
 
 
 @contextlib.contextmanager
 def opened(path: Path) -> Iterator[tuple[BinaryIO, Known]]:
-    """Open a file and yield it, at its start, with its format; every failure inside becomes an ImageError with its
-    name."""
+    """Open a file and yield it, at its start, with its format. Any failure in the block becomes an ImageError that
+    names the file."""
     name = shown(path)
     known = None
     try:
@@ -243,7 +246,7 @@ def opened(path: Path) -> Iterator[tuple[BinaryIO, Known]]:
             head = file.read(HEAD_BYTES)
             refuse_impostors(path, head)
             known = FORMATS.of_file(path, head)
-            if known is None or known.origin is None:  # formats of others bound their own work
+            if known is None or known.origin is None:  # third-party formats bound their own work
                 refuse_overlong(name, head, file)
             _refuse_unread(path, known, head)
             file.seek(0)
@@ -258,7 +261,7 @@ def opened(path: Path) -> Iterator[tuple[BinaryIO, Known]]:
 
 
 def _refuse_unread(path: Path, known: Known | None, head: bytes) -> None:
-    """Raise ImageError for a file of no format, and for one of another kind than its suffix, which decides, says."""
+    """Raise ImageError for a file of unknown format, or with content of another format than its suffix requires."""
     if known is None:
         raise unknown_format(path)
     if known.by_content or known.content is None or known.content.recognises(head):

@@ -1,4 +1,4 @@
-"""Files that are not read: what each is, in words for a person, and what to do with it."""
+"""Files that are not read: their kind in plain words, and the fix."""
 
 from __future__ import annotations
 
@@ -12,17 +12,20 @@ from unpaired.images.kinds import HEAD_BYTES, kind_of
 from unpaired.images.registered import FORMATS, is_image_name, suffix_of
 from unpaired.storage import shown
 
-_NAMED = 5  # files that a sentence names
-_MOST_OPENED = 64  # files of unknown suffixes that are opened to see what they are
+_NAMED = 5  # files named in a sentence
+_MOST_OPENED = 64  # files of unknown suffix that are opened to find their kind
 
 
 @dataclass(frozen=True)
 class Foreign:
     """A kind of file that is not read.
 
-    name: "a video". plural: "videos". remedy: what to do, "" if there is nothing to do. in_pictures: whether it holds
-    pictures, or what they were made of. stand_in: whether a decoder would find a picture in it, which is a small copy
-    or a label and not the image itself. misnamed: whether it would be read by another name.
+    name: in the singular, "a video".
+    plural: "videos".
+    remedy: the fix as an imperative, "" if there is none.
+    in_pictures: whether it holds pictures, or their source.
+    stand_in: whether a decoder would find a thumbnail or a label in it instead of the image.
+    misnamed: whether it would be read under another suffix.
     """
 
     name: str
@@ -34,12 +37,12 @@ class Foreign:
 
     @property
     def described(self) -> str:
-        """What it is, and what to do if there is something to do."""
+        """The name, followed by the fix if there is one."""
         return f"{self.name}: {self.remedy_of_one}" if self.remedy else self.name
 
     @property
     def remedy_of_one(self) -> str:
-        """What to do with a single file."""
+        """The fix in the singular."""
         return self.remedy.replace("them", "it").replace("their", "its").replace("they", "it")
 
 
@@ -172,17 +175,17 @@ _BY_SUFFIX = {f".{suffix}": kind for kind, suffixes in _SUFFIXES.items() for suf
 JUNK_NAMES = frozenset({".ds_store", "thumbs.db", "ehthumbs.db", "desktop.ini", ".directory", "icon\r"})
 """Names, in lower case, of the files that desktops leave behind in folders."""
 
-_READ_BY_SUFFIX = ("DICOM", "NIfTI")  # which may well be what a name promises
+_READ_BY_SUFFIX = ("DICOM", "NIfTI")  # these may match their suffix
 
 
 def foreign_by_name(path: str | os.PathLike[str]) -> Foreign | None:
-    """Return what a file that is not read is by its suffix; None where that says nothing."""
+    """Return the kind of an unread file by its suffix; None if the suffix is unknown."""
     suffix = suffix_of(path)
     return None if suffix in FORMATS.suffixes else _BY_SUFFIX.get(suffix)
 
 
 def foreign_by_content(path: str | os.PathLike[str]) -> Foreign | None:
-    """Return what a file that is not read is by its first bytes; None where they say nothing, or promise an image."""
+    """Return the kind of an unread file by its first bytes; None if they are unknown, or those of an image."""
     try:
         with Path(path).open("rb") as file:
             kind = kind_of(file.read(HEAD_BYTES))
@@ -196,9 +199,9 @@ def foreign_by_content(path: str | os.PathLike[str]) -> Foreign | None:
 
 
 def what_is(path: Path) -> Foreign | None:
-    """Return what a file is that folders are not searched for, by its suffix or else by its content; None if unknown.
+    """Return the kind of a file that folder scans skip, by its suffix or else by its content; None if unknown.
 
-    An image that goes by another name comes as such.
+    An image with a suffix of another kind is returned as misnamed.
     """
     if not path.is_file():
         return (_LINK if path.is_dir() else _DEAD_LINK) if path.is_symlink() else _PIPE
@@ -225,10 +228,10 @@ def _misnamed(kind: str) -> Foreign:
 
 
 def passed_over(paths: Sequence[Path], folder: Path | None = None) -> list[str]:
-    """Return what to say about files of folders that are no images: their count and the first five, then a sentence
-    for each kind that something can be done about. No paths, no sentence.
+    """Return sentences about the files of a folder that are no images: their count with the first five names, then one
+    for each kind with a fix. Empty without paths.
 
-    folder: what the names are shown relative to. Few files are opened: those of unknown suffixes, the first of them.
+    folder: the names are shown relative to it. Only the first files of unknown suffix are opened.
     """
     if not paths:
         return []
@@ -242,7 +245,7 @@ def passed_over(paths: Sequence[Path], folder: Path | None = None) -> list[str]:
 
 
 def instead(paths: Sequence[Path]) -> str:
-    """Return what a folder without images holds instead, with what to do, to stand behind a sentence; "" if nothing."""
+    """Return the content of a folder without images and the fix, as the end of a sentence; "" if it is empty."""
     kinds = _kinds(paths)
     counted = collections.Counter(kind for kind in kinds.values() if kind is not None)
     if not counted:
@@ -256,13 +259,13 @@ def instead(paths: Sequence[Path]) -> str:
 
 
 def refusal(path: Path, kind: Foreign) -> str:
-    """Return the sentence about a file that was given as an image and is of this kind."""
+    """Return the error message for a file of this kind that was given as an image."""
     what = kind.name if kind.misnamed else f"{kind.name}, no image of a known format"
     return f"{shown(path)} is {what}; {kind.remedy_of_one or 'leave it out'}."
 
 
 def _kinds(paths: Iterable[Path]) -> dict[Path, Foreign | None]:
-    """Return what each file is; of those whose suffix says nothing only the first few are opened."""
+    """Return the kind of each file; of those with an unknown suffix only the first few are opened."""
     found: dict[Path, Foreign | None] = {}
     opened = 0
     for path in paths:
@@ -280,7 +283,7 @@ def _described(path: Path, folder: Path | None, kind: Foreign | None) -> str:
 
 
 def _remedies(kinds: Iterable[Foreign | None]) -> list[str]:
-    """Return a sentence for each kind that something can be done about, those of most files first."""
+    """Return a sentence for each kind with a fix, the most frequent kind first."""
     counted = collections.Counter(kind for kind in kinds if kind is not None and kind.remedy)
     return [f"{_capital(kind.plural)} are not read; {kind.remedy}." for kind, _ in counted.most_common()]
 

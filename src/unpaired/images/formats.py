@@ -1,4 +1,4 @@
-"""An image format: the Protocol of what reads and writes it, and what a file says of itself before it is decoded."""
+"""An image format: the Protocol of its reader and writer, and the header of a file."""
 
 from __future__ import annotations
 
@@ -12,25 +12,30 @@ from unpaired.images.image import Array, Image
 Carried = Literal[
     "pages", "frames", "planes", "georeference", "pyramid", "physical size", "no-data", "band descriptions"
 ]
-"""What a file can hold beside one picture: pages of other sizes (masks, thumbnails), frames of an animation, the
-names of z, c and t axes, a place on the map, smaller copies, the size of a pixel, a no-data value, names of bands."""
+"""Contents of a file beside one image: pages of other sizes (masks, thumbnails), frames of an animation, the names of
+z, c and t axes, a georeference, a pyramid, the size of a pixel, a no-data value, descriptions of bands."""
 
 MAX_PIXELS = 2**27
-"""Largest picture that is decoded unless asked otherwise: 134 megapixels, above every camera on sale."""
+"""Default limit of the image size: 134 megapixels, more than any camera on sale."""
 
 HEAD_BYTES = 132
-"""How many of its first bytes a file is recognised by."""
+"""Number of leading bytes by which a file is recognised."""
 
 
 @dataclass(frozen=True)
 class ImageHeader:
-    """What a file says of its picture before a pixel is decoded; the size is the one after EXIF orientation.
+    """The header of an image file: its properties before a pixel is decoded.
 
-    mode is Pillow's name, or "" where another library reads the file; channels counts colours, without alpha; depth
-    is bits a channel; format is the kind of the file's format; dtype is the type of the `Image` that it becomes; frames
-    counts the slices of a stack or a volume. nodata is the value that stands for no data, None if none is declared;
-    carries names what else the file holds, of which `lost` says what a result cannot keep. axes places the slices of a
-    volume in space, "" if unknown: volumes of equal text have the same orientation.
+    width, height: after EXIF orientation.
+    mode: Pillow's name, or "" if another library reads the file.
+    channels: number of channels, without alpha.
+    depth: bits per channel.
+    format: the kind of the file's format.
+    dtype: the type of the decoded `Image`.
+    frames: number of slices of a stack or a volume.
+    nodata: the no-data value, None if none is declared.
+    carries: contents beside the image; `lost` returns those that a result cannot keep.
+    axes: orientation of the slices of a volume, "" if unknown. Volumes with equal text have the same orientation.
     """
 
     width: int
@@ -49,10 +54,12 @@ class ImageHeader:
 
 @dataclass(frozen=True, kw_only=True)
 class Target:
-    """The file that images become.
+    """The file to write.
 
-    path: its name. quality: 1 to 100, for lossy formats. like: the file that the images come from, of any format, None
-    if they come from none; a result takes from it what `keeps` of its format promises.
+    path: its name.
+    quality: 1 to 100, for lossy formats.
+    like: the file that the images come from, of any format, or None. A result takes over the contents that `keeps` of
+    its format lists.
     """
 
     path: Path
@@ -71,19 +78,19 @@ class ImageFormat(Protocol):
 
     Optional attributes, and their defaults:
         writes: the suffixes that it writes. Default: all of `suffixes` if there is `encode`, else none.
-        by_content: files of these suffixes may hold another format, and content alone decides (False: the suffix does).
+        by_content: the content of a file decides its format, not the suffix (False).
         alpha: keeps transparency (False). icc: keeps an ICC profile (False).
         stacks: a file may hold several slices (False). volumes: every file is a stack, even one of one slice (False).
         needs_original: written only as the result of a file of this format (False).
         dtypes, channels: the types and the counts of channels, without alpha, that it writes (all that `Image` has).
-        keeps: what a result takes along from an original of this format (nothing).
-        carries: what files can hold beside pictures (unknown, so the header is read to find out).
+        keeps: contents that a result takes over from an original of this format (nothing).
+        carries: contents that files can hold beside images (unknown: the header is read to find out).
 
     Optional methods: `encode` of `WritesImages`, `recognises` of `KnowsContent`, `carried` of `KnowsCarried`,
     `read_window` of `ReadsWindows`, `open_windows` of `WritesWindows`.
 
     Methods may be called from several threads at once; `file` stands at its start and is closed by the caller. They
-    raise ImageError, or OutputError in writing: one sentence that says what is wrong and what to do; the name of the
+    raise ImageError, or OutputError in writing: one sentence with the fault and the fix; the name of the
     file is put in front. Any other exception is reported as a file that this format cannot read or write.
     """
 
@@ -98,7 +105,7 @@ class ImageFormat(Protocol):
         ...
 
     def read_header(self, path: Path, file: BinaryIO) -> ImageHeader:
-        """Return what the file says of its picture. file: the open file, at its start."""
+        """Return the header of a file. file: the open file, at its start."""
         ...
 
     def read(self, path: Path, file: BinaryIO, frame: int) -> Image:
@@ -129,27 +136,27 @@ class KnowsContent(Protocol):
 
 @runtime_checkable
 class KnowsCarried(Protocol):
-    """A format that finds what a file carries faster than it reads its header."""
+    """A format that finds the contents beside the image faster than it reads its header."""
 
     def carried(self, file: BinaryIO) -> frozenset[Carried]:
-        """Return what a file of this format holds beside its picture."""
+        """Return the contents of a file beside its image."""
         ...
 
 
 class Admit(Protocol):
-    """Raises ImageError if a picture is larger than what may be decoded."""
+    """A check that raises ImageError if an image is larger than the limit."""
 
     def __call__(self, width: int, height: int, channels: int) -> None:
-        """Check a size; channels: with alpha, or 1 where no more is known."""
+        """Check a size; channels: with alpha, or 1 if no more is known."""
         ...
 
 
 @runtime_checkable
 class ReadsBounded(Protocol):
-    """A format of the package that checks the size itself, so that the header is parsed once; others never do."""
+    """A format of the package, never a third-party one, that checks the size itself: the header is parsed once."""
 
     def read_bounded(self, path: Path, file: BinaryIO, frame: int, admit: Admit) -> Image:
-        """Return what `read` returns; calls `admit` before a pixel is decoded."""
+        """Read as `read` does; calls `admit` before a pixel is decoded."""
         ...
 
 
@@ -164,10 +171,10 @@ class Window(NamedTuple):
 
 @runtime_checkable
 class ReadsWindows(Protocol):
-    """A format of which a part is read without the rest."""
+    """A format that reads a part of an image without the rest."""
 
     def read_window(self, path: Path, file: BinaryIO, frame: int, window: Window) -> Image:
-        """Return a window of a slice; it lies inside of the picture, as the header has its size."""
+        """Return a window of a slice; window: inside the image, by the size in the header."""
         ...
 
 
@@ -175,7 +182,7 @@ class WindowWriter(Protocol):
     """A picture that is written part by part."""
 
     def write(self, top: int, left: int, pixels: Array) -> None:
-        """Put pixels, h w c of the header's type, at a row and a column; every pixel is put once, in any order."""
+        """Write pixels h w c of the header's type at a row and a column. Each pixel is written once, in any order."""
         ...
 
     def close(self) -> None:
@@ -188,5 +195,5 @@ class WritesWindows(Protocol):
     """A format that is written part by part."""
 
     def open_windows(self, file: BinaryIO, header: ImageHeader, target: Target) -> WindowWriter:
-        """Begin a picture of this size, type and count of channels in `file`, open for writing and reading."""
+        """Begin an image of this size, type and number of channels in `file`, which is open for writing and reading."""
         ...

@@ -1,7 +1,7 @@
-"""What a damaged or hostile file could make a parser do for minutes, found from its structure before it is parsed.
+"""Limits against damaged or hostile files that would keep a parser busy for minutes, checked before parsing.
 
-A few megabytes can hold a million strips, notes or passes over one picture, each of them work. Real pictures stay far
-below these limits; a file that cannot be followed here is left to the parser, which says what is wrong.
+A few megabytes can hold a million strips, comments or scans of one image, each of which costs time. Real images stay
+far below these limits. A file that cannot be followed here is left to the parser, which reports the fault.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from unpaired.errors import ImageError
 from unpaired.images.streams import StreamSize, stream_size
 
 MAX_NOTES = 2**15
-"""Chunks of a PNG beside the pixels of its first frame."""
+"""Chunks of a PNG besides the pixels of its first frame."""
 
 MAX_CHUNKS = 2**17
 """Chunks of a PNG: 1 GB in the usual pieces of 8 KiB."""
@@ -25,16 +25,16 @@ MAX_FRAME_CHUNKS = 2**15
 """Chunks of a WebP: an animation of ten minutes."""
 
 MAX_SEGMENTS = 4096
-"""Segments of a JPEG before its pixels, and between its passes; large notes take some 64 KiB each."""
+"""Segments of a JPEG before its pixels, and between its passes; large metadata take 64 KiB each."""
 
 MAX_SCANS = 100
-"""Passes of a progressive JPEG; encoders write about ten."""
+"""Scans of a progressive JPEG; encoders write about ten."""
 
 MAX_BLOCKS = 2**14
 """Blocks of a GIF before its first frame."""
 
 MAX_GAP = 2**16
-"""Bytes that lead nowhere before the pixels: between the segments of a JPEG, in the comments of a PPM."""
+"""Bytes without meaning before the pixels: between the segments of a JPEG, in the comments of a PPM."""
 
 MAX_NUMBERS = 2**17
 """Numbers in one tag of a TIFF, such as the places of its strips."""
@@ -47,16 +47,16 @@ _MARKER = re.compile(rb"\xff[^\x00\xff\xd0-\xd7]")
 _COMMENT = re.compile(rb"#[^\r\n]*")
 _BLOCK = 2**14
 _SCAN, _END = 0xDA, 0xD9
-_BARE = (0x01, 0xD8)  # markers that nothing belongs to
+_BARE = (0x01, 0xD8)  # markers without a segment
 _SEQUENTIAL = (0xC0, 0xC1)
 _FRAMES = (0xC0, 0xC1, 0xC2, 0xC3, 0xC5, 0xC6, 0xC7, 0xC9, 0xCA, 0xCB, 0xCD, 0xCE, 0xCF)
 _TIFFS = {b"II*\0": ("<", False), b"MM\0*": (">", False), b"II+\0": ("<", True), b"MM\0+": (">", True)}
 _TEXT_PPM, _TEXT_BLOCK = (b"P1", b"P2", b"P3"), 2**20
-_CHEAP_TYPES = (1, 2, 6, 7)  # bytes and text, which are taken as they are
+_CHEAP_TYPES = (1, 2, 6, 7)  # bytes and text, which are not converted
 
 
 def refuse_overlong(name: str, head: bytes, file: BinaryIO) -> None:
-    """Raise ImageError where the file, which begins with `head`, is more work than a picture can be."""
+    """Raise ImageError if the structure of a file exceeds the limits. head: its first bytes."""
     guard: Callable[[BinaryIO], str] | None = None
     if head.startswith(b"\x89PNG\r\n\x1a\n"):
         guard = _png
@@ -90,7 +90,7 @@ def _png(file: BinaryIO) -> str:
 
 
 def _jpeg(file: BinaryIO) -> str:
-    """Count the passes over the picture, up to its end; what follows it, such as a film, is none of ours."""
+    """Count the scans up to the end of the image; data behind it, such as a film, are ignored."""
     file.seek(2)
     segments, segment, scans, components, sequential, sides = 0, 2, 0, b"", False, b""
     while (marker := _next_marker(file)) not in (None, _END):
@@ -108,16 +108,16 @@ def _jpeg(file: BinaryIO) -> str:
         if marker == _SCAN:
             scans += 1
             if scans > MAX_SCANS:
-                return f"is painted in more than {MAX_SCANS} passes"
+                return f"has more than {MAX_SCANS} scans"
             if sequential and body[2:3] == components:
-                break  # all of the picture in one pass
+                break  # baseline: the whole image in one scan
         segment += 0 if marker in _BARE else int.from_bytes(body[:2])
         file.seek(segment)
     return ""
 
 
 def _next_marker(file: BinaryIO) -> int | None:
-    """Go behind the next marker of a JPEG and return it, None at the end of the file; pixels are passed over."""
+    """Return the next marker of a JPEG and seek behind it, None at the end of the file; pixels are skipped."""
     while block := file.read(_BLOCK):
         if found := _MARKER.search(block):
             file.seek(found.end() - len(block), os.SEEK_CUR)
@@ -128,7 +128,7 @@ def _next_marker(file: BinaryIO) -> int | None:
 
 
 def _tiff(file: BinaryIO) -> str:
-    """Look at the tags of the first page, the only one that is read."""
+    """Check the tags of the first page, the only one that is read."""
     file.seek(0)
     order, big = _TIFFS[file.read(4)]
     where, count, entry, number = ("Q", "Q", "HHQ8x", 8) if big else ("I", "H", "HHI4x", 4)
@@ -190,7 +190,7 @@ def _sides(size: StreamSize) -> str:
 
 
 def _ppm(file: BinaryIO) -> str:
-    """Look for the end of the header: its name and up to three numbers. Count comments where the pixels are text."""
+    """Find the end of the header: its name and up to three numbers. Count comments if the pixels are text."""
     file.seek(0)
     block = file.read(MAX_GAP)
     words = _COMMENT.sub(b"", block).split(None, 4)

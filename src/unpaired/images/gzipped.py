@@ -1,7 +1,7 @@
-"""Unpacking gzip files in bounded memory and time, whatever their headers and members are.
+"""Decompression of gzip files in bounded memory and time for any headers and members.
 
-zlib does all the parsing: the file object of the standard library reads names in headers byte by byte, and an empty
-member costs it a thousand times what it costs here.
+zlib does all the parsing: the file object of the standard library reads names in headers byte by byte, and takes a
+thousand times as long for an empty member.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from unpaired.images.image import Array
 MAGIC = b"\x1f\x8b"
 
 MAX_MEMBERS = 2**16
-"""Members of one file; block-wise compressors write one for some 64 KiB, so that this is 4 GiB of theirs."""
+"""Members of one file; block-wise compressors write one for some 64 KiB, so that this is 4 GiB."""
 
-_GZIP = 31  # of zlib: expect the header of a gzip member, and check its sum
+_GZIP = 31  # zlib mode: expect the header of a gzip member and verify its checksum
 _PIECE = 2**14
 _CHUNK = 2**20
-_SURPLUS = 2**20  # bytes behind the wanted ones that are unpacked to reach the sum of their member
+_SURPLUS = 2**20  # bytes behind the requested ones that are unpacked to reach the checksum of their member
 
 
 class Unpacker:
@@ -87,7 +87,7 @@ def first_bytes(file: BinaryIO, count: int) -> bytes:
 def unpack(file: BinaryIO, start: int, count: int) -> Array:
     """Return `count` unpacked bytes from byte `start` on, as an array, their checksum verified.
 
-    Raises ImageError if there are fewer. The sum is not reached if more than a megabyte follows in its member.
+    Raises ImageError if there are fewer. The checksum is not verified if more than a megabyte follows in its member.
     """
     unpacker, found, filled = Unpacker(file), np.empty(count, np.uint8), -start
     while filled < count:

@@ -1,7 +1,6 @@
-"""What the headers of a file declare and decoding does not tell: further frames, and an EXIF orientation.
+"""Facts that are in the headers of a file and not in the decoded image: further frames and the EXIF orientation.
 
-Headers are walked a bounded number of steps, and whatever is out of order ends the walk, so that hostile files cost
-nothing here.
+The walk over headers takes a bounded number of steps and ends at the first fault, so hostile files cost little.
 """
 
 from __future__ import annotations
@@ -18,13 +17,13 @@ _Found = TypeVar("_Found")
 
 
 def has_more_frames(file: BinaryIO, kind: str) -> bool:
-    """Return whether a file of this kind (Pillow's word) holds further pictures behind its first one."""
+    """Return whether a file holds more than one image. kind: Pillow's name of its format."""
     walks = {"PNG": _png_moves, "WEBP": _webp_moves, "GIF": _gif_moves, "TIFF": _tiff_goes_on}
     return kind in walks and bool(_careful(walks[kind], file))
 
 
 def orientation_in(file: BinaryIO, kind: str) -> int:
-    """Return the EXIF orientation that a file of this kind declares, 1 to 8; 1 where it declares none."""
+    """Return the EXIF orientation of a file, 1 to 8; 1 if it declares none. kind: Pillow's name of its format."""
     if kind == "TIFF":
         value = _careful(_orientation_tag, file)
     else:
@@ -35,7 +34,7 @@ def orientation_in(file: BinaryIO, kind: str) -> int:
 
 
 def _careful(walk: Callable[[BinaryIO], _Found], file: BinaryIO) -> _Found | None:
-    """Return what a walk from the start of a file finds, None where the file is out of order."""
+    """Return the result of a walk from the start of a file, None if the file is damaged."""
     try:
         file.seek(0)
         return walk(file)
@@ -59,7 +58,7 @@ def _png_moves(file: BinaryIO) -> bool:
         if name == b"acTL":
             frames = struct.unpack(">I", file.read(4))[0]
         first_is_one |= name == b"fcTL"
-        if name == b"IDAT":  # an announcement behind the pixels does not count
+        if name == b"IDAT":  # an animation chunk behind the pixels does not count
             break
     return bool(frames > first_is_one)
 

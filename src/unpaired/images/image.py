@@ -1,4 +1,4 @@
-"""A picture in memory: its values in their own type, laid over a colour, resized, turned upright."""
+"""An image in memory, in the type of its values; compositing over a colour, resizing, EXIF orientation."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ Color = tuple[int, int, int]
 """Red, green, blue, each 0 to 255."""
 
 Resampling = Literal["bicubic", "nearest"]
-"""How images are resized: bicubic for pictures, nearest for maps of classes, whose numbers cannot be mixed."""
+"""Interpolation: bicubic for photographs, nearest for label maps, whose numbers must not be mixed."""
 
 HELD = tuple(np.dtype(name) for name in ("uint8", "uint16", "int16", "int32", "float32"))
-"""The types of values that a picture can have: what files are read in, and written in again."""
+"""The types of values that an image can have; files are read and written in them."""
 
 _PILLOW_MODES = {
     "uint8": {1: "L", 2: "LA", 3: "RGB", 4: "RGBA"},
@@ -54,13 +54,15 @@ _TURNS = {
 
 @dataclass(frozen=True, eq=False)
 class Image:
-    """A picture: pixels h w c and alpha h w (or None), both of one type of `HELD`.
+    """An image: pixels h w c with optional alpha h w, both of one type of `HELD`.
 
-    c is 1 (grey), 3 (red, green, blue) or any other number of channels without a colour. Alpha is straight, not
-    premultiplied: 0 is transparent, the type's largest value (1.0 of a float) opaque. icc is the ICC profile that
-    the colours are in, None if the file names none. nodata is the value that the file declares to be no measurement
-    (NaN included), None if it declares none; mask, h w bool, says where a file hides pixels that are none, whatever
-    their values. Raises ImageError if the arrays do not fit.
+    pixels: c is 1 (grey), 3 (red, green, blue) or any other number of channels without a colour.
+    alpha: straight, not premultiplied. 0 is transparent, the type's largest value (1.0 of a float) opaque.
+    icc: the ICC profile of the colours, None without one.
+    nodata: the no-data value that the file declares (may be NaN), None without one.
+    mask: h w bool, pixels that the file marks as no data whatever their values.
+
+    Raises ImageError if the arrays do not fit.
     """
 
     pixels: Array
@@ -101,7 +103,7 @@ class Image:
 
     @property
     def interleaved(self) -> Array:
-        """The pixels h w c with alpha, where there is one, as one more channel."""
+        """The pixels h w c with alpha, if there is one, as one more channel."""
         if self.alpha is None:
             return self.pixels
         return np.concatenate([self.pixels, self.alpha[:, :, None]], axis=2)
@@ -135,7 +137,7 @@ class Image:
 
     @property
     def measured(self) -> Array:
-        """Return the values that count, n: without those under full transparency and without no data."""
+        """Return the n measured values: without no data and without those under full transparency."""
         missing = self.missing
         if missing is None and self.alpha is None:
             return self.pixels.ravel()
@@ -145,7 +147,7 @@ class Image:
         return self.pixels[counts]
 
     def filled(self, value: float) -> Image:
-        """Return the picture with `value`, rounded and clamped to the type, in place of no data."""
+        """Return the image with no data replaced by `value`, rounded and clamped to the type."""
         missing = self.missing
         if missing is None:
             return self if self.nodata is None and self.mask is None else replace(self, nodata=None, mask=None)
@@ -154,27 +156,27 @@ class Image:
 
     @classmethod
     def from_pil(cls, picture: PIL.Image.Image) -> Image:
-        """Take over a Pillow image, turned as its EXIF says.
+        """Convert a Pillow image and apply its EXIF orientation.
 
         Palettes, CMYK and YCbCr become RGB, 1-bit becomes grey, every kind of transparency becomes alpha, I becomes
-        uint16 where that holds it and int32 else, F float32. Raises ImageError for Lab and other modes.
+        uint16 if its values fit and int32 else, F float32. Raises ImageError for Lab and other modes.
         """
         level = _transparent_level(picture)
-        picture.load()  # formats that hold the orientation behind the pixels know it from here on
+        picture.load()  # some formats store the orientation behind the pixels
         image = _from_deep_grey(picture) if is_deep(picture) else _from_8bit(picture, level)
         return turned(image, orientation_of(picture))
 
     def to_pil(self) -> PIL.Image.Image:
         """Return a Pillow image of mode L, LA, RGB, RGBA, I;16, I or F.
 
-        Raises ImageError for what Pillow cannot hold: 16 bits in colour or with alpha, other channel counts.
+        Raises ImageError for images that Pillow cannot hold: 16 bits in colour or with alpha, other channel counts.
         """
         modes = _PILLOW_MODES.get(str(self.dtype), {})
         array = self.interleaved
         if array.shape[2] not in modes or self.channels not in (1, 3):
             kind = f"{self.channels} channels{' and alpha' if self.alpha is not None else ''} of {self.dtype}"
             raise ImageError(f"Pillow cannot hold {kind}; take the arrays themselves, or 8 bits.")
-        # frombytes, as fromarray guesses the mode from the shape and not from the count of channels.
+        # frombytes, because fromarray guesses the mode from the shape and not from the number of channels.
         data = np.ascontiguousarray(array).tobytes()
         picture = PIL.Image.frombytes(modes[array.shape[2]], (self.width, self.height), data)
         if self.icc is not None:
@@ -182,11 +184,12 @@ class Image:
         return picture
 
     def over(self, background: Color, span: tuple[float, float] | None = None) -> Image:
-        """Return the picture laid over `background`, without alpha.
+        """Return the image composited over `background`, without alpha.
 
-        span: the values that black and white have, by default those of the type (0 and 1 of a float). A grey
-        picture stays grey over a grey background and becomes RGB over a coloured one. Raises ImageError for a
-        coloured background under channels that are not colours.
+        span: the values of black and white, by default those of the type (0 and 1 for a float).
+
+        A grey image stays grey over a grey background and becomes RGB over a coloured one. Raises ImageError for a
+        coloured background if the channels are not colours.
         """
         if self.alpha is None:
             return self
@@ -203,22 +206,23 @@ class Image:
 
 
 def opaque(dtype: np.dtype[Any]) -> float:
-    """Return the alpha of what hides everything beneath: the largest value of an integer type, 1.0 of a float."""
+    """Return the alpha of an opaque pixel: the largest value of an integer type, 1.0 of a float."""
     return 1.0 if dtype.kind == "f" else float(np.iinfo(dtype).max)
 
 
 def span_of(dtype: np.dtype[Any]) -> tuple[float, float]:
-    """Return the lowest and the highest value of an integer type; 0 and 1 for a float, which has none of its own."""
+    """Return the lowest and the highest value of an integer type; 0 and 1 for a float."""
     return (0.0, 1.0) if dtype.kind == "f" else (float(np.iinfo(dtype).min), float(np.iinfo(dtype).max))
 
 
 def resize(image: Image, size: tuple[int, int], how: Resampling = "bicubic") -> Image:
-    """Return `image` at `size` (h, w), bicubic with antialiasing; the aspect ratio is the caller's affair.
+    """Resize `image` to `size` (h, w), ignoring its aspect ratio.
 
-    how: nearest takes the value below the centre of each new pixel, as Pillow does and torch's nearest-exact (but
-    for their rounding), so that no new values arise: for maps of classes.
-    8 bits differ from Pillow's bicubic by 1 at most. Alpha weighs the colours, so that what is hidden under
-    transparent pixels does not bleed into visible ones.
+    how: bicubic is antialiased; 8 bits differ from Pillow's bicubic by 1 at most. nearest takes the value below the
+    centre of each new pixel, as Pillow and torch's nearest-exact do (but for their rounding), and creates no new
+    values: for label maps.
+
+    Alpha weights the colours, so that colours of transparent pixels do not bleed into visible ones.
     """
     if size == (image.height, image.width):
         return image
@@ -239,14 +243,14 @@ def resize(image: Image, size: tuple[int, int], how: Resampling = "bicubic") -> 
     top = opaque(image.dtype)
     share = image.alpha[:, :, None] / top
     values = _bicubic(torch.from_numpy(np.concatenate([image.pixels * share, share], axis=2)), size)
-    # By the share before it is clamped: it overshoots at edges together with the colours.
+    # Divided by the share before clamping: it overshoots at edges together with the colours.
     colors = values[:, :, :-1] / values[:, :, -1:].clamp(min=0.5 / max(top, 255.0))
     alpha = _rounded((values[:, :, -1].clamp(0, 1) * top).numpy(), image.dtype)
     return replace(image, pixels=_rounded(colors.numpy(), image.dtype), alpha=alpha)
 
 
 def turned(image: Image, orientation: int) -> Image:
-    """Return an image that a camera stored in an EXIF orientation, 1 to 8, upright."""
+    """Return an image stored in an EXIF orientation, 1 to 8, upright."""
     swap, rows, columns = _TURNS[orientation]
 
     def turn(array: Array) -> Array:
@@ -257,17 +261,17 @@ def turned(image: Image, orientation: int) -> Image:
 
 
 def orientation_of(picture: PIL.Image.Image) -> int:
-    """Return the EXIF orientation, 1 to 8; 1 where there is none, or where the EXIF is broken."""
+    """Return the EXIF orientation, 1 to 8; 1 if there is none or the EXIF is damaged."""
     try:
-        # The base class's method, as that of PNG decodes every pixel to look for EXIF behind them.
+        # The base class's method: that of PNG decodes every pixel to find EXIF behind them.
         value = PIL.Image.Image.getexif(picture).get(_ORIENTATION_TAG, 1)
-    except Exception:  # broken EXIF fails in many ways, and the picture itself may be sound
+    except Exception:  # damaged EXIF fails in many ways, and the image itself may be sound
         return 1
     return value if value in _TURNS else 1
 
 
 def _nearest(image: Image, size: tuple[int, int]) -> Image:
-    # In whole numbers: a centre that falls on the edge of two pixels takes the later one, whatever the size.
+    # Integer arithmetic: a centre on the edge of two pixels takes the later one, whatever the size.
     rows, columns = (
         (2 * np.arange(new) + 1) * old // (2 * new) for new, old in zip(size, (image.height, image.width), strict=True)
     )
@@ -279,7 +283,7 @@ def _nearest(image: Image, size: tuple[int, int]) -> Image:
 
 
 def _each(image: Image, change: Callable[[Array], Array]) -> Image:
-    """Return an image of which pixels, alpha and mask are changed alike."""
+    """Apply `change` to pixels, alpha and mask of an image."""
     alpha, mask = (None if plane is None else change(plane) for plane in (image.alpha, image.mask))
     return replace(image, pixels=change(image.pixels), alpha=alpha, mask=mask)
 
@@ -296,10 +300,10 @@ def is_deep(picture: PIL.Image.Image) -> bool:
 
 
 def _transparent_level(picture: PIL.Image.Image) -> Array | None:
-    """Return the grey level or colour, of 8 bits a channel, that a picture declares transparent; None if it has none.
+    """Return the grey level or colour, 8 bits per channel, that a Pillow image declares transparent; None without one.
 
-    Before the pixels are loaded: of a PNG of 2 or 4 bits Pillow spreads the levels to 0..255, but not this one. Bits of
-    it beyond those of a level do not count, as the PNG specification says.
+    Call it before the pixels are loaded: for a PNG of 2 or 4 bits Pillow scales the levels to 0..255, but not this one.
+    Its bits beyond those of a level are ignored, as the PNG specification requires.
     """
     level = picture.info.get("transparency")
     if picture.mode not in ("1", "L", "RGB") or not isinstance(level, int | tuple):
@@ -313,9 +317,9 @@ def _transparent_level(picture: PIL.Image.Image) -> Array | None:
 def _from_8bit(picture: PIL.Image.Image, level: Array | None) -> Image:
     grey = picture.mode in _GREY_MODES
     if not grey and picture.mode not in _COLOR_MODES:
-        raise ImageError(f"Images of mode {picture.mode} are not understood; convert it to RGB.")
+        raise ImageError(f"Images of mode {picture.mode} are not supported; convert it to RGB.")
     icc = picture.info.get("icc_profile")
-    if picture.mode == "CMYK":  # amounts of ink are no colours without the profile that says of which
+    if picture.mode == "CMYK":  # ink amounts are colours only with a profile
         return Image(cmyk_to_rgb(picture, icc))
     if level is not None or not picture.has_transparency_data:
         array = np.array(_in_mode(picture, "L" if grey else "RGB"))
@@ -327,7 +331,7 @@ def _from_8bit(picture: PIL.Image.Image, level: Array | None) -> Image:
 
 
 def _in_mode(picture: PIL.Image.Image, mode: str) -> PIL.Image.Image:
-    """Return the picture in a mode, without the copy that Pillow makes of one that has it."""
+    """Convert a Pillow image to a mode, without a copy if it already has it."""
     return picture if picture.mode == mode else picture.convert(mode)
 
 
@@ -343,7 +347,7 @@ def _from_deep_grey(picture: PIL.Image.Image) -> Image:
 
 
 def _rounded(values: Array, dtype: np.dtype[Any]) -> Array:
-    """Return real numbers as `dtype`: rounded and clamped where it holds whole numbers."""
+    """Return real numbers as `dtype`: rounded and clamped for an integer type."""
     if dtype.kind == "f":
         return values.clip(-_LARGEST, _LARGEST).astype(dtype) if values.dtype == np.float64 else values.astype(dtype)
     return np.clip(np.round(values), *span_of(dtype)).astype(dtype)

@@ -1,4 +1,4 @@
-"""How an image of a domain becomes a tensor: the one description that training, evaluating and translating share."""
+"""Preprocessing of an image to a tensor, shared by training, evaluation and translation."""
 
 from __future__ import annotations
 
@@ -14,22 +14,22 @@ from unpaired.images.nodata import bands, flatten
 from unpaired.images.values import DTYPE, ValueRange, to_srgb, to_tensor
 
 IccHandling = Literal["ignore", "convert"]
-"""Whether colours with an ICC profile are taken as they are, or converted to sRGB."""
+"""ignore: use colours as stored; convert: convert colours with an ICC profile to sRGB."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class InputSpec:
-    """How images of a domain become tensors c h w, float32 in [-1, 1].
+    """The preprocessing of the images of a domain to tensors c h w, float32 in [-1, 1].
 
     The steps, in this order: `accept` (profile and bands), `opaque` (no data and transparency), `resized`, `tensor`.
-    Calling it takes all of them; training crops between the last two.
+    Calling the object applies all of them; training crops between the last two.
 
-    channels: of the tensor; grey and colour are made of one another, nothing else is.
+    channels: of the tensor; only grey and colour are converted into each other.
     range: the values that become -1 and 1.
-    nodata_fill: the value that stands in for no data, None for the low end of the range.
-    background: the colour that transparent images are laid over.
+    nodata_fill: replacement for no data, None for the low end of the range.
+    background: the colour under transparent images.
     icc: whether colours with an ICC profile are converted to sRGB.
-    resize: how images are resized, if they are.
+    resize: the interpolation.
     """
 
     channels: int = 3
@@ -42,15 +42,15 @@ class InputSpec:
     def __call__(self, image: Image, size: tuple[int, int] | None = None) -> Tensor:
         """Return an image as a tensor c h w in [-1, 1], resized to `size` (h, w) if given.
 
-        Raises ImageError for a type without a range, a damaged profile, or NaN and infinity that are not declared no
-        data; ConfigError for channels that do not fit.
+        Raises ImageError for a type without a range, a damaged profile, or NaN and infinite values that are not
+        declared as no data; ConfigError for channels that do not fit.
         """
         self.require_range(image.dtype)
         taken = self.opaque(self.accept(image))
         return self.tensor(taken if size is None else self.resized(taken, size))
 
     def require_range(self, dtype: np.dtype[Any]) -> None:
-        """Raise ImageError for a type without a range of its own, if whole ranges of types become [-1, 1]."""
+        """Raise ImageError if `range` is the whole range of the type and this type has none."""
         if self.range.bounds is None and not self.range.fits(dtype):
             raise ImageError(
                 f"Images of {dtype} have no range of their own, and the model was trained on the whole range of a "
@@ -58,18 +58,18 @@ class InputSpec:
             )
 
     def accept(self, image: Image, *, keep_icc: bool = False) -> Image:
-        """Return the image with its colours converted as `icc` says, and its alpha as a band if channels count it.
+        """Return the image with its colours converted by `icc`, and with alpha as a band if `channels` includes it.
 
-        keep_icc: leave colours and profile as they are, whatever `icc` says.
+        keep_icc: keep colours and profile whatever `icc` is.
         """
         return bands(image if keep_icc or self.icc == "ignore" else to_srgb(image), self.channels)
 
     def opaque(self, image: Image) -> Image:
-        """Return the image with no data filled, laid over the background. Raises as `Image.over` does."""
+        """Return the image with no data filled, over the background. Raises as `Image.over` does."""
         return flatten(image, self.channels, self.background, self.range, self.nodata_fill)
 
     def resized(self, image: Image, size: tuple[int, int]) -> Image:
-        """Return the image at `size` (h, w); the aspect ratio is the caller's affair."""
+        """Resize the image to `size` (h, w), ignoring its aspect ratio."""
         return resize(image, size, self.resize)
 
     def tensor(self, image: Image) -> Tensor:

@@ -1,7 +1,7 @@
-"""What a JPEG 2000 stream makes a decoder keep beside its pixels, read from its headers without decoding it.
+"""The memory that a JPEG 2000 stream costs a decoder beside its pixels, estimated from its headers.
 
-Decoders keep memory for each tile, block and layer beside the pixels. Encoders cut into tiles of 128 x 128 or more and
-blocks of 32 x 32 or more; what cuts far finer is refused.
+Decoders allocate memory for each tile, block and layer. Encoders write tiles of 128 x 128 or more and blocks of 32 x 32
+or more; streams with far smaller ones are refused.
 Source: ITU-T T.800, annex A.
 """
 
@@ -14,21 +14,21 @@ MAX_LAYERS = 1024
 """Layers of quality; encoders write up to about fifty."""
 
 MAX_STREAMS = 16
-"""Codestreams of one file, and what looks like the beginning of one."""
+"""Codestreams of one file, including byte sequences that look like the start of one."""
 
 MAX_PARTS = 2**17
 """Tile parts that are followed."""
 
 _START = b"\xff\x4f\xff\x51"
 _LEAST_TILE, _LEAST_BLOCK = 32 * 32, 16 * 16  # pixels
-_FREE = 256  # parts that any picture may have
+_FREE = 256  # tiles or blocks that any image may have
 _COD, _COC, _SOT, _SOD, _EOC = 0xFF52, 0xFF53, 0xFF90, 0xFF93, 0xFFD9
 
 
 def greedy(data: bytes) -> str:
-    """Return in a few words why a codestream takes far more memory or time than its pixels, "" if it does not.
+    """Return why a codestream takes far more memory or time than its pixels, as a phrase; "" if it does not.
 
-    Of a JP2 every codestream is inspected. A stream that cannot be followed is left to the decoder. Takes a bounded
+    Every codestream of a JP2 is inspected. A stream that cannot be followed is left to the decoder. Takes a bounded
     number of steps.
     """
     place, found = data.find(_START), 0

@@ -1,4 +1,4 @@
-"""The header of a JPEG XL codestream, ISO/IEC 18181-1: size, channels and depth, which stand there bit by bit."""
+"""The header of a JPEG XL codestream, ISO/IEC 18181-1: size, channels and depth."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _ALPHA, _SPOT, _MOSAIC = 0, 2, 5  # of the kinds of extra channels
 
 
 class _Bits:
-    """Bits of a stream from the lowest up; raises ValueError at the end of the stream."""
+    """Reader of the bits of a stream, lowest bit first; raises ValueError at the end of the stream."""
 
     def __init__(self, data: bytes) -> None:
         self._data, self._place = data, 0
@@ -31,7 +31,7 @@ class _Bits:
         self._place += count
 
     def pick(self, choices: tuple[tuple[int, int], ...]) -> int:
-        """Return a number of one of four forms (bits, offset), which two bits choose."""
+        """Return a number whose form (bits, offset) is one of four, selected by two bits."""
         count, offset = choices[self.take(2)]
         return self.take(count) + offset
 
@@ -39,12 +39,12 @@ class _Bits:
 def jxl_size(data: bytes) -> tuple[int, int, int, int]:
     """Return width, height, channels and bits of a codestream without its two-byte signature.
 
-    Width and height are those after orientation; channels count the extra ones. Raises ValueError if the header is
+    Width and height are those after orientation; channels include the extra ones. Raises ValueError if the header is
     cut short.
     """
     bits = _Bits(data)
     width, height = _size(bits)
-    if bits.take(1):  # all of the rest is usual
+    if bits.take(1):  # all other fields have their defaults
         return width, height, 3, 8
     orientation = _extra_fields(bits) if bits.take(1) else 0
     depth = _depth(bits)
@@ -74,7 +74,7 @@ def _size(bits: _Bits) -> tuple[int, int]:
 
 
 def _extra_fields(bits: _Bits) -> int:
-    """Return the orientation, 0 to 7; pass over what the stream says of other sizes and of time."""
+    """Return the orientation, 0 to 7; skip the fields of other sizes and of animation."""
     orientation = bits.take(3)
     if bits.take(1):
         _size(bits)

@@ -1,12 +1,12 @@
-"""Which kind of file this is, by its first bytes, before any decoder sees it.
+"""The kind of a file by its first bytes, before any decoder runs.
 
-None of it decides how a picture is decoded; it names what a file is that is not read.
+The kind does not select the decoder; it names files that are not read.
 """
 
 from __future__ import annotations
 
 HEAD_BYTES = 512
-"""How much of a file `kind_of` wants."""
+"""Number of leading bytes for `kind_of`."""
 
 _STARTS = {
     b"\x89PNG\r\n\x1a\n": "PNG",
@@ -67,13 +67,13 @@ _STARTS = {
     b"\x7fELF": "program",
     b"SQLite format 3\0": "database",
 }
-_BRANDS = {b"avif": "AVIF", b"avis": "AVIF", b"crx ": "camera raw"}  # what follows "ftyp"
+_BRANDS = {b"avif": "AVIF", b"avis": "AVIF", b"crx ": "camera raw"}  # the brand behind "ftyp"
 _STILLS = (b"mif1", b"msf1", b"heic", b"heix", b"hevc", b"hevx", b"heim", b"heis", b"hevm", b"hevs")
 _ATOMS = (b"moov", b"mdat", b"wide", b"free", b"skip")  # how a QuickTime film without "ftyp" begins
 
 
 def kind_of(head: bytes) -> str:
-    """Return the kind of file that begins with `head`, in Pillow's word where it has one; "" where none is known."""
+    """Return the kind of a file that begins with `head`, by Pillow's name if it has one; "" if unknown."""
     if head.startswith(b"version https://git-lfs"):
         return "Git LFS pointer"
     if head.startswith(b"RIFF"):
@@ -85,7 +85,7 @@ def kind_of(head: bytes) -> str:
         return "video"
     if head[257:262] == b"ustar":
         return "archive"
-    if head[:1] == head[188:189] == head[376:377] == b"G" and head[1:2] != b"I":  # packets of a broadcast
+    if head[:1] == head[188:189] == head[376:377] == b"G" and head[1:2] != b"I":  # packets of an MPEG transport stream
         return "video"
     if head[344:348] == b"n+1\0" or head[4:8] == b"n+2\0":
         return "NIfTI"
@@ -98,7 +98,7 @@ def kind_of(head: bytes) -> str:
     if head[128:132] == b"DICM":
         return "DICOM"
     if head.startswith(b"BM") and head[6:10] != bytes(4) and head[15:18] != bytes(3):
-        return _text_kind(head)  # two letters begin many a text
+        return _text_kind(head)  # many texts begin with these two letters
     known = next((kind for start, kind in _STARTS.items() if head.startswith(start)), "")
     return known or _text_kind(head)
 

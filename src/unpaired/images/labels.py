@@ -1,4 +1,4 @@
-"""Maps of classes, whose numbers or colours stand for things: resizing must pick their values and mix none."""
+"""Label maps, whose numbers or colours denote classes: resizing must select values and mix none."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ from unpaired.images import Image
 Part = Literal["whole", "left", "right"]
 
 MOST_VALUES = 64
-"""Values, or colours, that a map of classes holds at most; Cityscapes has 34."""
+"""Largest number of values or colours of a label map; Cityscapes has 34."""
 
 MOST_ALONE = 0.02
 """Largest share of pixels that equal none of their four neighbours.
 
-Maps of classes stay below 0.008, even at 64 x 64; drawings with smooth edges have 0.06, photographs 0.5.
+Label maps stay below 0.008, even at 64 x 64; drawings with smooth edges have 0.06, photographs 0.5.
 """
 
-_LEAST_VALUES = 3  # two are a scan, or a mask that may as well be grey
+_LEAST_VALUES = 3  # two are a scan, or a mask that may be resized as grey
 _LEAST_SIDE = 8
-_SAMPLE = 24  # rows and columns by which nearly every picture is distinguished from a map at once
+_SAMPLE = 24  # rows and columns that distinguish nearly every photograph from a label map quickly
 
 
 def label_parts(image: Image) -> frozenset[Part]:
-    """Return which parts of an opaque image are maps of classes: all of it, or the halves of a side-by-side pair."""
+    """Return the parts of an opaque image that are label maps: all of it, or halves of a side-by-side pair."""
     if image.channels not in (1, 3) or image.dtype.kind not in "ui":
         return frozenset()
     if is_label_map(image.pixels):
@@ -37,7 +37,7 @@ def label_parts(image: Image) -> frozenset[Part]:
 
 
 def is_label_map(pixels: NDArray[Any]) -> bool:
-    """Return whether pixels h w c of whole numbers, c 1 or 3, hold few values, and these in areas."""
+    """Return whether integer pixels h w c, c 1 or 3, hold few values in connected areas."""
     if min(pixels.shape[:2]) < _LEAST_SIDE:
         return False
     step = [max(side // _SAMPLE, 1) for side in pixels.shape[:2]]

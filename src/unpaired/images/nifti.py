@@ -1,10 +1,10 @@
 """NIfTI volumes: a stack of slices along the last axis, their headers parsed by nibabel.
 
-A slice is the array [:, :, k] as it is stored: the first axis runs down, the second to the right, nothing is turned.
-Values are stored numbers x slope + intercept, float32 where these change anything; a slope of 0 or NaN means none, as
-the standard says. A result has the affine, the size of a voxel, the type and the scaling of its original; descriptions
-and extensions, which may name people, are left out. Values are read here: one slice at a time of an uncompressed
-volume, all of a gzipped one, which is kept for its other slices.
+A slice is the array [:, :, k] as stored: the first axis runs down, the second to the right, without reorientation.
+Values are stored numbers x slope + intercept, float32 if these change anything; a slope of 0 or NaN means none, as in
+the standard. A result has the affine, the size of a voxel, the type and the scaling of its original; descriptions and
+extensions, which may name people, are left out. Values are read here: one slice at a time of an uncompressed volume;
+a gzipped one is unpacked whole and kept for its other slices.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ MAX_SLICES = 2**18
 
 _MOST_KEPT = 2**28  # bytes of unpacked volumes that are kept, beyond two volumes
 _MOST_DEFLATE = 1032  # bytes that one byte of gzip can become
-_MOST_HEADER = 2**20  # where the values may begin: behind the header and its extensions
+_MOST_HEADER = 2**20  # largest offset of the values, behind the header and its extensions
 _PLACE = (
     "pixdim",
     "xyzt_units",
@@ -73,10 +73,12 @@ _Key = tuple[Path, int, int, int, int]
 
 @dataclass(frozen=True)
 class _Volume:
-    """A volume of which the header is parsed and no value is read.
+    """The parsed header of a volume, without values.
 
-    shape: rows, columns, slices. stored: the type of its numbers, with their order of bytes. held: the type that its
-    slices have as images. start: the byte, of the unpacked file, at which the numbers begin.
+    shape: rows, columns, slices.
+    stored: the type of the stored numbers, with their byte order.
+    held: the type of its slices as images.
+    start: offset of the first number in the unpacked file, in bytes.
     """
 
     header: Any
@@ -101,7 +103,7 @@ def is_packed(path: Path) -> bool:
 
 
 def read_header(path: Path) -> ImageHeader:
-    """Return what the volume says of its slices; no value is read."""
+    """Return the header of the slices; no value is read."""
     volume, _ = _opened(path)
     height, width, frames = volume.shape
     carries: set[Carried] = {"planes"} if frames > 1 else set()
@@ -123,13 +125,13 @@ def read_header(path: Path) -> ImageHeader:
 
 
 def read(path: Path, frame: int) -> Image:
-    """Decode slice `frame` >= 0. Raises ImageError where the volume has fewer slices."""
+    """Decode slice `frame` >= 0. Raises ImageError if the volume has fewer slices."""
     volume, key = _opened(path)
     height, width, slices = volume.shape
     if not 0 <= frame < slices:
-        raise ImageError(f"It has {slices} slices, and slice {frame} was asked for.")
+        raise ImageError(f"It has {slices} slices, and slice {frame} was requested.")
     size = height * width * volume.stored.itemsize
-    if is_packed(path):  # of which any slice costs all that come before it
+    if is_packed(path):  # a slice costs all those before it
         data = _unpacked(key, volume)[frame * size : (frame + 1) * size]
     else:
         with path.open("rb") as file:
@@ -142,9 +144,9 @@ def read(path: Path, frame: int) -> Image:
 
 
 def encode(images: Sequence[Image], like: Path, *, packed: bool) -> bytes:
-    """Return a volume of slices, placed and stored as the one in the file `like`; gzipped where `packed` says so.
+    """Return a volume of slices, with the geometry, type and scaling of the file `like`. packed: gzip it.
 
-    Where its type cannot hold their values, their own type is taken, unscaled. Raises OutputError for slices that are
+    If its type cannot hold the values, their own type is stored, unscaled. Raises OutputError for slices that are
     not grey.
     """
     source, _ = _opened(like)
@@ -152,7 +154,7 @@ def encode(images: Sequence[Image], like: Path, *, packed: bool) -> bytes:
         raise OutputError("A NIfTI volume holds one channel; translate its slices as .tif to keep more.")
     values = np.stack([image.pixels[:, :, 0] for image in images], axis=2)
     numbers, slope, intercept = _stored(values, source)
-    if values.shape == source.shape:  # axes beyond the third come back
+    if values.shape == source.shape:  # restore the axes beyond the third
         numbers = numbers.reshape(source.header.get_data_shape(), order="F")
     header = type(source.header)()
     header.set_data_dtype(numbers.dtype)
@@ -168,7 +170,7 @@ def encode(images: Sequence[Image], like: Path, *, packed: bool) -> bytes:
 
 
 def _values(numbers: Array, volume: _Volume) -> Array:
-    """Return stored numbers as the values of an image. Raises ImageError if the image's type cannot hold them."""
+    """Convert stored numbers to the values of an image. Raises ImageError if the image's type cannot hold them."""
     with np.errstate(over="ignore", invalid="ignore"):
         if (volume.slope, volume.intercept) != (1, 0):
             return (numbers.astype(np.float64) * volume.slope + volume.intercept).astype(np.float32)
@@ -186,7 +188,7 @@ def _values(numbers: Array, volume: _Volume) -> Array:
 
 
 def _stored(values: Array, source: _Volume) -> tuple[Array, float, float]:
-    """Return the numbers to store, with their slope and intercept: the source's where its type holds the values."""
+    """Return the numbers to store, with their slope and intercept: the source's if its type holds the values."""
     if values.dtype != source.held:  # of another domain
         return values, 1.0, 0.0
     slope, intercept = source.slope, source.intercept
@@ -201,7 +203,7 @@ def _stored(values: Array, source: _Volume) -> tuple[Array, float, float]:
 
 
 def _opened(path: Path) -> tuple[_Volume, _Key]:
-    """Return the volume, and what tells the file from an older one of its name."""
+    """Return the volume, and a key that distinguishes the file from an older one of its name."""
     extra("nibabel", "Reading NIfTI")
     status = path.stat()
     key = (path, status.st_dev, status.st_ino, status.st_mtime_ns, status.st_size)
@@ -210,7 +212,7 @@ def _opened(path: Path) -> tuple[_Volume, _Key]:
 
 @lru_cache(maxsize=64)
 def _parsed(path: Path, device: int, inode: int, mtime: int, size: int) -> _Volume:
-    """Parse the header of a file of `size` bytes, after a look at its first bytes that no library takes on trust."""
+    """Parse the header of a file of `size` bytes, after a check of its first bytes."""
     nibabel = extra("nibabel", "Reading NIfTI")
     packed = is_packed(path)
     head = _head(path, packed)
@@ -233,7 +235,7 @@ def _head(path: Path, packed: bool) -> bytes:
     with path.open("rb") as file:
         start = file.read(2)
         if packed and start != gzipped.MAGIC:
-            raise ImageError("It is not gzipped, whatever its name says; rename it to .nii if it is a volume.")
+            raise ImageError("It is not gzipped although its name ends in .gz; rename it to .nii if it is a volume.")
         if not packed and start == gzipped.MAGIC:
             raise ImageError("It is gzipped; rename it to .nii.gz.")
         head = gzipped.first_bytes(file, 540) if packed else start + file.read(538)
@@ -244,10 +246,10 @@ def _head(path: Path, packed: bool) -> bytes:
     if head[magic : magic + 2] == b"ni":
         raise ImageError("It is the header of a pair (.hdr and .img) without the values; save both as one .nii.")
     if head[magic : magic + 2] != b"n+":
-        raise ImageError("It is no NIfTI volume, but perhaps one of Analyze, its elder; save it as NIfTI.")
+        raise ImageError("It is no NIfTI volume, perhaps one of its predecessor Analyze; save it as NIfTI.")
     offset = struct.unpack_from(order + form, head, place)[0]
     if not length <= offset <= _MOST_HEADER:
-        raise ImageError("It claims a header of an absurd length and was not read; save it anew.")
+        raise ImageError("It claims a header of an impossible length and was not read; save it anew.")
     (code,) = struct.unpack_from(order + "h", head, type_place)
     if code in _NOT_HELD:
         raise ImageError(f"It holds {_NOT_HELD[code]}; convert it to one of {_KNOWN}.")
@@ -259,10 +261,10 @@ _keeping = threading.Lock()
 
 
 def _unpacked(key: _Key, volume: _Volume) -> Array:
-    """Return all numbers of a gzipped volume, as bytes; the last ones are kept.
+    """Return all numbers of a gzipped volume, as bytes; the last volumes are cached.
 
-    Those are two, if together they are no more than the largest volume, or any number of small ones. Threads wait for
-    one another, as those that read one volume would each unpack it.
+    The cache holds two, if together they are no larger than the largest volume, or any number of small ones. Threads
+    wait for one another, so that a volume is unpacked once.
     """
     with _keeping:
         if key not in _kept:
@@ -280,10 +282,10 @@ def _fits(size: int) -> bool:
 
 
 def _shape(header: Any) -> tuple[int, int, int]:
-    """Return rows, columns and slices; axes beyond the third are slices too. Raises ImageError for fewer than two."""
+    """Return rows, columns and slices; axes beyond the third are slices too. Raises ImageError for a single axis."""
     shape = tuple(map(int, header.get_data_shape()))
     if len(shape) < 2 or min(shape) < 1:
-        raise ImageError(f"It has the shape {shape}, in which there is no slice; remove it.")
+        raise ImageError(f"It has the shape {shape}, which has no slice; remove it.")
     slices = math.prod(shape[2:])
     if slices > MAX_SLICES:
         raise ImageError(f"It has {slices:,} slices, more than the limit of {MAX_SLICES:,}; split it.")
@@ -291,10 +293,10 @@ def _shape(header: Any) -> tuple[int, int, int]:
 
 
 def _axes(header: Any) -> str:
-    """Return where the axes of the array lead, as in "RAS (axial slices)": down, to the right, to the next slice.
+    """Return the directions of the array's axes (down, right, next slice), as in "RAS (axial slices)".
 
-    By the sform if its code is set, else by the qform, as the standard's own library and nibabel do; "" where neither
-    is set or an axis leads nowhere.
+    By the sform if its code is set, else by the qform, as the standard's own library and nibabel do; "" if neither
+    is set or an axis has no direction.
     """
     if not (int(header["sform_code"]) or int(header["qform_code"])):
         return ""
@@ -302,12 +304,12 @@ def _axes(header: Any) -> str:
     try:
         with np.errstate(all="ignore"):
             codes = nibabel.aff2axcodes(header.get_best_affine())
-    except (ValueError, nibabel.spatialimages.HeaderDataError):  # no rotation, or not a number
+    except (ValueError, nibabel.spatialimages.HeaderDataError):  # no rotation, or NaN
         return ""
     return f"{''.join(codes)} ({_PLANES[codes[2]]} slices)" if None not in codes else ""
 
 
 def _is_measured(header: Any) -> bool:
-    """Return whether the header says more of the size and place of a voxel than what it holds by default."""
+    """Return whether the header sets the size or position of a voxel to other values than the defaults."""
     placed = int(header["sform_code"]) or int(header["qform_code"])
     return bool(placed) or any(float(zoom) != 1 for zoom in header["pixdim"][1:4])

@@ -1,4 +1,4 @@
-"""No data: values that a file declares to be no measurement, filled for a network and put back into its result."""
+"""No data: values that a file declares to be no measurement, filled for a network and restored in its result."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ LOW = "low"
 
 
 def parse_fill(text: str, name: str = "nodata_fill") -> float | None:
-    """Return the value that a setting fills no data with: a number, or None for "low". Raises ConfigError."""
+    """Parse a setting for the replacement of no data: a number, or None for "low". Raises ConfigError."""
     if text == LOW:
         return None
     try:
@@ -30,11 +30,11 @@ def parse_fill(text: str, name: str = "nodata_fill") -> float | None:
 
 
 def flatten(image: Image, channels: int, background: Color, values: ValueRange, fill: float | None = None) -> Image:
-    """Return the picture as a network takes it: no data filled, no alpha, of `channels` channels if alpha is one.
+    """Return the image as input of a network: no data filled, without alpha.
 
-    A file may tag its last band as alpha though it is a measurement, as near infrared beside red, green, blue often
-    is: where as many channels are declared as there are bands, alpha counts as one. Otherwise the picture is laid over
-    `background`. fill: what stands in for no data, None for the low end of the range. Raises as `Image.over` does.
+    A file may tag its last band as alpha although it is a measurement, as near infrared beside red, green, blue often
+    is: if `channels` is the number of bands including alpha, alpha becomes a channel. Otherwise the image is composited
+    over `background`. fill: replacement for no data, None for the low end of the range. Raises as `Image.over` does.
     """
     image = bands(image, channels)
     low, _ = values.of(image.dtype)
@@ -42,17 +42,17 @@ def flatten(image: Image, channels: int, background: Color, values: ValueRange, 
 
 
 def bands(image: Image, channels: int) -> Image:
-    """Return a picture whose alpha is the last of `channels` declared channels with that as a band; others as given."""
+    """Turn alpha into a band if it is the last of `channels` declared channels; return other images as given."""
     if image.alpha is None or channels in (1, 3) or image.channels + 1 != channels:
         return image
     return replace(image, pixels=image.interleaved, alpha=None)
 
 
 def restore(made: Image, given: Image) -> Image:
-    """Return a result with no data wherever all channels of `given` have none, and with its mask.
+    """Return `made` with no data at the pixels without data in all channels of `given`, and with its mask.
 
-    A value of the result that equals the no-data value by accident moves to its neighbour. A type that cannot hold the
-    value keeps none of it: the result then has no `nodata`, and those pixels hold what the network made of the fill.
+    A value of the result that equals the no-data value by accident moves to its neighbour. If its type cannot hold the
+    no-data value, the result has no `nodata`, and those pixels keep the output of the network.
     """
     made = replace(made, mask=given.mask)
     if given.nodata is None or not _holds(made.dtype, given.nodata):

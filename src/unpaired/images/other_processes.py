@@ -1,7 +1,7 @@
-"""Formats that a program or a recipe registered, for the processes that read images for it.
+"""Transfer of formats registered by a program or a recipe to its loader processes.
 
-A process that is started anew knows the package's formats and installed ones. The others are sent to it, each behind
-the module that defines it, which a recipe's is not found by its name.
+A new process knows the package's formats and the installed ones. The others are sent to it, each preceded by its
+module, because the module of a recipe cannot be imported by its name.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from unpaired.storage import shown
 
 @dataclass(frozen=True)
 class DefinedIn:
-    """The module of a class; another process has it in `sys.modules` once it has received this."""
+    """The module of a class; unpickling it in another process puts the module into `sys.modules`."""
 
     module: str
     file: str
@@ -34,22 +34,22 @@ Sent = tuple[tuple[DefinedIn, ImageFormat], ...]
 
 
 def to_send() -> Sent:
-    """Return the formats that another process does not find by itself.
+    """Return the formats that another process cannot find by itself.
 
-    Raises ConfigError for one of a class that cannot be imported, as it stands inside of a function.
+    Raises ConfigError if the class of a format is defined in a function and cannot be imported.
     """
     others = [known for known in FORMATS.lookup.known if known.origin is not None and not known.origin.package]
     for known in others:
         if "<locals>" in type(known.format).__qualname__:
             raise ConfigError(
-                f"The class of the image format {shown(known.kind)} stands inside of a function, and loader processes "
+                f"The class of the image format {shown(known.kind)} is defined in a function, and loader processes "
                 "cannot import it; move it to the top of its file, or set --data.num-workers 0."
             )
     return tuple((_place(type(known.format).__module__), known.format) for known in others)
 
 
 def receive(formats: Sent) -> None:
-    """Register formats that were sent, unless importing their module has done so."""
+    """Register received formats unless importing their module has done so."""
     for _, part in formats:
         if part.kind not in FORMATS:
             FORMATS.register(part)

@@ -1,4 +1,4 @@
-"""The package's own formats, in the order in which they are tried by content and named to a person."""
+"""The package's own formats, in the order in which content is tested and names are listed."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from unpaired.images.formats import Carried, ImageFormat, ImageHeader, Target
 from unpaired.images.image import Image
 from unpaired.images.pillow_formats import PillowFormat
 
-_MISORDERED = (b"MM*\0", b"II\0*")  # TIFFs of writers that swapped two bytes, which Pillow alone reads
+_MISORDERED = (b"MM*\0", b"II\0*")  # TIFFs with two swapped bytes, which only Pillow reads
 
 
 class Tiff:
-    """TIFF and BigTIFF: pictures of every type and stacks, by Pillow, or else by tifffile and imagecodecs."""
+    """TIFF and BigTIFF: images of every type and stacks, by Pillow, or else by tifffile and imagecodecs."""
 
     kind = "TIFF"
     suffixes = (".tif", ".tiff")
@@ -27,24 +27,24 @@ class Tiff:
     _misordered = PillowFormat(kind="TIFF", suffixes=suffixes)
 
     def recognises(self, head: bytes) -> bool:
-        """Return whether a file begins with the order of bytes of a TIFF."""
+        """Return whether a file begins with the signature of a TIFF."""
         return head[:4] in tiff.MAGIC or head[:4] in _MISORDERED
 
     def read_header(self, path: Path, file: BinaryIO) -> ImageHeader:
-        """Return what the largest picture of the file is."""
+        """Return the header of the largest image of the file."""
         return self._misordered.read_header(path, file) if _swapped(file) else tiff.read_header(file)
 
     def read(self, path: Path, file: BinaryIO, frame: int) -> Image:
-        """Return a slice of the largest picture of the file."""
+        """Return a slice of the largest image of the file."""
         return self._misordered.read(path, file, frame) if _swapped(file) else tiff.read(file, frame)
 
     def encode(self, images: Sequence[Image], target: Target) -> bytes:
-        """Return a TIFF, compressed without loss."""
+        """Return a losslessly compressed TIFF."""
         return tiff.encode(images, images[0].icc, target.like)
 
 
 class Dicom:
-    """DICOM, by pydicom. Results are made of DICOM files only, whose scaling and place they take."""
+    """DICOM, by pydicom. Written only as the result of a DICOM file, with its scaling and geometry."""
 
     kind = "DICOM"
     suffixes = (".dcm",)
@@ -58,21 +58,21 @@ class Dicom:
         return head[128:132] == b"DICM"
 
     def read_header(self, path: Path, file: BinaryIO) -> ImageHeader:
-        """Return what the data set says of its picture."""
+        """Return the header of the data set."""
         return dicom.read_header(file)
 
     def read(self, path: Path, file: BinaryIO, frame: int) -> Image:
-        """Return a frame in the values that its numbers stand for."""
+        """Return a frame, its stored numbers converted to values."""
         return dicom.read(file, frame)
 
     def encode(self, images: Sequence[Image], target: Target) -> bytes:
-        """Return a DICOM file of frames, stored as the original's."""
+        """Return a DICOM file of the frames, stored as in the original."""
         assert target.like is not None
         return dicom.encode(images, target.like)
 
 
 class Nifti:
-    """NIfTI volumes, by nibabel. Results are made of NIfTI files only, in whose place they lie."""
+    """NIfTI volumes, by nibabel. Written only as the result of a NIfTI file, with its geometry."""
 
     kind = "NIFTI"
     suffixes = (".nii", ".nii.gz")
@@ -83,7 +83,7 @@ class Nifti:
     keeps: frozenset[Carried] = frozenset({"planes", "georeference", "physical size", "no-data"})
 
     def read_header(self, path: Path, file: BinaryIO) -> ImageHeader:
-        """Return what the volume says of its slices."""
+        """Return the header of the volume."""
         return nifti.read_header(path)
 
     def read(self, path: Path, file: BinaryIO, frame: int) -> Image:
@@ -91,7 +91,7 @@ class Nifti:
         return nifti.read(path, frame)
 
     def encode(self, images: Sequence[Image], target: Target) -> bytes:
-        """Return a volume of the slices, gzipped if the name of the result says so."""
+        """Return a volume of the slices, gzipped if the name of the result ends in .gz."""
         assert target.like is not None
         return nifti.encode(images, target.like, packed=nifti.is_packed(target.path))
 

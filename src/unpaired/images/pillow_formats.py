@@ -1,4 +1,4 @@
-"""The formats that Pillow reads and writes; 16 bits a channel in colour, which it does not hold, go by `deep`."""
+"""The formats that Pillow reads and writes; `deep` handles 16 bits per channel in colour, which Pillow cannot hold."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any, BinaryIO
 import numpy as np
 import PIL.Image
 
-# Pillow loads every parser it has when it misses one: the wanted ones are loaded here, and no other.
+# Pillow loads all its parsers if one is missing: load the needed ones here, and no other.
 from PIL import (
     BmpImagePlugin,  # noqa: F401
     GifImagePlugin,  # noqa: F401
@@ -30,14 +30,14 @@ from unpaired.images.headers import has_more_frames
 from unpaired.images.image import Image, is_deep, orientation_of, turned
 
 _GREY_OR_RGB = (1, 3)
-_HEAD = 26  # bytes of a PNG up to its kind of colour
+_HEAD = 26  # bytes of a PNG up to its colour type
 
 
 @dataclass(frozen=True, kw_only=True)
 class PillowFormat:
-    """A format that Pillow reads, by the name that Pillow gives it; `parser` is the name of the one that opens it.
+    """A format that Pillow reads. kind: Pillow's name of it; parser: the name of Pillow's plugin.
 
-    starts: what its files begin with; none if another format recognises them. The other fields are those of
+    starts: signatures of its files; none if another format recognises them. The other fields are those of
     `ImageFormat`.
     """
 
@@ -53,21 +53,21 @@ class PillowFormat:
     channels: tuple[int, ...] = _GREY_OR_RGB
 
     def recognises(self, head: bytes) -> bool:
-        """Return whether a file begins as those of this format do."""
+        """Return whether a file begins with a signature of this format."""
         return head.startswith(self.starts)
 
     def read_header(self, path: Path, file: BinaryIO) -> ImageHeader:
-        """Return what the file says of its picture."""
+        """Return the header of the file."""
         head = file.read(_HEAD)
         with self._opened(file) as picture:
             if picture.format == "PNG" and "exif" not in picture.info:
                 _find_late_exif(picture, file)
             width, height = picture.size
-            if picture.format != "TIFF" and orientation_of(picture) >= 5:  # Pillow has turned a TIFF's size
+            if picture.format != "TIFF" and orientation_of(picture) >= 5:  # Pillow turns a TIFF's size
                 width, height = height, width
             grey = picture.mode in ("1", "L", "LA", "La") or is_deep(picture)
             depth = _depth(picture, head)
-            # PNG of 16 bits in grey and alpha goes by Pillow's mode RGBA: its third byte of the kind of colour is 4.
+            # A PNG of 16 bits in grey and alpha has Pillow's mode RGBA: its colour type is 4.
             return ImageHeader(
                 width=width,
                 height=height,
@@ -81,17 +81,17 @@ class PillowFormat:
             )
 
     def carried(self, file: BinaryIO) -> frozenset[Carried]:
-        """Return what the file holds beside the picture, as its chunks say."""
+        """Return the contents beside the image, by the chunks of the file."""
         if self.carries and has_more_frames(file, self.kind):
             return frozenset({"frames"})
         return frozenset()
 
     def read(self, path: Path, file: BinaryIO, frame: int) -> Image:
-        """Return the picture, of an animation its first frame, whatever its size."""
+        """Return the image, or the first frame of an animation, without a size limit."""
         return self.read_bounded(path, file, frame, lambda width, height, channels: None)
 
     def read_bounded(self, path: Path, file: BinaryIO, frame: int, admit: Admit) -> Image:
-        """Return the picture if `admit` lets its size through."""
+        """Return the image if `admit` accepts its size."""
         head = file.read(_HEAD)
         with self._opened(file) as picture:
             admit(picture.width, picture.height, 1)
@@ -109,11 +109,11 @@ class PillowFormat:
                 assert isinstance(arguments, tuple)
                 return deep.decode_ppm(file.read(), offset, picture.size, int(arguments[-1]))
             raise ImageError(
-                "More than 8 bits a channel are not understood in this format; convert it to .png or .tif."
+                "More than 8 bits per channel are not supported in this format; convert it to .png or .tif."
             )
 
     def encode(self, images: Sequence[Image], target: Target) -> bytes:
-        """Return the picture in a file, with its profile and no other metadata."""
+        """Encode the image with its profile and no other metadata."""
         (image,) = images
         if image.dtype == np.uint16:
             return deep.encode_png(image, image.icc) if self.kind == "PNG" else deep.encode_ppm(image)
@@ -124,7 +124,7 @@ class PillowFormat:
         return encoded.getvalue()
 
     def _options(self, target: Target) -> dict[str, Any]:
-        """Return what Pillow is asked for."""
+        """Return the options of Pillow's writer."""
         quality = target.quality
         if self.kind == "JPEG":
             return {"quality": quality, "subsampling": 0 if quality >= 90 else 2}
@@ -148,9 +148,9 @@ def _is_lossless_webp(path: Path) -> bool:
 
 
 def _depth(picture: PIL.Image.Image, head: bytes) -> int:
-    """Return the bits a channel that the file holds, at times more than those of Pillow's mode."""
+    """Return the bits per channel of the file, which may exceed those of Pillow's mode."""
     if picture.format == "PNG":
-        return head[24]  # IHDR comes first: 8 bytes signature, 4 length, 4 name, 4 width, 4 height
+        return head[24]  # IHDR is first: 8 bytes signature, 4 length, 4 name, 4 width, 4 height
     if isinstance(picture, TiffImagePlugin.TiffImageFile):
         return int(max(picture.tag_v2.get(TiffImagePlugin.BITSPERSAMPLE, (1,))))
     if isinstance(picture, PpmImagePlugin.PpmImageFile) and picture.mode != "F":
@@ -161,7 +161,7 @@ def _depth(picture: PIL.Image.Image, head: bytes) -> int:
 
 
 def _find_late_exif(picture: PIL.Image.Image, file: BinaryIO) -> None:
-    """Give a PNG the EXIF chunk that may stand behind its pixels, walking over the chunks' headers only."""
+    """Load the EXIF chunk of a PNG that may follow its pixels; only the headers of chunks are read."""
     file.seek(8)
     while len(head := file.read(8)) == 8:
         length = int.from_bytes(head[:4])

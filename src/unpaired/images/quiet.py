@@ -1,4 +1,4 @@
-"""Keep the warnings of image libraries about odd files from the user: what matters is raised."""
+"""Suppression of image libraries' warnings about odd files: faults that matter are raised."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ _count = 0
 
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
-    """Ignore warnings of Pillow and pydicom inside of the block.
+    """Ignore warnings of Pillow and pydicom in the block.
 
-    Filters belong to the whole process, so that of several threads the first sets them, the last restores.
+    Filters are global to the process: of several threads the first one sets them and the last one restores them.
     """
     global _count
     with _lock:

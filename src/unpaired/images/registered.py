@@ -1,7 +1,7 @@
-"""Which image formats there are: the package's own, those that a program or a recipe registers, and installed ones.
+"""The registry of image formats: the package's own, those registered by a program or a recipe, and installed ones.
 
-Formats are looked up by the suffix of a file and by its first bytes. Installed packages are asked once, when the first
-name is looked up.
+Formats are looked up by the suffix of a file and by its first bytes. Entry points of installed packages are loaded
+once, at the first lookup.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ class Known:
 
     @cached_property
     def by_content(self) -> bool:
-        """Whether the content of its files decides how they are read, and their suffix does not."""
+        """Whether the content of a file selects its reader, not the suffix."""
         return self._flag("by_content")
 
     @cached_property
@@ -80,37 +80,37 @@ class Known:
 
     @cached_property
     def keeps(self) -> frozenset[Carried]:
-        """What a result takes along from an original of this format."""
+        """Contents that a result takes over from an original of this format."""
         return frozenset(getattr(self.format, "keeps", ()))
 
     @cached_property
     def carries(self) -> frozenset[Carried] | None:
-        """What its files can hold beside pictures, None if that is not known."""
+        """Contents that its files can hold beside images, None if unknown."""
         found = getattr(self.format, "carries", None)
         return None if found is None else frozenset(found)
 
     @cached_property
     def content(self) -> KnowsContent | None:
-        """The format, if it knows its files by their first bytes."""
+        """The format, if it recognises its files by their first bytes."""
         return self.format if isinstance(self.format, KnowsContent) else None
 
     @cached_property
     def bounded(self) -> ReadsBounded | None:
-        """The format, if it checks the size of pictures itself."""
+        """The format, if it checks the size of images itself."""
         return self.format if isinstance(self.format, ReadsBounded) else None
 
     @cached_property
     def quick(self) -> KnowsCarried | None:
-        """The format, if it finds what a file carries without its header."""
+        """The format, if it finds the contents beside the image without the header."""
         return self.format if isinstance(self.format, KnowsCarried) else None
 
     @cached_property
     def writer(self) -> WritesImages | None:
-        """The format, if it is written."""
+        """The format, if it can be written."""
         return self.format if isinstance(self.format, WritesImages) else None
 
     def holds(self, dtype: str, channels: int) -> bool:
-        """Return whether it writes pictures of this type with this count of channels, without alpha."""
+        """Return whether it writes images of this type with this number of channels, without alpha."""
         dtypes, counts = getattr(self.format, "dtypes", None), getattr(self.format, "channels", None)
         return (dtypes is None or dtype in dtypes) and (counts is None or channels in counts)
 
@@ -119,7 +119,7 @@ class Known:
 
 
 class _Lookup:
-    """The formats by what they are looked up by."""
+    """Lookup tables of the formats: by kind, by suffix and by content."""
 
     def __init__(self, known: Iterable[Known]) -> None:
         self.known = tuple(known)
@@ -130,7 +130,7 @@ class _Lookup:
         self.content_kinds = tuple(one.kind for one in self.known if one.by_content and one.kind != "MPO")
         self.writable = {
             suffix: one.kind for one in self.known if not one.needs_original for suffix in one.writes
-        }  # in the order in which they are named to a person
+        }  # in the order in which messages list them
 
 
 class FormatRegistry(Registry[ImageFormat]):
@@ -155,19 +155,19 @@ class FormatRegistry(Registry[ImageFormat]):
 
     @property
     def lookup(self) -> _Lookup:
-        """The formats that load, by what they are looked up by."""
+        """The lookup tables of the formats that load."""
         if self._lookup is None:
             self._lookup = _Lookup([Known(part, self.origin(part.kind)) for part in self])
         return self._lookup
 
     @property
     def suffixes(self) -> frozenset[str]:
-        """Suffixes, in lower case, by which folders are searched for images."""
+        """Suffixes of image files in lower case; scans of folders use them."""
         return self.lookup.suffixes
 
     @property
     def writable(self) -> Mapping[str, str]:
-        """The kind of format by each suffix, in lower case, that any image may be written under."""
+        """The kind of format by suffix in lower case, for suffixes that any image can be written with."""
         return self.lookup.writable
 
     def named(self, path: str | os.PathLike[str]) -> Known | None:
@@ -183,11 +183,11 @@ class FormatRegistry(Registry[ImageFormat]):
 
     @property
     def content_kinds(self) -> tuple[str, ...]:
-        """The kinds of the formats whose files are read by their content, whatever their suffix."""
+        """The kinds of the formats that are selected by content, whatever the suffix."""
         return self.lookup.content_kinds
 
     def of_file(self, path: Path, head: bytes) -> Known | None:
-        """Return the format that reads a file: that of its suffix if this decides, else that of its content."""
+        """Return the format that reads a file: by its suffix, or by its content for formats that content selects."""
         named = self.named(path)
         return named if named is not None and not named.by_content else self.of_content(head)
 
@@ -204,7 +204,7 @@ class FormatRegistry(Registry[ImageFormat]):
 
 
 def _fault(part: Any) -> str:
-    """Return why an object is no image format, as the end of a sentence; "" if it is one."""
+    """Return the reason why an object is no image format, as the end of a sentence; "" if it is one."""
     if isinstance(part, type):
         return f"it is a class; register an object of it, {part.__name__}()"
     for name in ("suffixes", "writes"):
@@ -243,24 +243,24 @@ def suffix_of(path: str | os.PathLike[str]) -> str:
         if name.endswith(suffix):
             return suffix
     dot = name.rfind(".")
-    return name[dot:] if 0 < dot < len(name) - 1 else ""  # as pathlib, without a second path
+    return name[dot:] if 0 < dot < len(name) - 1 else ""  # as pathlib does, without creating a path
 
 
 def is_image_name(path: str | os.PathLike[str]) -> bool:
-    """Return whether a file is one that folders are searched for, by its suffix."""
+    """Return whether a file is an image by its suffix."""
     return suffix_of(path) in FORMATS.suffixes
 
 
 def is_volume_name(path: str | os.PathLike[str]) -> bool:
-    """Return whether a file is a stack of slices whatever it holds, by its suffix."""
+    """Return whether a file is a volume, a stack of slices, by its suffix."""
     known = FORMATS.named(path)
     return known is not None and known.volumes
 
 
 def lost(header: ImageHeader, suffix: str) -> frozenset[Carried]:
-    """Return what a file carries that a result with this suffix cannot keep.
+    """Return the contents beside the image of a file that a result with this suffix cannot keep.
 
-    A result of another format keeps nothing of it: what a place on the map or a no-data value means is the format's.
+    A result of another format keeps none: a georeference or a no-data value has its meaning within a format.
     """
     known = FORMATS.lookup.by_suffix.get(suffix.lower())
     return header.carries - (known.keeps if known is not None and known.kind == header.format else frozenset())

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from unpaired.images.jxl import jxl_size
 
 MAX_PARTS = 4096
-"""Segments, boxes, chunks or bands of one stream that are followed; a stream of more is not understood."""
+"""Segments, boxes, chunks or bands of one stream that are followed; the size of a stream with more is unknown."""
 
 _JPEG_MARKER = re.compile(rb"\xff+([\xc0-\xcf\xd8-\xfe])")  # neither stuffed bytes nor restart markers
 _JPEG_DCT = (0xC0, 0xC1, 0xC2, 0xC5, 0xC6, 0xC9, 0xCA, 0xCD, 0xCE)
@@ -33,10 +33,14 @@ _XR_BITS = {0: 1, 1: 8, 2: 16, 3: 16, 4: 16, 6: 32, 7: 32, 8: 5, 9: 10, 10: 6, 1
 
 @dataclass(frozen=True)
 class StreamSize:
-    """What a stream claims: pixels across and down, channels with alpha, bits a channel.
+    """The size that a stream claims.
 
-    kind is jpeg, jpeg-lossless, jpeg-ls, jpeg2000, jpegxl, png, webp, lerc or jpegxr. height is 0 for a JPEG whose
-    height stands behind its pixels. Of a stream of several pictures it is the largest value of each.
+    kind: jpeg, jpeg-lossless, jpeg-ls, jpeg2000, jpegxl, png, webp, lerc or jpegxr.
+    width, height: in pixels; height is 0 for a JPEG whose height follows its pixels.
+    channels: with alpha.
+    bits: per channel.
+
+    For a stream of several images each field is the largest.
     """
 
     width: int
@@ -47,9 +51,9 @@ class StreamSize:
 
 
 def stream_size(data: bytes | memoryview) -> StreamSize | None:
-    """Return the size that a stream claims; None if its kind is not known or its header is cut short.
+    """Return the size that a stream claims; None if its kind is unknown or its header is cut short.
 
-    Takes a bounded number of steps and raises nothing, whatever the bytes are.
+    Takes a bounded number of steps and raises nothing for any bytes.
     """
     view = memoryview(data).cast("B")
     head = bytes(view[:16])
@@ -63,7 +67,7 @@ def stream_size(data: bytes | memoryview) -> StreamSize | None:
 
 
 def _largest(sizes: Sequence[StreamSize]) -> StreamSize | None:
-    """Return the largest value of each; an unknown height of 0 wins. None if there is nothing."""
+    """Return the maximum of each field; an unknown height of 0 takes precedence. None without sizes."""
     if not sizes:
         return None
     height = 0 if any(one.height == 0 for one in sizes) else max(one.height for one in sizes)
@@ -72,7 +76,7 @@ def _largest(sizes: Sequence[StreamSize]) -> StreamSize | None:
 
 
 def _jpeg(view: memoryview) -> StreamSize | None:
-    """Follow the segments up to the end of the picture; what stands inside of one, as a thumbnail does, is skipped."""
+    """Follow the segments up to the end of the image; their contents, such as a thumbnail, are skipped."""
     sizes: list[StreamSize] = []
     wide = high = 0
     place = 2
@@ -104,7 +108,7 @@ def _jpeg(view: memoryview) -> StreamSize | None:
 
 
 def _jpeg2000(view: memoryview) -> StreamSize:
-    """Read the segment SIZ of a codestream, which comes first."""
+    """Read SIZ, the first segment of a codestream."""
     if bytes(view[2:4]) != b"\xff\x51":
         raise ValueError
     right, bottom, left, top = struct.unpack_from(">4I", view, 8)
@@ -210,20 +214,20 @@ def _webp(view: memoryview) -> StreamSize | None:
 
 
 def _webp_chunks(view: memoryview) -> Iterator[tuple[bytes, memoryview]]:
-    """Yield name and body of each chunk, and of those inside of frames; raises ValueError for too many."""
+    """Yield name and body of each chunk, also of those in frames; raises ValueError for too many."""
     place = 0
     for _ in range(MAX_PARTS):
         if place + 8 > len(view):
             return
         name, length = struct.unpack_from("<4sI", view, place)
         yield name, view[place + 8 : place + 8 + length]
-        # A frame's picture stands in chunks of its own behind 16 bytes of where and how long.
+        # The chunks of a frame's image follow 16 bytes of its position and duration.
         place += 24 if name == b"ANMF" else 8 + length + length % 2
     raise ValueError
 
 
 def _lerc(view: memoryview) -> StreamSize | None:
-    """Read the header of each band; a band says how long it is."""
+    """Read the header of each band, which holds its length."""
     sizes: list[StreamSize] = []
     place = 0
     while bytes(view[place : place + 6]) == b"Lerc2 ":

@@ -1,4 +1,4 @@
-"""Batches n c h w, floats in [-1, 1] or uint8, as figures and features are computed from them."""
+"""Batches n c h w, floats in [-1, 1] or uint8, for metrics and features."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from torch import Tensor
 
 
 def floats(images: Tensor) -> Tensor:
-    """Return images n c h w in [-1, 1], float32, or float64 where they were; uint8 is 0..255.
+    """Return images n c h w in [-1, 1] as float32; float64 is kept, uint8 is scaled from 0..255.
 
-    Raises ValueError for another shape or another whole-number type.
+    Raises ValueError for another shape or another integer type.
     """
     if images.ndim != 4 or 0 in images.shape:
         raise ValueError(f"Images n c h w are needed, not a tensor of shape {(*images.shape,)}.")
@@ -21,10 +21,10 @@ def floats(images: Tensor) -> Tensor:
 
 
 def as_files(images: Tensor) -> Tensor:
-    """Return images as 8-bit files would hold them, on the scale [-1, 1]: clipped and rounded."""
+    """Return images in [-1, 1] clipped and rounded to the levels of 8-bit files."""
     return levels(images).div(127.5).sub(1)
 
 
 def levels(images: Tensor) -> Tensor:
-    """Return images in whole levels 0..255, still as floats: clipped and rounded."""
+    """Return images clipped and rounded to the levels 0..255, as floats."""
     return (floats(images).clamp(-1, 1) * 127.5).add(127.5).round()

@@ -1,7 +1,7 @@
-"""Which values of a picture are black and white: ranges, and the way of a picture to a tensor in [-1, 1] and back.
+"""Value ranges (the values of black and white), and the conversion of an image to a tensor in [-1, 1] and back.
 
-A range low..high becomes [-1, 1] by (x - low) / ((high - low) / 2) - 1 and comes back by rounding, so that a picture
-which a network leaves alone leaves as it came, bit for bit.
+A range low..high becomes [-1, 1] by (x - low) / ((high - low) / 2) - 1. The inverse rounds, so that an unchanged tensor
+gives the same image bit for bit.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _LUMA = (0.299, 0.587, 0.114)  # Rec. ITU-R BT.601
 _NUMBER = r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?"
 _RANGE = re.compile(rf"\s*(?P<percent>p?)(?P<low>{_NUMBER})\s*\.\.\s*(?P=percent)(?P<high>{_NUMBER})\s*")
 _MOST_SAMPLES = 2**24
-_EXACT = 2**24  # up to which float32 holds every whole number
+_EXACT = 2**24  # float32 holds every whole number up to this
 
 
 @dataclass(frozen=True)
@@ -38,18 +38,18 @@ class ValueRange:
             raise ConfigError(f"The range {self} has no width; its first number is the lower one, e.g. 0..4095.")
 
     def of(self, dtype: np.dtype[Any]) -> tuple[float, float]:
-        """Return low and high for images of a type; raises ConfigError for a type that has no range of its own."""
+        """Return low and high for images of a type; raises ConfigError for a type without a range of its own."""
         if self.bounds is not None:
             return self.bounds
         if not self.has(dtype):
             raise ConfigError(
-                f"Images of {dtype} have no range of their own: say which values are black and white with --range "
+                f"Images of {dtype} have no range of their own: give the values of black and white with --range "
                 "LOW..HIGH, or --range p0.5..p99.5 to measure it."
             )
         return span_of(dtype)
 
     def has(self, dtype: np.dtype[Any]) -> bool:
-        """Return whether images of a type have black and white: by these bounds, or by the type's own range."""
+        """Return whether black and white are defined for a type: by these bounds, or by the type's own range."""
         return self.bounds is not None or (dtype.kind != "f" and dtype.itemsize <= 2)
 
     def fits(self, dtype: np.dtype[Any]) -> bool:
@@ -80,7 +80,7 @@ class ValueRange:
 
 @dataclass(frozen=True)
 class Percentiles:
-    """A range that is measured: the values below which `low` and `high` percent of all training values lie."""
+    """A range measured as percentiles `low` and `high` (0 to 100) of all training values."""
 
     low: float
     high: float
@@ -90,9 +90,9 @@ class Percentiles:
             raise ConfigError(f"Percentiles go from 0 up to 100, not from {self.low:g} to {self.high:g}.")
 
     def measure(self, images: Iterable[Image], count: int) -> ValueRange:
-        """Return the range of `count` images: of evenly spaced values of each, about 16 million in all.
+        """Measure the range of `count` images from evenly spaced values of each, about 16 million in all.
 
-        Transparent pixels and no data do not count. Raises DataError where the values do not differ.
+        Transparent pixels and no data are ignored. Raises DataError if the values do not differ.
         """
         share = max(_MOST_SAMPLES // max(count, 1), 256)
         chosen = [np.empty(0)]
@@ -114,7 +114,7 @@ DTYPE = ValueRange()
 
 
 def parse_range(text: str, name: str = "range") -> ValueRange | Percentiles:
-    """Return what a setting says: "dtype", "LOW..HIGH" or "pLOW..pHIGH". Raises ConfigError."""
+    """Parse a setting: "dtype", "LOW..HIGH" or "pLOW..pHIGH". Raises ConfigError."""
     if text == "dtype":
         return DTYPE
     found = _RANGE.fullmatch(text)
@@ -125,19 +125,19 @@ def parse_range(text: str, name: str = "range") -> ValueRange | Percentiles:
 
 
 def to_tensor(image: Image, channels: int, values: ValueRange = DTYPE) -> Tensor:
-    """Return `image` as float32 c h w in [-1, 1]: the range's low becomes -1, its high 1; beyond is clamped.
+    """Convert `image` to float32 c h w in [-1, 1]: the range's low becomes -1, its high 1; values beyond are clamped.
 
-    Grey becomes RGB by repeating it, RGB becomes grey by the luma of Rec. 601. Raises ConfigError for any
-    other change of channels and for a type without a range, ImageError for NaN and infinity and for an image
-    with alpha: lay it over a colour first.
+    Grey becomes RGB by repetition, RGB becomes grey by the luma of Rec. 601. Raises ConfigError for any other change of
+    channels and for a type without a range; ImageError for NaN and infinite values, and for an image with alpha, which
+    `Image.over` removes.
     """
     if image.alpha is not None:
         raise ImageError("A transparent image has no colours of its own; use image.over((r, g, b)) first.")
     low, high = values.of(image.dtype)
-    # A copy, as torch takes no arrays that are read-only or run backwards.
+    # A copy: torch takes no arrays that are read-only or have negative strides.
     array = np.array(image.pixels.transpose(2, 0, 1), order="C", dtype=_wide(image.dtype))
     if image.dtype.kind == "f" and not np.isfinite(array).all():
-        raise ImageError("It holds NaN or infinite values, which no network can take; replace them by numbers.")
+        raise ImageError("It holds NaN or infinite values, which no network accepts; replace them by numbers.")
     tensor = torch.from_numpy(array).sub_(low).div_((high - low) / 2).sub_(1.0).float()
     if values.bounds is not None:
         tensor.clamp_(-1, 1)
@@ -156,16 +156,16 @@ def to_tensor(image: Image, channels: int, values: ValueRange = DTYPE) -> Tensor
 def from_tensor(
     tensor: Tensor, *, dtype: Any = np.uint8, alpha: Array | None = None, values: ValueRange = DTYPE
 ) -> Image:
-    """Return a float tensor c h w in [-1, 1] as an image of `dtype`: clamped to the range, rounded for integers.
+    """Convert a float tensor c h w in [-1, 1] to an image of `dtype`: clamped to the range, rounded for integers.
 
-    The inverse of `to_tensor`, bit for bit for integers of up to 16 bits. Raises NonFiniteError where the tensor
+    The inverse of `to_tensor`, bit for bit for integers of up to 16 bits. Raises NonFiniteError if the tensor
     holds NaN, ConfigError for a type without a range.
     """
     dtype = np.dtype(dtype)
     low, high = values.of(dtype)
     real = tensor.detach().to("cpu", torch.float32)
     if bool(real.isnan().any()):
-        raise NonFiniteError("The image made is not a number (NaN) in places; the model diverged or is damaged.")
+        raise NonFiniteError("The generated image has NaN values; the model diverged or is damaged.")
     real = real.clamp(-1, 1).permute(1, 2, 0)
     array = real.numpy().astype(_wide(dtype))
     array = np.clip((array + 1) * ((high - low) / 2) + low, low, high)
@@ -175,11 +175,11 @@ def from_tensor(
 
 
 def kept_where(same: Tensor, given: Image, made: Image, values: ValueRange) -> Image:
-    """Return `made` with the pixels of `given`, clamped to the range, where a network changed none of their channels.
+    """Return `made` with the pixels of `given`, clamped to the range, at the places that a network left unchanged.
 
-    same: bool c h w. Two things are kept by it that a tensor does not hold: the last digits of a float32, which are
-    more than those of the same number in [-1, 1], and the colours under transparency. Integers without alpha are
-    the same already.
+    same: bool c h w; a pixel is unchanged if all its channels are. This keeps two things that a tensor loses: the last
+    digits of a float32, which exceed those of the same number in [-1, 1], and the colours under transparency. Integers
+    without alpha are equal already.
     """
     if given.alpha is None and given.dtype.kind != "f" and given.dtype.itemsize <= 2:
         return made
@@ -191,7 +191,7 @@ def kept_where(same: Tensor, given: Image, made: Image, values: ValueRange) -> I
 
 
 def as_dtype(alpha: Array, dtype: Any) -> Array:
-    """Return an alpha in another type, as opaque as it was."""
+    """Convert alpha to another type with equal opacity."""
     dtype = np.dtype(dtype)
     if alpha.dtype == dtype:
         return alpha
@@ -200,9 +200,9 @@ def as_dtype(alpha: Array, dtype: Any) -> Array:
 
 
 def to_srgb(image: Image) -> Image:
-    """Return colours in sRGB and without a profile. Grey, floats and other channels keep their values.
+    """Return the image in sRGB, without a profile. Grey, floats and other channels keep their values.
 
-    Raises ImageError for a damaged profile, MissingExtraError for 16 bits without the optional part.
+    Raises ImageError for a damaged profile, MissingExtraError for 16 bits without imagecodecs.
     """
     if image.icc is None:
         return image
@@ -211,7 +211,7 @@ def to_srgb(image: Image) -> Image:
 
 
 def _wide(dtype: np.dtype[Any]) -> type[np.floating[Any]]:
-    """Return the type to compute in: float32 for integers that it holds with digits to spare, else float64."""
+    """Return the type to compute in: float32 for integers of up to 16 bits, else float64."""
     return np.float32 if dtype.kind != "f" and dtype.itemsize <= 2 else np.float64
 
 

@@ -1,4 +1,4 @@
-"""Pictures part by part: a window of one read, and one written in pieces, as far as its format can."""
+"""Reading and writing an image in windows, if its format can."""
 
 from __future__ import annotations
 
@@ -40,16 +40,16 @@ def read_window(
 ) -> Image:
     """Return rows top..top+height and columns left..left+width of an image file, upright.
 
-    Of a format that reads windows nothing else is decoded, and `max_pixels` limits the window; any other format decodes
-    the picture, which it limits then. Raises ImageError as `read_image` does, and if the window is not inside of the
-    picture.
+    If the format reads windows, nothing else is decoded, and `max_pixels` limits the window; otherwise the whole image
+    is decoded, and `max_pixels` limits the image. Raises ImageError as `read_image` does, and if the window is not
+    inside the image.
     """
     path, window = Path(path), Window(top, left, height, width)
     with opened(path) as (file, known):
         header = header_of(path, file, known)
         if min(window) < 0 or 0 in window[2:] or top + height > header.height or left + width > header.width:
             raise ImageError(
-                f"The window of {width} x {height} pixels at row {top}, column {left} is not inside of its "
+                f"The window of {width} x {height} pixels at row {top}, column {left} is not inside its "
                 f"{header.width} x {header.height} pixels; choose another one."
             )
         if isinstance(known.format, ReadsWindows):
@@ -66,9 +66,9 @@ def read_window(
 
 @contextmanager
 def writing_windows(path: str | os.PathLike[str], header: ImageHeader) -> Iterator[WindowWriter]:
-    """Write a picture of the size, type and channels of `header`, without alpha, window by window, whole or not at all.
+    """Write an image of the size, type and channels of `header`, without alpha, atomically and window by window.
 
-    A format that does not write windows gets the picture when all of it is there, which takes its memory. Raises
+    For a format that does not write windows the whole image is collected in memory first. Raises
     OutputError as `write_image` does, or if the header has alpha or several slices.
     """
     path = Path(path)
@@ -76,7 +76,7 @@ def writing_windows(path: str | os.PathLike[str], header: ImageHeader) -> Iterat
     if header.has_alpha or header.frames != 1:
         raise OutputError(f"Cannot write {shown(path)} in windows: transparency and stacks are written whole.")
     if known is None or not isinstance(known.format, WritesWindows):
-        pieces = _Gathered(header)
+        pieces = _CollectedWindows(header)
         yield pieces
         write_bytes(path, encode_image(path, Image(pieces.pixels)))
         return
@@ -96,15 +96,15 @@ def writing_windows(path: str | os.PathLike[str], header: ImageHeader) -> Iterat
             partial_file.unlink(missing_ok=True)
 
 
-class _Gathered:
-    """The pieces of a picture, gathered in memory."""
+class _CollectedWindows:
+    """The windows of an image, collected in memory."""
 
     def __init__(self, header: ImageHeader) -> None:
         self.pixels: Array = np.zeros((header.height, header.width, header.channels), header.dtype)
 
     def write(self, top: int, left: int, pixels: Array) -> None:
-        """Keep a piece."""
+        """Keep a window."""
         self.pixels[top : top + pixels.shape[0], left : left + pixels.shape[1]] = pixels
 
     def close(self) -> None:
-        """Nothing is left to do."""
+        """Do nothing."""

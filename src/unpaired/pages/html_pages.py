@@ -18,9 +18,12 @@ _SCRIPTED = f"{_POLICY}; script-src 'unsafe-inline'"
 def html_page(package: str, template: str, title: str, **parts: str) -> str:
     """Return a page: the template of a package with its parts, in the common skeleton.
 
-    package, template: of a file with one style element and then the body, where $name stands for a part and $title
-    for the title. The page loads nothing from elsewhere, and runs a script only if its template holds one.
-    title: text. parts: HTML.
+    package, template: of a file with one style element and then the body; $name stands for a part, $title for the
+        title.
+    title: text.
+    parts: HTML.
+
+    The page loads no other files, and runs a script only if its template holds one.
     """
     style, _, body = (files(package) / template).read_text(encoding="utf-8").partition("</style>\n")
     heading = escaped(title)
@@ -33,20 +36,20 @@ def html_page(package: str, template: str, title: str, **parts: str) -> str:
 
 
 def write_page(path: Path, text: str) -> None:
-    """Write a page as UTF-8, whole or not at all, over the one before it.
+    """Write a page as UTF-8, atomically, replacing an older one.
 
-    Raises OutputError if the place refuses the file, StorageError on a full or failing disk.
+    Raises OutputError if the folder refuses the file, StorageError on a full or failing disk.
     """
     write_bytes(path, text.encode("utf-8", errors="replace"))
 
 
 def escaped(value: object) -> str:
-    """Return a value as HTML that shows it on one line and does nothing else; control characters are spelled out."""
+    """Escape a value for HTML, on one line, with control characters spelled out."""
     return html.escape(shown(value))
 
 
 def escaped_lines(value: object) -> str:
-    """Return a value as `escaped` does, with its line breaks."""
+    """Escape a value as `escaped` does, but keep its line breaks."""
     return html.escape(printable(str(value)))
 
 

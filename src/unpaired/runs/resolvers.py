@@ -59,7 +59,7 @@ def read_values(config: Config, known: Known) -> Config:
     if known.domains is None or not known.scanned:
         return config
     saved = known.started.data if known.started is not None else None
-    return replace(config, data=known.domains.settled(config.data, saved))
+    return replace(config, data=known.domains.resolved(config.data, saved))
 
 
 def choose_precision(config: Config, known: Known) -> Config:

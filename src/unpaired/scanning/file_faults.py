@@ -1,6 +1,6 @@
 """The faults of single files: by their first bytes, before a decoder runs, and by the error of the decoder.
 
-A fault is a code of `unpaired.doctor.findings.FAULTS`, "" for none; its reason is a phrase for a person.
+A fault is a code of `unpaired.doctor.findings.FAULTS`, "" for none; its reason is a phrase in plain words.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _BY_MESSAGE = {
 
 
 def is_junk(path: Path, kind: str = "") -> bool:
-    """Return whether desktops leave such files behind in folders; kind: of the content, "" if unknown."""
+    """Return whether a file is a leftover of a desktop. kind: of the content, "" if unknown."""
     return path.name.lower() in JUNK_NAMES or path.name.startswith("._") or kind in ("AppleDouble", "folder settings")
 
 
@@ -47,7 +47,7 @@ def fault_by_content(path: Path, kind: str, num_bytes: int) -> tuple[str, str]:
     if kind == "Git LFS pointer":
         return "lfs_pointer", f"{num_bytes} bytes of text"
     known = FORMATS.named(path)
-    if kind not in FORMATS.content_kinds and (known is None or known.by_content):  # other formats judge themselves
+    if kind not in FORMATS.content_kinds and (known is None or known.by_content):  # other formats check themselves
         return "not_an_image", f"its content is {kind}" if kind else "its content is of no known kind"
     return "", ""
 

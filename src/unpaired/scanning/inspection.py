@@ -1,4 +1,4 @@
-"""The inspection of one file: opened, decoded once, and described by the facts that training and the doctor act on."""
+"""The inspection of one file: it is decoded once and described by the facts that training and the doctor use."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from unpaired.scanning.predicates import alpha_is_a_band, file_digest, is_flat, 
 from unpaired.scanning.thumbnails import Pixels, thumbnail
 
 Background = tuple[int, int, int]
-"""Red, green and blue in 0..255, over which transparent images are laid."""
+"""Red, green and blue in 0..255 under transparent images."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,7 +60,7 @@ class Inspected:
     levels: tuple[float, float] = (0, 255)
     """Least and largest value, without no data, of an image of more than 8 bits."""
     labels: frozenset[Part] = frozenset()
-    """Parts that are maps of classes."""
+    """Parts that are label maps."""
     orientation: int = 1
     """EXIF orientation in 1..8."""
     file_sha256: str = ""
@@ -71,7 +71,7 @@ class Inspected:
 
 
 def inspect_image(path: Path, read: Callable[[], Image], background: Background) -> Inspected:
-    """Decode one image and return the facts that training acts on: no digest, no thumbnail.
+    """Decode one image and return the facts that training uses: no digest, no thumbnail.
 
     read: returns the image, which may be a slice or a half of the file `path`. Raises as `read` does.
     """
@@ -80,7 +80,7 @@ def inspect_image(path: Path, read: Callable[[], Image], background: Background)
 
 
 def inspect_file(path: Path, background: Background = (255, 255, 255)) -> Inspected:
-    """Open and decode one file and return all facts; never raises for its content, and never waits for a pipe."""
+    """Open and decode one file and return all facts; never raises for its content and never blocks on a pipe."""
     try:
         if not stat.S_ISREG(path.stat().st_mode):
             return Inspected(path=path, fault="not_a_file", reason="a pipe, a socket or a device")
@@ -147,13 +147,13 @@ def _described(path: Path, image: Image, opaque: Image) -> Inspected:
 
 
 def _levels(image: Image) -> tuple[float, float]:
-    """Return the least and the largest value of an image, without no data; zeros if nothing else is in it."""
+    """Return the least and the largest value of an image, without no data; zeros if it has no data only."""
     values = image.measured
     return (float(values.min()), float(values.max())) if values.size else (0, 0)
 
 
 def _pixel_digest(image: Image, grey: bool) -> str:
-    """Return a SHA-256 of the pixels: equal for a picture in two lossless files, in grey with one channel or three."""
+    """Return a SHA-256 of the pixels: equal for an image in two lossless files, for grey in one channel or three."""
     pixels: NDArray[Any] = image.pixels
     if grey and image.channels == 3 and (pixels[:, :, :1] == pixels).all():
         pixels = pixels[:, :, :1]

@@ -1,4 +1,4 @@
-"""Predicates of a decoded image: flat, without colour, with an alpha that is a measurement; and digests of files."""
+"""Predicates of a decoded image (flat, without colour, with a measurement as alpha), and digests of files."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 from unpaired.images import Image, suffix_of
 from unpaired.images.image import opaque
 
-_FLAT = 2  # levels: the largest difference that counts as none
+_FLAT = 2  # largest difference in levels that is ignored
 _READ_BYTES = 1 << 20
-_TIFFS = (".tif", ".tiff")  # of GDAL's, which tags four bytes a pixel as colour and alpha whatever they are
+_TIFFS = (".tif", ".tiff")  # GDAL tags four bytes per pixel as colour and alpha whatever they are
 
 
 def is_flat(image: Image) -> bool:
@@ -38,7 +38,7 @@ def is_grey(image: Image) -> bool:
 
 
 def _holds(pixels: NDArray[Any], rule: Callable[[NDArray[Any]], bool]) -> bool:
-    """Return whether a rule about all pixels holds, asking a few of them first, which spares most images the rest."""
+    """Return whether a rule holds for all pixels. A few are tested first, which is enough for most images."""
     return rule(pixels[::8, ::8]) and rule(pixels)
 
 
@@ -55,7 +55,7 @@ def alpha_is_a_band(path: Path, image: Image) -> bool:
 
 
 def over_background(image: Image, background: tuple[int, int, int]) -> Image:
-    """Return the image about as training sees it: opaque, no data as the least of its values."""
+    """Return the image about as in training: opaque, with no data replaced by its lowest value."""
     if image.nodata is not None:
         values = image.measured
         image = image.filled(float(values.min()) if values.size else 0.0)

@@ -1,4 +1,4 @@
-"""Small versions of images, by which pictures are compared and shown."""
+"""Thumbnails, for comparing and showing images."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from unpaired.images import Image, resize
 
 THUMB = 32
-"""Side of the thumbnails by which pictures are compared."""
+"""Side of the thumbnails for comparisons."""
 
 Pixels = NDArray[np.uint8]
 

@@ -1,9 +1,9 @@
-"""DICOM pictures: values as the scanner meant them, and results without the patient, by pydicom and imagecodecs.
+"""DICOM images: values in the scanner's units, and results without patient data, by pydicom and imagecodecs.
 
-Values are stored numbers, turned so that low is black, x slope + intercept, in Hounsfield units for CT: whole numbers
-where slope and intercept are, float32 otherwise. Frames are slices. `dicom_header` reads what a file says of its
-picture, `dicom_frames` finds its frames, `dicom_codecs` decodes one, `dicom_values` turns numbers into values and back,
-and `dicom_writing` makes a result.
+Values are stored numbers, inverted if low is white, x slope + intercept, in Hounsfield units for CT: integers if slope
+and intercept are, float32 otherwise. Frames are slices. `dicom_header` reads the header of a file, `dicom_frames` finds
+its frames, `dicom_codecs` decodes one, `dicom_values` converts numbers to values and back, and `dicom_writing` writes a
+result.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ __all__ = ["encode", "read", "read_header"]
 
 
 def read_header(file: BinaryIO) -> ImageHeader:
-    """Return what the data set says of its picture; no pixel is read. Raises ImageError for what is not read."""
+    """Return the header of the data set; no pixel is read. Raises ImageError for a file that is not read."""
     picture = described(file)
     layout = picture.layout
     carries: set[Carried] = set()
@@ -51,10 +51,10 @@ def read_header(file: BinaryIO) -> ImageHeader:
 
 
 def read(file: BinaryIO, frame: int = 0) -> Image:
-    """Decode a frame into the values that its numbers stand for. Raises ImageError if there are fewer frames."""
+    """Decode a frame and convert its numbers to values. Raises ImageError if there are fewer frames."""
     picture = described(file)
     if not 0 <= frame < picture.frames.count:
-        raise ImageError(f"It has {picture.frames.count} frames, and frame {frame} was asked for.")
+        raise ImageError(f"It has {picture.frames.count} frames, and frame {frame} was requested.")
     layout, syntax = picture.layout, picture.syntax
     data = read_frame(file, picture.frames, frame, layout, little=syntax.little)
     cells = decoded(data, layout, syntax) if syntax.encapsulated else native(data, layout, syntax.little)
@@ -75,7 +75,7 @@ def read(file: BinaryIO, frame: int = 0) -> Image:
 
 
 def _of_floats(cells: Array, picture: Picture, frame: int) -> Image:
-    """Return the picture of floats, scaled where the file says so."""
+    """Return the image of floats, rescaled if the file has a rescale."""
     scale = picture.scale(frame)
     values = cells.astype(np.float32)
     if (scale.slope, scale.intercept) != (1, 0):
@@ -87,7 +87,7 @@ def _of_floats(cells: Array, picture: Picture, frame: int) -> Image:
 
 
 def _rgb(array: Array, picture: Picture) -> Array:
-    """Return colours as RGB; codecs that turn YCbCr into RGB themselves have done so."""
+    """Return colours as RGB; some codecs have converted YCbCr to RGB already."""
     kind, codec = picture.layout.kind, picture.syntax.codec
     if kind in ("YBR_FULL", "YBR_FULL_422") and codec != "jpeg":
         convert: Any = extra("pydicom.pixels", "Reading DICOM").convert_color_space

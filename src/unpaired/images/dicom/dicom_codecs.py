@@ -1,7 +1,7 @@
-"""DICOM transfer syntaxes: which are read, and how the bytes of one frame become its stored numbers.
+"""DICOM transfer syntaxes: the supported ones, and the decoding of one frame to its stored numbers.
 
-Every stream's own header is compared with the data set before a decoder sees it, so that no decoder allocates more than
-the data set claims. Syntaxes that are not listed here are refused by name.
+The header of every stream is compared with the data set before decoding, so that no decoder allocates more than the
+data set claims. Syntaxes that are not listed here are refused by name.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ Codec = Literal["native", "deflate", "rle", "jpeg", "jpeg-lossless", "jpeg-ls", 
 
 @dataclass(frozen=True)
 class Syntax:
-    """A transfer syntax that is read. Encapsulated frames stand in fragments, each frame by itself."""
+    """A supported transfer syntax. Encapsulated frames are stored in fragments, each frame by itself."""
 
     name: str
     codec: Codec = "native"
@@ -67,11 +67,11 @@ _VIDEO = range(100, 109)  # MPEG-2, H.264 and HEVC below 1.2.840.10008.1.2.4
 _ELSEWHERE = {94, 95, 204, 205}  # JPIP
 _SEVERAL = {92, 93}  # JPEG 2000 part 2
 _RETIRED = range(52, 67)
-_JPEG_XL = {110, 111, 112}  # whose frames inside may be larger than the picture that its header claims
+_JPEG_XL = {110, 111, 112}  # frames in it may be larger than the size in its header
 
 
 def refusal(uid: str, name: str) -> str:
-    """Return the sentence for a transfer syntax that is not read; `name` is the standard's, "" if it has none."""
+    """Return the error message for an unsupported transfer syntax. name: in the standard, "" if it has none."""
     kind = name or uid[:64]
     last = int(uid.rpartition(".")[2]) if uid.startswith(f"{_BASE}.4.") and uid.rpartition(".")[2].isdigit() else 0
     if last in _VIDEO or uid.startswith(f"{_BASE}.7."):
@@ -88,10 +88,12 @@ def refusal(uid: str, name: str) -> str:
 
 @dataclass(frozen=True)
 class Layout:
-    """How the numbers of a frame are stored: columns across, rows down, samples a pixel, bits and their place.
+    """The storage of the numbers of a frame: columns, rows, samples per pixel, bits and their position.
 
-    allocated is the bits of a cell, of which `bits` up to bit `high` are the number. planar: the samples lie one behind
-    the other. kind is the data set's PhotometricInterpretation. floats: the cells are float32.
+    allocated: bits of a cell; the number has the `bits` up to bit `high`.
+    planar: the samples are in separate planes.
+    kind: the data set's PhotometricInterpretation.
+    floats: the cells are float32.
     """
 
     rows: int
@@ -104,11 +106,11 @@ class Layout:
     planar: bool
     kind: str
     floats: bool = False
-    packed: bool = False  # OW of 8 bits in big endian, where the bytes of each pair are swapped
+    packed: bool = False  # OW of 8 bits in big endian: the bytes of each pair are swapped
 
     @property
     def subsampled(self) -> bool:
-        """Whether two pixels share their colour, which uncompressed frames of this kind do."""
+        """Whether two pixels share their colour, as in uncompressed frames of this kind."""
         return self.kind == "YBR_FULL_422"
 
     @property
@@ -134,7 +136,7 @@ class Layout:
 
 
 def decoded(data: bytes, layout: Layout, syntax: Syntax) -> Array:
-    """Return the cells of an encapsulated frame, h w c, as its codec gives them, colours as stored or RGB.
+    """Decode an encapsulated frame to its cells h w c, colours as stored or RGB.
 
     Raises ImageError if the stream claims another size than the data set, or is cut short; MissingExtraError without
     imagecodecs.
@@ -156,9 +158,9 @@ def decoded(data: bytes, layout: Layout, syntax: Syntax) -> Array:
 
 
 def _aligned(array: Array, layout: Layout, syntax: Syntax, bits: int) -> Array:
-    """Return the numbers of a stream of no more bits than are stored, with their sign, where cells have them."""
+    """Shift the numbers of a stream, with their sign, to the bits of the cells."""
     if array.dtype.kind == "i" and not layout.signed:
-        raise ImageError("A frame's numbers have a sign, which its header says they have not; save it anew.")
+        raise ImageError("A frame's numbers have a sign, although its header declares unsigned ones; save it anew.")
     numbers = array.astype(np.int64)
     if layout.signed and syntax.codec == "jpeg2000" and array.dtype.kind == "u":  # a common fault of writers
         numbers -= (numbers >> (bits - 1)) << bits
@@ -186,12 +188,12 @@ def native(data: bytes, layout: Layout, little: bool) -> Array:
 
 
 def _checked_bits(data: bytes, layout: Layout, syntax: Syntax) -> int:
-    """Return the bits of the stream; raises ImageError unless it claims the size of the data set. Decodes nothing."""
+    """Return the bits of the stream without decoding; raises ImageError unless it claims the size of the data set."""
     claim = stream_size(data)
     if claim is None:
         raise ImageError(f"A frame is no stream of {syntax.name}, which its header promises; fetch it again.")
     if claim.kind != syntax.codec and not {claim.kind, syntax.codec} <= {"jpeg", "jpeg-lossless"}:
-        raise ImageError(f"A frame is {claim.kind}, not {syntax.name} as its header says; save it anew.")
+        raise ImageError(f"A frame is {claim.kind}, not {syntax.name} as its header declares; save it anew.")
     wanted = (layout.columns, layout.rows, layout.samples)
     if (claim.width, claim.height, claim.channels) != wanted or claim.bits > max(layout.allocated, 8):
         raise ImageError(
@@ -201,7 +203,7 @@ def _checked_bits(data: bytes, layout: Layout, syntax: Syntax) -> int:
     refuse_overlong("A frame", data[:132], BytesIO(data))
     reason = greedy(data) if claim.kind == "jpeg2000" else ""
     if reason:
-        raise ImageError(f"A frame {reason}, as no picture is, and was not decoded; save it anew.")
+        raise ImageError(f"A frame {reason}, unlike any real image, and was not decoded; save it anew.")
     return claim.bits
 
 
@@ -217,7 +219,7 @@ def _rle(data: bytes, layout: Layout) -> Array:
     unpack = extra("imagecodecs", "Reading DICOM in RLE").packbits_decode
     planes = np.empty((layout.samples, width, pixels), np.uint8)
     for index, (start, end) in enumerate(zip(starts[:count], [*starts[1:count], len(data)], strict=True)):
-        plane = unpack(data[start:end])  # at most 64 bytes of each one
+        plane = unpack(data[start:end])  # at most 64 bytes per input byte
         if len(plane) < pixels:
             raise ImageError("It is cut short: an RLE segment holds too few bytes; fetch it again.")
         planes[index // width, index % width] = np.frombuffer(plane, np.uint8, pixels)
@@ -227,7 +229,7 @@ def _rle(data: bytes, layout: Layout) -> Array:
 
 
 def _jpeg(data: bytes, layout: Layout, codecs: Any) -> Array:
-    """Decode a JPEG of 8 or 12 bits, its YCbCr to RGB."""
+    """Decode a JPEG of 8 or 12 bits and convert YCbCr to RGB."""
     refuse_cut(data)
     if layout.samples == 3 and _is_ycbcr(data, layout.kind):
         return np.asarray(codecs.jpeg8_decode(data, colorspace="YCBCR", outcolorspace="RGB"))
@@ -235,26 +237,26 @@ def _jpeg(data: bytes, layout: Layout, codecs: Any) -> Array:
 
 
 def _jpeg_lossless(data: bytes, layout: Layout, codecs: Any) -> Array:
-    """Decode a lossless JPEG, its colours as they are stored."""
+    """Decode a lossless JPEG, with colours as stored."""
     refuse_cut(data)
     return _components(data, layout, codecs)
 
 
 def _components(data: bytes, layout: Layout, codecs: Any) -> Array:
-    """Return the components of a JPEG as they are stored."""
-    space = "RGB" if layout.samples == 3 else "GRAYSCALE"  # out of which and into which nothing is converted
+    """Return the components of a JPEG as stored."""
+    space = "RGB" if layout.samples == 3 else "GRAYSCALE"  # input and output space are equal: no conversion
     return np.asarray(codecs.jpeg8_decode(data, colorspace=space, outcolorspace=space))
 
 
 def refuse_cut(data: bytes) -> None:
-    """Raise ImageError for a JPEG without an end, whose rest decoders fill with values of their own."""
-    # In the pixels FF is followed by a zero bit or a restart marker: an end behind their start is the picture's.
+    """Raise ImageError for a JPEG without an end marker: decoders fill its missing part with arbitrary values."""
+    # In the pixels FF is followed by a zero bit or a restart marker: an end marker behind their start is the image's.
     if data.rfind(b"\xff\xd9") < data.rfind(b"\xff\xda"):
         raise ImageError("It is cut short: a frame's JPEG has no end; fetch it again.")
 
 
 def _is_ycbcr(data: bytes, kind: str) -> bool:
-    """Return whether a JPEG of three components holds YCbCr: its own word for it, else that of the data set."""
+    """Return whether a JPEG of three components holds YCbCr, by its own header, else by the data set."""
     head = data[: data.find(b"\xff\xda") + 1]
     adobe = head.find(b"Adobe\0")
     if adobe >= 2 and int.from_bytes(head[adobe - 2 : adobe]) >= 14:

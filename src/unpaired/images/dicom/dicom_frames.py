@@ -1,7 +1,7 @@
-"""Where the frames of a DICOM file stand, and the bytes of one of them.
+"""The positions of the frames in a DICOM file, and reading the bytes of a frame.
 
-Lengths and counts are compared with the bytes that are there before anything is read by them. Fragments of encapsulated
-frames are found by walking over their headers once.
+Lengths and counts are compared with the size of the file before they are used. Fragments of encapsulated frames are
+found in one walk over their headers.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ MAX_FRAGMENTS = 2**17
 """Fragments of one file that are followed."""
 
 MAX_HEADER = 2**24
-"""Bytes that stand before the pixels of a deflated file: what it may unpack to before its size is known."""
+"""Largest size of a deflated file's unpacked bytes before its pixels, until the size of the pixels is known."""
 
 _MOST_DEFLATE = 1032  # bytes that one byte of deflate can become
 _ITEM, _END = b"\xfe\xff\x00\xe0", b"\xfe\xff\xdd\xe0"
@@ -34,10 +34,13 @@ _STARTS = (b"\xff\xd8", b"\xff\x4f\xff\x51", b"\0\0\0\x0cjP  ", b"\xff\x0a", b"\
 
 @dataclass(frozen=True, eq=False)
 class Frames:
-    """count frames; uncompressed ones from byte `start` on, others in fragments.
+    """The positions of frames in a file.
 
-    places: start and length of each fragment, n x 2. first: the first fragment of each frame, count + 1 numbers.
-    inflated: where the compressed data set begins in the file, None if it is not compressed.
+    count: number of frames.
+    start: first byte of uncompressed frames.
+    places: start and length of each fragment, n x 2.
+    first: the first fragment of each frame, count + 1 numbers.
+    inflated: first byte of the compressed data set in the file, None if it is not compressed.
     """
 
     count: int
@@ -48,7 +51,7 @@ class Frames:
 
 
 class Inflated(io.RawIOBase):
-    """The unpacked bytes of a deflated data set, unpacked as they are read, at most up to `limit`."""
+    """The bytes of a deflated data set, unpacked on demand up to `limit`."""
 
     def __init__(self, packed: bytes, name: str) -> None:
         self._packed = packed
@@ -61,7 +64,7 @@ class Inflated(io.RawIOBase):
 
     @property
     def packed(self) -> int:
-        """Length of what it is unpacked from, in bytes."""
+        """Length of the packed data in bytes."""
         return len(self._packed)
 
     def readable(self) -> bool:
@@ -69,7 +72,7 @@ class Inflated(io.RawIOBase):
         return True
 
     def seekable(self) -> bool:
-        """Return True: backwards it starts anew."""
+        """Return True; seeking backwards unpacks again from the start."""
         return True
 
     def tell(self) -> int:
@@ -83,12 +86,12 @@ class Inflated(io.RawIOBase):
         self._rest = self._inflate.unconsumed_tail
         self._place += len(data)
         if self._place > self.limit:
-            raise ImageError(f"It unpacks to more than the {self.limit:,} bytes that it should; save it uncompressed.")
+            raise ImageError(f"It unpacks to more than the expected {self.limit:,} bytes; save it uncompressed.")
         view[: len(data)] = data
         return len(data)
 
     def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
-        """Go to a byte; there is no way to count from the end."""
+        """Seek to a byte; positions from the end are not supported."""
         if whence == os.SEEK_END:
             raise io.UnsupportedOperation("the length is not known")
         target = offset + (self._place if whence == os.SEEK_CUR else 0)
@@ -102,10 +105,11 @@ class Inflated(io.RawIOBase):
 def find_frames(
     stream: BinaryIO, layout: Layout, syntax: Syntax, count: int, inflated: int | None, *, item: tuple[int, Any]
 ) -> Frames:
-    """Return where `count` frames stand; `stream` is at the first byte of the pixels.
+    """Return the positions of `count` frames. stream: at the first byte of the pixels.
 
-    item: the length that the pixels' element claims, and the data set's own table of offsets, if any. Raises ImageError
-    if the file does not hold that many frames.
+    item: the length that the pixels' element claims, and the data set's own table of offsets, if any.
+
+    Raises ImageError if the file does not hold that many frames.
     """
     length, start = item[0], stream.tell()
     if syntax.encapsulated:
@@ -128,7 +132,7 @@ def find_frames(
 
 
 def read_frame(file: BinaryIO, frames: Frames, number: int, layout: Layout, *, little: bool) -> bytes:
-    """Return the bytes of a frame: compressed as they are, uncompressed ones in their byte order."""
+    """Return the bytes of a frame: compressed ones unchanged, uncompressed ones in their byte order."""
     if frames.places is not None and frames.first is not None:
         parts = []
         for start, length in frames.places[frames.first[number] : frames.first[number + 1]].tolist():
@@ -159,7 +163,7 @@ _lock = threading.Lock()
 
 
 def _inflated_part(file: BinaryIO, frames: Frames, begin: int, end: int) -> bytes:
-    """Return bytes of a deflated file; the file read last goes on from there, so that a stack is unpacked once."""
+    """Return bytes of a deflated file; the last file continues at its position, so that a stack is unpacked once."""
     status = os.fstat(file.fileno())
     key = (file.name, status.st_ino, status.st_mtime_ns, status.st_size)
     with _lock:
@@ -179,13 +183,13 @@ def _inflated_part(file: BinaryIO, frames: Frames, begin: int, end: int) -> byte
 
 
 def open_inflated(file: BinaryIO, start: int) -> io.BufferedReader:
-    """Return a reader of the data set that stands compressed in a file from byte `start` on."""
+    """Return a reader of the compressed data set that begins at byte `start` of a file."""
     file.seek(start)
     return io.BufferedReader(Inflated(file.read(), file.name))
 
 
 def _fragments(stream: BinaryIO, count: int, table: Any) -> Frames:
-    """Walk over the items and give each frame its own."""
+    """Walk over the items and assign them to frames."""
     offsets, places = _items(stream)
     if len(places) < count:
         raise ImageError(f"It claims {count:,} frames and holds {len(places):,}; fetch it again.")
@@ -227,7 +231,7 @@ def _items(stream: BinaryIO) -> tuple[list[int], list[tuple[int, int]]]:
 
 
 def _first_of(stream: BinaryIO, places: Array, count: int, offsets: list[int]) -> list[int]:
-    """Return the first fragment of each frame: by the table of offsets, else by how streams begin."""
+    """Return the first fragment of each frame: by the table of offsets, else by the signatures of streams."""
     starts = (places[:, 0] - 8 - (places[0, 0] - 8)).tolist()
     if len(offsets) == count and offsets == sorted(set(offsets)) and set(offsets) <= set(starts):
         return [int(place) for place in np.searchsorted(starts, offsets)]
@@ -237,5 +241,5 @@ def _first_of(stream: BinaryIO, places: Array, count: int, offsets: list[int]) -
         if stream.read(12).startswith(_STARTS):
             found.append(index)
     if len(found) != count or found[0] != 0:
-        raise ImageError(f"Its {len(places):,} fragments cannot be told apart into {count:,} frames; save it anew.")
+        raise ImageError(f"Its {len(places):,} fragments cannot be assigned to {count:,} frames; save it anew.")
     return found

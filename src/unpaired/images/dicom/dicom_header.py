@@ -1,7 +1,7 @@
-"""What a DICOM file says of its picture: its layout, its scales, and where its frames stand in the file.
+"""The header of a DICOM file: the layout of its pixels, its scales, and the positions of its frames in the file.
 
-The data set is read by pydicom up to the pixels, never further. What it says is kept for the files read last, so that
-each frame of a stack costs that frame alone.
+pydicom reads the data set up to the pixels, never further. The headers of the last files are cached, so that each frame
+of a stack costs that frame alone.
 """
 
 from __future__ import annotations
@@ -24,25 +24,27 @@ from unpaired.images.extras import extra
 from unpaired.images.image import Array
 
 GREY = ("MONOCHROME1", "MONOCHROME2")
-"""Values of PhotometricInterpretation of pictures in grey."""
+"""Values of PhotometricInterpretation for grey."""
 
 PALETTE = "PALETTE COLOR"
-"""Value of PhotometricInterpretation of pictures whose numbers are places in a table of colours."""
+"""Value of PhotometricInterpretation for indices into a table of colours."""
 
 _COLOURS = ("RGB", "YBR_FULL", "YBR_FULL_422", "YBR_RCT", "YBR_ICT")
 _NAMED = (*GREY, *_COLOURS, PALETTE, "YBR_PARTIAL_422", "YBR_PARTIAL_420", "HSV", "CMYK", "ARGB", "XYB")
-_BY_CODEC = ("YBR_RCT", "YBR_ICT")  # which the decoder turns into RGB
-_REMEMBERED = 64  # files whose header is kept
+_BY_CODEC = ("YBR_RCT", "YBR_ICT")  # the decoder converts them to RGB
+_REMEMBERED = 64  # number of cached headers
 _LONG_VRS = (b"OB", b"OW", b"OF", b"OD", b"OL", b"OV", b"UN")
 _PIXELS, _FLOATS, _DOUBLES = 0x7FE00010, 0x7FE00008, 0x7FE00009
 
 
 @dataclass(frozen=True, eq=False)
 class Picture:
-    """What a file says of its picture. scales and fills hold one entry, or one for each frame.
+    """The parsed header of a file.
 
-    fills: the value for no data, none if the file declares no padding. rescaled: whether values are not the stored
-    numbers. spaced: whether it says how large a pixel is.
+    scales: one entry, or one for each frame.
+    fills: the values for no data, one or one for each frame; empty if the file declares no padding.
+    rescaled: whether values differ from the stored numbers.
+    spaced: whether the file declares the size of a pixel.
     """
 
     layout: Layout
@@ -70,7 +72,7 @@ _lock = threading.Lock()
 
 
 def described(file: BinaryIO) -> Picture:
-    """Return what a file says of its picture; a file that has not changed since is not parsed again."""
+    """Return the header of a file; an unchanged file is not parsed again."""
     status = os.fstat(file.fileno())
     key = (file.name, status.st_dev, status.st_ino, status.st_mtime_ns, status.st_size)
     with _lock:
@@ -86,16 +88,16 @@ def described(file: BinaryIO) -> Picture:
 
 
 def parsed(file: BinaryIO) -> tuple[Any, Picture]:
-    """Return the data set without its pixels, and what it says of its picture.
+    """Return the data set without its pixels, and its header.
 
-    Raises ImageError for what holds no picture or none that is read, MissingExtraError without pydicom.
+    Raises ImageError for a file without an image or of a kind that is not read, MissingExtraError without pydicom.
     """
     pydicom = extra("pydicom", "Reading DICOM")
     try:
         return _parsed(pydicom, file)
     except (UnpairedError, OSError):
         raise
-    except Exception as error:  # broken headers make the library fail in every way Python knows
+    except Exception as error:  # damaged headers make the library raise any exception
         raise ImageError(f"Its header is damaged or cut short ({type(error).__name__}); fetch it again.") from None
 
 
@@ -122,7 +124,7 @@ def _parsed(pydicom: Any, file: BinaryIO) -> tuple[Any, Picture]:
 
 
 def _syntax(pydicom: Any, file: BinaryIO) -> tuple[Syntax | None, int]:
-    """Return the transfer syntax, None if the file does not name one, and where the data set begins."""
+    """Return the transfer syntax, None if the file does not name one, and the offset of the data set."""
     file.seek(0)
     head = file.read(144)
     start = 132 if head[128:132] == b"DICM" else 0
@@ -144,7 +146,7 @@ def _syntax(pydicom: Any, file: BinaryIO) -> tuple[Syntax | None, int]:
 
 def _looks_bare(first: bytes) -> bool:
     """Return whether bytes begin a data set without the preamble of files: an element of group 8."""
-    if first[:2] == b"\0\x08":  # in big endian, which always names the type
+    if first[:2] == b"\0\x08":  # big endian syntaxes always name the type
         return first[4:6].isalpha() and first[4:6].isupper()
     if first[:2] != b"\x08\0" or first[3:4] != b"\0":
         return False
@@ -163,7 +165,7 @@ def _refuse_other_kinds(pydicom: Any, data: Any) -> None:
 
 
 def _pixels(stream: BinaryIO, syntax: Syntax) -> tuple[int, bytes, int]:
-    """Return tag, type and length of the element at which the stream stands, and go behind them."""
+    """Read tag, type and length of the element at the stream's position."""
     order: Literal["little", "big"] = "little" if syntax.little else "big"
     head = stream.read(8)
     if len(head) < 8:
@@ -172,14 +174,14 @@ def _pixels(stream: BinaryIO, syntax: Syntax) -> tuple[int, bytes, int]:
     if tag == _DOUBLES:
         raise ImageError("It holds float64 (DoubleFloatPixelData), which is not read; convert it to FloatPixelData.")
     if tag not in (_PIXELS, _FLOATS):
-        raise ImageError("It says what its picture is, and holds no pixels; fetch it again or remove it.")
+        raise ImageError("It describes an image, but holds no pixels; fetch it again or remove it.")
     vr = head[4:6] if head[4:6] in _LONG_VRS else b"OW"
     raw = stream.read(4) if head[4:6] in _LONG_VRS else head[4:8]
     return tag, vr, int.from_bytes(raw, order)
 
 
 def _layout(data: Any, syntax: Syntax, *, floats: bool, vr: bytes) -> Layout:
-    """Return how numbers are stored; raises ImageError for what is not understood."""
+    """Return the layout of the numbers; raises ImageError for an unsupported one."""
     samples, allocated = int(data.get("SamplesPerPixel") or 1), int(data.BitsAllocated)
     kind = str(data.get("PhotometricInterpretation") or ("RGB" if samples == 3 else "MONOCHROME2"))
     known = kind in (*GREY, PALETTE) if samples == 1 else samples == 3 and kind in _COLOURS
@@ -189,14 +191,14 @@ def _layout(data: Any, syntax: Syntax, *, floats: bool, vr: bytes) -> Layout:
     if not known or allocated not in sizes:
         colours = kind if kind in _NAMED else "unknown colours"
         name = f"DICOM in {colours} of {samples} channel{'s' if samples > 1 else ''} and {allocated} bits"
-        raise ImageError(f"{name} is not understood; convert it to MONOCHROME2 or RGB of 8 or 16 bits.")
+        raise ImageError(f"{name} is not supported; convert it to MONOCHROME2 or RGB of 8 or 16 bits.")
     bits = allocated if floats else int(data.get("BitsStored") or allocated)
     high = bits - 1 if floats or data.get("HighBit") is None else int(data.HighBit)
     rows, columns = int(data.Rows), int(data.Columns)
     if not (1 <= bits <= allocated and bits - 1 <= high < allocated and rows > 0 and columns > 0):
         raise ImageError(f"It claims {columns} x {rows} pixels of {bits} bits up to bit {high}; save it anew.")
     if kind == "YBR_FULL_422" and syntax.codec in ("native", "deflate") and columns % 2:
-        raise ImageError(f"Its colours belong to pairs of pixels, and {columns} columns are odd; save it anew.")
+        raise ImageError(f"Its colours are shared by pairs of pixels, but {columns} columns are odd; save it anew.")
     return Layout(
         rows,
         columns,
@@ -213,13 +215,13 @@ def _layout(data: Any, syntax: Syntax, *, floats: bool, vr: bytes) -> Layout:
 
 
 def _offsets(data: Any) -> list[int] | None:
-    """Return the extended table of offsets, which files of more than 4 GB have."""
+    """Return the extended table of offsets, as in files of more than 4 GB."""
     table = data.get("ExtendedOffsetTable")
     return None if not table else np.frombuffer(table[: len(table) // 8 * 8], "<i8").tolist()
 
 
 def _picture(data: Any, layout: Layout, syntax: Syntax, frames: Frames) -> Picture:
-    """Put together what the data set says of its values and of its place."""
+    """Collect the scales, the padding and the geometry of the data set."""
     scales = _scales(data, layout, syntax, frames.count)
     dtype = np.dtype(np.float32) if layout.floats else dtype_of(scales)
     palette, padding = None, None
@@ -240,13 +242,13 @@ def _picture(data: Any, layout: Layout, syntax: Syntax, frames: Frames) -> Pictu
 
 
 def _scales(data: Any, layout: Layout, syntax: Syntax, count: int) -> tuple[Scale, ...]:
-    """Return the scale of all frames, or of each: colours have none."""
+    """Return the scale of all frames, or of each frame; colours have none."""
     plain = Scale(layout.least, layout.most)
     if layout.kind not in GREY:
         return (plain,)
     turned = layout.kind == "MONOCHROME1" or str(data.get("PresentationLUTShape", "")) == "INVERSE"
     if turned and layout.floats:
-        raise ImageError("Its floats are to be shown inverted, and have no range to be inverted in; save MONOCHROME2.")
+        raise ImageError("Its floats are inverted, but have no range for the inversion; save MONOCHROME2.")
     if data.get("ModalityLUTSequence") and not layout.floats:
         item = data.ModalityLUTSequence[0]
         table, top = _table(item.LUTDescriptor, [item.LUTData], layout, syntax)
@@ -254,7 +256,7 @@ def _scales(data: Any, layout: Layout, syntax: Syntax, count: int) -> tuple[Scal
         return (replace(plain, inverted=turned, table=table, top=top),)
     sources = _transformations(data, count)
     found = [_rescale(source) for source in sources]
-    # Hounsfield units mean what they do however they are shown.
+    # Hounsfield units do not depend on the polarity of display.
     scales = [
         replace(plain, inverted=turned and unit != "HU", slope=slope, intercept=intercept)
         for slope, intercept, unit in (found[:1] if len(set(found)) == 1 else found)
@@ -280,12 +282,12 @@ def _transformations(data: Any, count: int) -> Sequence[Any]:
 
 
 def _rescale(source: Any) -> tuple[float, float, str]:
-    """Return slope, intercept and unit; raises ImageError for a slope that leaves nothing of the values."""
+    """Return slope, intercept and unit; raises ImageError for a slope that erases the values."""
     if source is None:
         return 1.0, 0.0, ""
     slope, intercept = source.get("RescaleSlope"), source.get("RescaleIntercept")
     if slope is None and intercept is None and source.get("DoseGridScaling") is not None:
-        slope = source.DoseGridScaling  # gray a number, of RT Dose
+        slope = source.DoseGridScaling  # gray per number, in RT Dose
     slope, intercept = 1.0 if slope is None else float(slope), 0.0 if intercept is None else float(intercept)
     if not (np.isfinite(slope) and np.isfinite(intercept) and slope):
         raise ImageError(
@@ -295,7 +297,7 @@ def _rescale(source: Any) -> tuple[float, float, str]:
 
 
 def _table(descriptor: Any, columns: Sequence[Any], layout: Layout, syntax: Syntax) -> tuple[Table, int]:
-    """Return a lookup table of one column or of three, and the largest number that an entry can be."""
+    """Return a lookup table of one column or three, and the largest possible entry."""
     count, first, bits = (int(number) for number in descriptor)
     count, first = count % 2**16 or 2**16, first % 2**16
     if layout.signed and first >= 2**15:
@@ -320,13 +322,13 @@ def _entries(data: Any, count: int, syntax: Syntax) -> Array:
 def _palette(data: Any, layout: Layout, syntax: Syntax) -> Table:
     names = [f"{colour}PaletteColorLookupTableData" for colour in ("Red", "Green", "Blue")]
     if any(name not in data for name in names):
-        raise ImageError("Its palette is in segments or missing, which is not understood; convert it to RGB.")
+        raise ImageError("Its palette is in segments or missing, which is not supported; convert it to RGB.")
     descriptor = data.RedPaletteColorLookupTableDescriptor
     return _table(descriptor, [data[name].value for name in names], layout, syntax)[0]
 
 
 def _padding(data: Any, layout: Layout) -> Padding | None:
-    """Return what stands for no data, as numbers of the sign that the picture has."""
+    """Return the padding for no data, as numbers with the sign of the pixels."""
     name = "FloatPixelPadding" if layout.floats else "PixelPadding"
     value, limit = data.get(f"{name}Value"), data.get(f"{name}RangeLimit")
     if value is None or isinstance(value, bytes | str):

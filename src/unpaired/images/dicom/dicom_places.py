@@ -1,4 +1,4 @@
-"""Where a DICOM picture lies in the patient, and how large its pixels are."""
+"""The position of a DICOM image in the patient, and the size of its pixels."""
 
 from __future__ import annotations
 
@@ -7,18 +7,18 @@ from typing import Any
 import numpy as np
 
 SPACINGS = ("PixelSpacing", "ImagerPixelSpacing", "NominalScannedPixelSpacing")
-"""Keywords that say how large a pixel is."""
+"""Keywords for the size of a pixel."""
 
 
 def has_spacing(data: Any) -> bool:
-    """Return whether a data set says how large a pixel is."""
+    """Return whether a data set declares the size of a pixel."""
     return any(data.get(keyword) for keyword in SPACINGS) or _grouped(data, "PixelMeasures", "PixelSpacing") is not None
 
 
 def axes_of(data: Any) -> str:
-    """Return letters for the way that rows go across, columns down, and frames: towards L, R, P, A, H or F.
+    """Return letters for the directions of rows, columns and frames: towards L, R, P, A, H or F.
 
-    "" without an orientation; two letters without a way from frame to frame. Tilted axes take the nearest letter.
+    "" without an orientation; two letters without a direction of frames. Tilted axes get the nearest letter.
     """
     orientation = data.get("ImageOrientationPatient") or _grouped(data, "PlaneOrientation", "ImageOrientationPatient")
     try:
@@ -32,7 +32,7 @@ def axes_of(data: Any) -> str:
 
 
 def _way(data: Any, normal: Any) -> Any:
-    """Return the direction from the first frame to the last, None if it is not known."""
+    """Return the direction from the first frame to the last, None if unknown."""
     offsets = data.get("GridFrameOffsetVector")
     if offsets is not None and not isinstance(offsets, str) and np.size(offsets) > 1:
         return normal * np.sign(float(offsets[-1]) - float(offsets[0]))

@@ -1,8 +1,8 @@
-"""The numbers in a DICOM file and the values that they stand for, both ways.
+"""Conversion of the stored numbers of a DICOM file to values and back.
 
-Stored numbers are turned so that low is black (polarity), then scaled by slope and intercept or looked up in a table,
-as the standard's Modality LUT does. Whole numbers stay whole; with a slope or an intercept that is not, values are
-float32, computed in float64 and rounded once. What the file declares to be padding becomes one value, `no_data`.
+Stored numbers are inverted if low is white (polarity), then scaled by slope and intercept or looked up in a table, as
+in the standard's Modality LUT. Integers stay integers; with a fractional slope or intercept, values are float32,
+computed in float64 and rounded once. Declared padding becomes one value, `no_data`.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _WHOLE = tuple(dtype for dtype in HELD if dtype.kind != "f")
 
 @dataclass(frozen=True, eq=False)
 class Table:
-    """A lookup table: the entries from the stored number `first` on, n or n x 3; the ends stand for all beyond."""
+    """A lookup table: entries n or n x 3 from the stored number `first` on; numbers beyond are clamped."""
 
     first: int
     entries: Array
@@ -35,9 +35,9 @@ class Table:
 
 @dataclass(frozen=True, eq=False)
 class Scale:
-    """How the stored numbers of a frame become values: turned within least..most, then looked up or scaled.
+    """Conversion of the stored numbers of a frame to values: inverted within least..most, then looked up or scaled.
 
-    With a table it is the table's output that is turned, within 0..`top`.
+    With a table its output is inverted instead, within 0..`top`.
     """
 
     least: int
@@ -50,7 +50,7 @@ class Scale:
 
     @property
     def identity(self) -> bool:
-        """Whether values are the stored numbers."""
+        """Whether values equal the stored numbers."""
         return not self.inverted and self.table is None and (self.slope, self.intercept) == (1, 0)
 
     @property
@@ -59,7 +59,7 @@ class Scale:
         return self.slope == int(self.slope) and self.intercept == int(self.intercept)
 
     def values(self, stored: Array) -> Array:
-        """Return the values of whole stored numbers as int64, or as float64 if they are not whole."""
+        """Return the values of integer stored numbers as int64, or as float64 if they are not whole."""
         numbers = stored.astype(np.int64)
         if self.table is not None:
             found = self.table.of(numbers).astype(np.int64)
@@ -71,7 +71,7 @@ class Scale:
         return numbers * self.slope + self.intercept
 
     def numbers(self, values: Array) -> Array | None:
-        """Return the stored numbers of values, int64, rounded for floats; None if one of them cannot be stored so."""
+        """Return the stored numbers of values, int64, rounded for floats; None if a value cannot be stored."""
         if self.table is not None:
             return self._looked_up(values)
         if self.whole and values.dtype.kind != "f":
@@ -89,14 +89,14 @@ class Scale:
         return numbers if numbers.min() >= self.least and numbers.max() <= self.most else None
 
     def ends(self) -> tuple[float, float]:
-        """Return the lowest and the highest value that can occur."""
+        """Return the lowest and the highest possible value."""
         if self.table is not None:
             return 0.0, float(self.top)
         low, high = sorted(stored * self.slope + self.intercept for stored in (self.least, self.most))
         return low, high
 
     def _looked_up(self, values: Array) -> Array | None:
-        """Return the places of values in a table in which no entry stands twice."""
+        """Return the indices of values in a table without repeated entries."""
         assert self.table is not None
         entries = self.table.entries.astype(np.int64)
         order = np.argsort(entries, kind="stable")
@@ -110,10 +110,10 @@ class Scale:
 
 
 def dtype_of(scales: Sequence[Scale]) -> np.dtype[Any]:
-    """Return the smallest type that holds every value that can occur.
+    """Return the smallest type that holds every possible value.
 
-    Whole numbers beyond int32 are int32 if more than 24 bits are stored, which float32 would not hold: those of a file
-    may fit, and `held` refuses them if they do not.
+    Integers beyond int32 are int32 if more than 24 bits are stored, which float32 would not hold: the values of a file
+    may fit, and `held` refuses those that do not.
     """
     if all(scale.table is not None or scale.whole for scale in scales):
         low, high = min(scale.ends()[0] for scale in scales), max(scale.ends()[1] for scale in scales)
@@ -126,18 +126,16 @@ def dtype_of(scales: Sequence[Scale]) -> np.dtype[Any]:
 
 
 def held(values: Array, dtype: np.dtype[Any]) -> Array:
-    """Return values in the type of their file; raises ImageError for whole numbers beyond it."""
+    """Convert values to the type of their file; raises ImageError for integers beyond it."""
     if dtype.kind != "f" and values.size and (values.min() < np.iinfo(dtype).min or values.max() > np.iinfo(dtype).max):
         worst = values.max() if values.max() > _INT32.max else values.min()
-        raise ImageError(
-            f"It holds the number {worst:,}, beyond what is read ({_INT32.min:,} to {_INT32.max:,}); scale it down."
-        )
+        raise ImageError(f"It holds the number {worst:,}, outside {_INT32.min:,} to {_INT32.max:,}; scale it down.")
     return values.astype(dtype, copy=False)
 
 
 @dataclass(frozen=True)
 class Padding:
-    """The stored numbers low..high that stand for no data; `written` is the one that a result has in their place."""
+    """The stored numbers low..high for no data. written: the one that results use."""
 
     low: float
     high: float
@@ -151,10 +149,10 @@ class Padding:
 
 
 def no_data(scale: Scale, padding: Padding, dtype: np.dtype[Any]) -> tuple[float, np.dtype[Any]]:
-    """Return the value for padding, and the type that holds it beside the other values.
+    """Return the value for padding, and the type that holds it together with the other values.
 
-    It is the value of the padding's stored number if no measurement can have that, else an end of the type, of a larger
-    one if need be.
+    It is the value of the padding's stored number if no measurement can have that, else an end of the type or of a
+    larger one.
     """
     inside = scale.least <= padding.written <= scale.most
     if inside and (scale.table is None or _is_alone(scale.table, int(padding.written))):
@@ -172,7 +170,7 @@ def no_data(scale: Scale, padding: Padding, dtype: np.dtype[Any]) -> tuple[float
 
 
 def _is_alone(table: Table, number: int) -> bool:
-    """Return whether no other stored number can have the entry of this one."""
+    """Return whether no other stored number has the same entry."""
     place = number - table.first
     if not 0 <= place < len(table.entries):
         return False
@@ -180,10 +178,10 @@ def _is_alone(table: Table, number: int) -> bool:
 
 
 def stored_numbers(cells: Array, layout: Layout, *, clipped: bool = False) -> Array:
-    """Return the numbers in cells of a frame: the bits that belong to them, with their sign.
+    """Return the numbers in the cells of a frame: their bits, with their sign.
 
-    cells: unsigned as stored, or in the type that a codec gave. clipped: numbers beyond the stored bits, which lossy
-    codecs make, become the nearest that fits instead of being cut.
+    cells: unsigned as stored, or in the type of the codec.
+    clipped: clip numbers beyond the stored bits, which lossy codecs create, instead of cutting their bits.
     """
     if clipped and (cells.dtype.kind == "i") == layout.signed:
         return np.clip(cells, layout.least, layout.most)
@@ -195,6 +193,6 @@ def stored_numbers(cells: Array, layout: Layout, *, clipped: bool = False) -> Ar
 
 
 def whole_cells(cells: Array, layout: Layout) -> Array:
-    """Return all bits of the cells as numbers: padding may lie beyond the bits of the picture."""
+    """Return all bits of the cells as numbers: padding may be beyond the bits of the image."""
     signed = replace(layout, bits=max(layout.allocated, 1), high=max(layout.allocated, 1) - 1)
     return stored_numbers(cells, signed)

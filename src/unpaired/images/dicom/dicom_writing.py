@@ -1,7 +1,7 @@
-"""Results as DICOM: stored as the original is where the values fit, placed and measured as it is, without the patient.
+"""Writing DICOM results: stored as the original if the values fit, with its geometry and without patient data.
 
-A result is a secondary capture, of several frames where the original has several. Keywords are listed one by one: what
-is not listed here, above all names, dates, places, devices and identifiers, does not come along.
+A result is a secondary capture, of several frames if the original has several. Only the keywords listed here are
+copied; names, dates, places, devices and identifiers are not among them.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from unpaired.images.extras import extra
 from unpaired.images.image import Array, Image
 from unpaired.images.quiet import quiet
 
-_PLACE = (  # what any picture needs to be measured
+_PLACE = (  # geometry of any image
     "PixelSpacing",
     "ImagerPixelSpacing",
     "NominalScannedPixelSpacing",
@@ -31,8 +31,8 @@ _PLACE = (  # what any picture needs to be measured
     "ImageOrientationPatient",
     "Modality",
 )
-_STACK = ("GridFrameOffsetVector", "FrameTime", "FrameTimeVector")  # what frames need beside
-_VALUES = (  # how stored numbers are read and shown, of a result that is stored as its original
+_STACK = ("GridFrameOffsetVector", "FrameTime", "FrameTimeVector")  # further keywords of frames
+_VALUES = (  # meaning and display of stored numbers, for a result stored as its original
     "PhotometricInterpretation",
     "PresentationLUTShape",
     "RescaleSlope",
@@ -53,11 +53,10 @@ _GROUPED_VALUES = {
 
 
 def encode(images: Sequence[Image], like: Path) -> bytes:
-    """Return a DICOM file of the frames, their values stored as those of the file `like` are, where all of them fit.
+    """Return a DICOM file of the frames, with values stored as in the file `like` if all of them fit.
 
-    Where they do not, whole numbers are stored as they are, in 8 or 16 bits. No data, which the images' `nodata` marks,
-    becomes the padding of the original. Raises OutputError for other values, alpha, and a number of channels that is
-    neither 1 nor 3.
+    Otherwise integers are stored directly, in 8 or 16 bits. No data, marked by the images' `nodata`, becomes the
+    padding of the original. Raises OutputError for other values, for alpha, and unless there are 1 or 3 channels.
     """
     if any(image.alpha is not None or image.channels not in (1, 3) for image in images):
         raise OutputError("A DICOM file holds grey or RGB without alpha; write .tif with --format tif.")
@@ -90,7 +89,7 @@ def _copy(source: Any, data: Any, keywords: Sequence[str]) -> None:
 
 
 def _as_original(images: Sequence[Image], picture: Picture) -> Array | None:
-    """Return the numbers to store, n h w c, as the original stores its own; None if they cannot be stored so."""
+    """Return the numbers to store, n h w c, in the original's layout; None if they do not fit."""
     layout, colours = picture.layout, {image.channels for image in images}
     kinds = {image.dtype for image in images}
     same_kind = kinds == {picture.dtype} or (kinds == {np.dtype(np.int32)} and picture.dtype.kind != "f")
@@ -108,7 +107,7 @@ def _as_original(images: Sequence[Image], picture: Picture) -> Array | None:
 
 
 def _numbers(image: Image, picture: Picture, frame: int) -> Array | None:
-    """Return the numbers to store for an image, h w c, its padding as the original's; None if they do not fit."""
+    """Return the numbers to store for an image, h w c, with the original's padding; None if they do not fit."""
     layout, scale = picture.layout, picture.scale(frame)
     missing = image.missing if picture.padding is not None else None
     present = np.ones(image.pixels.shape, bool) if missing is None else ~missing
@@ -147,7 +146,7 @@ def _filled(image: Image, fill: float | None) -> Array:
 
 
 def _describe_plain(data: Any, numbers: Array, images: Sequence[Image], picture: Picture) -> None:
-    """Say that numbers stand for themselves."""
+    """Set the elements for values that are stored directly."""
     data.BitsAllocated = data.BitsStored = 8 * numbers.dtype.itemsize
     data.HighBit = data.BitsStored - 1
     data.PixelRepresentation = int(numbers.dtype.kind == "i")
@@ -160,7 +159,7 @@ def _describe_plain(data: Any, numbers: Array, images: Sequence[Image], picture:
 def _describe_kept(
     pydicom: Any, data: Any, source: Any, picture: Picture, images: Sequence[Image], numbers: Array
 ) -> None:
-    """Say that numbers are to be read as those of the original are."""
+    """Set the elements for numbers that are stored as in the original."""
     layout, table = picture.layout, picture.scales[0].table
     _copy(source, data, _VALUES)
     data.BitsAllocated, data.PhotometricInterpretation = layout.allocated, layout.kind
@@ -178,8 +177,8 @@ def _describe_kept(
         data.ModalityLUTSequence = [item]
     padding = picture.padding
     if padding is not None:
-        told = all(image.nodata is not None for image in images)
-        if told or not padding.among(numbers).any():  # else values of the result would be taken for padding
+        declared = all(image.nodata is not None for image in images)
+        if declared or not padding.among(numbers).any():  # else values of the result would count as padding
             _put_padding(data, padding.written, floats=layout.floats)
 
 
@@ -199,7 +198,7 @@ def _put_padding(data: Any, value: float, *, floats: bool = False) -> None:
 
 
 def _describe_frames(pydicom: Any, data: Any, source: Any, count: int, original: int, *, kept: bool) -> None:
-    """Say how many frames there are, and where each lies; `kept` if numbers are to be read as those of the original."""
+    """Set the number of frames and their geometry. kept: numbers are stored as in the original."""
     data.NumberOfFrames = count
     if count == original:
         _copy(source, data, _STACK)
@@ -214,7 +213,7 @@ def _describe_frames(pydicom: Any, data: Any, source: Any, count: int, original:
 
 
 def _group(pydicom: Any, groups: Any, names: dict[str, tuple[str, ...]]) -> Any:
-    """Return functional groups with the listed keywords alone."""
+    """Return functional groups with only the listed keywords."""
     made = pydicom.Dataset()
     for name, keywords in names.items():
         if groups.get(name):
@@ -234,11 +233,11 @@ def _put_pixels(data: Any, numbers: Array) -> None:
 
 
 def _as_file(pydicom: Any, data: Any, numbers: Array, *, several: bool) -> bytes:
-    """Give a data set its class and the identifiers that a file needs, all of them new, and return its bytes."""
+    """Set the class and new identifiers of a data set, and return the bytes of its file."""
     uid = pydicom.uid
     data.ImageType, data.ConversionType = ["DERIVED", "SECONDARY"], "WSD"
     data.SOPClassUID = uid.SecondaryCaptureImageStorage
-    if numbers.dtype.kind == "f":  # the one class that holds floats
+    if numbers.dtype.kind == "f":  # the only class for floats
         data.SOPClassUID = uid.ParametricMapStorage
     elif several and numbers.shape[3] == 3:
         data.SOPClassUID = uid.MultiFrameTrueColorSecondaryCaptureImageStorage

@@ -1,8 +1,8 @@
-"""TIFF: the largest picture of a file and the slices of a stack, in their own type, with what lies beside them.
+"""TIFF: the largest image of a file and the slices of a stack, in their own type.
 
-Plain pages are decoded by Pillow, which needs no optional part; all others by tifffile and imagecodecs, strip by strip.
-Channels that the file calls alpha are alpha; premultiplied alpha beyond 8 bits is refused, as taking it apart would not
-give the values back. Where 0 is white, whole numbers are turned around on reading and again on writing.
+Plain pages are decoded by Pillow, which needs no optional library; all others by tifffile and imagecodecs, strip by
+strip. Channels that the file declares as alpha are alpha; premultiplied alpha beyond 8 bits is refused, because
+dividing by it would not restore the values. If 0 is white, integers are inverted on reading and again on writing.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ from unpaired.images.tiff.tiff_writing import encode, has_more_to_keep
 __all__ = ["MAGIC", "encode", "has_more_to_keep", "read", "read_header"]
 
 _PILLOW = (1, 2, 3, 4, 5, 7, 8, 32773, 32946)  # compressions
-_BYTES = (1, 5, 8, 32773, 32946)  # of those, what holds numbers of 16 bits
+_BYTES = (1, 5, 8, 32773, 32946)  # those that hold numbers of 16 bits
 _BIG_ENDIAN_BIG = b"MM\0+"
 _FAX, _LERC = (2, 3, 4), 34887
 
@@ -50,7 +50,7 @@ class _Opened:
 
     @property
     def parts(self) -> int:
-        """Number of pages whose channels are those of one slice."""
+        """Number of pages that hold the channels of one slice."""
         return len(self.survey.slices[0])
 
     @property
@@ -59,7 +59,7 @@ class _Opened:
 
 
 def read_header(file: BinaryIO) -> ImageHeader:
-    """Return what a file says of its picture; nothing is decoded. Raises ImageError for what is not read."""
+    """Return the header of a file without decoding. Raises ImageError for a file that is not read."""
     opened = _opened(file)
     page, frames = opened.page, len(opened.survey.slices)
     width, height = page.upright
@@ -76,11 +76,11 @@ def read_header(file: BinaryIO) -> ImageHeader:
 
 
 def read(file: BinaryIO, frame: int = 0) -> Image:
-    """Decode slice `frame`, upright; raises ImageError where the file has fewer."""
+    """Decode slice `frame`, upright; raises ImageError if the file has fewer."""
     opened = _opened(file)
     count = len(opened.survey.slices)
     if not 0 <= frame < count:
-        raise ImageError(f"It has {count} slice{'s' if count > 1 else ''}, and slice {frame} was asked for.")
+        raise ImageError(f"It has {count} slice{'s' if count > 1 else ''}, and slice {frame} was requested.")
     images = []
     for place, number in opened.survey.slices[frame]:
         page = opened.page
@@ -98,7 +98,7 @@ def read(file: BinaryIO, frame: int = 0) -> Image:
 
 
 def _with_gaps(image: Image, opened: _Opened) -> Image:
-    """Return a picture with its mask and its no-data value, which LERC's missing floats, NaN here, have too."""
+    """Return an image with its mask and its no-data value; missing floats of LERC, NaN here, get this value too."""
     image, nodata = replace(image, mask=_mask(opened)), opened.nodata
     if opened.page.compression == _LERC and image.dtype.kind == "f" and np.isnan(image.pixels).any():
         nodata = math.nan if nodata is None else nodata
@@ -108,7 +108,7 @@ def _with_gaps(image: Image, opened: _Opened) -> Image:
 
 
 def _mask(opened: _Opened) -> Array | None:
-    """Return which pixels the file hides, bool h w, upright; None if it hides none."""
+    """Return the mask of hidden pixels, bool h w, upright; None without one."""
     if opened.survey.mask is None:
         return None
     page = page_of(opened.structure.directory(opened.survey.mask))
@@ -136,7 +136,7 @@ def _channels(opened: _Opened) -> tuple[int, bool]:
 
 
 def _is_for_pillow(page: Page) -> bool:
-    """Return whether Pillow reads a page right, and whole."""
+    """Return whether Pillow reads a page correctly and completely."""
     samples, extras, kind = page.samples, page.extras, page.photometric
     if page.directory.structure.file.seek(0) or page.directory.structure.file.read(4) == _BIG_ENDIAN_BIG:
         return False
@@ -169,11 +169,11 @@ def _pillow(file: BinaryIO, page: Page) -> PIL.Image.Image:
         return PIL.Image.open(source, formats=("TIFF",))  # type: ignore[arg-type]
     except PIL.UnidentifiedImageError:
         kind = f"{page.samples} x {page.depth} bits in colours of number {page.photometric}"
-        raise ImageError(f"It holds {kind}, which are not read together; save grey or RGB.") from None
+        raise ImageError(f"It holds {kind}, a combination that is not read; save grey or RGB.") from None
 
 
 class _StartingAt(io.RawIOBase):
-    """A TIFF file whose first page is another one of its pages."""
+    """A view of a TIFF file in which another page is the first."""
 
     def __init__(self, file: BinaryIO, page: Page) -> None:
         self._file, self._place = file, 0
@@ -206,13 +206,13 @@ class _StartingAt(io.RawIOBase):
 
 
 def _read_page(file: BinaryIO, page: Page, number: int, *, alone: bool) -> Image:
-    """Return one page as a picture; alone: it is all of a slice, and not one channel of it."""
+    """Decode one page. alone: it is a whole slice, not one of its channels."""
     if alone and _is_for_pillow(page) and not number:
         refuse_missing(page)
         with _pillow(file, page) as picture:
             image = Image.from_pil(picture)
-        if page.inverted and page.depth > 8:  # below, Pillow has turned the numbers around
-            image = replace(image, pixels=_turned_around(image.pixels, page))
+        if page.inverted and page.depth > 8:  # up to 8 bits Pillow has inverted the numbers
+            image = replace(image, pixels=_inverted(image.pixels, page))
         return image
     if page.photometric != PALETTE:
         refuse_premultiplied(page)
@@ -228,11 +228,11 @@ def _read_page(file: BinaryIO, page: Page, number: int, *, alone: bool) -> Image
 
 
 def _values(page: Page, stored: Array) -> Array:
-    """Return samples as the values of a picture: in a type that is held, up to 8 bits spread over 0..255."""
+    """Convert samples to the values of an image: to a type of `HELD`; less than 8 bits are scaled to 0..255."""
     if page.photometric == PALETTE:
         return stored
     values = _scaled(page, stored)
-    return _turned_around(values, page) if page.inverted else values
+    return _inverted(values, page) if page.inverted else values
 
 
 def _scaled(page: Page, stored: Array) -> Array:
@@ -243,8 +243,8 @@ def _scaled(page: Page, stored: Array) -> Array:
     return np.ascontiguousarray(stored, dtype=page.dtype)
 
 
-def _turned_around(values: Array, page: Page) -> Array:
-    """Return values of a page where 0 is white as those where 0 is black, and the other way."""
+def _inverted(values: Array, page: Page) -> Array:
+    """Invert the values of a page: from 0 as white to 0 as black, and back."""
     most = 255 if page.depth <= 8 else 2**page.depth - 1
     found: Array = (most - values.astype(np.int32)).astype(values.dtype)
     return found

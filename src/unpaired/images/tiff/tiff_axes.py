@@ -1,4 +1,4 @@
-"""Which page of a TIFF is which slice and channel, as the first page's description says: OME, ImageJ, tifffile's JSON.
+"""The slice and channel of each page of a TIFF, by the first page's description: OME, ImageJ, tifffile's JSON.
 
 OME-XML may name other files; their names are never followed.
 """
@@ -15,21 +15,23 @@ from dataclasses import dataclass
 from pathlib import Path
 
 MAX_PLANES = 2**20
-"""Planes that a description may speak of."""
+"""Largest number of planes in a description."""
 
-_UNIT = re.compile(r"[\w .]{1,16}")  # a longer text is something else, perhaps about somebody
+_UNIT = re.compile(r"[\w .]{1,16}")  # a longer text is no unit and may be personal
 _UNITS = {"", "pixel", "pixels"}
 _MICRONS = {"µm": 1.0, "μm": 1.0, "um": 1.0, "nm": 1e-3, "mm": 1e3, "cm": 1e4, "m": 1e6, "pm": 1e-6, "Å": 1e-4}
 
 
 @dataclass(frozen=True)
 class Axes:
-    """What a description says of the pages.
+    """The axes of the pages by a description.
 
-    kind is "ome", "imagej" or "json". planes holds for each slice the numbers of its pages, one a channel; slices are
-    in order of time, and of depth within. sizes are those of t, z and c (channels of pages, without the samples of a
-    page). spacing maps x, y and z to the size of a pixel in `unit`, t to seconds between frames. elsewhere is whether
-    pages lie in other files, size the width and height that it speaks of, None if it does not.
+    kind: "ome", "imagej" or "json".
+    planes: for each slice the numbers of its pages, one per channel. Slices are ordered by time, then by depth.
+    sizes: of t, z and c (channels of pages, without the samples of a page).
+    spacing: x, y and z map to the size of a pixel in `unit`, t to seconds between frames.
+    elsewhere: whether pages lie in other files.
+    size: width and height, None if the description does not have them.
     """
 
     kind: str
@@ -43,7 +45,7 @@ class Axes:
 
 
 def axes_of(text: str, name: str) -> Axes | None:
-    """Return what the description of a file called `name` says; None if it says nothing that can be relied on."""
+    """Parse the description of a file called `name`; None if it has no reliable axes."""
     try:
         if text.startswith("ImageJ="):
             return _imagej(text)
@@ -57,7 +59,7 @@ def axes_of(text: str, name: str) -> Axes | None:
 
 
 def _imagej(text: str) -> Axes:
-    """Read the lines of ImageJ: channels come first, then slices, then frames."""
+    """Parse the lines of ImageJ: channels vary fastest, then slices, then frames."""
     lines = dict(line.split("=", 1) for line in text.splitlines() if "=" in line)
     count = int(lines.get("images", 1))
     c, z, t = (max(int(lines.get(key, 1)), 1) for key in ("channels", "slices", "frames"))
@@ -73,7 +75,7 @@ def _imagej(text: str) -> Axes:
 
 
 def _shaped(text: str) -> Axes:
-    """Read tifffile's own description: a shape, and at times the names of its axes."""
+    """Parse tifffile's own description: a shape, sometimes with the names of its axes."""
     said = json.loads(text)
     shape, axes = tuple(int(side) for side in said["shape"]), str(said.get("axes", ""))
     if len(axes) != len(shape) or "YX" not in axes or min(shape) < 1:
@@ -93,10 +95,10 @@ def _shaped(text: str) -> Axes:
 
 
 def _ome(text: str, name: str) -> Axes | None:
-    """Read OME-XML: of several images the largest."""
+    """Parse OME-XML; of several images the largest."""
     if "<!DOCTYPE" in text or "<!ENTITY" in text:
         return None
-    # Entities were refused above, and expat reads nothing but the text it is given.
+    # Entities were refused above, and expat reads only the given text.
     root = ElementTree.fromstring(text.lstrip("\ufeff \r\n\t"))  # noqa: S314
     pixels = [found for found in root.iter() if _tag(found) == "Pixels"]
     if not pixels:
@@ -130,7 +132,7 @@ def _ome(text: str, name: str) -> Axes | None:
 
 
 def _ratio(pixels: ElementTree.Element, axis: str, unit: str) -> float:
-    """Return what makes a size along an axis one in `unit`."""
+    """Return the factor that converts a size along an axis to `unit`."""
     own = pixels.attrib.get(f"PhysicalSize{axis}Unit", "µm")
     return 1.0 if own == unit else _MICRONS[own] / _MICRONS[unit]
 
@@ -163,7 +165,7 @@ def _ome_planes(
 
 
 def _is_elsewhere(block: ElementTree.Element, uuid: str, name: str) -> bool:
-    """Return whether pages lie in another file: by its identifier, or where this one has none by its name."""
+    """Return whether pages lie in another file: by its identifier, or by its name if this file has none."""
     for found in block:
         if _tag(found) == "UUID":
             if uuid and found.text:
@@ -173,7 +175,7 @@ def _is_elsewhere(block: ElementTree.Element, uuid: str, name: str) -> bool:
 
 
 def _index(place: Sequence[int], sizes: Sequence[int]) -> int:
-    """Return the number of a place; the first axis varies fastest."""
+    """Return the flat index of a position; the first axis varies fastest."""
     if any(not 0 <= at < size for at, size in zip(place, sizes, strict=True)):
         raise ValueError
     return place[0] + sizes[0] * (place[1] + sizes[1] * place[2])

@@ -1,4 +1,4 @@
-"""What a strip or tile of a TIFF may unpack to: never more than the page says, whatever the stream in it claims."""
+"""Bounds on the unpacked size of a TIFF's strips and tiles: never more than the page declares."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from unpaired.images.jpeg2000 import greedy
 from unpaired.images.streams import stream_size
 from unpaired.images.tiff.tiff_page import COMPRESSIONS, Page
 
-_XZ_MEMORY = 2**27  # of the largest dictionary that xz makes by default, with room
+_XZ_MEMORY = 2**27  # fits the largest dictionary that xz uses by default
 _SLACK = 2**12
-_BLOCK = 16  # pixels that JPEG rounds up to
+_BLOCK = 16  # JPEG rounds sides up to multiples of this
 _JPEG, _LERC = (7, 33007, 34892), 34887
 _KINDS = (
     dict.fromkeys(_JPEG, ("jpeg", "jpeg-lossless"))
@@ -32,10 +32,10 @@ _KINDS = (
 
 
 def refuse_claims(data: bytes, page: Page) -> None:
-    """Raise ImageError where the stream in a strip or tile claims to be larger than the page says that it is.
+    """Raise ImageError if the stream in a strip or tile claims a larger size than the page declares.
 
-    A stream of a codec says its own size, and a decoder takes memory for that. Of deflate and its like, which say
-    none, `unpacked` takes no more than there is room for.
+    A decoder allocates memory for the size in the stream. Deflate and similar compressions have no size in the stream;
+    `unpacked` limits them.
     """
     kinds = _KINDS.get(page.compression)
     if kinds is None:
@@ -51,7 +51,7 @@ def refuse_claims(data: bytes, page: Page) -> None:
             "more than its page, and was not decoded; remove it."
         )
     if size.kind == "jpeg2000" and (reason := greedy(bytes(data))):
-        raise ImageError(f"A strip or tile in it {reason}, as no picture is, and was not decoded; save it anew.")
+        raise ImageError(f"A strip or tile in it {reason}, unlike any real image, and was not decoded; save it anew.")
     if page.compression in _JPEG or page.compression == 34933:
         refuse_overlong("A strip or tile in it", data[:132], io.BytesIO(data))
     if page.compression == 34933:
@@ -63,14 +63,14 @@ def _up(side: int) -> int:
 
 
 def unpacked(data: bytes, compression: int, most: int) -> bytes | None:
-    """Return up to `most` bytes that compressed bytes stand for; None for a compression that is not of bytes."""
+    """Decompress up to `most` bytes; None for a compression that is not of bytes."""
     unpack = _UNPACK.get(compression)
     return None if unpack is None else unpack(data, most)
 
 
 def lerc_unpacked(data: bytes, page: Page, compressed: int) -> bytes:
-    """Return a LERC stream that is compressed once more: 1 by deflate, 2 by ZSTD; 0 not at all."""
-    most = page.segment_bytes + page.segment[0] * page.segment[1] // 8 + _SLACK  # values as they are, and a mask
+    """Unpack a LERC stream that is compressed a second time. compressed: 1 by deflate, 2 by ZSTD, 0 not at all."""
+    most = page.segment_bytes + page.segment[0] * page.segment[1] // 8 + _SLACK  # uncompressed values and a mask
     if compressed == 1:
         return _inflate(data, most)
     return _zstd(data, most) if compressed == 2 else data
@@ -89,7 +89,7 @@ def _lzw(data: bytes, most: int) -> bytes:
 
 
 def _packbits(data: bytes, most: int) -> bytes:
-    # Two bytes of it become 128 at most; rows beyond the last one, which some programs write, are cut off.
+    # Two bytes become at most 128; rows beyond the last one, which some programs write, are cut off.
     return bytes(_codecs().packbits_decode(data, out=min(64 * len(data), 2 * most) + _SLACK))[:most]
 
 

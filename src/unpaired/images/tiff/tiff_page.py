@@ -1,4 +1,4 @@
-"""One page of a TIFF file: how its samples are stored, and which values they become."""
+"""One page of a TIFF file: the storage of its samples and their conversion to values."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ COMPRESSIONS = {
     50013: "deflate",
     52546: "JPEG XL",
 }
-"""The compressions that are read: no other is given to a decoder."""
+"""The supported compressions; no other reaches a decoder."""
 
 UNREAD = {
     6: "old-style JPEG",
@@ -73,7 +73,7 @@ UNREAD = {
     65001: "EER",
     65002: "EER",
 }
-"""Compressions that are known and not read, to be named."""
+"""Compressions that are not read, for messages."""
 
 _PHOTOMETRICS = {
     8: "CIELAB",
@@ -86,7 +86,7 @@ _PHOTOMETRICS = {
 }
 WHITE_IS_ZERO, BLACK_IS_ZERO, RGB, PALETTE, MASK, CMYK, YCBCR = range(7)
 _FAX = (2, 3, 4)
-_NOT_SUBSAMPLED = (1, 34887, 34925, 34926, 50000, 50013)  # by those who decode them here
+_NOT_SUBSAMPLED = (1, 34887, 34925, 34926, 50000, 50013)  # by the decoders used here
 _UNSIGNED, _SIGNED, _FLOAT, _UNDEFINED = 1, 2, 3, 4
 _STRAIGHT, _PREMULTIPLIED = 2, 1
 MASK_OR_REDUCED = 1 | 4
@@ -95,7 +95,7 @@ _LARGE_TILE = 2**24
 
 @dataclass(frozen=True)
 class Page:
-    """What the tags of a page say of its pixels; sizes are as stored, before the orientation is applied."""
+    """The properties of a page's pixels by its tags; sizes are as stored, before the orientation is applied."""
 
     directory: Directory
     width: int
@@ -114,18 +114,18 @@ class Page:
 
     @property
     def key(self) -> tuple[object, ...]:
-        """What pages of one stack share."""
+        """Properties that are equal for all pages of a stack."""
         shape = self.width, self.height, self.upright
         return shape, self.bits, self.formats, self.samples, self.extras, self.photometric
 
     @property
     def is_picture(self) -> bool:
-        """Whether it is neither a smaller copy nor a mask."""
+        """Whether it is an image, neither a smaller copy nor a mask."""
         return not self.subfile & MASK_OR_REDUCED and self.photometric != MASK
 
     @property
     def is_mask(self) -> bool:
-        """Whether it says which pixels of another page are none."""
+        """Whether it is a mask of another page's pixels."""
         return bool(self.subfile & 4) or self.photometric == MASK
 
     @property
@@ -140,7 +140,7 @@ class Page:
 
     @property
     def separate(self) -> bool:
-        """Whether samples lie one behind the other."""
+        """Whether the samples are stored in separate planes."""
         return self.planar == 2 and self.samples > 1
 
     @property
@@ -163,7 +163,7 @@ class Page:
 
     @property
     def dtype(self) -> np.dtype[Any] | None:
-        """The type of `Image` that the page becomes; None for one that cannot be held."""
+        """The type of the decoded `Image`; None if no type of `HELD` fits."""
         bits, kind = self.depth, self.formats[0]
         if len(set(self.bits)) > 1 or len(set(self.formats)) > 1:
             return None
@@ -180,31 +180,31 @@ class Page:
 
     @property
     def inverted(self) -> bool:
-        """Whether 0 is white. Signed numbers and floats have no largest one, and stay as they are."""
+        """Whether 0 is white and the values are inverted. Signed numbers and floats stay as they are."""
         return self.photometric == WHITE_IS_ZERO and self.formats[0] in (_UNSIGNED, _UNDEFINED)
 
     @cached_property
     def offsets(self) -> tuple[int, ...]:
-        """Where the strips or tiles begin."""
+        """Offsets of the strips or tiles in the file."""
         return self.directory.numbers(tags.TILE_OFFSETS if self.tile else tags.STRIP_OFFSETS)
 
     @cached_property
     def counts(self) -> tuple[int, ...]:
-        """How many bytes each strip or tile has; computed if nothing is compressed and the file does not say."""
+        """Bytes of each strip or tile; computed for uncompressed data if the file does not have them."""
         counts = self.directory.numbers(tags.TILE_COUNTS if self.tile else tags.STRIP_COUNTS)
         if counts or self.compression != 1:
             return counts
         return tuple(self.needed_bytes(index) for index in range(math.prod(self.grid)))
 
     def needed_bytes(self, index: int) -> int:
-        """Return the fewest bytes that strip or tile `index` has, decompressed: the last strip may be shorter."""
+        """Return the least decompressed bytes of strip or tile `index`: the last strip may be shorter."""
         rows, columns, samples = self.segment
         if not self.tile:
             rows = min(rows, self.height - index % self.grid[1] * rows)
         return rows * math.ceil(columns * samples * self.depth / 8)
 
     def to_value(self, stored: float) -> float:
-        """Return the value that a stored number is read as; the inverse of nothing is lost on the way."""
+        """Return the value of a stored number, without loss."""
         if self.formats[0] in (_UNSIGNED, _UNDEFINED):
             if self.depth < 8:
                 stored = round(stored * 255 / (2**self.depth - 1))
@@ -214,17 +214,17 @@ class Page:
 
 
 def page_of(directory: Directory) -> Page:
-    """Return what a directory says, with the defaults of the standard; raises ImageError where it has no size."""
+    """Return the page of a directory, with the defaults of the standard; raises ImageError without a size."""
     number = directory.number
     width, height = number(tags.WIDTH, 0), number(tags.HEIGHT, 0)
     if width <= 0 or height <= 0:
-        raise ImageError("It says no size of its picture; replace or remove it.")
+        raise ImageError("It declares no size; replace or remove it.")
     samples = number(tags.SAMPLES, 1)
     extras = tuple(int(value) for value in directory.numbers(tags.EXTRA_SAMPLES))[: max(samples, 0)]
     bits = _each(directory.numbers(tags.BITS), samples, 1)
     formats = _each(directory.numbers(tags.SAMPLE_FORMAT), samples, _UNSIGNED)
     compression = number(tags.COMPRESSION, 1)
-    # As libtiff takes it where the tag is missing.
+    # libtiff's default for a missing tag.
     usual = WHITE_IS_ZERO if compression in _FAX else RGB if samples - len(extras) == 3 else BLACK_IS_ZERO
     orientation = number(tags.ORIENTATION, 1)
     tile = (number(tags.TILE_WIDTH, 0), number(tags.TILE_HEIGHT, 0)) if tags.TILE_WIDTH in directory else None
@@ -250,13 +250,13 @@ def page_of(directory: Directory) -> Page:
 
 
 def _each(values: tuple[float, ...], samples: int, default: int) -> tuple[int, ...]:
-    """Return one whole number for each sample, shortened to one number where all are the same."""
+    """Return one integer per sample, or a single one if all are equal."""
     found = tuple(int(value) for value in values[: max(samples, 1)]) or (default,)
     return found[:1] if len(set(found)) == 1 else found
 
 
 def refuse_unread(page: Page) -> None:
-    """Raise ImageError for a page whose pixels are not read, naming why; nothing of it is called damaged."""
+    """Raise ImageError with the reason for a page of a kind that is not read; the message does not call it damaged."""
     if page.compression not in COMPRESSIONS:
         name = UNREAD.get(page.compression, f"the compression of number {page.compression}")
         raise ImageError(f"It is compressed by {name}, which is not read; save it with deflate or LZW.")
@@ -266,7 +266,7 @@ def refuse_unread(page: Page) -> None:
         name = _PHOTOMETRICS.get(page.photometric, f"colours of number {page.photometric}")
         raise ImageError(f"It holds {name}; save grey, RGB or bands.")
     if page.photometric == YCBCR and page.compression in _NOT_SUBSAMPLED and _is_subsampled(page):
-        raise ImageError("Its colours are YCbCr of fewer samples in a compression that has none; save it as RGB.")
+        raise ImageError("Its colours are subsampled YCbCr in a compression that does not support it; save it as RGB.")
     if page.dtype is None:
         known, many = ", ".join(map(str, HELD)), len(set(page.bits)) > 1 or len(set(page.formats)) > 1
         names = {_UNSIGNED: "uint", _UNDEFINED: "uint", _SIGNED: "int", _FLOAT: "float", 5: "complex int", 6: "complex"}
@@ -281,16 +281,16 @@ def _is_subsampled(page: Page) -> bool:
 
 
 def refuse_premultiplied(page: Page) -> None:
-    """Raise ImageError for colours multiplied by their alpha, which taking apart would not give back."""
+    """Raise ImageError for premultiplied colours, which cannot be restored."""
     if _PREMULTIPLIED in page.extras:
         raise ImageError("Its colours are multiplied by their alpha; save it with straight (unassociated) alpha.")
 
 
 def plane_bytes(page: Page) -> int:
-    """Return the bytes of the picture, or of one of its planes."""
+    """Return the bytes of the image, or of one of its planes."""
     return page.height * math.ceil(page.width * page.segment[2] * page.depth / 8)
 
 
 def whole(array: Array) -> Array:
-    """Return an array in one piece and in the machine's byte order."""
+    """Return a contiguous array in the machine's byte order."""
     return np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("="))

@@ -1,7 +1,7 @@
-"""Which pages of a TIFF are the picture: the largest of full size, and those like it, the slices of a stack.
+"""The pages of a TIFF that are its image: the largest one of full size, and the pages like it as slices of a stack.
 
-Pages marked as smaller copies or masks, and those of another size, are named and not read. Only the headers of pages
-are walked over, and of a stack each once.
+Pages marked as smaller copies or masks, and those of another size, are reported and not read. Only the headers of pages
+are visited, each of a stack once.
 """
 
 from __future__ import annotations
@@ -27,15 +27,15 @@ from unpaired.images.tiff.tiff_page import RGB, Page, page_of
 from unpaired.images.tiff.tiff_tags import Structure
 
 MAX_PAGES = 2**16
-"""Pages that are walked over; a file of more is read as its picture, without the others."""
+"""Pages that are visited; a file with more is read as a single image."""
 
 MAX_KINDS = 512
 """Pages of different shape that are distinguished; further ones are others."""
 
 _MAX_ENTRIES = 2**21  # tags of all pages together
 _MAX_SUBS = 64
-_MOST_VALUES = 64  # bytes of a tag by which pages are distinguished
-_KEPT = 8  # surveys of files that were read last
+_MOST_VALUES = 64  # bytes of a tag that distinguish pages
+_KEPT = 8  # number of cached surveys
 _WORTH_KEEPING = 16  # pages from which a survey takes longer than opening the file
 _TELLING = frozenset(
     (
@@ -47,14 +47,14 @@ _RESOLUTION_OF_SCREENS = (0, 1, 72, 96)
 _BAND = re.compile(r'role="(description|colorinterp|scale|offset|unittype)"', re.IGNORECASE)
 
 Plane = tuple[int, int]
-"""The place of a page's directory, and its number among pictures that lie one behind the other under one directory."""
+"""The offset of a page's directory, and the index among consecutive images under one directory."""
 
 
 @dataclass(frozen=True)
 class Survey:
-    """What a file holds: for each slice the planes of its channels, and the rest by kind.
+    """The contents of a file: for each slice the planes of its channels, and the other contents by kind.
 
-    mask: the place of the directory of a page that says which pixels of a single picture are none, as GDAL writes it.
+    mask: the directory offset of a mask page for a single image, as GDAL writes it.
     """
 
     slices: tuple[tuple[Plane, ...], ...]
@@ -64,7 +64,7 @@ class Survey:
 
     @property
     def picture(self) -> int:
-        """The place of the directory of the first page of the picture."""
+        """The directory offset of the first page of the image."""
         return self.slices[0][0][0]
 
 
@@ -73,7 +73,7 @@ _lock = Lock()
 
 
 def surveyed(structure: Structure) -> Survey:
-    """Return what an open file holds; of files of many pages the last few are remembered."""
+    """Return the survey of an open file; the last ones of files with many pages are cached."""
     found = os.fstat(structure.file.fileno())
     key = (found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
     with _lock:
@@ -93,7 +93,7 @@ def _survey(structure: Structure) -> Survey:
     places, kinds, end = _walked(structure)
     pages = _kinds_of_pages(structure, places, kinds)
     subs = [page for first in pages.values() for page in _sub_pages(first)]
-    # The largest picture, of equal ones the first; copies and masks only where there is nothing else.
+    # The largest image, of equal ones the first; copies and masks only if there is nothing else.
     picture = max([*pages.values(), *subs], key=lambda page: (page.is_picture, page.width * page.height))
     alike = {kind for kind, page in pages.items() if page.key == picture.key and page.is_picture == picture.is_picture}
     main = [place for place, kind in zip(places, kinds, strict=True) if kind in alike]
@@ -118,7 +118,7 @@ def _survey(structure: Structure) -> Survey:
 
 
 def _mask(picture: Page, others: Sequence[Page]) -> Page | None:
-    """Return the page that hides pixels of a picture without alpha; None if there is none, or several."""
+    """Return the mask page of an image without alpha; None if there is none, or several."""
     size = picture.width, picture.height
     found = [
         page
@@ -129,7 +129,7 @@ def _mask(picture: Page, others: Sequence[Page]) -> Page | None:
 
 
 def _walked(structure: Structure) -> tuple[list[int], list[int], Literal["whole", "cut", "limit"]]:
-    """Return the places of all pages, a number for each kind of them, and how the walk ended."""
+    """Return the offsets of all pages, their kinds as numbers, and how the walk ended."""
     places: list[int] = []
     kinds: list[int] = []
     told = _Kinds(structure)
@@ -155,7 +155,7 @@ def _walked(structure: Structure) -> tuple[list[int], list[int], Literal["whole"
 
 
 class _Kinds:
-    """Numbers for directories, the same for those whose pages are stored and shaped alike."""
+    """Numbers for kinds of directories: equal for pages of equal storage and shape."""
 
     def __init__(self, structure: Structure) -> None:
         self._structure, self._size = structure, structure.entry.size
@@ -164,9 +164,9 @@ class _Kinds:
         self._quick: dict[bytes, int] = {}
 
     def kind(self, block: bytes) -> int:
-        """Return the number of a directory, most of them by their bytes alone."""
+        """Return the kind of a directory, in most cases by its bytes alone."""
         size = self._size
-        # The numbers of the tags: where they are those of a page before, the telling ones stand where they stood.
+        # The tag numbers: if they equal those of an earlier page, the distinguishing tags are at the same positions.
         layout = block[::size], block[1::size]
         starts = self._starts.get(layout)
         if starts is None:
@@ -178,7 +178,7 @@ class _Kinds:
 
     def _by_values(self, telling: bytes) -> int:
         entries = list(self._structure.entry.iter_unpack(telling))
-        # Values that stand elsewhere, as those of three samples do, are compared, and not their places.
+        # Values outside the directory, as those of three samples, are compared instead of their offsets.
         values = [self._structure.data(entry[1:], _MOST_VALUES) or entry[3] for entry in entries]
         key = tuple((*entry[:3], value) for entry, value in zip(entries, values, strict=True))
         number = self._known.setdefault(key, len(self._known))
@@ -188,7 +188,7 @@ class _Kinds:
 
 
 def _kinds_of_pages(structure: Structure, places: Sequence[int], kinds: Sequence[int]) -> dict[int, Page]:
-    """Return one page of each kind, but for those that are no picture; raises ImageError if none is."""
+    """Return one page of each kind that is an image; raises ImageError if none is."""
     firsts: dict[int, int] = {}
     for place, kind in zip(places, kinds, strict=True):
         if kind < MAX_KINDS:
@@ -205,7 +205,7 @@ def _kinds_of_pages(structure: Structure, places: Sequence[int], kinds: Sequence
 
 
 def _sub_pages(page: Page) -> list[Page]:
-    """Return the pages that hang below one, as the smaller copies of OME do."""
+    """Return the sub-pages of a page, such as the smaller copies of OME."""
     found = []
     for place in page.directory.numbers(tags.SUB_IFDS)[:_MAX_SUBS]:
         try:
@@ -218,26 +218,26 @@ def _sub_pages(page: Page) -> list[Page]:
 def _slices(
     structure: Structure, picture: Page, places: Sequence[int], main: Sequence[int], axes: Axes | None
 ) -> tuple[tuple[tuple[Plane, ...], ...], Axes | None]:
-    """Return the planes of each slice, and the axes if the pages are as they say."""
+    """Return the planes of each slice, and the axes if the pages match them."""
     if axes is not None:
         count = sum(map(len, axes.planes))
         planes: Sequence[Plane] = [(place, 0) for place in places]
-        if len(places) == 1 < count:  # one directory for pictures that lie one behind the other
-            planes = _one_behind_the_other(structure, picture, count)
+        if len(places) == 1 < count:  # one directory for consecutive images
+            planes = _consecutive_planes(structure, picture, count)
         fits = bool(axes.planes) and axes.size in (None, (picture.width, picture.height))
         if fits and all(0 <= number < len(planes) for numbers in axes.planes for number in numbers):
             slices = tuple(tuple(planes[number] for number in numbers) for numbers in axes.planes)
             if {place for chosen in slices for place, _ in chosen} <= set(main):
                 return slices, axes
-        if axes.kind == "imagej":  # whose unit holds all the same
+        if axes.kind == "imagej":  # its unit is valid all the same
             axes = Axes("imagej", (), (1, 1, 1), axes.spacing, axes.unit, elsewhere=count > len(places))
         else:
             axes = None
     return tuple(((place, 0),) for place in main), axes
 
 
-def _one_behind_the_other(structure: Structure, picture: Page, count: int) -> list[Plane]:
-    """Return `count` planes under one directory, [] if the file is not long enough for them."""
+def _consecutive_planes(structure: Structure, picture: Page, count: int) -> list[Plane]:
+    """Return `count` consecutive planes under one directory, [] if the file is too short for them."""
     size = picture.needed_bytes(0) if picture.grid[1:] == (1, 1) else 0
     start = picture.offsets[0] if picture.offsets else 0
     if picture.compression != 1 or picture.separate or not size or start + size * count > structure.size:
@@ -248,7 +248,7 @@ def _one_behind_the_other(structure: Structure, picture: Page, count: int) -> li
 def _beside(
     picture: Page, axes: Axes | None, others: Sequence[Page], many: bool, places: Sequence[int]
 ) -> frozenset[Carried]:
-    """Return what the file holds beside its picture."""
+    """Return the contents of the file beside its image."""
     found: set[Carried] = set()
     order = {place: number for number, place in enumerate(places)}
     at = order.get(picture.directory.offset, 0)
@@ -273,7 +273,7 @@ def _beside(
 
 
 def _is_smaller_copy(page: Page, picture: Page) -> bool:
-    """Return whether a page is a level of a pyramid: smaller by about the same in both directions."""
+    """Return whether a page is a level of a pyramid: smaller by about the same factor in both directions."""
     if page.photometric != picture.photometric and (page.is_picture or (page.is_mask and not page.subfile & 1)):
         return False
     across, down = picture.width / page.width, picture.height / page.height
@@ -282,7 +282,7 @@ def _is_smaller_copy(page: Page, picture: Page) -> bool:
 
 
 def physical_size(page: Page, axes: Axes | None) -> bool:
-    """Return whether a page says how large a pixel is; the resolutions of screens say nothing."""
+    """Return whether a page declares the size of a pixel; screen resolutions do not count."""
     if axes and axes.kind in ("ome", "imagej") and (axes.spacing or axes.unit):
         return True
     across = page.directory.numbers(tags.X_RESOLUTION)
@@ -291,13 +291,13 @@ def physical_size(page: Page, axes: Axes | None) -> bool:
 
 
 def nodata_of(page: Page) -> float | None:
-    """Return the value that the picture's no-data is read as; None if none is declared, or the type cannot hold it."""
+    """Return the no-data value of the image; None if none is declared, or the type cannot hold it."""
     stored = stored_nodata(page)
     return None if stored is None else page.to_value(stored)
 
 
 def stored_nodata(page: Page) -> float | None:
-    """Return the stored number that GDAL's tag declares to be no data; None if no stored number can be it."""
+    """Return the no-data value of GDAL's tag as a stored number; None if no stored number can equal it."""
     text = page.directory.text(tags.NODATA).strip() if tags.NODATA in page.directory else ""
     if page.photometric > RGB or page.dtype is None or not re.fullmatch(r"[-+.,\w]{1,64}", text):
         return None

@@ -1,6 +1,6 @@
-"""The samples of one page of a TIFF: strip by strip or tile by tile, each in bounds, those never written filled in.
+"""The samples of one page of a TIFF: bounded decoding by strip or tile, with a fill for those never written.
 
-Decoders see the bytes of one strip or tile and a description of the page that is made here, never the file.
+Decoders receive the bytes of one strip or tile and a description of the page that is made here, never the file.
 """
 
 from __future__ import annotations
@@ -29,13 +29,13 @@ _COD = b"\xff\x52"
 _PASSED_ON = (
     *(tags.WIDTH, tags.HEIGHT, tags.SAMPLES, tags.ROWS, tags.PLANAR, tags.FILL_ORDER, tags.PREDICTOR),
     *(tags.TILE_WIDTH, tags.TILE_HEIGHT, tags.EXTRA_SAMPLES, tags.SUBSAMPLING),
-    *(292, 293),  # how CCITT G3 and G4 are coded
+    *(292, 293),  # options of CCITT G3 and G4
 )
-_JFIF = 16  # bytes of a strip by which a JPEG of its own, and with it its colours, is known
+_JFIF = 16  # bytes of a strip that identify a JFIF stream and with it its colours
 
 
 def is_sparse(page: Page) -> bool:
-    """Return whether strips or tiles of a page were never written, which by custom have neither place nor length."""
+    """Return whether strips or tiles of a page were never written; by convention their offset and length are 0."""
     wanted = math.prod(page.grid)
     if len(page.offsets) < wanted or len(page.counts) < wanted:
         return False
@@ -43,11 +43,11 @@ def is_sparse(page: Page) -> bool:
 
 
 def refuse_missing(page: Page, shift: int = 0) -> None:
-    """Raise ImageError where strips or tiles are damaged or cut off, which would be read as anything."""
+    """Raise ImageError if strips or tiles are damaged or cut off; their content would be arbitrary."""
     wanted = math.prod(page.grid)
     offsets, counts = page.offsets[:wanted], page.counts[:wanted]
     if not counts and len(offsets) == wanted and page.compression != 1:
-        return  # how long each strip is says what follows it
+        return  # `samples_of` refuses missing lengths
     pairs = list(zip(offsets, counts, strict=False))
     if len(pairs) < wanted or any(bool(place) != bool(count) for place, count in pairs):
         raise ImageError("Some of its strips or tiles are missing; fetch it again or remove it.")
@@ -60,15 +60,17 @@ def refuse_missing(page: Page, shift: int = 0) -> None:
 
 
 def samples_of(page: Page, fill: float, number: int = 0) -> Array:
-    """Return the samples of a page h w s as they are stored, colours of a codec as red, green, blue.
+    """Return the samples of a page h w s as stored; colours of a codec as red, green, blue.
 
-    fill: what strips or tiles that were never written hold, alpha excepted, which is 0 there. number: which of the
-    pictures that lie one behind the other under the page is read. Raises ImageError for what cannot be decoded.
+    fill: value of strips or tiles that were never written, except alpha, which is 0 there.
+    number: index among consecutive images under one page.
+
+    Raises ImageError if they cannot be decoded.
     """
     shift = number * page.needed_bytes(0)
     refuse_missing(page, shift)
     if not page.counts:
-        raise ImageError("It does not say how long its compressed strips are; save it anew.")
+        raise ImageError("It does not declare the lengths of its compressed strips; save it anew.")
     planes, down, across = page.grid
     rows, columns, each = page.segment
     array = np.zeros((page.height, page.width, page.samples), _stored_type(page))
@@ -90,7 +92,7 @@ def samples_of(page: Page, fill: float, number: int = 0) -> Array:
 
 
 def _segment(page: Page, index: int, shift: int) -> bytes | None:
-    """Return the bytes of a strip or tile, None for one that was never written."""
+    """Return the bytes of a strip or tile, None if it was never written."""
     count = page.counts[index] if index < len(page.counts) else 0
     place = page.offsets[index]
     if not count and not place:
@@ -101,7 +103,7 @@ def _segment(page: Page, index: int, shift: int) -> bytes | None:
 
 
 def _stored_type(page: Page) -> np.dtype[Any]:
-    """Return the type of the samples as they are decoded."""
+    """Return the type of the decoded samples."""
     bits, kind = page.depth, page.formats[0]
     if kind == 3:
         return np.dtype(np.float16 if bits == 16 else np.float32)
@@ -121,7 +123,7 @@ def _decoded(page: Page, data: bytes, index: int) -> Array:
     found = _by_codec(page, data)
     found = found.reshape(*found.shape[:2], -1)
     if found.dtype != _stored_type(page):
-        raise ImageError(f"Its strips or tiles hold {found.dtype}, and it says {_stored_type(page)}; save it anew.")
+        raise ImageError(f"Its strips or tiles hold {found.dtype} and its tags say {_stored_type(page)}; save it anew.")
     return found
 
 
@@ -132,7 +134,7 @@ def _by_tifffile(page: Page, data: bytes, index: int, *, plain: bool) -> Array:
     head = b"" if plain else data[:_JFIF]
     decoder = _decoder(_described(page, 1 if plain else page.compression, head))
     tables = page.directory.raw(tags.JPEG_TABLES) or None
-    # A copy that may be written to, as predictors are undone in place.
+    # A writable copy, because predictors are undone in place.
     found, _, _ = decoder.decode(bytearray(data) if plain else data, index, jpegtables=tables)
     array: Array = found.reshape(found.shape[1:])
     return array
@@ -140,13 +142,13 @@ def _by_tifffile(page: Page, data: bytes, index: int, *, plain: bool) -> Array:
 
 @lru_cache(maxsize=32)
 def _decoder(description: bytes) -> Any:
-    """Return tifffile's page of a description; it is kept, as the pages of a stack have the same."""
+    """Return tifffile's page of a description; cached, because the pages of a stack have the same one."""
     module = extra("tifffile", "Reading TIFF of this kind")
     return module.TiffFile(io.BytesIO(description)).pages[0]
 
 
 def _described(page: Page, compression: int, head: bytes) -> bytes:
-    """Return a TIFF of one page in the byte order of the file, with nothing but how its samples are stored.
+    """Return a TIFF of one page in the byte order of the file, with only the tags for the storage of samples.
 
     head: the first bytes of its pixels.
     """
@@ -177,7 +179,7 @@ def _described(page: Page, compression: int, head: bytes) -> bytes:
 
 
 def _by_codec(page: Page, data: bytes) -> Array:
-    """Return a strip or tile that is a picture of its own; raises ImageError where its decoder is missing."""
+    """Decode a strip or tile that is a stream of its own; raises ImageError if its decoder is missing."""
     name = COMPRESSIONS[page.compression]
     codecs = extra("imagecodecs", f"Reading TIFF in {name}")
     try:
@@ -189,7 +191,7 @@ def _by_codec(page: Page, data: bytes) -> Array:
         if name == "WebP":
             return np.asarray(codecs.webp_decode(data, hasalpha=page.segment[2] == 4))
         if name == "JPEG XL":
-            return np.asarray(codecs.jpegxl_decode(data, index=0))  # of an animation the first picture
+            return np.asarray(codecs.jpegxl_decode(data, index=0))  # the first frame of an animation
         return np.asarray(codecs.png_decode(data) if page.compression == _PNG else codecs.jpegxr_decode(data))
     except UnpairedError:
         raise
@@ -198,7 +200,7 @@ def _by_codec(page: Page, data: bytes) -> Array:
 
 
 def _rgb_of_jpeg2000(page: Page, data: bytes, array: Array) -> Array:
-    """Return colours as red, green, blue: what the stream does not turn itself, Aperio's kind 33003 has as YCbCr."""
+    """Return colours as red, green, blue; Aperio's compression 33003 holds YCbCr that the stream does not convert."""
     turned_by_stream = False
     if (place := data.find(_COD)) >= 0:
         turned_by_stream = data[place + 8 : place + 9] == b"\1"
@@ -207,7 +209,7 @@ def _rgb_of_jpeg2000(page: Page, data: bytes, array: Array) -> Array:
 
 
 def _rgb_of_ycbcr(array: Array) -> Array:
-    """Return colours by ITU-R BT.601 in full range, as JFIF defines it; other samples than 3 of 8 bits as they are."""
+    """Convert YCbCr by full-range ITU-R BT.601, as JFIF does; samples other than 3 of 8 bits are returned unchanged."""
     if array.ndim != 3 or array.shape[2] != 3 or array.dtype != np.uint8:
         return array
     y, b, r = (array[:, :, number].astype(np.float32) for number in range(3))
@@ -218,7 +220,7 @@ def _rgb_of_ycbcr(array: Array) -> Array:
 
 
 def _lerc(page: Page, array: Array, mask: Array | None) -> Array:
-    """Return values with what the stream marks as missing: NaN in floats, alpha where the page has that."""
+    """Return values with the pixels that the stream marks as missing: NaN in floats, alpha if the page has it."""
     array = array.reshape(*array.shape[:2], -1)
     if mask is None:
         return array
@@ -232,11 +234,11 @@ def _lerc(page: Page, array: Array, mask: Array | None) -> Array:
 
 
 def colours_of(page: Page, stored: Array) -> Array:
-    """Return what a palette or inks stand for, red, green, blue of 8 bits; other samples as they are."""
+    """Convert palette indices or inks to red, green, blue of 8 bits; other samples are returned unchanged."""
     if page.photometric == PALETTE:
         table = page.directory.numbers(tags.COLOR_MAP)
         if page.samples != 1 or len(table) != 3 * 2**page.depth:
-            raise ImageError("Its palette is not whole; save it as RGB.")
+            raise ImageError("Its palette is incomplete; save it as RGB.")
         colours = np.array(table, np.uint16).reshape(3, -1).T
         shift = 8 if colours.max() > 255 else 0  # some programs write 8 bits
         return (colours >> shift).astype(np.uint8)[stored[:, :, 0]]

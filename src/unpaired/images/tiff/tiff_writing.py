@@ -1,6 +1,6 @@
-"""Writing TIFF: pictures of any type, and stacks, with what the file that they come from carries and a result can keep.
+"""Writing TIFF: images of any type, and stacks, with contents taken over from the original.
 
-Kept are a place on the map, the size of a pixel, the no-data value, whether 0 is white, and the axes of OME and ImageJ.
+Kept are the georeference, the size of a pixel, the no-data value, whether 0 is white, and the axes of OME and ImageJ.
 Nothing else is copied: no EXIF, no description, no name of a program or a person.
 """
 
@@ -35,7 +35,7 @@ _KINDS_OF_TAGS = {12: "d", 2: "s", 3: "H", 4: "I"}
 
 @dataclass(frozen=True)
 class _Source:
-    """What a file has that its result is to keep."""
+    """Contents of the original that its result keeps."""
 
     axes: Axes | None
     inverted: bool
@@ -54,7 +54,7 @@ class _Source:
 
 
 def has_more_to_keep(image: Image, like: Path | None) -> bool:
-    """Return whether a result takes something along that only `encode` writes."""
+    """Return whether a result keeps contents that only `encode` writes."""
     if image.nodata is not None or image.mask is not None:
         return True
     source = _source(like, image)
@@ -62,11 +62,10 @@ def has_more_to_keep(image: Image, like: Path | None) -> bool:
 
 
 def encode(images: Sequence[Image], icc: bytes | None, like: Path | None = None) -> bytes:
-    """Return a TIFF of one picture or of the slices of a stack, compressed without loss.
+    """Return a losslessly compressed TIFF of one image or of the slices of a stack.
 
-    like: the file that they come from; if its slices are of the same size, the result keeps its place on the map and
-    the size of a pixel, where 0 is white stays so, and a stack is again one of OME or ImageJ. Raises OutputError for
-    slices that differ from one another.
+    like: the original file. If its slices have the same size, the result keeps its georeference, the size of a pixel,
+    whether 0 is white, and the axes of OME or ImageJ. Raises OutputError for slices that differ from one another.
     """
     first = images[0]
     if any((one.interleaved.shape, one.dtype) != (first.interleaved.shape, first.dtype) for one in images):
@@ -79,12 +78,12 @@ def encode(images: Sequence[Image], icc: bytes | None, like: Path | None = None)
         return _by_pillow(first, source, icc)
     module, encoded = extra("tifffile", "Writing TIFF of these values"), io.BytesIO()
     if source is not None and source.georeference and source.orientation != 1:
-        # The place on the map is that of the rows as they are stored.
+        # The georeference is for the rows as stored.
         images = [turned(one, _BACK.get(source.orientation, source.orientation)) for one in images]
     arrays = [_stored(one, source) for one in images]
     size = sum(array.nbytes for array in arrays)
     form = _form(images, source)
-    form = "ome" if form == "imagej" and size > _BIG else form  # which ImageJ has no pages for
+    form = "ome" if form == "imagej" and size > _BIG else form  # too large for ImageJ
     kind = {"ome": form == "ome", "imagej": form == "imagej", "shaped": False}
     with module.TiffWriter(encoded, bigtiff=size > _BIG, **kind) as out:
         if form:
@@ -99,13 +98,13 @@ def encode(images: Sequence[Image], icc: bytes | None, like: Path | None = None)
 
 
 def _is_plain(image: Image) -> bool:
-    """Return whether Pillow writes a picture, so that no optional part is needed."""
+    """Return whether Pillow can write an image, so that no optional library is needed."""
     deep_grey = image.dtype == np.uint16 and image.interleaved.shape[2] == 1
     return deep_grey or (image.dtype == np.uint8 and image.channels in (1, 3))
 
 
 def _by_pillow(image: Image, source: _Source | None, icc: bytes | None) -> bytes:
-    """Return a TIFF of a plain picture with what it keeps of its source."""
+    """Return a TIFF of a plain image with the contents kept from its source."""
     if source is not None and source.georeference:
         image = turned(image, _BACK.get(source.orientation, source.orientation))
     info = TiffImagePlugin.ImageFileDirectory_v2()
@@ -124,7 +123,7 @@ def _by_pillow(image: Image, source: _Source | None, icc: bytes | None) -> bytes
 
 
 def _source(like: Path | None, image: Image) -> _Source | None:
-    """Return what a TIFF has to keep for a result of the size of `image`; None if it is none, or of another size."""
+    """Return the contents of a TIFF that a result of the size of `image` keeps; None for other files or sizes."""
     if like is None or not _is_tiff(like):
         return None
     try:
@@ -158,7 +157,7 @@ def _is_tiff(path: Path) -> bool:
 
 
 def _georeference(page: Page) -> tuple[tuple[Any, ...], ...]:
-    """Return the tags of a place on the map, as tifffile takes them."""
+    """Return the tags of the georeference in tifffile's form."""
     found: list[tuple[Any, ...]] = []
     for tag in tags.GEOREFERENCE:
         entry = page.directory.entries.get(tag)
@@ -173,7 +172,7 @@ def _georeference(page: Page) -> tuple[tuple[Any, ...], ...]:
 
 
 def _resolution(page: Page, axes: Axes | None) -> tuple[tuple[float, float] | None, int]:
-    """Return pixels a unit across and down the upright picture, and the unit; None if the file says none."""
+    """Return pixels per unit across and down the upright image, and the unit; None if the file has none."""
     across, down = (page.directory.numbers(tag) for tag in (tags.X_RESOLUTION, tags.Y_RESOLUTION))
     unit = page.directory.number(tags.RESOLUTION_UNIT, 2)
     known = bool(across) and bool(down) and all(math.isfinite(one) and one > 0 for one in (across[0], down[0]))
@@ -184,7 +183,7 @@ def _resolution(page: Page, axes: Axes | None) -> tuple[tuple[float, float] | No
 
 
 def _form(images: Sequence[Image], source: _Source | None) -> str:
-    """Return "ome", "imagej" or "" as the result is written."""
+    """Return the form of the result: "ome", "imagej" or ""."""
     if source is None or source.axes is None:
         return ""
     image = images[0]
@@ -234,15 +233,15 @@ def _write_stack(
 
 
 def _in_ascii(text: str) -> str:
-    """Return text as ImageJ writes it: other letters by their number."""
+    """Return text in ImageJ's form: letters beyond ASCII by their number."""
     return "".join(letter if letter.isascii() else f"\\u{ord(letter):04X}" for letter in text)
 
 
 def _options(image: Image, source: _Source | None, icc: bytes | None) -> dict[str, Any]:
-    """Return how one page is written."""
+    """Return tifffile's options for one page."""
     channels = image.interleaved.shape[2]
     white = _is_white(image, source)
-    # More bands than three are red, green, blue and others if they were so in the source.
+    # More than three bands are red, green, blue and others if they were in the source.
     more = image.channels > 3 and source is not None and source.colours and source.bands in (3, image.channels)
     colours = 3 if (image.channels == 3 or more) and not white else 1
     extras = [0] * (image.channels - colours) + ([_STRAIGHT] if image.alpha is not None else [])
@@ -260,7 +259,7 @@ def _options(image: Image, source: _Source | None, icc: bytes | None) -> dict[st
 
 
 def _tags(source: _Source | None, nodata: float | None) -> dict[str, Any]:
-    """Return the tags that a result keeps of its source, and its no-data value."""
+    """Return the tags that a result keeps from its source, and its no-data value."""
     found: dict[str, Any] = {"extratags": []}
     if source is not None:
         found["extratags"] += source.georeference
@@ -278,19 +277,19 @@ def _number(value: float) -> str:
 
 
 def _packed_bits(images: Sequence[Image], source: _Source) -> int | None:
-    """Return the bits of a sample where 0 is white and numbers are turned around within 9 to 15 of them."""
+    """Return the bits of a sample if 0 is white and numbers are inverted within 9 to 15 bits."""
     if not 8 < source.bits < 16 or images[0].dtype != np.uint16 or not _is_white(images[0], source):
         return None
     return source.bits if all(image.interleaved.max() < 2**source.bits for image in images) else None
 
 
 def _is_white(image: Image, source: _Source | None) -> bool:
-    """Return whether a result is written with 0 as white: as its source, unless it has colours and that has none."""
+    """Return whether 0 is white in the result: as in its source, unless only the result has colours."""
     return source is not None and source.inverted and (image.channels != 3 or source.bands == 3)
 
 
 def _stored(image: Image, source: _Source | None) -> Array:
-    """Return the samples to store: where 0 is white, turned around, but for alpha."""
+    """Return the samples to store: inverted, except alpha, if 0 is white."""
     array = image.interleaved
     if source is None or not _is_white(image, source) or image.dtype.kind != "u":
         return array
@@ -315,7 +314,7 @@ def _stored_nodata(image: Image, source: _Source | None) -> float | None:
 
 
 def _most(image: Image, source: _Source) -> int:
-    """Return what black and white add up to."""
+    """Return the sum of black and white."""
     return 2**source.packed - 1 if source.packed else int(np.iinfo(image.dtype).max)
 
 
