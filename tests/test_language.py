@@ -37,8 +37,8 @@ LIMITS = {
     "docs": GOAL,
     # Ceilings of text that is yet to be rewritten, as counted on 1 December 2026. They may only fall: lower them with
     # the counts, and replace a line by GOAL once its tree keeps to the goal.
-    "docstrings of src": {"noun clauses": 9.4, "told, tells": 5.6},
-    "messages of src": {"noun clauses": 3.6, "told, tells": 3.6},
+    "docstrings of src": GOAL,
+    "messages of src": GOAL,
 }
 """The limit of each habit in each tree, per 10,000 words."""
 
