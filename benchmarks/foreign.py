@@ -22,7 +22,7 @@ from unpaired.data.sources import FolderSource
 from unpaired.images import Image, resize, to_tensor
 from unpaired.randomness import rng
 from unpaired.scenes.scene import draw_scene, scene_seeds
-from unpaired.trust.ood import Spread, Typicality
+from unpaired.trust.ood import DistanceDistribution, OODScore
 
 COUNTS = (20, 50, 99, 256)
 NEW = 300
@@ -67,21 +67,23 @@ def main() -> None:
     pool = folder(given.own, 2400, given.size) if given.own else drawn("summer", "trainA", 2400, given.size)
     others = {} if given.own else strangers(given.size)
     others |= {str(path): folder(path, OTHERS, given.size) for path in given.also}
-    own, described = Typicality.of(pool).features, {key: Typicality.of(some).features for key, some in others.items()}
+    own, described = OODScore.of(pool).features, {key: OODScore.of(some).features for key, some in others.items()}
     for count in COUNTS:
         if count + 50 > len(own):
             continue
         rates: dict[str, list[float]] = {}
         for repeat in range(given.repeats):
             order = torch.from_numpy(rng(repeat, f"pool {count}").permutation(len(own)))
-            typical = Typicality(own[order[:count]], given.size, 3)
+            typical = OODScore(own[order[:count]], given.size, 3)
             among = typical.among_themselves()
-            spread = Spread(among)
+            spread = DistanceDistribution(among)
             new = typical.distances(own[order[count : count + NEW]])
             rates.setdefault("beyond", []).append(float((new > among.max()).float().mean()))
             far = {key: typical.distances(some) for key, some in described.items()}
             for name, found in [("new", new), *far.items()]:
-                rates.setdefault(name, []).append(float(np.mean([spread.outside(float(value)) for value in found])))
+                rates.setdefault(name, []).append(
+                    float(np.mean([spread.out_of_distribution(float(value)) for value in found]))
+                )
         row = ", ".join(f"{name} {np.mean(values):.3f}" for name, values in rates.items())
         print(f"{count} images: {row}; limit {spread.limit:.2f}", flush=True)
 

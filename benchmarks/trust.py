@@ -39,7 +39,7 @@ def scored(scorer: Scorer, images: list[Image]) -> tuple[dict[str, np.ndarray], 
     trusts = [scorer(given, result) for given, result in zip(images, made, strict=True)]
     names = ("score", *trusts[0].parts)
     values = {name: np.array([({"score": t.score} | dict(t.parts))[name] for t in trusts]) for name in names}
-    return values | {"foreign": np.array([t.foreign for t in trusts], dtype=float)}, made
+    return values | {"foreign": np.array([t.out_of_distribution for t in trusts], dtype=float)}, made
 
 
 def ranks(values: np.ndarray) -> np.ndarray:

@@ -24,11 +24,11 @@ from unpaired.scenes.scene import draw_scene, scene_seeds
 from unpaired.training.run_config import RunConfig
 from unpaired.training.schedule import ScheduleConfig
 
-# A busy machine is no failure: what must be fast has a test of its own that says so.
+# A busy machine is no failure: speed has tests of its own.
 settings.register_profile("unpaired", deadline=None)
 settings.load_profile("unpaired")
 
-# A shell without job control has what it starts in the background ignore Ctrl-C, and so would what the tests start.
+# A shell without job control starts background processes that ignore Ctrl-C, and their children inherit this.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
@@ -47,7 +47,7 @@ STYLES = {"A": "summer", "B": "winter"}
 
 @pytest.fixture
 def clean_registries() -> Iterator[None]:
-    """Undo after the test what it registers, for all later ones."""
+    """Undo the registrations of a test after it."""
     before = [(registry, dict(registry._parts)) for registry in registries()]
     yield
     for registry, parts in before:
@@ -101,7 +101,7 @@ class _Kept(logging.Handler):
 
 @contextmanager
 def logged_to(kept: list[str]) -> Iterator[None]:
-    """Add what the package logs in the body to a list."""
+    """Add the log messages of the block to a list."""
     logger, handler = logging.getLogger("unpaired"), _Kept(kept)
     before = logger.level
     logger.addHandler(handler)

@@ -37,7 +37,7 @@ PRELOADED = ("unpaired.cli.commands", "unpaired.runs.run", "unpaired.runs.verify
 """Between them they import torch and nearly all of `unpaired`; importing them has no other effect."""
 
 READ_AT_START = ("PYTHON", "LC_", "LANG", "OMP_", "MKL_", "KMP_", "GOMP_", "TORCH", "PYTORCH", "CUDA", "LD_", "MALLOC_")
-"""What the names of environment variables begin with that a process reads once, before torch is imported or then."""
+"""Prefixes of environment variables that a process reads only once, at or before the import of torch."""
 
 POSSIBLE = sys.platform == "linux" and all(
     hasattr(subprocess.Popen, name) for name in ("_execute_child", "_internal_poll", "_try_wait", "_close_pipe_fds")
@@ -163,7 +163,7 @@ def run(
 
 
 def end_multiprocessing_server() -> None:
-    """End multiprocessing's own fork server, if it runs; the next one imports what is preloaded then."""
+    """End multiprocessing's own fork server, if it runs; the next one imports the current preload list."""
     with suppress(AttributeError):  # private
         forkserver._forkserver._stop()  # type: ignore[attr-defined]
 

@@ -87,7 +87,7 @@ def taken(method: str, num_parts: int) -> tuple[list[dict[str, Tensor]], Trainin
 
 
 def require_near(one: dict[str, Tensor], other: dict[str, Tensor], floor: float = 1e-3) -> None:
-    """Relative to what is largest in a tensor, or to `floor` where that is larger."""
+    """Return the error relative to the largest value of a tensor, or to `floor` if that is larger."""
     assert one.keys() == other.keys()
     for name, value in one.items():
         assert (value - other[name]).abs().max() <= 1e-10 * value.abs().max().clamp(min=floor), name
@@ -211,14 +211,14 @@ def test_a_process_loads_the_images_of_its_parts(drawn_folders: Path) -> None:
 def test_recorded_steps_in_parts_are_the_usual_ones_bit_for_bit(method: str) -> None:
     assert obstacle(state_of(method, 2).objective) == ""
     states = state_of(method, 2), state_of(method, 2)
-    told: list[str] = []
+    reported: list[str] = []
     seen: list[list[dict[str, float] | str]] = [[], []]
     for state, record, terms in zip(states, (None, as_emulated), seen, strict=True):
 
         def take(batch: Batch, names: Any, state: TrainingState = state) -> dict[str, Tensor]:
             return train_step(state, batch, "fp32", names)
 
-        with stepper(state, "fp32", take, told.append, capture=record) as step:
+        with stepper(state, "fp32", take, reported.append, capture=record) as step:
             for number in range(6):
                 batch = batch_of(method, number)
                 batch.b[3, 0, 0, 0] = float("nan") if number == 4 else 0
@@ -228,7 +228,7 @@ def test_recorded_steps_in_parts_are_the_usual_ones_bit_for_bit(method: str) -> 
                 except NonFiniteError as error:
                     terms.append(error.finding)
                 state.step = number + 1
-    assert not told
+    assert not reported
     assert seen[0] == seen[1]
     assert states[0].sha256() == states[1].sha256()
 
@@ -332,5 +332,5 @@ def test_parts_take_the_memory_of_a_small_batch(name: str) -> None:
     takes = {parts: footprint(override(config, {"run.accumulate": parts})).step for parts in (1, 2, 4)}
     one = footprint(override(config, {"data.batch_size": 1})).step
     assert takes[4] < takes[2] < takes[1]
-    kept = 4 * 4 * (2 + 6) * 3 * 64**2  # bytes: the batch and what is made of it
+    kept = 4 * 4 * (2 + 6) * 3 * 64**2  # bytes: the batch and its activations
     assert one < takes[4] < one + kept + 0.03 * takes[1]

@@ -1,4 +1,4 @@
-"""Differentiable augmentation does what its paper says, with a gradient, and draws for each image of a whole batch."""
+"""Differentiable augmentation follows its paper, has a gradient, and draws for each image of a whole batch."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The benchmark: turns, ratios, gradients checked before timing, and a page that says what was measured."""
+"""The benchmark: turns, ratios, gradients checked before timing, and a page of the measurements."""
 
 from __future__ import annotations
 
@@ -126,8 +126,8 @@ def test_the_report_has_every_case_and_reads_as_a_page(monkeypatch: pytest.Monke
     report = bench((32,), (Mode("fp32"),), device=CPU, rounds=2, memory=False)
     assert [(row.kind, row.size, row.mode) for row in report.rows] == [("train", 32, "fp32"), ("translate", 32, "fp32")]
     assert all(row.seconds > 0 and row.gflops > 0 and row.against is None for row in report.rows)
-    told = json.loads(report.to_json())
-    assert told["gradients"]["fp32"] > 0.9999
+    reported = json.loads(report.to_json())
+    assert reported["gradients"]["fp32"] > 0.9999
     assert "| train | 32² | 1 | fp32 |" in to_markdown(report)
 
 

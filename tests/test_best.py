@@ -1,4 +1,6 @@
-"""The best step by held-out images is what a run publishes, exactly so after an interruption; a flat run ends early."""
+"""Checkpoint selection on held-out images publishes the best step, also after an interruption; early stopping on a
+plateau.
+"""
 
 from __future__ import annotations
 
@@ -94,7 +96,7 @@ def evaluation(
 
 
 def scripted(monkeypatch: pytest.MonkeyPatch, distance_at: Callable[[int], float]) -> None:
-    """Let the kernel distance at each step be what a test wants it to be."""
+    """Replace the kernel distance at each step by the values of a test."""
     original = CheckpointSelection.evaluate
 
     def looked(self: CheckpointSelection, state: Any) -> None:
@@ -411,7 +413,7 @@ def test_what_translations_are_scored_by_is_measured_with_the_networks_of_the_be
     assert "trust" in description
 
 
-# --- what is told of it ----------------------------------------------------------------------------
+# --- reports ---------------------------------------------------------------------------------------
 
 
 def test_evaluating_the_images_that_chose_is_told_and_they_can_be_left_out(
@@ -420,12 +422,15 @@ def test_evaluating_the_images_that_chose_is_told_and_they_can_be_left_out(
     train(config, out=tmp_path / "run")
     said.clear()
     found = evaluate(tmp_path / "run", folders)
-    assert any(sentence.startswith("9 of these images of A and 9 of B chose the step") for sentence in said)
+    assert any(
+        sentence.startswith("9 of these images of A and 9 of B took part in the checkpoint selection")
+        for sentence in said
+    )
     assert found.facts["images_that_chose"] == {"A": 9, "B": 9}
     said.clear()
     unseen = evaluate(tmp_path / "run", folders, settings=Settings(unseen=True))
     assert unseen.directions["AtoB"].names == tuple(f"{number:03d}.png" for number in range(0, NUM_TEST, 2))
-    assert not any("chose the step" in sentence for sentence in said)
+    assert not any("took part in the checkpoint selection" in sentence for sentence in said)
 
 
 def test_the_report_draws_the_figures_in_both_directions_and_marks_the_best_step(tmp_path: Path) -> None:
@@ -452,7 +457,7 @@ def test_verify_counts_the_looks_and_names_a_damaged_file(config: Config, tmp_pa
         assert [finding.part for finding in verify(tmp_path / "run") if finding.problem][-1] == name
 
 
-# --- a flat run ------------------------------------------------------------------------------------
+# --- a plateau -------------------------------------------------------------------------------------
 
 LONG = Schedule(ScheduleConfig(num_steps=400), epoch_length=10, batch_size=1)
 

@@ -35,7 +35,7 @@ def whole(config: Config, tmp_path: Path) -> RunInfo:
 
 
 class Calling:
-    """A callback that does what it is given."""
+    """A callback with the given behaviour."""
 
     def __init__(self, work: Callable[[StepView], Any], every: int = 1, **attributes: bool) -> None:
         self.every, self._work = every, work

@@ -1,6 +1,6 @@
-"""Other ways to the same step: weights in channels_last order, networks compiled, and what is refused and said.
+"""Equivalent steps: weights in channels_last order, compiled networks, and the messages for unsupported ones.
 
-What is compiled here is, but for one slow test, taken apart and put together again by torch without a compiler.
+Except in one slow test, compiled graphs are only traced and reassembled by torch, without a compiler.
 """
 
 from __future__ import annotations
@@ -138,8 +138,8 @@ def test_a_run_may_go_on_in_another_way_and_its_history_says_so(
         train(config, out=tmp_path / "run", listener=stop)
     said.clear()
     train(override(config, {"run.layout": "channels_last"}), out=tmp_path / "run")
-    (told,) = (each for each in said if "layout" in each)
-    assert told.startswith(
+    (reported,) = (each for each in said if "layout" in each)
+    assert reported.startswith(
         "Resuming with a different environment (layout: nchw -> channels_last). Training is valid but no longer"
     )
     assert any("layout" in each["sentence"] for each in History(tmp_path / "run").entries())
@@ -160,7 +160,7 @@ def test_checkpoints_from_before_there_were_other_ways_were_made_in_the_usual_on
 
 @pytest.fixture
 def without_compiler(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """Have torch take forwards apart and run the parts as they are; tells how many operations each had."""
+    """Have torch trace forward passes and run the parts unchanged; the list holds the number of operations of each."""
     made: list[int] = []
 
     def backend(graph: Any, inputs: Any) -> Callable[..., Any]:
@@ -208,7 +208,7 @@ def test_the_check_leaves_no_trace_in_any_method(
 
 
 def refused(drawn_folders: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, backend: Any) -> str:
-    """Train with what is compiled by `backend`, which must not change the run; return the sentence about it."""
+    """Train with networks compiled by `backend`, which must not change the run; return its log message."""
     monkeypatch.setattr(compiling, "BACKEND", backend)
     torch._dynamo.reset()
     config = override(config_of("cyclegan"), {"data.root": str(drawn_folders), "schedule.num_steps": 2})
@@ -217,9 +217,9 @@ def refused(drawn_folders: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     with logged_to(sentences):
         run = train(override(config, {"run.acceleration": "compile"}), out=tmp_path / "run")
     assert run.state_sha256 == usual.state_sha256
-    (told,) = (each for each in sentences if each.startswith("The networks"))
-    assert [each["sentence"] for each in History(tmp_path / "run").entries() if each["kind"] == "way"] == [told]
-    return told
+    (reported,) = (each for each in sentences if each.startswith("The networks"))
+    assert [each["sentence"] for each in History(tmp_path / "run").entries() if each["kind"] == "way"] == [reported]
+    return reported
 
 
 def test_where_nothing_can_be_compiled_steps_are_taken_as_usual(
@@ -228,11 +228,11 @@ def test_where_nothing_can_be_compiled_steps_are_taken_as_usual(
     def backend(graph: Any, inputs: Any) -> Any:
         raise RuntimeError("no C++ compiler here\nand a long story")
 
-    told = refused(drawn_folders, tmp_path, monkeypatch, backend)
-    assert told.startswith("The networks are not compiled (")
-    assert "no C++ compiler here" in told
-    assert told.endswith("); only the time of a step changes.")
-    assert "\n" not in told
+    reported = refused(drawn_folders, tmp_path, monkeypatch, backend)
+    assert reported.startswith("The networks are not compiled (")
+    assert "no C++ compiler here" in reported
+    assert reported.endswith("); only the time of a step changes.")
+    assert "\n" not in reported
 
 
 def test_wrong_gradients_are_not_trained_with_though_the_losses_are_right(
@@ -245,12 +245,12 @@ def test_wrong_gradients_are_not_trained_with_though_the_losses_are_right(
 
         return right_values_only
 
-    told = refused(drawn_folders, tmp_path, monkeypatch, backend)
-    assert "their gradients differ: cosine 0." in told
+    reported = refused(drawn_folders, tmp_path, monkeypatch, backend)
+    assert "their gradients differ: cosine 0." in reported
 
 
 def test_previews_and_copies_of_networks_are_not_compiled(without_compiler: list[int]) -> None:
-    """What is compiled is given the network each time, so that a copy of it computes with its own weights."""
+    """The network is an argument of each compiled call, so that a copy of it computes with its own weights."""
     objective = build_objective(config_of("cyclegan")).train()
     compile_networks(objective)
     batch, network = batch_of("cyclegan"), objective.a_to_b

@@ -1,4 +1,4 @@
-"""Settings survive the way to YAML and back, and a wrong one is an error that names it and what to write instead."""
+"""Settings survive a YAML round trip, and a wrong one is an error that names it and the fix."""
 
 from __future__ import annotations
 
@@ -361,7 +361,7 @@ FREE = {
     "RunConfig.memory",
     "RunConfig.memory_bf16",
 }
-"""Every setting that cannot change what is learnt. Whoever adds a setting decides, and a new free one goes here."""
+"""Every setting that cannot change the training result. A new setting is added here or proved to change it."""
 
 
 def every_part(cls: Any) -> Iterator[Any]:

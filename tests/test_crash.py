@@ -1,6 +1,6 @@
 """Crashes on purpose: kills and failing system calls in the middle of a save, full disks, a second trainer.
 
-A sample of what `make faults` tries at every system call, and what takes no tracing.
+A sample of the tests of `make faults` at every system call, and the tests that need no tracing.
 """
 
 from __future__ import annotations
@@ -156,7 +156,7 @@ def model_info() -> tuple[ModelInfo, dict[str, torch.nn.Module]]:
 
 
 def publish_and_save(run: Path) -> None:
-    """What a run does at a checkpoint, with the planted mistakes that a test has put into the module."""
+    """The operations of a run at a checkpoint, with the planted mistakes of a test."""
     folder = RunFolder(run)
     folder.append({"step": 3})
     folder.sync_log()
@@ -205,7 +205,7 @@ def removed_before_the_removal_is_sure(patch: pytest.MonkeyPatch) -> None:
 
 @needs_strace
 @pytest.mark.parametrize(
-    ("mistake", "told"),
+    ("mistake", "reported"),
     [
         (without_sync_of_files, "is not on the disk when it becomes"),
         (without_sync_of_folders, "is not on the disk when it becomes"),
@@ -219,10 +219,10 @@ def test_a_saver_with_a_planted_mistake_is_caught(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     mistake: Callable[[pytest.MonkeyPatch], None],
-    told: str,
+    reported: str,
 ) -> None:
     mistake(monkeypatch)
-    assert any(told in violation for violation in traced_save(tmp_path / "run", three))
+    assert any(reported in violation for violation in traced_save(tmp_path / "run", three))
 
 
 # --- what an interrupted save or prune leaves ------------------------------------------------------
@@ -400,7 +400,7 @@ try:
 finally:
     print(len(opened), time.monotonic() - started)
 """
-"""A command line that tells how often something below a folder was opened or listed, and how long it took."""
+"""A command line that prints how often files below a folder were opened or listed, and the time taken."""
 
 
 def test_a_second_trainer_leaves_before_it_opens_an_image(config: Config, two_folders: Path, tmp_path: Path) -> None:
@@ -418,7 +418,7 @@ def test_a_second_trainer_leaves_before_it_opens_an_image(config: Config, two_fo
         assert run.exists() == begun
         if not begun:
             first = subprocess.run(line, capture_output=True, text=True, timeout=120, check=True)
-            assert int(first.stdout.splitlines()[-1].split()[0]) >= 11  # what is counted is what training opens
+            assert int(first.stdout.splitlines()[-1].split()[0]) >= 11  # only files that training opens are counted
 
 
 def test_a_run_that_cannot_begin_leaves_no_folder_behind(config: Config, two_folders: Path, tmp_path: Path) -> None:
@@ -610,7 +610,7 @@ def test_what_a_crash_leaves_by_design_is_told_and_no_damage(trained: Path, tmp_
         file.write('{"step": 5, "los')
     findings = verify(run)
     assert [finding for finding in findings if finding.problem] == []
-    told = " ".join(f"{finding.part} {finding.fact}" for finding in findings)
-    assert "unfinished" in told
-    assert "set aside" in told
-    assert "cut off" in told
+    reported = " ".join(f"{finding.part} {finding.fact}" for finding in findings)
+    assert "unfinished" in reported
+    assert "set aside" in reported
+    assert "cut off" in reported

@@ -268,7 +268,7 @@ def test_every_adversarial_loss_trains_all_four_networks(adversarial: str) -> No
             assert not torch.equal(value, before[name]), name
 
 
-# --- who learns from what --------------------------------------------------------------------------
+# --- gradients of each player ----------------------------------------------------------------------
 
 
 def gradients(networks: nn.Module) -> list[Tensor | None]:

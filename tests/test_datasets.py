@@ -26,7 +26,7 @@ WHOLE = replace(CROP, crop_size=SIDE, flip=False)
 
 
 class Marked:
-    """Images that tell where a crop comes from: red is the index, green the row, blue the column."""
+    """Images that encode the place of a crop: red is the index, green the row, blue the column."""
 
     def __init__(self, count: int, side: int = SIDE) -> None:
         self.count, self.side = count, side

@@ -1,4 +1,4 @@
-"""model.json, its "trust", config.yaml and data.json with any value anywhere: they load, or one sentence says why."""
+"""model.json, its "trust", config.yaml and data.json with any value anywhere: they load, or fail with one sentence."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def sentence_of(work: Callable[[Path], object], folder: Path) -> str:
-    """Return the sentence of what fails, nothing where it works."""
+    """Return the error message of an action, "" if it succeeds."""
     try:
         work(folder)
     except UnpairedError as error:
@@ -112,7 +112,7 @@ def use(folder: Path) -> None:
 
 
 def used(folder: Path) -> str:
-    """Return the sentence of what fails when a model is used, nothing where it works."""
+    """Return the error message when a model is used, "" if that succeeds."""
     sentence = sentence_of(use, folder)
     assert sentence.isprintable()
     assert len(sentence) < 1000
@@ -201,7 +201,7 @@ def test_a_model_that_draws_is_checked_alike(tmp_path: Path) -> None:
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory, drawn_folders: Path) -> tuple[Path, Config]:
-    """A run of one step, and what it was started with."""
+    """A run of one step, and its command."""
     from unpaired.config import override
 
     settings = {

@@ -43,7 +43,7 @@ WAVES = np.round(2047.5 + 2000 * np.sin(x / 7) * np.cos(y / 5)).astype(np.uint16
 
 
 def data_set(array: np.ndarray, **tags: Any) -> Dataset:
-    """Return a data set of a picture h w, of colours h w 3, or of frames where NumberOfFrames says so."""
+    """Return a data set of a picture h w, of colours h w 3, or of NumberOfFrames frames."""
     data = Dataset()
     frames = int(tags.get("NumberOfFrames", 0))
     shape = array.shape[1:] if frames else array.shape
@@ -777,7 +777,7 @@ def test_an_int32_result_is_stored_as_the_original_where_it_fits(tmp_path: Path)
         write_image(tmp_path / "w.dcm", Image(np.full((4, 4, 1), 70000, np.int32)), like=path)
 
 
-# --- what is no picture, and what is damaged ---------------------------------------------------------
+# --- other objects and damaged files -----------------------------------------------------------------
 
 
 @pytest.mark.parametrize(

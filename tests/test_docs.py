@@ -1,4 +1,4 @@
-"""The documents tell the truth: commands of README and tutorial run, the settings named exist, links lead somewhere."""
+"""The documents are correct: commands of README and tutorial run, named settings exist, links resolve."""
 
 from __future__ import annotations
 
@@ -83,9 +83,9 @@ def test_the_make_targets_of_the_readme_exist() -> None:
 
 def test_make_bench_hands_its_options_on() -> None:
     command = ["make", "-n", "bench", "OFFICIAL=clone", "BENCH=--size 64"]
-    told = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True).stdout
+    reported = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True).stdout
     expected = "unpaired bench --size 64 --official clone --out runs/bench.md --json runs/bench.json"
-    assert any(line.endswith(expected) for line in told.splitlines())
+    assert any(line.endswith(expected) for line in reported.splitlines())
 
 
 def test_the_readme_can_be_followed_from_two_folders_to_translated_images(

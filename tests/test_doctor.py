@@ -1,4 +1,4 @@
-"""The data doctor: every planted fault is found, sound files are left in peace, and the reports say what to do."""
+"""The data doctor: every planted fault is found, sound files are not reported, and reports include the fix."""
 
 from __future__ import annotations
 
@@ -205,7 +205,7 @@ def test_names_with_escapes_and_broken_encodings_reach_no_terminal_and_no_page(
     assert any(file.endswith("new\nline.png") for file in files)
 
 
-# ---- what a file says before it is decoded ----
+# ---- metadata without decoding ----
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
@@ -440,7 +440,7 @@ def test_a_crop_that_does_not_fit_is_an_error_where_nothing_enlarges(tmp_path: P
     assert not found(check(tmp_path, preprocess="none"), "enlarged")
 
 
-# ---- what a person sees ----
+# ---- the printed report ----
 
 
 def run(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, str]:
@@ -463,9 +463,9 @@ def test_the_verb_prints_a_table_json_or_a_page_and_its_exit_code_says_whether_t
     page = tmp_path / "page.html"
     code, printed, _ = run(capsys, "data", "check", str(two_folders), "--size", "32", "--json", "--html", str(page))
     assert code == 65
-    told = json.loads(printed)
-    assert told["counts"]["error"] == 1
-    by_code = {finding["code"]: finding for finding in told["findings"]}
+    reported = json.loads(printed)
+    assert reported["counts"]["error"] == 1
+    by_code = {finding["code"]: finding for finding in reported["findings"]}
     assert by_code["empty"]["items"][0]["files"] == [str(two_folders / "trainB" / "bad.png")]
     assert by_code["leak"]["remedy"]
     assert page.exists()
@@ -640,8 +640,8 @@ def test_training_says_in_one_sentence_what_a_check_would_tell(
         *("--steps", "1", "--out", str(tmp_path / "run")),
     )
     assert code == 0
-    told = next(line for line in printed.splitlines() if line.startswith("Among the images"))
-    assert told == (
+    reported = next(line for line in printed.splitlines() if line.startswith("Among the images"))
+    assert reported == (
         "Among the images: 1 test image is also trained on, 1 file is a copy of another, 1 of a single colour, "
         f"1 in grey among colour; `unpaired data check {two_folders}` names them."
     )

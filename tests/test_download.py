@@ -75,7 +75,7 @@ PAIRS = {f"./facades/{split}/{n}.png": png(n) for split in ("train", "val") for 
 
 @dataclass
 class Served:
-    """What the server has, and how it behaves. cut_after: bytes of a reply after which it hangs up."""
+    """The files and the behaviour of the server. cut_after: bytes of a reply after which it hangs up."""
 
     files: dict[str, bytes]
     cut_after: int | None = None
@@ -361,7 +361,7 @@ def zip_of(*names: str, mode: int = 0, flags: int = 0) -> bytes:
 
 
 def lying_zip() -> bytes:
-    """A zip whose directory says that a bomb is small."""
+    """A zip whose directory records a small size for a bomb."""
     content = bytearray(zipped({"bomb.png": bytes(10**7), "noise.png": png(1) * 40}))
     for mark, at in ((b"PK\1\2", 24), (b"PK\3\4", 22)):
         start = content.find(mark) + at
@@ -402,7 +402,7 @@ EVIL: dict[str, Callable[[], bytes]] = {
 
 
 def long_header() -> bytes:
-    """A tar whose extended header says that it is as long as memory."""
+    """A tar whose extended header claims a size of all memory."""
     info = tarfile.TarInfo("x")
     info.type, info.size = tarfile.XHDTYPE, 2**32
     return info.tobuf(tarfile.USTAR_FORMAT) + bytes(10**5)

@@ -1,4 +1,4 @@
-"""Servers that lie: each is one sentence with a code, nothing but http(s) is opened, and what arrives is bounded."""
+"""Hostile servers: each gives one sentence with an exit code, only http(s) is opened, and downloads are bounded."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ CONTENT = archive()
 
 @dataclass
 class Liar:
-    """A server that replies as `reply` says; asked: the Range of each request."""
+    """A server with the replies of `reply`; asked: the Range of each request."""
 
     reply: Callable[[Handler], None]
     url: str = ""

@@ -14,7 +14,7 @@ import torch
 from unpaired.cli import main
 from unpaired.errors import ConfigError, DataError
 from unpaired.evaluation.describe import describe
-from unpaired.evaluation.evaluating import Evaluation, Settings, evaluate, spread
+from unpaired.evaluation.evaluating import Evaluation, Settings, evaluate, evenly_spaced
 from unpaired.evaluation.page import ranking, to_html
 from unpaired.evaluation.test_set import open_test_set
 from unpaired.networks import ResNetGenerator
@@ -165,11 +165,11 @@ def test_the_fingerprint_knows_every_byte(scenes: Path, tmp_path: Path) -> None:
 
 
 def test_json_has_intervals_images_and_no_infinity(found: Evaluation) -> None:
-    told = json.loads(found.to_json())
-    row = told["directions"]["AtoB"]["figures"]["ssim"]
+    reported = json.loads(found.to_json())
+    row = reported["directions"]["AtoB"]["figures"]["ssim"]
     assert row["made"]["low"] <= row["made"]["value"] <= row["made"]["high"]
-    assert len(told["directions"]["AtoB"]["images"]) == 16
-    assert told["data_sha256"] == found.facts["data_sha256"]
+    assert len(reported["directions"]["AtoB"]["images"]) == 16
+    assert reported["data_sha256"] == found.facts["data_sha256"]
     assert "Infinity" not in found.to_json()
     infinite = found.directions["AtoB"].images["psnr"].clone().fill_(math.inf)
     found.directions["BtoA"].images["psnr"][:1] = infinite[:1]
@@ -190,8 +190,8 @@ def test_the_page_ranks_worst_to_best_and_escapes(found: Evaluation, model: Path
 
 
 def test_spread_takes_images_from_everywhere() -> None:
-    assert spread(10, 5).tolist() == [0, 2, 4, 6, 8]
-    assert spread(3, 3).tolist() == [0, 1, 2]
+    assert evenly_spaced(10, 5).tolist() == [0, 2, 4, 6, 8]
+    assert evenly_spaced(3, 3).tolist() == [0, 1, 2]
 
 
 def test_settings_out_of_range_are_told() -> None:
@@ -221,5 +221,5 @@ def test_the_verb_writes_json_and_page(
     assert end.value.code == 0
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["evaluation.html", "evaluation.json"]
     assert "summer → winter" in capsys.readouterr().out
-    told = json.loads((tmp_path / "out" / "evaluation.json").read_text(encoding="utf-8"))
-    assert told["command"] == "unpaired evaluate MODEL DATA"
+    reported = json.loads((tmp_path / "out" / "evaluation.json").read_text(encoding="utf-8"))
+    assert reported["command"] == "unpaired evaluate MODEL DATA"

@@ -1,4 +1,4 @@
-"""What was kept of an input: edges and layout, whatever its colours became."""
+"""Faithfulness of edges and layout, whatever the colours."""
 
 from __future__ import annotations
 

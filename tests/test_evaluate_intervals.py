@@ -1,4 +1,4 @@
-"""Intervals contain the truth as often as they say, and spread as theory has it."""
+"""Intervals contain the truth as often as stated, and have the theoretical width."""
 
 from __future__ import annotations
 

@@ -26,7 +26,7 @@ NAMES = [
     "<img src=x onerror=alert(1)>.png",
     "[bold]markup[,.png",
     "right\u202eto left.png",
-    "\\udcff\\udcfe.png",  # what the first is spelled as
+    "\\udcff\\udcfe.png",  # the escaped form of the first
     "é ünïcode.png",
 ]
 
@@ -72,12 +72,12 @@ def test_any_name_is_evaluated_and_told_on_the_terminal_in_json_and_on_the_page(
     assert all(line.isprintable() for line in printed.split("\n"))
     assert r"[red]\udcff</title><b>\x1b]0;x\x07 → [/]\n|winter|" in printed
 
-    told = strict((out / "evaluation.json").read_bytes().decode("utf-8"))
-    assert isinstance(told, dict)
-    names = [*told["directions"]["AtoB"]["images"]]
+    reported = strict((out / "evaluation.json").read_bytes().decode("utf-8"))
+    assert isinstance(reported, dict)
+    names = [*reported["directions"]["AtoB"]["images"]]
     assert len(names) == len(NAMES)
     assert set(names) >= {"two\nlines.png", "é ünïcode.png", r"\udcff\udcfe.png", r"\udcff\udcfe.png (2)"}
-    assert told["data"].endswith("data \\udcff\n\x1b[2J")
+    assert reported["data"].endswith("data \\udcff\n\x1b[2J")
 
     page = (out / "evaluation.html").read_text(encoding="utf-8")
     tags: set[str] = set()
@@ -137,7 +137,7 @@ def test_every_bad_test_image_is_named_before_any_is_translated(
     with pytest.raises(SystemExit) as ended:
         main(["evaluate", str(odd_model(tmp_path / "model")), str(tmp_path / "data"), "--no-truth"])
     assert ended.value.code == 65
-    told = capsys.readouterr()
-    assert "2 test images cannot be read" in told.err
-    assert all(path.name in told.err for path in bad)
-    assert "Translating" not in told.out + told.err
+    reported = capsys.readouterr()
+    assert "2 test images cannot be read" in reported.err
+    assert all(path.name in reported.err for path in bad)
+    assert "Translating" not in reported.out + reported.err

@@ -1,7 +1,7 @@
-"""Networks whose weights a user has: the published architectures, files that are checked, FID by closed form.
+"""Networks with weights of the user: the published architectures, verified files, FID in closed form.
 
-The published weights themselves are not at hand here: what is checked are numbers of parameters, names and shapes of
-tensors, and values against forward passes written independently, with random weights.
+The published weights are not available here: the tests check numbers of parameters, names and shapes of tensors, and
+values against independently written forward passes, with random weights.
 """
 
 from __future__ import annotations

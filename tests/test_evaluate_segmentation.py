@@ -23,7 +23,7 @@ def random_labels(*shape: int, seed: int, classes: int = 4) -> torch.Tensor:
 
 def test_the_figures_of_a_small_example_by_hand() -> None:
     truth = torch.tensor([[[0, 0, 0, 1], [1, 1, 2, 255]]])
-    found = torch.tensor([[[0, 0, 1, 1], [1, 1, 0, 7]]])  # what was found where truth is 255 does not count
+    found = torch.tensor([[[0, 0, 1, 1], [1, 1, 0, 7]]])  # predictions at pixels with truth 255 do not count
     (confusion,) = confusions(found, truth, 4)
     assert confusion.tolist() == [[2, 1, 0, 0], [0, 3, 0, 0], [1, 0, 0, 0], [0, 0, 0, 0]]
     assert pixel_accuracy(confusion).item() == pytest.approx(5 / 7)

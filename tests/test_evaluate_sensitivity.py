@@ -1,4 +1,4 @@
-"""Each figure moves the right way under faults it is meant to see; what it does not see stands in docs/metrics.md."""
+"""Each figure responds to the faults it is meant for; docs/metrics.md lists the ones that it misses."""
 
 from __future__ import annotations
 

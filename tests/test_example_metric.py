@@ -55,7 +55,7 @@ OF_SETS = [metric for metric in EVERY if isinstance(metric, SetMetric) and accep
 
 @pytest.fixture
 def fresh(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Forget afterwards what a test registers."""
+    """Undo the registrations of a test."""
     monkeypatch.setattr(METRICS, "_parts", dict(METRICS._parts))
 
 
@@ -142,7 +142,7 @@ def test_a_set_is_best_against_itself_and_the_order_of_its_images_does_not_matte
     found = set_figure(metric, faulty)
     assert found.low <= found.value <= found.high
     shuffled = Sets(faulty.made.select(order), faulty.real.select(order.flip(0)), resamples=20)
-    # The folds of the classifier are drawn, and 48 images tell its accuracy to a few hundredths.
+    # The folds of the classifier are random, and 48 images give its accuracy to a few hundredths.
     loose = 0.15 if metric.kind == "two_sample_accuracy" else 1e-6
     assert set_figure(metric, shuffled).value == pytest.approx(found.value, rel=1e-5, abs=loose)
     itself = set_figure(metric, Sets(faulty.real, faulty.real, resamples=20)).value
@@ -179,13 +179,13 @@ def test_the_example_stands_in_json_table_and_page_with_its_interval(
     with pytest.raises(SystemExit) as end:
         main(["evaluate", str(model), str(scenes), "--count", "3", "--recipe", str(EXAMPLE), *out])
     assert end.value.code == 0
-    told = json.loads((tmp_path / "out" / "evaluation.json").read_text(encoding="utf-8"))
-    row = told["directions"]["AtoB"]["figures"]["kept_edges"]["made"]
-    values = [image["kept_edges"] for image in told["directions"]["AtoB"]["images"].values()]
+    reported = json.loads((tmp_path / "out" / "evaluation.json").read_text(encoding="utf-8"))
+    row = reported["directions"]["AtoB"]["figures"]["kept_edges"]["made"]
+    values = [image["kept_edges"] for image in reported["directions"]["AtoB"]["images"].values()]
     assert len(values) == 3
     assert row["value"] == pytest.approx(sum(values) / 3, abs=1e-6)
     assert row["low"] <= row["value"] <= row["high"]
-    assert told["metrics"]["kept_edges"].startswith("the file metric_edges.py (SHA-256 ")
+    assert reported["metrics"]["kept_edges"].startswith("the file metric_edges.py (SHA-256 ")
     assert "strongest edges kept ↑" in capsys.readouterr().out
     page = (tmp_path / "out" / "evaluation.html").read_text(encoding="utf-8")
     assert f"<td>strongest edges kept ↑</td><td>{row['value']:.3f} [{row['low']:.3f}, {row['high']:.3f}]</td>" in page

@@ -216,7 +216,7 @@ def test_pickles_in_an_archive_are_found(tmp_path: Path) -> None:
 
 
 class Doubled(nn.Module):
-    """A network of a user's: a convolution whose result is twice what it is, or fails, as the test wants it."""
+    """A user-defined network: a convolution with a doubled result, or one that fails, as the test sets it."""
 
     def __init__(self, fault: str) -> None:
         super().__init__()

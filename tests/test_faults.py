@@ -1,4 +1,4 @@
-"""Faults while training: what is no number, loader processes lost, changed images, settings and machines, memory."""
+"""Faults in training: NaN or infinity, lost loader processes, changed images, settings and machines, memory."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def history(run: Path) -> list[dict[str, Any]]:
     return History(run).entries()
 
 
-# --- what is no number -----------------------------------------------------------------------------
+# --- NaN and infinity ------------------------------------------------------------------------------
 
 
 def state_of(method: str) -> TrainingState:
@@ -103,7 +103,7 @@ def batch_of(method: str, number: int) -> Batch:
 
 
 class Slopeless(torch.autograd.Function):
-    """The identity, with a gradient that is no number."""
+    """The identity, with a NaN gradient."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor) -> Tensor:
@@ -235,7 +235,7 @@ def test_what_to_do_about_no_numbers_is_stop_or_skip_with_a_number() -> None:
 
 
 class Faulty(StepDataset):
-    """Another data set, whose step `at` goes wrong once: the file `mark` says that it has."""
+    """Another data set, whose step `at` fails once: afterwards the file `mark` exists."""
 
     def __init__(self, inner: StepDataset, at: int, fault: str, mark: Path) -> None:
         super().__init__(inner.length, DataConfig(load_size=36, crop_size=32), 0)
@@ -407,7 +407,7 @@ def test_changed_images_are_accepted_on_request_and_recorded(config: Config, two
     assert not info(run).bit_exact
     assert info(run).num_images == {"A": 6, "B": 4}
     assert "Images were changed on request" in (run / "report.html").read_text()
-    assert train(config, out=run).finished  # what was accepted need not be accepted again
+    assert train(config, out=run).finished  # accepted changes need no second confirmation
     assert len(history(run)) == 1
 
 
@@ -587,10 +587,10 @@ def test_too_little_memory_is_one_sentence_with_the_peak_and_what_to_lower(
 
     monkeypatch.setattr(loop, "train_step", hungry)
     monkeypatch.setattr(loop, "has_bf16", lambda device: True)
-    with pytest.raises(OutOfMemoryError) as told:
+    with pytest.raises(OutOfMemoryError) as reported:
         train(config, out=tmp_path / "run")
-    assert told.value.exit_code == 71
-    assert re.sub(r"\d\.\d\d GB", "N GB", str(told.value)) == (
+    assert reported.value.exit_code == 71
+    assert re.sub(r"\d\.\d\d GB", "N GB", str(reported.value)) == (
         "Out of memory at step 6 on cpu (peak: N GB); the checkpoints are whole. Continue with --run.recompute, which "
         "trains the same in less memory, or take --run.precision bf16 in a new --out."
     )

@@ -44,7 +44,7 @@ facts = {
 }
 print(json.dumps(facts))
 """
-"""What a process knows of itself when it starts."""
+"""The state of a process at its start."""
 
 
 def python(code: str, *arguments: str) -> list[str]:

@@ -1,4 +1,4 @@
-"""The losses of a GAN, and of one that is told the class, equal those of their papers."""
+"""The losses of unconditional and conditional GANs equal those of their papers."""
 
 from __future__ import annotations
 

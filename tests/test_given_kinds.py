@@ -1,4 +1,4 @@
-"""What a translator takes, what it gives back, and what it says about itself."""
+"""Input and output types of a translator, and its description."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""Ten steps' losses of each method stay what they are; `python tests/test_golden.py --write` writes them anew.
+"""The losses of ten steps of each method are unchanged; `python tests/test_golden.py --write` rewrites them.
 
-A refactoring leaves these files as they are. A change of the method changes them, and the commit says why.
-The steps are taken in double precision, from weights drawn with NumPy: the last bits of single precision, and
-of torch's normal distribution, depend on the processor, and ten steps were seen to magnify them to 2e-3.
+A refactoring leaves these files identical. A change of the method changes them, and its commit says why. The steps are
+computed in double precision, from weights drawn with NumPy: the last bits of single precision, and of torch's normal
+distribution, depend on the processor, and ten steps were seen to magnify them to 2e-3.
 """
 
 from __future__ import annotations

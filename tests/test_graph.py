@@ -1,8 +1,8 @@
-"""Steps that are played from a recording are the usual steps, bit for bit; where there is no recording it is said why.
+"""Steps replayed from a CUDA graph equal eager steps, bit for bit; if a step cannot be captured, the reason is logged.
 
-There is no GPU here. `Emulated` records as a CUDA graph does, one operation after the other with the tensors it read
-and wrote, refuses values that the host reads, and plays by doing the same operations on the same memory again: what
-Python decides, constants included, is frozen. The tests marked gpu do the same with CUDA graphs.
+There is no GPU here. `Emulated` captures like a CUDA graph, one operation after the other with the tensors it read and
+wrote, refuses values that the host reads, and replays the same operations on the same memory: Python's decisions,
+constants included, are frozen. The tests marked gpu do the same with CUDA graphs.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ READ_BY_HOST = (aten._local_scalar_dense.default, aten.equal.default, aten.nonze
 
 
 class Emulated(TorchDispatchMode):
-    """Notes every operation in the body with what it read and made."""
+    """Records every operation in the block with its inputs and outputs."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -75,7 +75,7 @@ class Emulated(TorchDispatchMode):
 
 
 def new_tensors(func: Any, made: Any) -> list[Tensor]:
-    """Return what an operation made that is no view of what it was given."""
+    """Return the outputs of an operation that are not views of its inputs."""
     kinds = func._schema.returns
     values = [made] if len(kinds) == 1 else made if kinds else []
     new = [value for value, kind in zip(values, kinds, strict=True) if kind.alias_info is None]
@@ -154,7 +154,7 @@ def taken(
     record: Capture | None,
     precision: Precision = "fp32",
     broken: tuple[int, ...] = (),
-    told: list[str] | None = None,
+    reported: list[str] | None = None,
 ) -> list[Terms]:
     """The terms of some steps, with a falling rate and draws by the step; for one that was refused, the finding."""
 
@@ -162,7 +162,7 @@ def taken(
         return train_step(state, batch, precision, names)
 
     seen: list[Terms] = []
-    notes = [] if told is None else told
+    notes = [] if reported is None else reported
     with stepper(state, precision, take, notes.append, capture=record) as step:
         for number in steps:
             state.set_learning_rate(1 - number / 40)
@@ -176,7 +176,7 @@ def taken(
             except NonFiniteError as error:
                 seen.append(error.finding)
             state.step = number + 1
-    assert told is not None or not notes
+    assert reported is not None or not notes
     return seen
 
 
@@ -273,27 +273,27 @@ def as_one_that_fails(work: Work) -> Work:
 def test_what_cannot_be_recorded_is_told_in_a_sentence_and_goes_on_as_usual(
     method: str, record: Capture, why: str
 ) -> None:
-    told: list[str] = []
+    reported: list[str] = []
     usual, other = state_of(method), state_of(method)
     expected = taken(usual, method, range(5), None)
-    assert taken(other, method, range(5), record, told=told) == expected
-    assert len(told) == 1
-    assert why in told[0]
-    assert told[0].startswith("Steps are not captured as a CUDA graph but run eagerly: ")
+    assert taken(other, method, range(5), record, reported=reported) == expected
+    assert len(reported) == 1
+    assert why in reported[0]
+    assert reported[0].startswith("Steps are not captured as a CUDA graph but run eagerly: ")
     assert other.step == usual.step
 
 
 def test_images_of_another_size_end_the_recording_and_not_the_run() -> None:
-    told: list[str] = []
+    reported: list[str] = []
     states = state_of("cyclegan"), state_of("cyclegan")
     for state, record in zip(states, (None, as_emulated), strict=True):
         with stepper(state, "fp32", lambda batch, names, state=state: train_step(state, batch, "fp32"),
-                     told.append, capture=record) as step:  # fmt: skip
+                     reported.append, capture=record) as step:  # fmt: skip
             for number, size in enumerate((32, 32, 40, 40)):
                 step(batch_of("cyclegan", number, state, size, count=1), list)
     assert states[0].sha256() == states[1].sha256()
-    assert len(told) == 1
-    assert told[0].endswith("run eagerly: the images differ in size.")
+    assert len(reported) == 1
+    assert reported[0].endswith("run eagerly: the images differ in size.")
 
 
 def test_several_processes_and_pools_of_several_sizes_are_not_recorded(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -360,11 +360,11 @@ def test_a_static_pool_is_the_usual_one(size: int, before: int, batch: int, step
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 @pytest.mark.parametrize("method", METHODS)
 def test_a_cuda_graph_takes_the_usual_steps(method: str, precision: Precision) -> None:
-    cuda, told = torch.device("cuda"), list[str]()
+    cuda, reported = torch.device("cuda"), list[str]()
     usual, recorded = state_of(method, device=cuda), state_of(method, device=cuda)
     expected = taken(usual, method, range(9), None, precision, broken=(5,))
-    seen = taken(recorded, method, range(9), capture_on(cuda, True), precision, broken=(5,), told=told)
-    assert not any("run eagerly:" in sentence for sentence in told), told
+    seen = taken(recorded, method, range(9), capture_on(cuda, True), precision, broken=(5,), reported=reported)
+    assert not any("run eagerly:" in sentence for sentence in reported), reported
     assert seen[5] == expected[5]
     for one, other in zip(seen[:5], expected[:5], strict=True):
         assert one == pytest.approx(other, rel=1e-3 if precision == "fp32" else 5e-2)

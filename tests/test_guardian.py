@@ -1,4 +1,4 @@
-"""The guardian names what goes wrong, with figure and remedy, says nothing of healthy runs, and changes no bit."""
+"""The guardian reports each problem with figure and remedy, nothing for healthy runs, and changes no bit."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def names(found: list[Any]) -> list[str]:
     return [finding.ailment for finding in found]
 
 
-# --- what is measured ------------------------------------------------------------------------------
+# --- measurements ----------------------------------------------------------------------------------
 
 
 def test_a_negative_correlates_by_minus_one_and_another_brightness_by_one() -> None:
@@ -77,7 +77,7 @@ def test_an_activation_that_is_no_number_is_the_largest() -> None:
     assert largest([torch.tensor(2.0), torch.tensor(math.nan)]) == math.inf
 
 
-# --- what is an ailment ----------------------------------------------------------------------------
+# --- problems --------------------------------------------------------------------------------------
 
 
 def test_a_figure_must_be_bad_at_several_looks_in_a_row() -> None:

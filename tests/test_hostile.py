@@ -1,4 +1,4 @@
-"""Files from strangers: bombs, formats that are not read, odd names and links, broken bytes, what outputs may tell."""
+"""Untrusted files: bombs, unsupported formats, odd names and links, corrupt bytes, private metadata in outputs."""
 
 from __future__ import annotations
 
@@ -194,7 +194,7 @@ def run(*arguments: str) -> int:
 
 
 def names_in(folder: Path) -> list[str]:
-    """Return what is in a folder, but for the record of what its results were made from."""
+    """Return the names in a folder except the record of results."""
     return [path.name for path in folder.iterdir() if path.name != RECORD]
 
 
@@ -270,7 +270,7 @@ def test_a_run_trains_on_oddly_named_images_and_its_report_is_clean(
 
 
 def odd_things(folder: Path) -> None:
-    """Put what is no regular file into a folder, under names of images."""
+    """Put special files into a folder, under names of images."""
     folder.mkdir(parents=True, exist_ok=True)
     os.mkfifo(folder / "pipe.png")
     (folder / "circle.png").symlink_to("circle.png")
@@ -321,7 +321,7 @@ def test_a_link_out_of_the_folder_is_read_only_when_asked(
     assert not (tmp_path / "out").exists()
     assert run(*command, "--follow-symlinks") == 0
     assert (tmp_path / "out" / "out.png").is_file()
-    # A folder of images that is itself a link is what the user named, and so is a file.
+    # A folder of images, or a file, that is itself a link was named by the user.
     (tmp_path / "linked").symlink_to(two_folders / "trainB")
     assert len(plan_outputs([tmp_path / "linked", train_a / "out.png"], tmp_path / "more").jobs) == 6
 
@@ -384,7 +384,7 @@ SECRET = "Kim at 52.0907N"
 
 
 def tagged(path: Path) -> Path:
-    """Write an image that tells where and of whom it is, in every way its format has."""
+    """Write an image with personal metadata, in every way its format has."""
     exif = PIL.Image.Exif()
     exif[0x010E] = exif[0x013B] = SECRET  # description, artist
     exif.get_ifd(0x8825)[29] = SECRET  # a date of the GPS block
@@ -407,16 +407,16 @@ def tagged(path: Path) -> Path:
 
 def test_no_output_tells_where_and_of_whom_the_input_was(tmp_path: Path) -> None:
     (tmp_path / "in").mkdir()
-    told = 0
+    reported = 0
     for suffix in sorted(key for key in FORMATS.writable if PIL.Image.registered_extensions().get(key)):
         source = tagged(tmp_path / "in" / f"{suffix[1:]}{suffix}")
-        told += SECRET.encode() in source.read_bytes()
+        reported += SECRET.encode() in source.read_bytes()
         for target in FORMATS.writable:
             job = Job(source, tmp_path / "out" / f"{suffix[1:]}{target}")
             assert translate_files(same(), [job]) == []
             content = job.target.read_bytes()
             assert not [mark for mark in (SECRET.encode(), b"Exif", b"xmp", b"GPS") if mark in content], job
-    assert told >= 7
+    assert reported >= 7
 
 
 def test_neither_samples_nor_report_nor_model_hold_the_metadata_of_training_images(
@@ -466,7 +466,7 @@ def test_an_output_folder_that_disappears_is_said_and_what_was_made_before_is_wh
         if len(done) == 1:
             (tmp_path / "out").rename(tmp_path / "moved")
 
-    with pytest.raises(StorageError, match="is gone"):
+    with pytest.raises(StorageError, match="has been removed, replaced or unmounted"):
         translate_files(same(), jobs, on_done=after)
     assert [path.name for path in done] == ["1.png"]
     assert not (tmp_path / "out").exists()
@@ -604,7 +604,7 @@ def mutated(content: bytes, draw: np.random.Generator) -> bytes:
 
 
 def message_of(read: Callable[[Path], object], path: Path) -> str:
-    """Return what our error says, "" where there is none; any other error gets out."""
+    """Return the message of an UnpairedError, "" without one; any other error is raised."""
     try:
         read(path)
     except UnpairedError as error:

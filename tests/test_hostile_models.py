@@ -145,7 +145,7 @@ def claiming(numel: int, shape: tuple[int, ...], strides: tuple[int, ...], zippe
     class Storage:
         pass
 
-    class Writer(pickle._Pickler):  # the one in Python, as it can be told of persistent ids
+    class Writer(pickle._Pickler):  # the one in Python, as it supports persistent ids
         def persistent_id(self, item: Any) -> Any:
             known = ("storage", torch.FloatStorage, "0", "cpu", numel)
             return known + (() if zipped else (None,)) if isinstance(item, Storage) else None
@@ -504,7 +504,7 @@ FORBIDDEN_WORDS = {"weights_only": False, "trust_remote_code": True, "shell": Tr
 
 
 def breaches(text: str) -> list[str]:
-    """Return what the rules find in a Python file."""
+    """Return the findings of the rules in a Python file."""
     found = []
     for node in ast.walk(ast.parse(text)):
         if isinstance(node, ast.Import | ast.ImportFrom):

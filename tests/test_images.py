@@ -1,4 +1,4 @@
-"""Files, arrays and tensors turn into one another without loss, and what cannot is refused in one sentence."""
+"""Files, arrays and tensors convert without loss, and unsupported ones are refused in one sentence."""
 
 from __future__ import annotations
 
@@ -292,7 +292,7 @@ def test_one_transparent_colour_becomes_alpha(tmp_path: Path, mode: str) -> None
 def test_every_exif_orientation_is_turned_upright(tmp_path: Path, orientation: int, suffix: str) -> None:
     upright = resize(random_image(3, 2, 3), (48, 32)).to_pil()
     ways = PIL.Image.Transpose
-    stored = {  # what a camera stores, so that the orientation shows `upright`
+    stored = {  # the stored pixels whose orientation tag gives `upright`
         2: ways.FLIP_LEFT_RIGHT,
         3: ways.ROTATE_180,
         4: ways.FLIP_TOP_BOTTOM,

@@ -11,7 +11,7 @@ import torch
 from unpaired.data.datasets import DataConfig, prepare
 from unpaired.data.normalising import spec_from_config
 from unpaired.errors import ConfigError, ImageError
-from unpaired.evaluation.test_set import as_seen
+from unpaired.evaluation.test_set import as_tested
 from unpaired.images import Image, ValueRange
 from unpaired.images.input_spec import InputSpec
 from unpaired.models.domain_values import DomainValues
@@ -68,7 +68,7 @@ def test_training_testing_and_calling_it_give_one_tensor() -> None:
     trained = spec.tensor(prepare(image, CONFIG, spec))
     assert trained.shape == (1, 16, 16)
     assert torch.equal(trained, spec(image, (16, 16)))
-    assert torch.equal(trained, as_seen(image, info, "A", 1, 16))
+    assert torch.equal(trained, as_tested(image, info, "A", 1, 16))
     assert spec(image).shape == (1, 33, 20)
 
 

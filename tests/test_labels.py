@@ -23,7 +23,7 @@ from unpaired.data.pairs import side_by_side
 from unpaired.data.sources import FolderSource
 from unpaired.doctor.checkup import Checkup, check_data
 from unpaired.errors import ModelError
-from unpaired.evaluation.test_set import as_seen
+from unpaired.evaluation.test_set import as_tested
 from unpaired.images import Image, resize
 from unpaired.images.input_spec import InputSpec
 from unpaired.images.labels import is_label_map
@@ -131,9 +131,9 @@ def test_a_test_resizes_as_training_did_and_model_json_keeps_how(tmp_path: Path)
     info = replace(info, values=values)
     write_json(tmp_path, info)
     assert read_model(tmp_path / "model")[0].values == values
-    seen = as_seen(Image(classes()[:, :, None]), info, "A", 1, 36)
+    seen = as_tested(Image(classes()[:, :, None]), info, "A", 1, 36)
     assert set(((seen + 1) * 127.5).round().unique().tolist()) <= set(CLASSES.tolist())
-    assert len(((as_seen(Image(classes()[:, :, None]), info, "B", 1, 36) + 1) * 127.5).round().unique()) > 4
+    assert len(((as_tested(Image(classes()[:, :, None]), info, "B", 1, 36) + 1) * 127.5).round().unique()) > 4
 
 
 def write_json(tmp_path: Path, info: Any) -> str:
@@ -196,11 +196,11 @@ def test_pictures_are_not_taken_for_maps(name: str) -> None:
     assert not is_label_map(array.reshape(*array.shape[:2], -1))
 
 
-# ---- what is said ----
+# ---- findings ----
 
 
 def found(checkup: Checkup) -> list[tuple[str, str, str]]:
-    """Place, first file and detail of what is said about maps of classes."""
+    """Return place, first file and detail of the findings on maps of classes."""
     return [
         (finding.place, finding.items[0].paths[0].name, finding.items[0].detail)
         for finding in checkup.findings

@@ -1,4 +1,4 @@
-"""What a step is taken with: the rate, the draws of dropout, the mode, the average; and what previews leave alone."""
+"""The context of a step: learning rate, dropout, mode and EMA weights; previews leave them unchanged."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class OneBatch(StepDataset):
 
 
 class Watcher:
-    """A recorder that keeps what was reported, and the rates of both players at that time."""
+    """A recorder of the reports and of the learning rates of both players."""
 
     def __init__(self, state: TrainingState) -> None:
         self.state = state
@@ -97,7 +97,7 @@ def test_both_players_step_at_the_rate_of_the_step_also_after_resuming(done: int
 
 
 def translations(done: int, seed: int = 0) -> list[Tensor]:
-    """What the generator makes of the same image in each step, its weights standing still."""
+    """The output of the generator for the same image in each step, with frozen weights."""
     state = state_of(OptimizerConfig(learning_rate=1e-30), dropout=True)
     state.step = done
     made: list[Tensor] = []

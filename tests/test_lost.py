@@ -1,4 +1,4 @@
-"""Nothing is lost silently: what results cannot carry, what is passed over and left out, is said once a kind."""
+"""Lost metadata and passed over files are reported, once for each kind."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ from unpaired.images.kinds import kind_of
 from unpaired.images.registered import Known
 from unpaired.storage import is_junk_folder, left_out
 from unpaired.translate import Translator, plan_outputs, translate_files, write_model
-from unpaired.translate.lost_metadata import Losses
+from unpaired.translate.lost_metadata import LostMetadata
 
 SMALL = DataConfig(load_size=36, crop_size=32)
 RNG = np.random.default_rng(0)
@@ -64,7 +64,7 @@ def header(format: str, *carries: Carried) -> ImageHeader:
     return ImageHeader(4, 4, "L", 1, False, 8, format, carries=frozenset(carries))
 
 
-# ---- what a file carries ----
+# ---- metadata of files ----
 
 
 @pytest.mark.parametrize("suffix", [".png", ".gif", ".webp"])
@@ -109,15 +109,15 @@ def test_every_kind_that_results_lack_is_told_once_with_its_count_and_the_first_
     folder = pictures(tmp_path / "in", "0.tif", "1.tif", "2.tif", "3.png")
     found = {"1.tif": header("TIFF", "georeference", "pages"), "2.tif": header("TIFF", "georeference")}
     monkeypatch.setattr("unpaired.images.carried.read_header", lambda path: found.get(Path(path).name, header("TIFF")))
-    losses = Losses()
-    translate_files(negative(), plan_outputs([str(folder)], tmp_path / "same").jobs, losses=losses)
+    lost = LostMetadata()
+    translate_files(negative(), plan_outputs([str(folder)], tmp_path / "same").jobs, lost=lost)
     first = folder / "1.tif"
-    assert losses.sentences() == [
+    assert lost.sentences() == [
         f"1 of 4 results does not carry the further pages of its input ({first}); the picture alone is translated."
     ]
-    losses = Losses()
-    translate_files(negative(), plan_outputs([str(folder)], tmp_path / "png", format="png").jobs, losses=losses)
-    assert losses.sentences()[1:] == [
+    lost = LostMetadata()
+    translate_files(negative(), plan_outputs([str(folder)], tmp_path / "png", format="png").jobs, lost=lost)
+    assert lost.sentences()[1:] == [
         f"2 of 4 results do not carry the georeference of their inputs (first: {first}); without --format it is kept."
     ]
 
@@ -127,9 +127,9 @@ def test_a_result_that_failed_is_not_counted(tmp_path: Path) -> None:
     folder.mkdir()
     animated(folder / "a.gif")
     (folder / "b.gif").write_bytes((folder / "a.gif").read_bytes()[:200])
-    losses = Losses()
-    assert len(translate_files(negative(), plan_outputs([str(folder)], tmp_path / "out").jobs, losses=losses)) == 1
-    assert [sentence.split(" of its")[0] for sentence in losses.sentences()] == [
+    lost = LostMetadata()
+    assert len(translate_files(negative(), plan_outputs([str(folder)], tmp_path / "out").jobs, lost=lost)) == 1
+    assert [sentence.split(" of its")[0] for sentence in lost.sentences()] == [
         "1 of 1 result does not carry the further frames"
     ]
 
@@ -145,10 +145,10 @@ def test_callers_from_python_are_warned_by_the_log(tmp_path: Path, caplog: pytes
 
 
 def test_what_several_processes_counted_adds_up_in_their_order() -> None:
-    one = Losses(3, {"frames": (1, "b.gif"), "georeference": (2, "a.tif")}, {"georeference"})
-    other = Losses(2, {"georeference": (1, "c.tif")})
-    merged = Losses.merged([one.to_message(), other.to_message()])
-    assert merged == Losses(5, {"frames": (1, "b.gif"), "georeference": (3, "a.tif")}, {"georeference"})
+    one = LostMetadata(3, {"frames": (1, "b.gif"), "georeference": (2, "a.tif")}, {"georeference"})
+    other = LostMetadata(2, {"georeference": (1, "c.tif")})
+    merged = LostMetadata.merged([one.to_message(), other.to_message()])
+    assert merged == LostMetadata(5, {"frames": (1, "b.gif"), "georeference": (3, "a.tif")}, {"georeference"})
     assert [sentence[:6] for sentence in merged.sentences()] == ["1 of 5", "3 of 5"]
 
 
@@ -273,9 +273,9 @@ def test_notes_of_macos_beside_images_are_passed_over_by_training_as_by_translat
     assert [path.name for path in FolderSource(folder).paths] == ["0.png"]
     plan = plan_outputs([str(folder)], tmp_path / "out")
     assert [job.source.name for job in plan.jobs] == ["0.png"]
-    told = "1 file in {} that is not read as images: ._0.png (notes of macOS)."
-    assert remarks([FolderSource(folder)]) == ["Passed over " + told.format(folder)]
-    assert passed_over(plan.passed_over, folder) == ["Passed over " + told.format(folder)]
+    reported = "1 file in {} that is not read as images: ._0.png (notes of macOS)."
+    assert remarks([FolderSource(folder)]) == ["Passed over " + reported.format(folder)]
+    assert passed_over(plan.passed_over, folder) == ["Passed over " + reported.format(folder)]
 
 
 # ---- files of other kinds ----

@@ -1,4 +1,4 @@
-"""`--memory 6GB`: what is counted, what is expected of it, and which settings are chosen to fit."""
+"""`--memory 6GB`: measured memory, its estimate, and settings chosen to fit."""
 
 from __future__ import annotations
 
@@ -392,7 +392,7 @@ def test_the_log_tells_the_peak(drawn_folders: Path, tmp_path: Path) -> None:
 def test_what_is_expected_is_what_a_run_takes_within_15_percent(
     drawn_folders: Path, tmp_path: Path, recompute: str
 ) -> None:
-    """A process of its own, without the decoded images and its start: what is left is what the model is about."""
+    """A process of its own, without the decoded images and its start: only the memory of the model remains."""
     options = (
         "--steps 2 --size 64 --memory 20GB --generator.base-channels 32 --generator.num-blocks 6 --data.batch-size 6 "
         f"--discriminator.base-channels 32 --run.trust-images 0 --run.num-threads 1 --run.recompute {recompute}"

@@ -151,7 +151,7 @@ def test_soft_edges_are_transparency(tmp_path: Path) -> None:
     assert not alpha_is_a_band(tmp_path / "half.png", read_image(tmp_path / "half.png"))
 
 
-# --- what the check of a folder says ---------------------------------------------------------------
+# --- the check of a folder -------------------------------------------------------------------------
 
 
 def test_the_check_finds_channels_and_types_that_training_would_refuse(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""NIfTI volumes: right values of every type, bounded work a slice, and axes that tell one orientation from another."""
+"""NIfTI volumes: right values of every type, bounded work per slice, and axes that distinguish orientations."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ AFFINE = np.diag([0.5, 0.75, 3, 1])
 
 
 def volume(array: np.ndarray, affine: np.ndarray = AFFINE, kind: Any = None, **fields: Any) -> bytes:
-    """Return the bytes of a volume, with these fields of its header set beside what the library writes."""
+    """Return the bytes of a volume, with these header fields in addition to those of the library."""
     made = (kind or nibabel.Nifti1Image)(array, affine, dtype=array.dtype)
     data = bytearray(made.to_bytes())
     header = made.header.copy()

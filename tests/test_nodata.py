@@ -36,7 +36,7 @@ from unpaired.networks import ResNetGenerator
 from unpaired.recipes import Config
 from unpaired.runs import train
 from unpaired.translate import plan_outputs, read_model, translate_files
-from unpaired.translate.lost_metadata import Losses
+from unpaired.translate.lost_metadata import LostMetadata
 from unpaired.translate.translator import Translator
 
 METRES = ValueRange((500.0, 900.0))
@@ -56,7 +56,7 @@ class Same(nn.Module):
 
 
 class Constant(nn.Module):
-    """A network that makes the same value everywhere, and keeps what it was given."""
+    """A network with a constant output, which stores its input."""
 
     def __init__(self, value: float) -> None:
         super().__init__()
@@ -78,7 +78,7 @@ def translator(network: nn.Module, a: DomainValues, b: DomainValues | None = Non
     return Translator(info, {"AtoB": network}, device="cpu")
 
 
-# --- what is missing -------------------------------------------------------------------------------
+# --- detection -------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -116,7 +116,7 @@ def test_percentiles_leave_no_data_out() -> None:
     assert Percentiles(0, 100).measure(images, 2) == ValueRange((500, 890))
 
 
-# --- what a network sees instead -------------------------------------------------------------------
+# --- the input of a network ------------------------------------------------------------------------
 
 
 def test_the_low_end_of_the_range_stands_in_for_no_data() -> None:
@@ -155,7 +155,7 @@ def test_the_largest_float_is_a_number_and_resizing_it_stays_one() -> None:
     assert np.isfinite(made.pixels).all()
 
 
-# --- and what its result holds ---------------------------------------------------------------------
+# --- the result ------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(("kind", "gap"), [("float32", -9999.0), ("uint16", 65535.0), ("float32", float("nan"))])
@@ -271,21 +271,21 @@ def tile(path: Path, kind: str, gap: float) -> Path:
 def test_a_tile_with_gaps_is_translated_to_a_tile_with_the_same_gaps(tmp_path: Path, kind: str, gap: float) -> None:
     own = DomainValues(range=METRES, dtype=kind)
     jobs = plan_outputs([tile(tmp_path / "x.tif", kind, gap)], tmp_path / "out").jobs
-    losses = Losses()
-    assert translate_files(translator(Constant(0.5), own), jobs, losses=losses) == []
+    lost = LostMetadata()
+    assert translate_files(translator(Constant(0.5), own), jobs, lost=lost) == []
     made = read_image(tmp_path / "out" / "x.tif")
     assert made.nodata == gap
     np.testing.assert_array_equal(made.missing, Image(heights(kind, gap), nodata=gap).missing)
     assert set(made.measured.tolist()) == {800}
-    assert losses.sentences() == []
+    assert lost.sentences() == []
 
 
 def test_results_whose_type_has_no_place_for_the_value_are_counted(tmp_path: Path) -> None:
     a, b = DomainValues(range=METRES, dtype="float32"), DomainValues(range=ValueRange((0, 255)), dtype="uint8")
     jobs = plan_outputs([tile(tmp_path / "x.tif", "float32", -9999)], tmp_path / "out").jobs
-    losses = Losses()
-    translate_files(translator(Constant(0.5), a, b), jobs, losses=losses)
-    (sentence,) = losses.sentences()
+    lost = LostMetadata()
+    translate_files(translator(Constant(0.5), a, b), jobs, lost=lost)
+    (sentence,) = lost.sentences()
     assert "1 of 1 result does not carry the no-data value of its input" in sentence
     assert "type has no place for it" in sentence
 
@@ -333,18 +333,18 @@ def test_pixels_that_a_mask_hides_are_no_data_whatever_their_values(tmp_path: Pa
 def test_a_mask_comes_back_in_the_result_and_is_missed_where_the_format_has_none(tmp_path: Path) -> None:
     own = DomainValues(range=METRES, dtype="uint16")
     given = masked(tmp_path / "x.tif", "uint16")
-    network, losses = Constant(0.5), Losses()
+    network, lost = Constant(0.5), LostMetadata()
     jobs = plan_outputs([given], tmp_path / "out").jobs
-    assert translate_files(translator(network, own), jobs, losses=losses) == []
+    assert translate_files(translator(network, own), jobs, lost=lost) == []
     assert (network.given[..., :10] == -1).all()
     with tifffile.TiffFile(tmp_path / "out" / "x.tif") as made:
         picture, mask = made.pages
         assert (picture.asarray()[:, 10:] == 800).all()
         assert (int(mask.subfiletype), int(mask.photometric)) == (4, 4)
         np.testing.assert_array_equal(mask.asarray() > 0, np.mgrid[:40, :40][1] >= 10)
-    assert losses.sentences() == []
-    translate_files(translator(network, own), plan_outputs([given], tmp_path / "png", format="png").jobs, losses=losses)
-    assert any("no-data" in sentence for sentence in losses.sentences())
+    assert lost.sentences() == []
+    translate_files(translator(network, own), plan_outputs([given], tmp_path / "png", format="png").jobs, lost=lost)
+    assert any("no-data" in sentence for sentence in lost.sentences())
 
 
 def test_a_mask_follows_its_picture_when_that_is_turned_halved_and_resized() -> None:

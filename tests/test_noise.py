@@ -32,7 +32,7 @@ def save(path: Path, level: int, size: tuple[int, int] = (40, 40)) -> None:
 
 @pytest.fixture
 def animals(tmp_path: Path) -> Path:
-    """Three classes of grey squares: the level says class and number."""
+    """Three classes of grey squares: the level encodes class and number."""
     for name, level in LEVELS.items():
         for number in range(4):
             save(tmp_path / "animals" / "train" / name / f"{number}.png", level + number)

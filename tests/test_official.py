@@ -508,7 +508,7 @@ def test_prefixes_metadata_parameters_and_half_precision_are_taken(tmp_path: Pat
 
 
 class Payload:
-    """Unpickles by calling a function: what a hostile file does."""
+    """Calls a function when unpickled, like a hostile file."""
 
     def __init__(self, function: Callable[..., object], *arguments: object) -> None:
         self.call = (function, arguments)

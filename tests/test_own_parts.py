@@ -46,8 +46,9 @@ pytestmark = pytest.mark.usefixtures("clean_registries")
 
 def small(config: Config, data: Path, **settings: object) -> Config:
     names = {"generator.width", "generator.num_blocks"} if config.generator.kind != "squeeze" else set()
+    names |= {key for key in SMALL if key.startswith("discriminator.") and config.discriminator.kind != "patchgan"}
     sizes = {key: value for key, value in SMALL.items() if key not in names}
-    more = {"generator.base_channels": 4, "generator.num_blocks": 1} if names else {}
+    more = {"generator.base_channels": 4, "generator.num_blocks": 1} if "generator.width" in names else {}
     return override(config, {**sizes, **more, "data.root": str(data), **settings})
 
 
@@ -64,7 +65,7 @@ def run(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, st
 
 
 def forget() -> None:
-    """Forget what was registered, as a new process does."""
+    """Undo registrations, as a new process does."""
     for registry in (GENERATORS, DISCRIMINATORS, METHODS, LOSSES):
         for kind in set(registry._parts) - {part.kind for part in registry.own()}:
             del registry._parts[kind]
@@ -282,6 +283,66 @@ def test_the_network_of_the_manual_trains_by_both_ways_that_it_shows(two_folders
 
 def test_a_configuration_of_the_packages_parts_has_no_origins() -> None:
     assert origins_of(Config()) == {}
+
+
+OWN_PARTS = """
+from dataclasses import dataclass, replace
+from typing import ClassVar
+from torch import nn
+from unpaired.objectives.base import Objective
+from unpaired.recipes import paper
+
+@dataclass(frozen=True, kw_only=True)
+class Small:
+    kind: ClassVar[str] = "small"
+    min_size: ClassVar[int] = 8
+
+    def build(self, in_channels):
+        return nn.Conv2d(in_channels, 1, 4, 2, 1)
+
+@dataclass(frozen=True, kw_only=True)
+class Alone:
+    kind: ClassVar[str] = "alone"
+    pairing: ClassVar[str] = "unpaired"
+
+    def build(self, generator, discriminator, channels_a, channels_b, seed):
+        objective = OneNetwork()
+        objective.translators["AtoB"] = generator.build(channels_a, channels_b)
+        return objective
+
+class OneNetwork(Objective):
+    generate = generator_losses = discriminator_losses = samples = lambda self, *batch: {}
+
+def small():
+    return replace(paper(), discriminator=Small())
+
+def alone():
+    return replace(paper(), objective=Alone())
+"""
+
+
+def test_scores_need_the_discriminator_and_translating_does_not(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file, out, data = tmp_path / "own.py", tmp_path / "run", tmp_path / "data"
+    file.write_text(OWN_PARTS)
+    assert run(capsys, "data", "draw", data, "--count", "20", "--size", "32")[0] == 0
+    train(small(named(f"{file}:small"), data), out=out)
+    forget()
+    assert run(capsys, "translate", out, data / "testA")[0] == 0
+    code, said = run(capsys, "translate", out, data / "testA", "--scores", "--overwrite")
+    assert code == 78
+    assert "The discriminator small is not installed here; it came from the file own.py" in said
+    assert "damaged" not in run(capsys, "verify", out)[1]
+    forget()
+    assert run(capsys, "translate", out, data / "testA", "--scores", "--overwrite", "--recipe", file)[0] == 0
+
+
+def test_a_method_without_a_discriminator_is_refused_before_step_one(two_folders: Path, tmp_path: Path) -> None:
+    (tmp_path / "own.py").write_text(OWN_PARTS)
+    config = small(named(f"{tmp_path / 'own.py'}:alone"), two_folders)
+    with pytest.raises(ConfigError, match=r"objective\.kind alone has no discriminator, and each player"):
+        train(config, out=tmp_path / "run")
 
 
 # ---- an installed package -------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""The image pool does what the official code's does, and hands out nothing that it was not given."""
+"""The image pool behaves like the official code's, and returns only images that it was given."""
 
 from __future__ import annotations
 
@@ -134,7 +134,7 @@ def test_a_restored_pool_goes_on_as_the_first_one_does(size: int, before: int, a
     for number in range(before):
         first.query(image(number))
     second = ImagePool(size, seed=seed, name="A")
-    second.query(image(-1))  # what it held before is forgotten
+    second.query(image(-1))  # its former content is discarded
     second.restore(first.state(), first.num_seen)
     for number in range(before, before + after):
         assert torch.equal(first.query(image(number)), second.query(image(number)))

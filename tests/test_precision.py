@@ -1,4 +1,4 @@
-"""What numbers a run computes in: settled when it begins, by what the device is made for, and kept from then on."""
+"""The precision of a run: resolved at its start from the device, and kept from then on."""
 
 from __future__ import annotations
 

@@ -81,12 +81,12 @@ class Company:
             self._pipes.append(reader)
 
     def results(self) -> list[Any]:
-        """What the act returned in each process, in rank order."""
-        told = [pipe.recv() for pipe in self._pipes]
+        """Return the result of each process, in rank order."""
+        reported = [pipe.recv() for pipe in self._pipes]
         for process in self.processes:
             process.join()
         assert [process.exitcode for process in self.processes] == [0] * len(self.processes)
-        return told
+        return reported
 
 
 def perform(writer: Any, place: dict[str, Any], act: Callable[..., Any], arguments: tuple[Any, ...]) -> None:
@@ -174,7 +174,7 @@ def test_gradients_of_several_processes_are_those_of_one_at_the_same_global_batc
     assert alone.keys() == several.keys()
     gradients = [key for key in alone if key.startswith("gradient")]
     assert gradients
-    # Adam's first steps magnify what a gradient near 0 differs by, so weights after four steps are allowed more.
+    # Adam's first steps magnify differences of gradients near 0, so weights after four steps have a larger tolerance.
     bound = 1e-12 if METHODS[name] == 1 else 1e-7
     for key in [*gradients, *(key for key in alone if key.startswith(("term", "pool")))]:
         assert abs(alone[key] - several[key]).max() <= bound * max(1, abs(alone[key]).max()), key
@@ -183,11 +183,11 @@ def test_gradients_of_several_processes_are_those_of_one_at_the_same_global_batc
 @pytest.mark.parametrize("count", [2, 4])
 @pytest.mark.parametrize("name", list(METHODS))
 def test_all_ranks_hold_the_same_state_bit_for_bit(steps_of: dict[int, list[Any]], name: str, count: int) -> None:
-    assert len({told[name][1] for told in steps_of[count]}) == 1
+    assert len({reported[name][1] for reported in steps_of[count]}) == 1
 
 
 def poisoned() -> tuple[str, bool]:
-    """One image of rank 1 is no number: what is said, and whether the state is what it was."""
+    """One image of rank 1 is NaN: return the message, and whether the state is unchanged."""
     with ranks.process_group(CPU):
         state = method("cyclegan pool")
         state.step = 6
@@ -305,22 +305,22 @@ def config(toy_config: Config, two_folders: Path) -> Config:
 
 
 def trained(config: Config, run: Path, stop_at: int = 0, **options: Any) -> dict[str, Any]:
-    """Train, with SIGTERM to this very process at a step where asked for; what came of it, and what was printed."""
-    told: list[str] = []
+    """Train, optionally with SIGTERM to this process at a step; return the outcome and the printed lines."""
+    reported: list[str] = []
 
     def listener(progress: Progress) -> None:
-        told.append(f"step {progress.step}")
+        reported.append(f"step {progress.step}")
 
     if stop_at and rank_of_environment() == 1:
         kill_self_at(stop_at)
     try:
-        with logged_to(told):
+        with logged_to(reported):
             found = train(config, out=run, listener=listener, **options)
     except Interrupted as error:
-        return {"signum": error.signum, "told": told}
+        return {"signum": error.signum, "reported": reported}
     except (ConfigError, EndedElsewhere) as error:
-        return {"error": str(error), "told": told}
-    return {"info": found, "told": told}
+        return {"error": str(error), "reported": reported}
+    return {"info": found, "reported": reported}
 
 
 def rank_of_environment() -> int:
@@ -352,14 +352,14 @@ def test_a_run_of_two_ranks_resumes_exactly_and_another_number_is_a_wish_on_reco
     assert second["info"] == found
     assert found.finished
     assert found.bit_exact
-    assert second["told"] == []
-    assert "step 8" in first["told"]
+    assert second["reported"] == []
+    assert "step 8" in first["reported"]
     assert (
         json.loads((list_checkpoints(whole / "checkpoints")[0] / "MANIFEST.json").read_text())["made_with"]["ranks"]
         == 2
     )
 
-    assert [told["signum"] for told in interrupted.results()] == [signal.SIGTERM] * 2
+    assert [reported["signum"] for reported in interrupted.results()] == [signal.SIGTERM] * 2
     assert info(parts).step == 5
     with pytest.raises(ConfigError, match="trained by 2 processes and would continue with 1"):
         train(config, out=parts)
@@ -413,10 +413,10 @@ def test_callbacks_are_called_on_the_first_rank_and_stop_all_of_them(config: Con
 
 def test_a_batch_that_cannot_be_shared_evenly_is_refused(config: Config, tmp_path: Path) -> None:
     uneven = override(config, {"data.batch_size": 3})
-    told = together(2, trained, uneven, tmp_path / "run")
-    assert told[0]["error"] == told[1]["error"]
-    assert "data.batch_size is 3" in told[0]["error"]
-    assert "give a multiple of 2" in told[0]["error"]
+    reported = together(2, trained, uneven, tmp_path / "run")
+    assert reported[0]["error"] == reported[1]["error"]
+    assert "data.batch_size is 3" in reported[0]["error"]
+    assert "give a multiple of 2" in reported[0]["error"]
 
 
 def test_what_rank_0_finds_out_ends_the_others(tmp_path: Path) -> None:
@@ -480,11 +480,11 @@ def test_translating_is_shared_and_one_bad_image_is_everybodys_exit_code(config:
     one, two = tmp_path / "one", tmp_path / "two"
     arguments = ["translate", str(run), str(images), "--device", "cpu", "--out"]
     assert codes([*arguments, str(one)]) == 65
-    told = together(2, told_by_main, [*arguments, str(two)])
-    assert [code for code, _ in told] == [65, 65]
-    assert "Translated 5 of 6 images" in told[0][1]
-    assert "Translated" not in told[1][1]
-    for rank, (_, text) in enumerate(told):
+    reported = together(2, told_by_main, [*arguments, str(two)])
+    assert [code for code, _ in reported] == [65, 65]
+    assert "Translated 5 of 6 images" in reported[0][1]
+    assert "Translated" not in reported[1][1]
+    for rank, (_, text) in enumerate(reported):
         assert [f"{number}.png ->" in text for number in range(5)] == [number % 2 == rank for number in range(5)]
     for number in range(5):
         assert (two / f"{number}.png").read_bytes() == (one / f"{number}.png").read_bytes()
@@ -516,17 +516,17 @@ def test_evaluating_is_shared_and_finds_what_one_process_finds(
     torch.set_num_threads(1)
     assert codes([*arguments, str(tmp_path / "one")]) == 0
     torch.set_num_threads(threads)
-    told = together(count, told_by_main, [*arguments, str(tmp_path / "several")])
-    assert [code for code, _ in told] == [0] * count
-    assert "14 images" in told[0][1]
-    assert {text for _, text in told[1:]} == {""}
+    reported = together(count, told_by_main, [*arguments, str(tmp_path / "several")])
+    assert [code for code, _ in reported] == [0] * count
+    assert "14 images" in reported[0][1]
+    assert {text for _, text in reported[1:]} == {""}
     assert len(json.loads((tmp_path / "one" / "evaluation.json").read_text())["directions"]["AtoB"]["images"]) == 14
     for name in ("evaluation.json", "evaluation.html"):  # the order of the figures, too
         assert (tmp_path / "several" / name).read_text() == (tmp_path / "one" / name).read_text()
 
 
 def batches_evaluated(run: Path, data: Path) -> int:
-    """How many batches this rank translates of what is 14 images a direction, 4 at a time."""
+    """Return the number of batches that this rank translates, of 14 images a direction, 4 at a time."""
     seen = []
     whole = Translator.__call__
 
@@ -559,9 +559,9 @@ def test_processes_that_see_other_images_do_not_evaluate_together(
 ) -> None:
     train(override(config, {"schedule.num_steps": 1}), out=tmp_path / "run")
     draw_dataset(tmp_path / "other", a="summer", b="winter", count=2, size=32, num_test=14, seed=1)
-    for told in together(2, refused_to_evaluate, tmp_path / "run", [matched, tmp_path / "other"]):
-        assert "The test set or the model differs between rank 0 and rank 1" in told
-        assert "give all processes the same images and the same model." in told
+    for reported in together(2, refused_to_evaluate, tmp_path / "run", [matched, tmp_path / "other"]):
+        assert "The test set or the model differs between rank 0 and rank 1" in reported
+        assert "give all processes the same images and the same model." in reported
 
 
 def noise_of_each(model: Path) -> bytes:

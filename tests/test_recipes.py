@@ -1,4 +1,4 @@
-"""The recipes say what was published, number for number, and a recipe of one's own is a function in a file."""
+"""The recipes equal the publications, number for number, and a custom recipe is a function in a file."""
 
 from __future__ import annotations
 

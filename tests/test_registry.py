@@ -89,7 +89,7 @@ def test_a_file_that_registers_a_part_is_its_origin(parts: Registry[SimpleNamesp
 
 
 def installed(monkeypatch: pytest.MonkeyPatch, *entries: tuple[str, str, object]) -> None:
-    """Let packages announce entry points, each with what loading it gives or raises."""
+    """Let packages announce entry points, each with the value or the error of its loading."""
 
     class Entry(EntryPoint):
         def load(self) -> object:
@@ -171,6 +171,6 @@ def test_a_garbled_origin_is_none(garbled: object) -> None:
 def test_register_knows_the_sort_of_a_part_by_its_attributes() -> None:
     for registry in registries():
         for own in registry.own():
-            assert register(own) is own, own  # registering what is there already changes nothing
+            assert register(own) is own, own  # a second registration changes nothing
     with pytest.raises(ConfigError, match="object is none of: method, generator, discriminator, adversarial loss"):
         register(object())

@@ -1,4 +1,4 @@
-"""The visitor's side: what the repository says of itself is valid, complete and true of the files beside it."""
+"""The repository: its metadata is valid, complete and consistent with its files."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The papers' tables: data with labels, methods trained alike, the readers, and what is said about agreement."""
+"""The papers' tables: labelled data, methods trained alike, the readers, and the statements on agreement."""
 
 from __future__ import annotations
 
@@ -130,7 +130,7 @@ def test_cityscapes_is_found_in_its_own_layout_and_void_is_not_counted(tmp_path:
             (tmp_path / kind / split).mkdir(parents=True, exist_ok=True)
         PIL.Image.new("RGB", (64, 32), (9, 90, 200)).save(tmp_path / "leftImg8bit" / split / f"{name}_leftImg8bit.png")
         ids = np.zeros((32, 64), np.uint8)
-        ids[16:] = 7  # road below what is not evaluated
+        ids[16:] = 7  # road below ignored pixels
         PIL.Image.fromarray(ids).save(tmp_path / "gtFine" / split / f"{name}_gtFine_labelIds.png")
     made = labelled.cityscapes(tmp_path, tmp_path / "out", size=16)
     label = np.asarray(PIL.Image.open(made.unpaired / "testA" / "ulm_0.png"))

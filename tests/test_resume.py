@@ -226,8 +226,8 @@ def test_a_gradient_that_is_no_number_stops_before_anything_is_updated(
 
 
 def test_the_run_folder_holds_what_the_manual_says(config: Config, own: Path) -> None:
-    told = override(config, {"data.dtype_a": "uint8", "data.dtype_b": "uint8"})  # looked up in the images
-    assert (own / "config.yaml").read_text() == to_yaml(told)
+    reported = override(config, {"data.dtype_a": "uint8", "data.dtype_b": "uint8"})  # looked up in the images
+    assert (own / "config.yaml").read_text() == to_yaml(reported)
     assert [record["step"] for record in RunFolder(own).records()] == list(range(1, STEPS + 1))
     assert [path.name for path in RunFolder(own).sample_paths()] == [f"step-{step:08d}.png" for step in (0, 4, 8)]
     manifest = json.loads((own / "checkpoints" / "step-00000008" / "MANIFEST.json").read_text())

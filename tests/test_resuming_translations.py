@@ -1,4 +1,4 @@
-"""`translate --resume`: what is finished is known by what it was made from; one process a folder."""
+"""`translate --resume`: finished results are recognised by their input and model; one process per folder."""
 
 from __future__ import annotations
 
@@ -189,14 +189,14 @@ def test_without_resume_existing_results_are_refused_and_the_sentence_says_what_
     run(capsys, command(place))
     code, made, printed = run(capsys, command(place))
     assert (code, made) == (73, [])
-    assert "add --resume to go on from there, --overwrite to make all again, or choose another --out" in printed
+    assert "add --resume to continue, --overwrite to replace them, or choose another --out" in printed
     code, _, printed = run(capsys, command(place, "--resume", "--overwrite"))
     assert code == 78
-    assert "--resume keeps the results that are finished, and --overwrite makes all again" in printed
+    assert "--resume keeps finished results and --overwrite replaces all of them" in printed
     (place / "out" / RECORD).unlink()
     code, made, printed = run(capsys, command(place, "--resume"))
     assert (code, made) == (73, [])
-    assert "has no record of what they were made from; add --overwrite instead of --resume" in printed
+    assert "has no record of their inputs; add --overwrite instead of --resume" in printed
     code, made, printed = run(capsys, command(place))
     assert "add --overwrite or choose another --out" in printed
     assert "--resume" not in printed
@@ -343,7 +343,7 @@ def test_of_two_processes_into_one_folder_the_second_leaves_at_once(
         code, made, printed = run(capsys, command(place, *more))
         assert (code, made) == (73, [])
         if more:
-            assert f"Another process writes into {place / 'out'}; wait for it, choose another --out" in printed
+            assert f"Another process is writing to {place / 'out'}; wait for it, choose another --out" in printed
             assert printed.count("\n") == 1
     process.kill()
     process.communicate()
@@ -388,17 +388,17 @@ VANISH: dict[str, Callable[[Path], object]] = {
 def test_an_output_folder_that_vanishes_ends_it_at_once(place: Path, kind: str) -> None:
     jobs = plan_outputs([str(place / "in")], place / "out").jobs
     order = (*jobs[6:], *jobs[:6])  # those of the folder within first
-    told: list[Failure | None] = []
+    reported: list[Failure | None] = []
 
     def vanish(job: Job, failure: Failure | None) -> None:
-        told.append(failure)
-        if len(told) == 1:
+        reported.append(failure)
+        if len(reported) == 1:
             VANISH[kind](place / "out")
 
-    with pytest.raises(StorageError, match="is gone, or is another one than when this began") as ended:
+    with pytest.raises(StorageError, match="has been removed, replaced or unmounted since the start") as ended:
         translate_files(Translator.load(place / "model", device="cpu"), order, on_done=vanish)
     assert ended.value.exit_code == 74
-    assert told == [None]
+    assert reported == [None]
     if kind == "replaced":
         assert list((place / "out").iterdir()) == []
 
@@ -409,20 +409,20 @@ def test_a_folder_that_may_not_be_written_into_any_more_ends_it_at_once(
     from unpaired.translate import outputs, translating
 
     jobs = plan_outputs([str(place / "in")], place / "out").jobs
-    told: list[Failure | None] = []
+    reported: list[Failure | None] = []
 
     def close(job: Job, failure: Failure | None) -> None:
-        told.append(failure)
+        reported.append(failure)
         monkeypatch.setattr(outputs.os, "access", lambda *_: False)
 
     def refused(path: Path, data: bytes) -> None:
-        if told:
+        if reported:
             raise OutputError("Permission denied.")
 
     monkeypatch.setattr(translating, "write_bytes", refused)
     with pytest.raises(StorageError, match=r"Cannot write into .*; change its permissions"):
         translate_files(Translator.load(place / "model", device="cpu"), jobs, on_done=close)
-    assert told == [None]
+    assert reported == [None]
 
 
 def test_the_command_leaves_with_one_sentence_when_its_folder_vanishes(
@@ -440,7 +440,7 @@ def test_the_command_leaves_with_one_sentence_when_its_folder_vanishes(
     monkeypatch.setattr(translating, "write_bytes", gone)
     code, made, printed = run(capsys, command(place))
     assert (code, made) == (74, ["0.png", "1.png"])
-    assert printed.count("is gone") == 1
+    assert printed.count("has been removed, replaced or unmounted") == 1
     assert "failed:" not in printed
 
 
@@ -469,16 +469,16 @@ def test_every_failure_names_its_file(
     names = ["0.png", "1.png", "2.tif", "3.tif"]
     assert len(failed) == len(names)
     assert all(sum(name in line for line in failed) == 1 for name in names)
-    assert "1 x 64 x 64 pixels do not fit the memory; scale it down." in "".join(failed)
+    assert "1 x 64 x 64 pixels do not fit into memory; scale it down." in "".join(failed)
     assert "--range" not in printed
 
 
 def test_a_failure_is_named_once() -> None:
     source = Path("in/a\x1b.png")
     for text in (r"in/a\x1b.png is damaged; remove it.", "It is damaged; remove it."):
-        told = str(Failure(source, ImageError(text)))
-        assert told.count(r"in/a\x1b.png") == 1
-        assert told.isprintable()
+        reported = str(Failure(source, ImageError(text)))
+        assert reported.count(r"in/a\x1b.png") == 1
+        assert reported.isprintable()
     assert "in/a.png: Cannot create out/b.png" in str(Failure(Path("in/a.png"), OutputError("Cannot create out/b.png")))
 
 

@@ -24,7 +24,7 @@ def block(count: int = 2, size: int = 64) -> dict[str, Tensor]:
 
 
 def extent(figure: PIL.Image.Image, colour: tuple[int, int, int]) -> tuple[int, int, int]:
-    """Width and height of what has this colour, and how many pixels do."""
+    """Return width and height of the area of a colour, and its number of pixels."""
     mask = (np.asarray(figure) == colour).all(axis=2)
     rows, columns = mask.any(axis=1).nonzero()[0], mask.any(axis=0).nonzero()[0]
     return columns[-1] - columns[0] + 1, rows[-1] - rows[0] + 1, int(mask.sum())

@@ -84,7 +84,7 @@ def test_a_model_without_classes_says_so(classes: Path, tmp_path: Path) -> None:
     run = train(config, out=tmp_path / "run").path
     assert "classes" not in json.loads((run / "model" / "model.json").read_text(encoding="utf-8"))
     assert [name for name, _ in Sampler.load(run)(2)] == ["", ""]
-    with pytest.raises(ConfigError, match="knows no classes"):
+    with pytest.raises(ConfigError, match="has no classes"):
         list(Sampler.load(run)(1, class_name="dark"))
 
 

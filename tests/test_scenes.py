@@ -1,4 +1,4 @@
-"""The drawn world: two styles of a seed are one place, splits never meet, and a colour alone tells little."""
+"""The drawn world: two styles of a seed are one place, splits are disjoint, and a colour alone reveals little."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ def test_size_changes_detail_but_not_the_place() -> None:
 
 
 def test_winter_keeps_a_strip_of_the_roof_colour() -> None:
-    """What is random in a scene has to be visible in both seasons, or no translation could recover it."""
+    """Random parts of a scene must be visible in both seasons, or no translation could recover them."""
     for roof in ("RED", "SLATE", "BROWN"):
         eaves, top = ROWS[Material[f"ROOF_{roof}"]], ROWS[Material[f"ROOF_{roof}_TOP"]]
         assert eaves.winter != top.winter
@@ -116,7 +116,7 @@ def test_splits_are_disjoint_within_and_across_worlds(worlds: tuple[int, int], s
 
 
 def test_worlds_with_different_seeds_share_no_scene() -> None:
-    # The last seed of one world and the first of the next are what could meet.
+    # The last seed of one world and the first of the next could coincide.
     assert scene_seeds("trainA", 10**6, 4)[-1] < scene_seeds("trainA", 1, 5)[0]
 
 

@@ -1,4 +1,4 @@
-"""`--scores` and `--keep-best` in one pass: one decode and one forward an image, scores of what is written."""
+"""`--scores` and `--keep-best` in one pass: one decode and one forward per image, scores of the written pixels."""
 
 from __future__ import annotations
 

@@ -121,14 +121,14 @@ def test_large_images_have_all_threads(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_each_has_a_thread_with_half_of_the_threads_and_the_callers_modes() -> None:
     meeting = threading.Barrier(2, timeout=10)  # both are there at the same time
 
-    def told() -> tuple[int, bool, bool, torch.dtype]:
+    def reported() -> tuple[int, bool, bool, torch.dtype]:
         meeting.wait()
         made = torch.ones(2, 2) @ torch.ones(2, 2)
         return torch.get_num_threads(), torch.is_grad_enabled(), torch.is_autocast_enabled("cpu"), made.dtype
 
     with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
-        assert side_by_side(told, told) == ((1, False, True, torch.bfloat16),) * 2
-    assert side_by_side(told, told) == ((1, True, False, torch.float32),) * 2
+        assert side_by_side(reported, reported) == ((1, False, True, torch.bfloat16),) * 2
+    assert side_by_side(reported, reported) == ((1, True, False, torch.float32),) * 2
     assert torch.get_num_threads() == 2
 
 

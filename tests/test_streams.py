@@ -1,4 +1,4 @@
-"""The size that a codec stream claims is read from its own header, and nothing that it says raises."""
+"""The size in the header of a codec stream is read without errors, whatever it claims."""
 
 from __future__ import annotations
 

@@ -91,5 +91,5 @@ def test_only_the_first_of_several_processes_prints() -> None:
 
 
 def path_of_this() -> dict[str, str]:
-    """What a process needs to import the package that is tested here."""
+    """The environment of a process that imports the tested package."""
     return {"PYTHONPATH": ":".join(path for path in sys.path if path)}

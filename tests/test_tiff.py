@@ -1,4 +1,4 @@
-"""TIFF: where 0 is white, what is no data, and what was never written."""
+"""TIFF: inverted greys, no-data values, and strips that were never written."""
 
 from __future__ import annotations
 
@@ -144,7 +144,7 @@ def test_no_data_is_written_for_any_source(tmp_path: Path) -> None:
             np.testing.assert_array_equal(read_image(tmp_path / "x.tif").pixels, image.pixels)
 
 
-# ---- what was never written ----
+# ---- missing strips and tiles ----
 
 
 @pytest.mark.parametrize("nodata", [None, 9])

@@ -244,7 +244,7 @@ print(json.dumps(found))
 
 
 def measured(folder: Path, pages: dict[str, bytes]) -> dict[str, tuple[str, float]]:
-    """Return for each file what reading it said, and the megabytes by which the memory of its process grew."""
+    """Return the outcome of reading each file, and the growth of peak memory of its process in megabytes."""
     tifffile.imwrite(folder / "warm.tif", np.zeros((9, 9, 5), np.uint16), photometric="minisblack", compression="zstd")
     names = []
     for name, data in pages.items():

@@ -1,4 +1,4 @@
-"""TIFF: which pages are the picture, stacks and their axes, and what a result keeps of its source."""
+"""TIFF: the pages of a picture, stacks and their axes, and the metadata that a result keeps."""
 
 from __future__ import annotations
 
@@ -267,7 +267,7 @@ def test_turned_pages_of_a_stack_are_upright(tmp_path: Path) -> None:
         np.testing.assert_array_equal(found, np.rot90(stack[number], -1))
 
 
-# ---- what a result keeps ----
+# ---- metadata of results ----
 
 PLACE = [
     (33550, "d", 3, (10.0, 10.0, 0.0), True),

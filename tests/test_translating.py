@@ -41,7 +41,7 @@ from unpaired.translate import (
 )
 from unpaired.translate.backends import torch_backend
 from unpaired.translate.fast import Interleaved, LargeTiles, Winograd, _lowered, fast_form
-from unpaired.translate.overlap import Behind, read_ahead
+from unpaired.translate.overlap import WriteQueue, read_ahead
 from unpaired.translate.precision import agreement
 
 SMALL = ResNetGenerator(base_channels=4, num_blocks=1)
@@ -63,7 +63,7 @@ class Rough(nn.Module):
 
 
 class Spotty(nn.Module):
-    """Stands in for a generator that makes no numbers of white images."""
+    """A generator with NaN outputs for white images."""
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         made = images.clone()
@@ -187,15 +187,15 @@ def test_results_wait_in_bounded_number_and_are_finished_in_order_by_the_caller(
         return b"x"
 
     with ThreadPoolExecutor(1) as pool:
-        behind: Behind[int] = Behind(pool, lambda job, bytes_of: finished.append((job, bytes_of())))
-        behind.add(0, slow, 1)
+        queue: WriteQueue[int] = WriteQueue(pool, lambda job, bytes_of: finished.append((job, bytes_of())))
+        queue.add(0, slow, 1)
         for job in range(1, overlap.MOST):
-            behind.add(job, lambda: b"y", 1)
+            queue.add(job, lambda: b"y", 1)
         assert finished == []
         gate.set()
-        behind.add(overlap.MOST, lambda: b"y", 1)
+        queue.add(overlap.MOST, lambda: b"y", 1)
         assert finished[0] == (0, b"x")
-        behind.drain()
+        queue.drain()
     assert [job for job, _ in finished] == list(range(overlap.MOST + 1))
 
 
@@ -204,16 +204,16 @@ def test_failures_are_told_as_they_come(tmp_path: Path) -> None:
     for number in range(40):
         (tmp_path / f"{number:03d}.png").write_bytes(b"no image")
         jobs.append(Job(tmp_path / f"{number:03d}.png", tmp_path / "out" / f"{number:03d}.png"))
-    told: list[int] = []
+    reported: list[int] = []
 
     def stop_at_third(job: Job, failure: object) -> None:
-        told.append(int(job.source.stem))
-        if len(told) == 3:
+        reported.append(int(job.source.stem))
+        if len(reported) == 3:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
         translate_files(of(Identity()), jobs, on_done=stop_at_third)
-    assert told == [0, 1, 2]
+    assert reported == [0, 1, 2]
 
 
 @pytest.mark.skipif(os.name != "posix", reason="a process is killed")
@@ -453,8 +453,8 @@ def test_auto_is_fp32_where_the_first_image_does_not_agree_and_the_command_says_
         assert ended.value.code == 0
     auto, exact = capsys.readouterr().out.split("Translated ")[1:]
     assert auto.startswith(f"4 of 4 images into {tmp_path / 'auto'} in fp32 (bf16 is ")
-    assert " dB from it on the first image, and 40 are wanted)" in auto
-    assert "in fp32 (as asked for)" in exact
+    assert " dB from it on the first image, below the limit of 40)" in auto
+    assert "in fp32 (as requested)" in exact
     for path in (tmp_path / "fp32").iterdir():
         assert path.read_bytes() == (tmp_path / "auto" / path.name).read_bytes()
 
@@ -557,7 +557,7 @@ def test_importing_leaves_the_collector_as_it_was(enabled: bool) -> None:
 
 
 def python(code: str) -> str:
-    """Return what a Python of its own prints."""
+    """Return the output of a Python process."""
     done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
     return done.stdout.strip()
 

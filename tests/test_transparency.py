@@ -1,4 +1,4 @@
-"""Transparent levels and colours of PNG, in every depth, against what the file says."""
+"""Transparent levels and colours of PNG, in every depth, against the content of the file."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How far to trust a translation: shares of training images, a file of what they were like, a table, a choice."""
+"""Trust in translations: shares of training images, the file of their reference, the table, the best share."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from unpaired.runs.verify import verify
 from unpaired.scenes.scene import draw_scene, scene_seeds
 from unpaired.translate import Job, Translator
 from unpaired.trust.fitting import publish_trust
-from unpaired.trust.ood import Spread, Typicality, squares
+from unpaired.trust.ood import DistanceDistribution, OODScore, squares
 from unpaired.trust.score import COMPONENTS, Trust, shares
 from unpaired.trust.scored import best, load_scorer, parse_share
 from unpaired.trust.trust_file import read_reference
@@ -123,7 +123,7 @@ def test_scores_of_training_images_are_spread_evenly(run: Path) -> None:
         image = read_image(path)
         (made,) = translator.translate_images([image])
         scores.append(scorer(image, made).score)
-    # Typicality knows a training image itself, and so these are but about even.
+    # OODScore includes each training image itself, so these are only about even.
     assert all(0 < score <= 1 for score in scores)
     assert min(scores) < 0.35 < 0.65 < max(scores)
 
@@ -244,7 +244,7 @@ def test_squares_cover_an_image_of_any_size() -> None:
 
 def test_a_training_image_is_not_compared_with_itself(run: Path) -> None:
     images = _tensor([read_image(path) for path in sorted((run.parent / "data" / "trainA").iterdir())])
-    typicality = Typicality.of(images)
+    typicality = OODScore.of(images)
     among = typicality.among_themselves()
     alone = torch.tensor([typicality.distance(image) for image in images])
     assert (among > alone).all()
@@ -270,9 +270,9 @@ def _scenes(style: str, split: str, count: int) -> Tensor:
     return torch.stack([torch.from_numpy(pixels).permute(2, 0, 1) for pixels in drawn]) / 127.5 - 1
 
 
-def _rate(images: Tensor, typical: Typicality, spread: Spread) -> float:
+def _rate(images: Tensor, typical: OODScore, spread: DistanceDistribution) -> float:
     """Return the share of images that are called out of distribution."""
-    return sum(bool(spread.outside(typical.distance(image))) for image in images) / len(images)
+    return sum(bool(spread.out_of_distribution(typical.distance(image))) for image in images) / len(images)
 
 
 @pytest.mark.parametrize("count", [20, 50, 99, 256])
@@ -282,13 +282,13 @@ def test_one_in_a_hundred_of_the_same_kind_is_foreign_and_every_image_of_another
     own, near = [], []
     for start in range(0, 200, 50):  # of new images, each quarter beside other training images
         new, rest = summers[start : start + 50], torch.cat([summers[:start], summers[start + 50 :]])
-        typical = Typicality.of(rest[start : start + count])
+        typical = OODScore.of(rest[start : start + count])
         distances = typical.among_themselves()
-        own.append(_rate(new, typical, Spread(distances)))
+        own.append(_rate(new, typical, DistanceDistribution(distances)))
         found = torch.tensor([typical.distance(image) for image in new])
         near.append(float((shares(found, distances) <= 0.1).float().mean()))
     assert sum(own) / 4 <= 0.02
-    assert 0.03 <= sum(near) / 4 <= 0.17  # a share is as often small as it says
+    assert 0.03 <= sum(near) / 4 <= 0.17  # a share of x occurs with frequency x
     noise = torch.rand((10, 3, 32, 32), generator=torch.Generator().manual_seed(0)) * 2 - 1
     strangers = {
         "winter": _scenes("winter", "test", 10),
@@ -298,41 +298,41 @@ def test_one_in_a_hundred_of_the_same_kind_is_foreign_and_every_image_of_another
         "noise": noise,
         "one colour": torch.linspace(-1, 1, 10)[:, None, None, None].expand(10, 3, 32, 32),
     }
-    assert {name: _rate(some, typical, Spread(distances)) for name, some in strangers.items()} == dict.fromkeys(
-        strangers, 1.0
-    )
+    assert {
+        name: _rate(some, typical, DistanceDistribution(distances)) for name, some in strangers.items()
+    } == dict.fromkeys(strangers, 1.0)
 
 
 def test_a_training_image_is_as_far_from_the_others_as_if_it_had_never_been_among_them(summers: Tensor) -> None:
-    among = Typicality.of(summers[:25]).among_themselves()
+    among = OODScore.of(summers[:25]).among_themselves()
     for index in (0, 7, 24):
         others = torch.cat([summers[:index], summers[index + 1 : 25]])
-        assert float(among[index]) == pytest.approx(Typicality.of(others).distance(summers[index]), rel=1e-4)
+        assert float(among[index]) == pytest.approx(OODScore.of(others).distance(summers[index]), rel=1e-4)
 
 
 def test_the_limit_is_the_upper_end_of_a_prediction_interval() -> None:
     # Student's t at .99 with 19, 49, 98 and 255 degrees of freedom, times the root of 1 + 1 / n.
     for count, quantile in ((20, 2.53948), (50, 2.40489), (99, 2.36500), (256, 2.34106)):
-        spread = Spread(torch.linspace(1, 2, count))
+        spread = DistanceDistribution(torch.linspace(1, 2, count))
         assert spread.limit == pytest.approx(quantile * (1 + 1 / count) ** 0.5, abs=2e-4)
 
 
 def test_an_outlier_among_the_training_images_hides_no_stranger(summers: Tensor) -> None:
     mixed = torch.cat([summers[:49], _scenes("labels", "test", 1)])
-    typical = Typicality.of(mixed)
-    assert _rate(-summers[:20], typical, Spread(typical.among_themselves())) == 1.0
+    typical = OODScore.of(mixed)
+    assert _rate(-summers[:20], typical, DistanceDistribution(typical.among_themselves())) == 1.0
 
 
 def test_it_cannot_be_told_from_fewer_than_twenty_images_or_from_one_image_many_times(summers: Tensor) -> None:
-    assert Spread(torch.linspace(1, 2, 19)).outside(100.0) is None
-    assert Spread(torch.linspace(1, 2, 20)).outside(100.0) is True
-    assert Spread(torch.linspace(1, 2, 20)).outside(1.5) is False
-    assert Spread(torch.ones(40)).outside(100.0) is None
-    same = Typicality.of(summers[:1].repeat(40, 1, 1, 1))
-    assert Spread(same.among_themselves()).outside(same.distance(-summers[1])) is None
+    assert DistanceDistribution(torch.linspace(1, 2, 19)).out_of_distribution(100.0) is None
+    assert DistanceDistribution(torch.linspace(1, 2, 20)).out_of_distribution(100.0) is True
+    assert DistanceDistribution(torch.linspace(1, 2, 20)).out_of_distribution(1.5) is False
+    assert DistanceDistribution(torch.ones(40)).out_of_distribution(100.0) is None
+    same = OODScore.of(summers[:1].repeat(40, 1, 1, 1))
+    assert DistanceDistribution(same.among_themselves()).out_of_distribution(same.distance(-summers[1])) is None
     # Six copies of one image are at no distance from one another; those of the others remain.
-    typical = Typicality.of(torch.cat([summers[:30], summers[:1].repeat(6, 1, 1, 1)]))
-    spread = Spread(typical.among_themselves())
+    typical = OODScore.of(torch.cat([summers[:30], summers[:1].repeat(6, 1, 1, 1)]))
+    spread = DistanceDistribution(typical.among_themselves())
     assert spread.count == 29
     assert _rate(-summers[:20], typical, spread) == 1.0
 
@@ -348,7 +348,7 @@ def test_a_model_that_does_not_describe_its_images_says_that_it_cannot_be_told(
     out = tmp_path / "out"
     assert _code("translate", model, _mixed(tmp_path / "in"), "--out", out, "--scores", "--device", "cpu") == 0
     assert {row["foreign"] for row in _rows(out / "scores.csv")} == {"unknown"}
-    assert "No out-of-distribution scores" in capsys.readouterr().out
+    assert "is unknown: the model describes fewer than 20 distinct training images" in capsys.readouterr().out
 
 
 def test_a_file_of_an_earlier_version_has_its_distances_measured_again(run: Path, tmp_path: Path) -> None:

@@ -72,7 +72,7 @@ SMALL = ResNetGenerator(base_channels=4, num_blocks=1)
 TRAINING = TrainingInfo(step=7, seed=1, load_size=72, crop_size=64, objective="cyclegan")
 TWELVE_BITS = ValueRange((0, 4095))
 
-# --- what the tests are made of --------------------------------------------------------------------
+# --- test data -------------------------------------------------------------------------------------
 
 
 def numbers(shape: tuple[int, ...], dtype: str, low: float | None = None, high: float | None = None) -> np.ndarray:
@@ -120,7 +120,7 @@ def translated(source: Path, info: ModelInfo, network: nn.Module | None = None, 
 
 
 def write_dicom(path: Path, stored: np.ndarray, **settings: Any) -> None:
-    """Write a CT slice of 12 bits that says who the patient is."""
+    """Write a 12-bit CT slice with the name of the patient."""
     data = pydicom.Dataset()
     data.PatientName, data.PatientID, data.InstitutionName = "Doe^Jane", "4711", "Hospital"
     data.StudyDate, data.Modality, data.FrameOfReferenceUID = "20260101", "CT", generate_uid()
@@ -1035,7 +1035,7 @@ def test_a_picture_too_large_to_translate_is_named_and_the_others_are_made(tmp_p
     assert str(failures[0].error).endswith("raise max_pixels.")
     assert "--max-pixels" in advice_of(failures[0].error)
     assert (tmp_path / "out" / "small.png").exists()
-    with pytest.raises(ImageError, match=r"30 x 30 pixels are more than the 500 .* GB"):
+    with pytest.raises(ImageError, match=r"30 x 30 pixels are more than the limit of 500 .* GB"):
         translator(model(), max_pixels=500)(numbers((30, 30, 3), "uint8"))
 
 

@@ -1,7 +1,7 @@
-"""Weights of other programs: whatever they are wrapped in, the network inside is imported, or called what it is.
+"""Weights of other programs: the network inside any wrapper is imported, or named if it is unsupported.
 
-The networks below are plain torch, laid out as CUT's code, PyTorch-GAN and mmagic lay theirs out; their outputs were
-compared with those programs' own (docs/from-official.md).
+The networks below are plain torch, with the layout of CUT's code, PyTorch-GAN and mmagic; their outputs were compared
+with those programs' own (docs/from-official.md).
 """
 
 from __future__ import annotations
@@ -480,7 +480,7 @@ def test_images_are_translated_with_a_wrapped_network_of_cut(tmp_path: Path) -> 
         assert (made - theirs(image)).abs().max() <= 1e-5
 
 
-# --- what is not read ------------------------------------------------------------------------------
+# --- unsupported files -----------------------------------------------------------------------------
 
 
 def zipped(*names: str) -> bytes:

@@ -35,7 +35,7 @@ def everywhere(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def calls(monkeypatch: pytest.MonkeyPatch) -> list[torch.Size]:
-    """Return the shapes of what is convolved in Winograd's form from here on."""
+    """Return the shapes of the inputs of Winograd convolutions from here on."""
     found: list[torch.Size] = []
     whole = winograd.winograd
 

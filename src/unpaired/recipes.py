@@ -106,6 +106,12 @@ def build_objective(config: Config) -> Any:
     objective = config.objective.build(
         config.generator, config.discriminator, data.channels_a, data.channels_b, config.run.seed
     )
+    for player, modules in objective.players().items():
+        require(
+            next(modules.parameters(), None) is not None,
+            f"objective.kind {config.objective.kind} has no {player}, and each player of a method needs a network; "
+            "put one into its translators or discriminators.",
+        )
     networks = recomputing_networks(objective)
     require(
         bool(networks) or not config.run.recompute,

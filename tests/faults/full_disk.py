@@ -41,7 +41,7 @@ def can_mount() -> bool:
 
 
 def prepare(work: Path) -> Case:
-    """Train the run that has room enough, and return what the others must come to."""
+    """Train a run with enough room, and return the expected result of the others."""
     config = toy_config(draw_data(work / "data", "cyclegan"), "cyclegan", steps=STEPS, every=2)
     train_run(config, out=work / "whole")
     expected = {STEPS: info(work / "whole").state_sha256}
@@ -49,7 +49,7 @@ def prepare(work: Path) -> Case:
 
 
 def try_limit(case: Case, run: Path, before: Callable[[], Any], counts: dict[str, Any]) -> Iterator[str]:
-    """Train where the disk ends; yield what is wrong with how that was told and with what is left."""
+    """Train on a disk that fills up; yield faults of the report and of the files that are left."""
     trainer = Trainer(command(case.config, run, case.work), case.work / "trainer.out", before)
     code = trainer.wait()
     said = [line for line in trainer.printed().splitlines() if line.startswith("unpaired: ")]

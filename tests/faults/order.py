@@ -1,4 +1,4 @@
-"""What a power cut could undo: reads a log of strace for names that were given before their content was on the disk."""
+"""Effects of a power cut: scans a log of strace for names that were given before their content was on the disk."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from faults.tracing import Call
 
 _PATH = re.compile(r'<([^<>]*)>|"([^"]*)"')
 _SHOWN_ONLY = ("/report.html", "/samples", "/LOCK")
-"""What a power cut may take: it is drawn anew, or holds nothing."""
+"""A file that a power cut may lose: it is written again, or is empty."""
 
 
 def violations(calls: Iterable[Call], below: str) -> list[str]:
-    """Return what is wrong with the order of writes, syncs and renames below a folder, a sentence each.
+    """Return the faults in the order of writes, syncs and renames below a folder, a sentence each.
 
-    A file is on the disk before it, or the folder it is in, gets another name; a folder is synced after names in it
-    were made or changed; no file of a folder is removed before the removal's first rename is on the disk; the log is
-    on the disk before a checkpoint that counts its lines has its name.
+    A file is on the disk before it, or its folder, is renamed; a folder is synced after a change of its names; no file
+    of a folder is removed before the first rename of the removal is on the disk; the log is on the disk before a
+    checkpoint that counts its lines has its name.
     """
-    unsynced: dict[str, str] = {}  # files and folders with something that is not on the disk, and what
+    unsynced: dict[str, str] = {}  # unsynced changes by file or folder
     found: list[str] = []
     for call in calls:
         paths = [first or second for first, second in _PATH.findall(call.text)]
@@ -46,7 +46,7 @@ def violations(calls: Iterable[Call], below: str) -> list[str]:
 
 
 def _renamed(old: str, new: str, unsynced: dict[str, str]) -> list[str]:
-    """Return what is wrong with a rename, and note it."""
+    """Return the faults of a rename, and record it."""
     found = []
     for path in [path for path in unsynced if path == old or path.startswith(f"{old}/")]:
         if _matters(new, ""):

@@ -47,7 +47,7 @@ def session(leader: int) -> list[int]:
 
 
 def try_run(case: Case, rng: random.Random, whole_seconds: float, counts: dict[str, Any]) -> Iterator[str]:
-    """Kill one run until it is finished; yield what is wrong, in words."""
+    """Kill one run until it is finished; yield each fault as a sentence."""
     run = case.work / f"run-{counts['runs']}"
     counts["runs"] += 1
     while True:

@@ -46,7 +46,7 @@ UNFINISHED = (".tmp-", ".unpaired-", ".old-", ".trash-", ".model.")
 
 @dataclass
 class Case:
-    """What is tried: a folder to start from, the command, and what each checkpoint must hold."""
+    """A scenario: the initial folder, the command, and the expected content of each checkpoint."""
 
     scenario: str
     method: str
@@ -96,7 +96,7 @@ def prepare(work: Path, scenario: str, method: str) -> Case:
 
 
 def losses(run: Path) -> list[Any]:
-    """Return what the log says about every step, without times."""
+    """Return the log records of every step, without times."""
     return [(record["step"], record["losses"]) for record in RunFolder(run).records()]
 
 
@@ -112,13 +112,13 @@ def traced(case: Case, run: Path, inject: str = "") -> tuple[Trainer, list[Call]
     function = getattr(owner, name)
 
     def paused(*arguments: Any) -> Any:
-        if not told:
-            told.append(True)
+        if not reported:
+            reported.append(True)
             os.write(ready, b"?")
             os.read(waiting, 1)
         return function(*arguments)
 
-    told: list[bool] = []
+    reported: list[bool] = []
 
     def before() -> None:
         setattr(owner, name, paused)
@@ -137,7 +137,7 @@ def traced(case: Case, run: Path, inject: str = "") -> tuple[Trainer, list[Call]
 
 
 def at_once(pool: ThreadPoolExecutor, function: Callable[..., Any], *arguments: Any, **named: Any) -> Future[Any]:
-    """Do at once, in this thread, what a pool is given, so that the calls come in the same order each time."""
+    """Run the tasks of a pool at once, in this thread, so that the calls come in the same order each time."""
     done = Future[Any]()
     try:
         done.set_result(function(*arguments, **named))
@@ -147,9 +147,10 @@ def at_once(pool: ThreadPoolExecutor, function: Callable[..., Any], *arguments: 
 
 
 def matters(call: Call, fault: str, written: set[str]) -> bool:
-    """Whether a fault at a call can make a difference: a kill at one that changes nothing is a kill at the next one.
+    """Return whether a fault at a call can make a difference: a kill at one that changes nothing equals a kill at the
+    next.
 
-    written: the files, as strace shows them, that are written to. Their closing can fail, that of others says nothing.
+    written: the files opened for writing, according to strace. An error in closing any other file is harmless.
     """
     creates = call.name != "openat" or "O_CREAT" in call.text
     if call.name == "close":
@@ -170,7 +171,7 @@ def same(first: str, second: str) -> bool:
 
 
 def try_fault(case: Case, call: Call, fault: str) -> Iterator[str]:
-    """Yield what is wrong after `fault` came at a call, in words; yields "refused" or "harmless" too."""
+    """Yield each fault after `fault` hit a call, as a sentence; yields "refused" or "harmless" too."""
     run = case.work / "run"
     action = "signal=KILL" if fault == "KILL" else f"error={fault}"
     trainer, _, code = traced(case, run, f"{call.name}:{action}:when={call.number}")
@@ -202,7 +203,7 @@ def try_fault(case: Case, call: Call, fault: str) -> Iterator[str]:
 
 
 def after_error(run: Path, trainer: Trainer, code: int, allowed: tuple[int, ...]) -> Iterator[str]:
-    """Yield what is wrong with how a process told of an error, or "harmless" where it did without."""
+    """Yield the faults of an error message, or "harmless" if the process succeeded."""
     said = [line for line in trainer.printed().splitlines() if line.startswith("unpaired: ")]
     left = [path.name for path in run.rglob(".*") if path.name.startswith((".tmp-", ".unpaired-", ".model.new"))]
     if left:
@@ -218,7 +219,7 @@ def after_error(run: Path, trainer: Trainer, code: int, allowed: tuple[int, ...]
 
 
 def on_disk(case: Case, run: Path) -> Iterator[str]:
-    """Yield what is not whole in a folder that a fault has just hit."""
+    """Yield the damaged parts of a folder after a fault."""
     if not run.exists():
         return
     found = list_checkpoints(run / "checkpoints")
@@ -240,7 +241,7 @@ def on_disk(case: Case, run: Path) -> Iterator[str]:
 
 
 def finished(case: Case, run: Path, *, tidy: bool = True) -> Iterator[str]:
-    """Yield in what a finished run differs from the one that was never interrupted."""
+    """Yield the differences between a finished run and an uninterrupted one."""
     steps = max(case.expected)
     if info(run).state_sha256 != case.expected[steps] or info(run).step != steps:
         yield "ended in another state"

@@ -111,5 +111,5 @@ class Trainer:
         return self.process.exitcode
 
     def printed(self) -> str:
-        """Return what it wrote to both of its outputs."""
+        """Return its output on stdout and stderr."""
         return self.output.read_text(errors="replace")

@@ -18,7 +18,7 @@ CHANGING = (
     *("openat", "write", "pwrite64", "fsync", "fdatasync", "rename", "renameat", "renameat2", "mkdir", "mkdirat"),
     *("unlink", "unlinkat", "rmdir", "ftruncate", "truncate", "close"),
 )
-"""The calls that change files, or whose failure says that a change was lost."""
+"""The calls that change files, or whose failure means a lost change."""
 
 LOOKING = ("newfstatat", "stat", "fstat", "lstat", "statfs", "read", "lseek", "getdents64", "ioctl", "flock", "statx")
 """The other calls that a save makes on files."""

@@ -14,7 +14,7 @@ MANY = 100_000
 
 
 def images() -> dict[str, Callable[[], bytes]]:
-    """Return what makes each file, by name. The first word says which format it is."""
+    """Return a function for each file, by name. The first word is the format."""
     return {
         "png 60k": lambda: _png(HUGE, HUGE),
         "png 13k": lambda: _png(LARGE, LARGE),

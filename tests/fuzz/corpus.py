@@ -26,7 +26,7 @@ _WORDS = {
 
 
 def files() -> dict[str, bytes]:
-    """Return small files by name: each format in every mode it takes, and what is odd about some."""
+    """Return small files by name: each format in every supported mode, and with unusual features."""
     found: dict[str, bytes] = {}
     for suffix, kind in _FORMATS.items():
         for mode in _MODES:

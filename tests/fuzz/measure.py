@@ -1,8 +1,8 @@
-"""Reads files one after another in a process of its own and prints, as JSON, what each cost: `measure.py KIND FILE...`.
+"""Reads files in a process of its own and prints their cost as JSON: `measure.py KIND FILE...`.
 
-KIND is image, official (the files are .pth) or model (they are folders). Of each file: the outcome ("read", the
-message of one of our errors, or "BROKE" and what came instead), seconds of processor time, and MB by which the memory
-grew at its peak.
+KIND is image, official (the files are .pth) or model (they are folders). For each file: the outcome ("read", the
+message of an UnpairedError, or "BROKE" and the other exception), seconds of processor time, and the growth of peak
+memory in MB.
 """
 
 from __future__ import annotations

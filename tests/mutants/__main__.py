@@ -31,7 +31,7 @@ COPIED = ("src", "tests", "docs", "examples", "pyproject.toml", "Makefile", "REA
 TIMEOUT = 600
 SHOWN = 3000  # letters of the output of a run that went wrong
 NO_BEHAVIOUR = ("ImportError", "ModuleNotFoundError", "SyntaxError", "NameError")
-"""Errors that say the mutant was badly made, and not that a test looked at what it does."""
+"""Errors of a broken mutant, which are no evidence that a test checks the behaviour."""
 
 
 @dataclass(frozen=True)
@@ -143,7 +143,7 @@ def planted(project: Path, mutant: Mutant) -> Iterator[None]:
     path = place_of(project, mutant)
     text = path.read_text(encoding="utf-8")
     for compiled in path.parent.glob(f"__pycache__/{path.stem}.*"):
-        compiled.unlink()  # Python tells by size and second only that it is not of this source
+        compiled.unlink()  # Python checks only size and mtime in seconds
     path.write_text(text.replace(mutant.old, mutant.new), encoding="utf-8")
     try:
         yield
@@ -152,7 +152,7 @@ def planted(project: Path, mutant: Mutant) -> Iterator[None]:
 
 
 def copy_project(folder: Path) -> None:
-    """Copy what tests may read, without what was compiled."""
+    """Copy the files that tests may read, without compiled ones."""
     for name in COPIED:
         if (ROOT / name).is_dir():
             shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__", "*.egg-info"))
@@ -161,12 +161,12 @@ def copy_project(folder: Path) -> None:
 
 
 def tests_of(mutant: Mutant) -> list[str]:
-    """Return what pytest is told to run."""
+    """Return the arguments of pytest."""
     return [f"tests/{test}" for test in mutant.tests]
 
 
 def plant_all(project: Path, chosen: Sequence[Mutant]) -> int:
-    """Plant one mutant after the other and say what became of it; returns 0 where every one was killed."""
+    """Plant one mutant after the other and report its outcome; returns 0 if all were killed."""
     start = time.monotonic()
     every = sorted({test for mutant in chosen for test in tests_of(mutant)})
     clean = run_in_fork(project, every, 10 * TIMEOUT, keep_bytecode=True)

@@ -1,8 +1,8 @@
-"""The planted mistakes: what each would do to somebody who trains, where it goes, and which tests must notice it.
+"""The planted mistakes: the effect of each on a user, its place, and the tests that must notice it.
 
-A mutant replaces `old`, which stands exactly once in its file, by `new`. Where a refactoring moves such a line, move
-`old` with it: `tests/test_mutants.py` says which no longer fits. The tests are the narrowest that state the behaviour;
-tests against golden files are not counted, since these are written anew on request.
+A mutant replaces `old`, which occurs exactly once in its file, by `new`. If a refactoring moves such a line, move `old`
+with it: `tests/test_mutants.py` lists the ones that no longer fit. The tests are the narrowest that state the
+behaviour; tests against golden files are not counted, since these are rewritten on request.
 """
 
 from __future__ import annotations
@@ -292,7 +292,7 @@ STEPS = (
     ),
     Mutant(
         "average-of-the-last-step",
-        "The average keeps a share of 0.001 instead of 0.999 of what it was, so it averages nothing.",
+        "The average keeps a share of 0.001 instead of 0.999 of its previous value, so it averages nothing.",
         "training/state.py",
         "rate = 1 - min(self.decay, (1 + step) / (10 + step))",
         "rate = min(self.decay, (1 + step) / (10 + step))",
@@ -544,7 +544,7 @@ RESUMING = (
 OTHER_METHODS = (
     Mutant(
         "pix2pix-condition-is-the-answer",
-        "The discriminator of pix2pix sees the true output beside the made one and tells them apart by that.",
+        "The discriminator of pix2pix sees the true output beside the made one and distinguishes them by that.",
         "objectives/pix2pix.py",
         "fake = self._stacked(images.real, images.fake.detach())",
         "fake = self._stacked(images.truth, images.fake.detach())",
@@ -702,7 +702,7 @@ NETWORKS = (
 PRODUCTS = (
     Mutant(
         "tile-transform-with-a-wrong-sign",
-        "Blocks convolve with something that is no convolution; pictures come out, and nothing tells.",
+        "Blocks convolve with something that is no convolution; pictures come out, and nothing reports it.",
         "networks/winograd.py",
         "torch.sub(second, fourth, out=made[3])",
         "torch.sub(fourth, second, out=made[3])",
@@ -1119,7 +1119,7 @@ TRANSLATING = (
         "trust/scored.py",
         'return f"\'{text}" if text.startswith(_FORMULA) else text',
         "return text",
-        ("test_told_names.py::test_no_cell_of_the_scores_is_a_formula_and_numbers_stay_numbers",),
+        ("test_untrusted_names.py::test_no_cell_of_the_scores_is_a_formula_and_numbers_stay_numbers",),
     ),
     Mutant(
         "photograph-halved",

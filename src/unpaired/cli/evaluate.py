@@ -110,7 +110,7 @@ def evaluate(
 
 def print_evaluation(found: Evaluation) -> None:
     """Print a table for each direction."""
-    from unpaired.evaluation.page import headed, told
+    from unpaired.evaluation.page import formatted, label_with_arrow
 
     names = found.facts["domains"]
     for result in found.directions.values():
@@ -122,8 +122,8 @@ def print_evaluation(found: Evaluation) -> None:
         for column in ("", "translations", "floor: real images", "untranslated"):
             table.add_column(column, justify="left" if not column else "right", no_wrap=True)
         for row in result.rows.values():
-            figures = (told(interval, row.metric.digits) for interval in (row.made, row.floor, row.untranslated))
-            table.add_row(Text(shown(headed(row))), *figures)  # a Text, as for the names
+            figures = (formatted(interval, row.metric.digits) for interval in (row.made, row.floor, row.untranslated))
+            table.add_row(Text(shown(label_with_arrow(row))), *figures)  # a Text, as for the names
         console(width=120).print(table)
         if result.two_sample_p is not None:
             print_sentence(f"Two-sample test of translations and real images: p = {result.two_sample_p:.3f}")

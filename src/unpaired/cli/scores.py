@@ -48,19 +48,19 @@ def _report(scorer: Scorer, folder: Path, trusts: Mapping[Job, Trust], kept: Seq
     with ranks.on_rank_zero() as first:
         if first:
             print_sentence(f"Scores: {shown(write_table(folder, trusts, kept))}")
-    unlike = [job for job, trust in trusts.items() if trust.foreign]
+    unlike = [job for job, trust in trusts.items() if trust.out_of_distribution]
     domain = scorer.translator.info.domains[scorer.direction[0]]
     if unlike:
         print_sentence(f"{len(unlike)} of {len(trusts)} are out of distribution for {shown(domain)}: {_names(unlike)}")
         trained = scorer.translator.info.training.load_size
         if trained is not None and 2 * len(unlike) > len(trusts):
             print_sentence(
-                f"Training resized images to {trained} pixels; much larger or smaller ones are out of distribution too."
+                f"Training resized images to {trained} pixels; much larger or smaller ones are out of distribution."
             )
-    if all(trust.foreign is None for trust in trusts.values()):
+    if all(trust.out_of_distribution is None for trust in trusts.values()):
         print_sentence(
-            f"No out-of-distribution scores for the images of {shown(domain)}: the model describes fewer than {LEAST} "
-            "different ones, or they are too small."
+            f"Whether these are out of distribution for {shown(domain)} is unknown: the model describes fewer than "
+            f"{LEAST} distinct training images, or they are too small."
         )
     chosen = set(kept)
     left = sorted((job for job in trusts if job not in chosen), key=lambda job: trusts[job].score)

@@ -14,7 +14,7 @@ from unpaired.cli.advice import advice_of
 from unpaired.storage import shown
 from unpaired.training.terminal import print_sentence
 from unpaired.translate.jobs import Job, check_existing
-from unpaired.translate.lost_metadata import Losses
+from unpaired.translate.lost_metadata import LostMetadata
 from unpaired.translate.outputs import OutputFolders
 from unpaired.translate.reading import Reader
 from unpaired.translate.record import Record, alone_in, sweep
@@ -68,15 +68,15 @@ def translate_all(
             batch=options.batch,
             keep_icc=options.keep_icc,
             on_done=report.done,
-            losses=report.losses,
+            lost=report.lost,
             reader=reader,
             sorter=sorter,
         )
         if sorter is not None and not chosen:
             report.count_finished(report.finished - sorter.left_out, len(planned) - len(sorter.left_out))
         num_made, num_failed = _sum(report.num_made), _sum(report.num_failed)
-        losses = Losses.merged(ranks.all_gather_bytes(report.losses.to_message()))
-    for sentence in losses.sentences():
+        lost = LostMetadata.merged(ranks.all_gather_bytes(report.lost.to_message()))
+    for sentence in lost.sentences():
         print_sentence(sentence)
     print_sentence(f"Translated {num_made} of {len(planned)} images into {shown(folder)} in {precise}")
     return num_failed
@@ -86,15 +86,15 @@ class _Report:
     """Records and prints the result of each job of this process. finished: the jobs finished earlier."""
 
     def __init__(self, record: Record, finished: set[Job]) -> None:
-        self.finished, self.losses = finished, Losses()
+        self.finished, self.lost = finished, LostMetadata()
         self.num_made = self.num_failed = 0
         self._record = record
 
     def count_finished(self, kept: Collection[Job], num_all: int) -> None:
         """Count the lost metadata of the earlier results that are kept, and print their number."""
         for job in kept:
-            self.losses.look(job)
-            self.losses.count(job)
+            self.lost.scan(job)
+            self.lost.count(job)
         number = _sum(len(kept))
         if number:
             print_sentence(f"{number} of {num_all} were finished before.")

@@ -1,6 +1,6 @@
-"""Figures of merit: pure functions, and what runs them over a test set.
+"""Metrics: pure functions, and their computation over a test set.
 
-`METRICS` is the registry of metrics, `ImageMetric` and `SetMetric` are their Protocols.
+`METRICS` is the registry of metrics, `ImageMetric` and `SetMetric` are their protocols.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""The strongest baseline that understands nothing: one map of colours for all pixels of all images.
+"""A baseline without understanding of the content: one polynomial colour map for all pixels of all images.
 
-It is fitted with truth, which no unpaired method may see, so a translation that does not beat it has only
-changed colours. It is a yardstick, not a model.
+It is fitted with ground truth, which no unpaired method may use, so a translation that does not beat it has only
+changed colours. It is a reference, not a model.
 """
 
 from __future__ import annotations
@@ -37,13 +37,13 @@ class ColourTransform:
 
     @classmethod
     def fit(cls, pairs: Iterable[tuple[Tensor, Tensor]]) -> ColourTransform:
-        """Least squares over all pixels of all pairs (image, truth), each n 3 h w in [-1, 1].
+        """Fit by least squares over all pixels of all pairs (image, truth), each n 3 h w in [-1, 1].
 
-        Pairs are read once, one at a time; the normal equations are summed in float64. A ridge of 1e-9 of
-        the number of pixels keeps them solvable where few colours occur. It pulls towards the identity, so
-        that with the ridge, too, no fit has a larger squared error on its pairs than the untouched images.
+        Pairs are read once, one at a time; the normal equations are accumulated in float64. A ridge of 1e-9 times the
+        number of pixels keeps them solvable if only few colours occur. The ridge pulls towards the identity, so no fit
+        has a larger squared error on its pairs than the unchanged images.
 
-        Raises ValueError if a pair's shapes differ or are not n 3 h w, or if there is no pair.
+        Raises ValueError if the shapes of a pair differ or are not n 3 h w, or if there is no pair.
         """
         size = len(_MONOMIALS)
         gram = torch.zeros(size, size, dtype=torch.float64)
@@ -81,14 +81,14 @@ def _identity() -> Tensor:
 
 
 def _pixels(images: Tensor) -> Tensor:
-    """All pixels of n 3 h w as rows of (r, g, b), float64."""
+    """Return all pixels of n 3 h w as rows of (r, g, b), float64."""
     if images.ndim != 4 or images.shape[1] != 3:
         raise ValueError(f"A colour transform needs images n 3 h w, not {(*images.shape,)}.")
     return images.permute(0, 2, 3, 1).reshape(-1, 3).double()
 
 
 def _features(pixels: Tensor) -> Tensor:
-    """The monomials of each pixel, pixels x 35."""
+    """Return the monomials of each pixel, pixels x 35."""
     columns: dict[tuple[int, ...], Tensor] = {(): torch.ones_like(pixels[:, 0])}
     for factors in _MONOMIALS[1:]:
         columns[factors] = columns[factors[:-1]] * pixels[:, factors[-1]]

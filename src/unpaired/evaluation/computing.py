@@ -1,4 +1,4 @@
-"""Compute metrics of anybody: figures and features are checked, and every fault names its metric."""
+"""Computation of any metric: figures and features are validated, and each error names the metric."""
 
 from __future__ import annotations
 
@@ -43,14 +43,14 @@ def set_figure(metric: SetMetric, sets: Sets) -> Interval:
     """Return the figure of two sets with its interval. Raises ConfigError, naming the metric."""
     with _named(metric):
         found = with_interval(metric, sets)
-    # Ends of an interval may be NaN or infinite: a resample of few images can hold a single one.
+    # Ends of an interval may be NaN or infinite: a resample of few images may contain a single distinct one.
     if math.isnan(found.value) or (math.isinf(found.value) and not option(metric, "infinite")):
         raise _fault(metric, "returned NaN or infinity for the set")
     return found
 
 
 def with_interval(metric: SetMetric, sets: Sets) -> Interval:
-    """Return the figure as the metric computes it; if it comes without interval, with that of 100 resamples."""
+    """Return the figure of a metric; without an interval of its own, with the interval of 100 resamples."""
     found = metric.per_set(sets)
     if isinstance(found, Interval):
         return found
@@ -59,7 +59,7 @@ def with_interval(metric: SetMetric, sets: Sets) -> Interval:
 
 
 def own_features(metric: SetMetric, images: Tensor) -> Tensor:
-    """Return the features n d that a metric computes of n images, on the CPU. Raises ConfigError, naming the metric."""
+    """Return the features n d of a metric for n images, on the CPU. Raises ConfigError, naming the metric."""
     with _named(metric):
         features = metric.features(images)  # type: ignore[attr-defined]
     if not isinstance(features, Tensor) or features.ndim != 2 or len(features) != len(images):
@@ -73,7 +73,7 @@ def _number(figure: Interval | float) -> float:
 
 @contextmanager
 def _named(metric: Metric) -> Iterator[None]:
-    """Raise what the body raises as a ConfigError that names the metric."""
+    """Convert any error of the block to a ConfigError that names the metric."""
     try:
         yield
     except UnpairedError:

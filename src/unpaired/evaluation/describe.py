@@ -1,4 +1,4 @@
-"""What is kept of a set of images, in one pass and bounded memory, for every figure that needs no truth."""
+"""The description of a set of images, from one pass in bounded memory, for every figure without ground truth."""
 
 from __future__ import annotations
 
@@ -22,11 +22,17 @@ MAX_PATCH_BYTES = 128 << 20
 
 @dataclass(frozen=True)
 class Description:
-    """features: n d. patches: for each level of the pyramid, finest first, m p c 49. num_images: how many were seen.
-    own: features n d of metrics that compute their own, by name.
+    """The description of a set of images.
 
-    Of more than 4,000 images a random 4,000 are kept as features; patches are kept of as many images, chosen at
-    random, as 128 MiB hold.
+    Above 4,000 images a random sample of 4,000 has features. Patches are kept of a random sample of as many images as
+    fit into 128 MiB.
+
+    Args:
+        num_images: the number of images.
+        size: their channels, height and width.
+        features: of random convolutions, n d.
+        patches: for each level of the pyramid, finest first, m p c 49.
+        own: by name, features n d of metrics that compute their own.
     """
 
     num_images: int
@@ -36,12 +42,14 @@ class Description:
     own: dict[str, Tensor] = field(default_factory=dict)
 
     def select(self, indices: Tensor) -> Description:
-        """Return the description of the images with these numbers, for the floor and for equal counts.
+        """Return the description of the images with these indices, for the floor and for equal counts.
 
-        Raises ValueError where not every image was kept.
+        Raises ValueError if only a sample was kept.
         """
         if any(len(kept) != self.num_images for kept in (self.features, *self.patches, *self.own.values())):
-            raise ValueError(f"Of {self.num_images} images only some were kept; describe the two parts one by one.")
+            raise ValueError(
+                f"Only a sample of the {self.num_images} images was kept; describe the two parts separately."
+            )
         own = {name: features[indices] for name, features in self.own.items()}
         patches = [level[indices] for level in self.patches]
         return Description(len(indices), self.size, self.features[indices], patches, own)
@@ -54,13 +62,13 @@ def describe(
     max_images: int = MAX_IMAGES,
     max_patch_bytes: int = MAX_PATCH_BYTES,
 ) -> Description:
-    """Look once at batches n c h w, in [-1, 1] or uint8, all of one c h w, as 8-bit files would hold them.
+    """Describe batches n c h w, in [-1, 1] or uint8, all of one c h w, rounded as in 8-bit files.
 
-    The same images in batches of other sizes give the same description. Sides of 16 pixels and more, any number of
-    channels. Raises ValueError if there is no image, one is too small, or they differ in size.
+    The description does not depend on the batch size. Sides have at least 16 pixels, and any number of channels is
+    allowed. Raises ValueError if there is no image, one is too small, or they differ in size.
     """
     extractor: RandomConvolutions | None = None
-    size, seen = (0, 0, 0), 0
+    size, count = (0, 0, 0), 0
     features: _Reservoir[Tensor] = _Reservoir(max_images, seed, "features")
     cut: _Reservoir[list[Tensor]] = _Reservoir(0, seed, "patches")
     for batch in batches:
@@ -71,40 +79,40 @@ def describe(
             cut.capacity = max(1, max_patch_bytes // _patch_bytes(images))
         if _size(images) != size:
             raise ValueError(f"Images of one size are needed: {size} (channels, height, width) and {_size(images)}.")
-        indices = list(range(seen, seen + len(images)))
+        indices = list(range(count, count + len(images)))
         levels = [patches(level, indices, seed=seed).cpu() for level in pyramid(images)]
         for index, row, *parts in zip(indices, extractor(images).cpu(), *levels, strict=True):
             # Copies, since a view would keep its whole batch in memory.
             features.add(index, row.clone())
             cut.add(index, [part.clone() for part in parts])
-        seen += len(images)
-    if seen == 0:
+        count += len(images)
+    if count == 0:
         raise ValueError("A description needs at least one image.")
     kept = [torch.stack(level) for level in zip(*cut.kept, strict=True)]
-    return Description(seen, size, torch.stack(features.kept), kept)
+    return Description(count, size, torch.stack(features.kept), kept)
 
 
 class _Reservoir(Generic[KeptT]):
-    """At most `capacity` of the things it is shown, each with the same chance; which ones, their numbers decide."""
+    """A reservoir sample of at most `capacity` items, all with the same probability, determined by their indices."""
 
     def __init__(self, capacity: int, seed: int, purpose: str) -> None:
         self.capacity, self.seed, self.purpose = capacity, seed, purpose
         self.kept: list[KeptT] = []
 
     def place(self, index: int) -> int | None:
-        """Where thing number `index` goes, or None if it is not kept; things are numbered from 0 without gaps."""
+        """Return the place of item `index`, None if it is not kept; items are numbered from 0 without gaps."""
         if index < self.capacity:
             return index
         place = int(rng(self.seed, f"reservoir {self.purpose}", index).integers(index + 1))
         return place if place < self.capacity else None
 
-    def add(self, index: int, thing: KeptT) -> None:
-        """Keep a thing, at the end or instead of another one, or not at all."""
+    def add(self, index: int, item: KeptT) -> None:
+        """Add an item, replacing another one if the reservoir is full, or drop it."""
         place = self.place(index)
         if place == len(self.kept):
-            self.kept.append(thing)
+            self.kept.append(item)
         elif place is not None:
-            self.kept[place] = thing
+            self.kept[place] = item
 
 
 def _size(images: Tensor) -> tuple[int, int, int]:
@@ -113,5 +121,5 @@ def _size(images: Tensor) -> tuple[int, int, int]:
 
 
 def _patch_bytes(images: Tensor) -> int:
-    """What the patches of one image take, in float32."""
+    """Return the memory of the patches of one image, in float32."""
     return len(pyramid(images[:1])) * PATCHES * images.shape[1] * PATCH**2 * 4

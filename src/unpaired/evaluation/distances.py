@@ -1,4 +1,4 @@
-"""All figures that need no truth and no download, of two described sets of images."""
+"""All figures of two described sets of images that need neither ground truth nor a download."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ class Distances:
 
 
 def distances(made: Description, real: Description, *, seed: int = 0, resamples: int = 500) -> Distances:
-    """Compare translations with real images of the domain they were translated to.
+    """Compare translations with real images of the target domain.
 
     For the floor, compare other real images with the same real ones, on the same counts: the estimates of all these
-    figures but the kernel distance depend on how many images there are. `resamples` is for the intervals; sliced
-    distances, which take the most time, use at most 200.
+    figures but the kernel distance depend on the number of images. `resamples` is for the intervals; sliced distances,
+    which take the most time, use at most 200.
 
     Raises ValueError if the images differ in size, or one set has fewer than 6 images.
     """

@@ -1,4 +1,4 @@
-"""Evaluation: a model's translations of a test set in each direction, every figure with its interval and its floor."""
+"""Evaluation: translations of a test set in each direction, and every figure with its interval and floor."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ from unpaired.evaluation.metric_protocol import (
     features_name,
     option,
 )
-from unpaired.evaluation.test_set import TestSet, batch_of, dealt, open_test_set
+from unpaired.evaluation.test_set import TestSet, batch_of, index_batches, open_test_set
 from unpaired.images.tensors import as_files
 from unpaired.models.bounds import MAX_CROP
 from unpaired.storage import writable
@@ -43,20 +43,21 @@ from unpaired.version import __version__
 _log = logging.getLogger("unpaired")
 
 LEAST_FOR_DISTANCES = 12
-"""Images a domain below which sets are not compared: half of them must do for the floor."""
+"""Images per domain below which sets are not compared: half of them must suffice for the floor."""
 
 ALL_PATCHES = sys.maxsize
-"""Bytes of patches that are kept: those of every image, as the halves of a set are compared; `count` bounds them."""
+"""The limit of bytes of patches: none, as the halves of a set are compared; `count` bounds the memory."""
 
 FAKE, FEATURES, MADE, BEFORE = "fake", "features", "made", "before"
-"""What is made of a batch: translations, and by name features, figures of translations and of inputs left alone."""
+"""Keys of the results of a batch: translations and, by name, features, figures of translations and of inputs."""
 
 
 @dataclass(frozen=True)
 class Row:
-    """One figure: of the translations, of real images against other real ones, and of images left untranslated.
+    """One figure: of the translations, of real images against other real ones, and of untranslated images.
 
-    The latter two are None where they say nothing (the truth's floor) or cannot be had (domains of other channels).
+    The latter two are None if they are meaningless (a floor for ground truth) or undefined (domains with other
+    channels).
     """
 
     metric: Metric
@@ -72,7 +73,7 @@ class Row:
 
 @dataclass(frozen=True)
 class DirectionResult:
-    """One direction: its figures by name, and figures of each image (as tensors n, in the order of `names`)."""
+    """One direction: its figures by name, and the figures of each image (tensors n, in the order of `names`)."""
 
     direction: str
     rows: dict[str, Row]
@@ -83,7 +84,7 @@ class DirectionResult:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """All directions, and what the figures depend on."""
+    """The results of all directions, and the facts that they depend on."""
 
     directions: dict[str, DirectionResult]
     facts: dict[str, Any]
@@ -91,32 +92,32 @@ class Evaluation:
     def to_json(self) -> str:
         """Return the figures with their intervals, and those of each image by its name.
 
-        Names are as they are, but that bytes which are no valid text are spelled out.
+        Names are unchanged, except that bytes which are not valid text are escaped.
         """
-        found: dict[str, Any] = {**_valid(self.facts), "directions": {}}
+        found: dict[str, Any] = {**_json_facts(self.facts), "directions": {}}
         for name, result in self.directions.items():
             found["directions"][name] = {
-                "figures": {key: _plain(row.to_dict()) for key, row in result.rows.items()},
-                **_plain({"two_sample_p": result.two_sample_p}),
+                "figures": {key: _json_figures(row.to_dict()) for key, row in result.rows.items()},
+                **_json_figures({"two_sample_p": result.two_sample_p}),
                 "images": {
-                    image: _plain({key: float(values[index]) for key, values in result.images.items()})
+                    image: _json_figures({key: float(values[index]) for key, values in result.images.items()})
                     for index, image in enumerate(_distinct(result.names))
                 },
             }
         return json.dumps(found, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
 
 
-def _valid(value: Any) -> Any:
-    """Return facts as strict JSON has them: all text valid, no number infinite."""
+def _json_facts(value: Any) -> Any:
+    """Return facts as strict JSON: valid text and no infinite numbers."""
     if isinstance(value, dict):
-        return {writable(key): _valid(each) for key, each in value.items()}
+        return {writable(key): _json_facts(each) for key, each in value.items()}
     if isinstance(value, float) and not math.isfinite(value):
         return None
     return writable(value) if isinstance(value, str) else value
 
 
 def _distinct(names: Sequence[str]) -> list[str]:
-    """Return names as valid text, numbered where two have become the same one."""
+    """Return names as valid text, numbered if two have become equal."""
     found: dict[str, None] = {}
     for name in names:
         text, number = writable(name), 1
@@ -127,10 +128,10 @@ def _distinct(names: Sequence[str]) -> list[str]:
     return list(found)
 
 
-def _plain(figures: dict[str, Any]) -> dict[str, Any]:
-    """Return figures as JSON has them: rounded, and null where they are infinite, as JSON knows no infinity."""
+def _json_figures(figures: dict[str, Any]) -> dict[str, Any]:
+    """Return figures for JSON: rounded, and null if they are infinite, which JSON cannot represent."""
     return {
-        name: _plain(value)
+        name: _json_figures(value)
         if isinstance(value, dict)
         else (round(value, 6) if value is not None and math.isfinite(value) else None)
         for name, value in figures.items()
@@ -139,11 +140,17 @@ def _plain(figures: dict[str, Any]) -> dict[str, Any]:
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """How a test set is looked at. size: side that images are resized to, None for that of training.
+    """The settings of an evaluation.
 
-    count: at most so many images a domain, the first ones; batch: translated together. unseen: leave out the images
-    that the model's step was chosen by. metrics: further ones than the registered ones, such as those that were made
-    with a file of weights.
+    Args:
+        size: the side that images are resized to, None for that of training.
+        count: the most images per domain; the first ones are used.
+        batch: the images per batch.
+        truth: whether files of the same name are pairs, None to infer it.
+        unseen: leave out the images of the checkpoint selection.
+        inception: adds FID and KID.
+        lpips: adds LPIPS.
+        metrics: additional metrics, such as those that need a file of weights.
     """
 
     size: int | None = None
@@ -180,9 +187,9 @@ def evaluate(
 ) -> Evaluation:
     """Translate the test half of `data` with a run or model folder, in its directions, and return every figure.
 
-    Of several processes that torchrun started each translates its share, and all return the same. Figures against truth
-    where the test set has one, of the whole set where both domains have enough images, of faithfulness always. Memory
-    is bounded by the counts, not by the images' number: patches take 0.2 MB of each image of 256 x 256 in colour.
+    Each process started by torchrun translates its share, and all return the same. Figures against ground truth need a
+    test set with pairs, those of sets enough images in both domains; those of faithfulness are always computed. Memory
+    depends on the settings and not on the number of images: patches take 0.2 MB for each image of 256 x 256 in colour.
     Raises DataError, ModelError, ConfigError, RankError.
     """
     settings = settings or Settings()
@@ -200,22 +207,22 @@ def evaluate(
     if tests.truth:
         how = "pairs side by side" if tests.side_by_side else "matched by name"
         _log.info(f"Images of A and B are {how}, and taken as each other's truth; --no-truth if they are not.")
-    tests, chose = _by_the_choice(tests, translator, settings)
-    looked = {domain: min(settings.count, len(tests.side(domain))) for domain in "AB"}
-    tests.check(looked)
+    tests, num_selected_by = _without_selection_images(tests, translator, settings)
+    counts = {domain: min(settings.count, len(tests.side(domain))) for domain in "AB"}
+    tests.check(counts)
     results, fingerprint, metrics = {}, tests.fingerprint(), settings.every_metric()
     with ranks.process_group(translator.device):
         same = f"{fingerprint} {translator.info}"
         ranks.require_same(same, "The test set or the model", "give all processes the same images and the same model")
         for direction in translator.directions:
-            _log.info(f"Translating {looked[direction[0]]} images {direction}.")
+            _log.info(f"Translating {counts[direction[0]]} images {direction}.")
             results[direction] = _Direction(translator, tests, direction, size, settings, metrics).result()
     facts = {
         "model": str(model),
         "data": str(data),
         "data_sha256": fingerprint,
-        "images": looked,
-        "images_that_chose": chose,
+        "images": counts,
+        "images_that_chose": num_selected_by,
         "unseen": settings.unseen,
         "size": size,
         "truth": tests.truth,
@@ -226,33 +233,35 @@ def evaluate(
         "unpaired": __version__,
         "torch": torch.__version__,
     }
-    if others := _of_others():
+    if others := _external_metrics():
         facts["metrics"] = others
     return Evaluation(results, facts)
 
 
-def _of_others() -> dict[str, str]:
-    """Return the registered metrics that are not this package's by kind, with their origin."""
+def _external_metrics() -> dict[str, str]:
+    """Return the registered metrics of other packages by kind, with their origin."""
     origins = {metric.kind: METRICS.origin(metric.kind) for metric in METRICS}
     return {kind: str(origin) for kind, origin in origins.items() if origin is not None}
 
 
-def _by_the_choice(tests: TestSet, translator: Translator, settings: Settings) -> tuple[TestSet, dict[str, int]]:
-    """Return the images to look at, and by domain how many of them chose the step of the model, which is told."""
+def _without_selection_images(
+    tests: TestSet, translator: Translator, settings: Settings
+) -> tuple[TestSet, dict[str, int]]:
+    """Return the test set to use, and by domain how many of its images took part in the checkpoint selection."""
     choice = translator.info.choice
     if settings.unseen:
         return tests.unseen(choice), {"A": 0, "B": 0}
-    chose = {domain: sum(took_part[: settings.count]) for domain, took_part in tests.seen(choice).items()}
-    if any(chose.values()):
+    num_selected_by = {domain: sum(took_part[: settings.count]) for domain, took_part in tests.seen(choice).items()}
+    if any(num_selected_by.values()):
         _log.info(
-            f"{chose['A']} of these images of A and {chose['B']} of B chose the step of this model, so its figures may "
-            "be better than on other images; --unseen leaves them out."
+            f"{num_selected_by['A']} of these images of A and {num_selected_by['B']} of B took part in the checkpoint "
+            "selection of this model, so its figures may be better than on other images; --unseen leaves them out."
         )
-    return tests, chose
+    return tests, num_selected_by
 
 
 class _Direction:
-    """The figures of one direction; everything is looked at once, batch by batch."""
+    """The figures of one direction; each batch of images is processed once."""
 
     def __init__(
         self,
@@ -282,7 +291,7 @@ class _Direction:
         self.untranslated: dict[str, list[Tensor]] = {}
 
     def result(self) -> DirectionResult:
-        """Translate, compare, and put the rows together."""
+        """Translate, compare, and collect the rows."""
         own: dict[str, list[Tensor]] = {}
         passes = self._translations(own)
         made = describe(passes, max_patch_bytes=ALL_PATCHES) if self.of_sets else None
@@ -303,21 +312,21 @@ class _Direction:
         return Row(metric, mean_interval(images[metric.kind]), untranslated=untranslated)
 
     def _translations(self, own: dict[str, list[Tensor]]) -> Iterator[Tensor]:
-        """Yield the translations as 8-bit files would hold them, and note figures and features on the way."""
-        notes = {MADE: self.images, BEFORE: self.untranslated, FEATURES: own}
-        for made in ranks.distributed_map(dealt(self.count, self.settings.batch), self._translated):
+        """Yield the translations rounded as in 8-bit files, and collect figures and features on the way."""
+        stores = {MADE: self.images, BEFORE: self.untranslated, FEATURES: own}
+        for made in ranks.distributed_map(index_batches(self.count, self.settings.batch), self._translated):
             fake = made.pop(FAKE)
             for name, values in made.items():
-                sort, _, noted = name.partition(" ")
-                notes[sort].setdefault(noted, []).append(values)
+                sort, _, key = name.partition(" ")
+                stores[sort].setdefault(key, []).append(values)
             yield fake
 
     def _translated(self, indices: range) -> dict[str, Tensor]:
-        """Return the translations of the images with these numbers, and their figures and features."""
+        """Return the translations of the images with these indices, and their figures and features."""
         real = self._batch(indices, 0)
         fake = as_files(self.translator(real, direction=self.direction))
         truth = self._batch(indices, 1) if self.truth else None
-        images = Translated(real, fake, truth, self._there_and_back(fake))
+        images = Translated(real, fake, truth, self._reconstructed(fake))
         alone = replace(images, fake=as_files(real)) if real.shape == fake.shape else None
         made = {FAKE: fake}
         for metric in self.of_images:
@@ -327,7 +336,7 @@ class _Direction:
                     made[f"{BEFORE} {metric.kind}"] = image_figures(metric, alone)
         return made | _features(self.extractors, fake)
 
-    def _there_and_back(self, fake: Tensor) -> Tensor | None:
+    def _reconstructed(self, fake: Tensor) -> Tensor | None:
         back = {"AtoB": "BtoA", "BtoA": "AtoB"}[self.direction]
         return as_files(self.translator(fake, direction=back)) if back in self.translator.directions else None
 
@@ -341,15 +350,15 @@ class _Direction:
             if parts is None or not option(metric, "floor"):
                 rows[metric.kind] = Row(metric, set_figure(metric, whole))
             else:
-                rows[metric.kind] = _beside_floor(metric, *parts)
+                rows[metric.kind] = _row_with_floor(metric, *parts)
         return parts[0].two_sample.p_value if parts else None
 
     def _equal_parts(self, made: Description, real: Description) -> tuple[Sets, Sets, Sets | None]:
-        """Return translations, real images and untranslated ones, each with the same real images; equal counts."""
+        """Return translations, real images and untranslated ones, each with the same real images and equal counts."""
         with_floor = {name: metric for name, metric in self.extractors.items() if option(metric, "floor")}
         one, other = halves(self.num_real)
         count = min(len(one), self.count)
-        reference, picked = real.select(one[:count]), spread(self.count, count)
+        reference, picked = real.select(one[:count]), evenly_spaced(self.count, count)
         plain = None
         if self.channels[0] == self.channels[1]:
             plain = Sets(self._described(self.count, 0, with_floor).select(picked), reference)
@@ -361,14 +370,14 @@ class _Direction:
         if not extractors:
             return description
         kept: dict[str, list[Tensor]] = {}
-        work = dealt(count, self.settings.batch)
+        work = index_batches(count, self.settings.batch)
         for found in ranks.distributed_map(work, lambda indices: _features(extractors, self._batch(indices, end))):
             for name, values in found.items():
                 kept.setdefault(name.partition(" ")[2], []).append(values)
         return replace(description, own={name: torch.cat(values) for name, values in kept.items()})
 
     def _batches(self, count: int, end: int) -> Iterator[Tensor]:
-        return (self._batch(indices, end) for indices in dealt(count, self.settings.batch))
+        return (self._batch(indices, end) for indices in index_batches(count, self.settings.batch))
 
     def _batch(self, indices: range, end: int) -> Tensor:
         """Return images of the source (end 0) or the target (end 1) of the direction."""
@@ -376,8 +385,8 @@ class _Direction:
         return batch_of(source, indices, self.translator.info, domain, self.channels[end], self.size)
 
 
-def _beside_floor(metric: SetMetric, made: Sets, floor: Sets, untranslated: Sets | None) -> Row:
-    """Return the row of a figure of equal parts."""
+def _row_with_floor(metric: SetMetric, made: Sets, floor: Sets, untranslated: Sets | None) -> Row:
+    """Return the row of a set metric, from equal counts."""
     before = set_figure(metric, untranslated) if untranslated else None
     return Row(metric, set_figure(metric, made), set_figure(metric, floor), before)
 
@@ -387,6 +396,6 @@ def _features(extractors: Mapping[str, SetMetric], images: Tensor) -> dict[str, 
     return {f"{FEATURES} {name}": own_features(metric, images) for name, metric in extractors.items()}
 
 
-def spread(total: int, count: int) -> Tensor:
-    """Return `count` of the numbers 0 to total - 1, evenly spread, so that images sorted by kind are all seen."""
+def evenly_spaced(total: int, count: int) -> Tensor:
+    """Return `count` of the numbers 0 to total - 1, evenly spaced, so that images sorted by kind are all sampled."""
     return torch.arange(count) * total // count

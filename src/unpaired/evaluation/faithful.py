@@ -1,7 +1,7 @@
-"""Faithfulness: how much of an input its translation kept. Pure functions of two batches, one figure an image.
+"""Faithfulness: how much of an input is kept in its translation. Pure functions of two batches, one figure per image.
 
-These need no truth, and none of them alone says that a translation is good: an input that was not translated at all
-keeps everything. Read them beside a distance to the other domain.
+They need no ground truth, and none of them alone indicates a good translation: an untranslated input keeps everything.
+Read them together with a distance to the target domain.
 """
 
 from __future__ import annotations
@@ -21,35 +21,35 @@ _BATCH = 16
 
 
 def cycle_error(real: Tensor, reconstructed: Tensor) -> Tensor:
-    """Mean absolute difference of images and their translations there and back, n values in [0, 1]; 0 is best.
+    """Return the mean absolute difference of images and their reconstructions, n values in [0, 1]; 0 is best.
 
-    Chu, Zhmoginov and Sandler, "CycleGAN, a master of steganography", 2017: a small error may come from a pattern too
-    fine to see that the input was hidden in. Translate 8-bit images back, not floats, to leave it less room.
-    Raises ValueError if the shapes differ or are not n c h w.
+    Chu, Zhmoginov and Sandler, "CycleGAN, a master of steganography", 2017: the error may be small because the input is
+    encoded in an invisible pattern. Reconstruct from 8-bit images, not floats, to leave less room for it. Raises
+    ValueError if the shapes differ or are not n c h w.
     """
     return l1(real, reconstructed)
 
 
 def gradient_correlation(inputs: Tensor, outputs: Tensor) -> Tensor:
-    """Correlation of where the edges are, n values in [-1, 1]: 1 where they are in the same places.
+    """Return the correlation of edge locations, n values in [-1, 1]: 1 for edges in the same places.
 
-    Pearson's, over pixels, of the length of the gradient (Sobel) of the mean of the channels. Which side of an edge is
-    the lighter one does not matter. Inputs and outputs may differ in channels, not in size. An image without any edge
-    counts as 0. Raises ValueError if counts or sizes differ.
+    It is Pearson's correlation, over pixels, of the gradient magnitude (Sobel) of the mean of the channels, whichever
+    side of an edge is lighter. Inputs and outputs may differ in channels, not in size. An image without edges counts as
+    0. Raises ValueError if counts or sizes differ.
     """
     _check(inputs, outputs)
     return _correlation(_gradient(inputs).flatten(1), _gradient(outputs).flatten(1))
 
 
 def self_similarity_correlation(inputs: Tensor, outputs: Tensor) -> Tensor:
-    """Correlation of which parts look alike, n values in [-1, 1]: 1 where the same parts do.
+    """Return the correlation of self-similarities, n values in [-1, 1]: 1 if the same parts are similar.
 
     Each image is cut into 16 x 16 cells, each cell described by its mean responses to random convolutions
-    (`features.RandomConvolutions.maps`), each response with mean 0 and variance 1 over the image. Two cells at squared
-    distance d are alike by exp(-d / m), m the median of all d in the image; returned is Pearson's correlation, over
-    all pairs of cells, of how alike they are in the input and in the output. After Shechtman and Irani, CVPR 2007, and,
-    for translations, Zheng, Cham and Cai, "The spatially-correlative loss for various image translation tasks", CVPR
-    2021, whose features are trained. Channels may differ. A flat image counts as 0.
+    (`features.RandomConvolutions.maps`), each response with mean 0 and variance 1 over the image. The similarity of two
+    cells at squared distance d is exp(-d / m), m the median of all d in the image. The figure is Pearson's correlation,
+    over all pairs of cells, of their similarity in the input and in the output. After Shechtman and Irani, CVPR 2007,
+    and, for translations, Zheng, Cham and Cai, "The spatially-correlative loss for various image translation tasks",
+    CVPR 2021, whose features are trained. Channels may differ. A flat image counts as 0.
 
     Raises ValueError if counts or sizes differ or a side is below 16 pixels.
     """
@@ -60,12 +60,12 @@ def self_similarity_correlation(inputs: Tensor, outputs: Tensor) -> Tensor:
 
 
 def _self_similarity(images: Tensor) -> Tensor:
-    """How alike every two cells of each image are, n 32640, float64 in [0, 1]."""
+    """Return the similarity of every two cells of each image, n 32640, float64 in [0, 1]."""
     images = floats(images)
     cells = _extractor(images.shape[1]).to(images.device).maps(images, _GRID).flatten(2).double()
     cells = cells - cells.mean(dim=2, keepdim=True)
     deviation = cells.std(dim=2, keepdim=True, correction=0)
-    # What varies by rounding alone is not to be blown up.
+    # Variation by rounding alone must not be amplified.
     cells = torch.where(deviation < 1e-4, 0.0, cells / deviation.clamp(min=1e-4))
     squares = cells.square().sum(dim=1)
     row, column = torch.triu_indices(_GRID**2, _GRID**2, offset=1, device=images.device)
@@ -89,7 +89,7 @@ def _gradient(images: Tensor) -> Tensor:
 
 
 def _correlation(x: Tensor, y: Tensor) -> Tensor:
-    """Pearson's correlation of each row; 0 where one of them does not vary."""
+    """Return Pearson's correlation of each row; 0 if one of them is constant."""
     x, y = x - x.mean(dim=1, keepdim=True), y - y.mean(dim=1, keepdim=True)
     scale = x.norm(dim=1) * y.norm(dim=1)
     flat = scale <= 1e-9

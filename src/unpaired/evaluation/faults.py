@@ -1,4 +1,4 @@
-"""Known faults to try figures on: what would blur, noise or collapse cost on your own images?
+"""Synthetic faults, to test the sensitivity of figures: blur, noise, colour, checkerboards and collapse.
 
 Every function takes images n c h w in [-1, 1] and returns as many of the same shape, clipped to [-1, 1].
 """
@@ -15,7 +15,7 @@ from unpaired.randomness import rng
 
 
 def blur(images: Tensor, sigma: float = 1.0) -> Tensor:
-    """Gaussian blur, sigma in pixels."""
+    """Apply a Gaussian blur, sigma in pixels."""
     reach = math.ceil(3 * sigma)
     offsets = torch.arange(-reach, reach + 1, dtype=images.dtype, device=images.device)
     weights = torch.softmax(-0.5 * (offsets / sigma).square(), dim=0)
@@ -25,13 +25,13 @@ def blur(images: Tensor, sigma: float = 1.0) -> Tensor:
 
 
 def noise(images: Tensor, levels: float, seed: int = 0) -> Tensor:
-    """Gaussian noise, its standard deviation in 8-bit levels."""
+    """Add Gaussian noise, its standard deviation in 8-bit levels."""
     drawn = torch.from_numpy(rng(seed, "noise fault").standard_normal(tuple(images.shape))).to(images)
     return (images + drawn * (levels / 127.5)).clamp(-1, 1)
 
 
 def hue_shift(images: Tensor, degrees: float = 30) -> Tensor:
-    """Turn the colours of RGB images around the grey axis; the mean of the channels stays."""
+    """Rotate the hues of RGB images about the grey axis; the mean of the channels is unchanged."""
     angle = math.radians(degrees)
     straight, side = (1 + 2 * math.cos(angle)) / 3, (1 - math.cos(angle)) / 3
     turn = math.sin(angle) / math.sqrt(3)
@@ -44,12 +44,12 @@ def hue_shift(images: Tensor, degrees: float = 30) -> Tensor:
 
 
 def checkerboard(images: Tensor, levels: float = 8) -> Tensor:
-    """Add and take away so many 8-bit levels from alternate pixels, as transposed convolutions may."""
+    """Add and subtract a number of 8-bit levels at alternate pixels, as transposed convolutions may."""
     h, w = images.shape[-2:]
     sign = 1 - 2 * ((torch.arange(h)[:, None] + torch.arange(w)) % 2)
     return (images + sign.to(images) * (levels / 127.5)).clamp(-1, 1)
 
 
 def collapse(images: Tensor, modes: int = 10) -> Tensor:
-    """Show the first `modes` images again and again, as many as before."""
+    """Repeat the first `modes` images until there are as many as before."""
     return images[torch.arange(len(images)) % min(modes, len(images))]

@@ -13,8 +13,7 @@ __all__ = ["MIN_SIZE", "RandomConvolutions", "standardised"]
 def standardised(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
     """Return two sets of features n d and m d, each column with mean 0 and variance 1 over both sets together.
 
-    Both together, so that neither is favoured: exchanging them changes nothing but the order. A column that never
-    varies becomes 0.
+    Statistics of both sets keep the comparison symmetric. A constant column becomes 0.
     """
     both = torch.cat([x, y]).double()
     mean, deviation = both.mean(dim=0), both.std(dim=0, correction=0)

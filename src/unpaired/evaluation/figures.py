@@ -1,4 +1,4 @@
-"""The package's metrics as parts, and the registry that holds them and those of others."""
+"""The package's metrics, and the registry of all metrics."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ Better = Literal["less", "more"]
 
 @dataclass(frozen=True)
 class Figure:
-    """What a reader needs beside the number; see `Metric`."""
+    """The description of a figure, see `Metric`."""
 
     kind: str
     label: str
@@ -36,7 +36,7 @@ class Figure:
 
 @dataclass(frozen=True)
 class AgainstTruth(Figure):
-    """A figure of each translation and its truth, both as 8-bit files would hold them. compare: of two batches."""
+    """A figure of each translation and its ground truth, rounded as in 8-bit files. compare: of two batches."""
 
     compare: Callable[[Tensor, Tensor], Tensor]
     infinite: bool = False
@@ -62,7 +62,7 @@ class Faithful(Figure):
 
 @dataclass(frozen=True)
 class CycleError(Figure):
-    """The error of each input against its translation there and back."""
+    """The error of each reconstruction."""
 
     needs: ClassVar[tuple[Need, ...]] = ("cycle",)
 
@@ -74,7 +74,7 @@ class CycleError(Figure):
 
 @dataclass(frozen=True)
 class OfSets(Figure):
-    """A figure of two sets that comes with its interval."""
+    """A figure of two sets that has its own interval."""
 
     compare: Callable[[Sets], Interval]
 
@@ -129,7 +129,7 @@ class PerceptualDistance:
 
 @dataclass(frozen=True)
 class InceptionDistance:
-    """FID or KID, or the same distances with other weights than the published ones; see `inception`."""
+    """FID or KID, or the same distances with weights other than the published ones; see `inception`."""
 
     network: Inception
     distance: Literal["frechet", "kernel"]
@@ -162,13 +162,13 @@ def _kernel_distance(sets: Sets) -> Interval:
 
 _SHAPES = "shapes; colours, in the last one"
 _COLOURS = "right colours"
-_APART = "anything that tells the sets apart; .5 is best"
+_APART = "any difference between the sets; .5 is best"
 
 METRICS: Registry[Metric] = Registry(
     "metric",
     "unpaired.metrics",
     (
-        CycleError("cycle_error", "cycle error", "less", 4, "what is lost there and back"),
+        CycleError("cycle_error", "cycle error", "less", 4, "information lost in the reconstruction"),
         Faithful("gradient_correlation", "gradient correlation", "more", 3, "edges kept", gradient_correlation),
         Faithful(
             "self_similarity_correlation",
@@ -213,4 +213,4 @@ METRICS: Registry[Metric] = Registry(
     required=("label", "better", "digits", "sees"),
     refuse=refuse,
 )
-"""Every metric that needs no file: the package's own, in the order of tables, then those of others."""
+"""Every metric that needs no file: the package's own, in the order of tables, then external ones."""

@@ -1,4 +1,4 @@
-"""Fréchet distance of two sets of features, each taken for a Gaussian: FID, where Inception made the features.
+"""The Fréchet distance of two sets of features with Gaussian fits: FID, if Inception computed the features.
 
 Dowson and Landau 1982; Heusel et al., "GANs trained by a two time-scale update rule converge to a local Nash
 equilibrium", NIPS 2017: |m - n|² + tr(A + B - 2 (A B)^(1/2)) for means m, n and covariances A, B.
@@ -13,7 +13,7 @@ from unpaired.evaluation.intervals import Interval, around, draws
 
 
 class Moments:
-    """Mean and covariance of features that come in batches, in float64: d + d² numbers, however many images."""
+    """Running mean and covariance of batches of features, in float64: d + d² numbers for any number of images."""
 
     def __init__(self, size: int) -> None:
         self.count = 0
@@ -21,7 +21,7 @@ class Moments:
         self._scatter = torch.zeros(size, size, dtype=torch.float64)
 
     def add(self, features: Tensor) -> None:
-        """Take n features n d into account; the means of batches are joined so that nothing large cancels."""
+        """Add features n d; the means of batches are merged without cancellation of large numbers."""
         if len(features) == 0:
             return
         batch = features.double().cpu()
@@ -49,13 +49,13 @@ class Moments:
 def frechet_distance(x: Moments, y: Moments) -> float:
     """Return the Fréchet distance of two Gaussians with these moments; 0 is best, no upper end.
 
-    The trace of the root is the sum of the roots of the eigenvalues of A^(1/2) B A^(1/2), which is symmetric: no root
-    of an asymmetric matrix is taken, and no small multiple of the identity is needed. d³ work, a few d² matrices.
-    Raises ValueError for fewer than 2 images.
+    The trace of the root is the sum of the roots of the eigenvalues of A^(1/2) B A^(1/2), which is symmetric: neither
+    the root of an asymmetric matrix nor a small multiple of the identity is needed. d³ work, a few d² matrices. Raises
+    ValueError for fewer than 2 images.
     """
     a, b = x.covariance, y.covariance
     values, vectors = torch.linalg.eigh(a)
-    # The root of what rounding left of an eigenvalue 0 would be far larger than rounding.
+    # The root of a rounded eigenvalue 0 would be far larger than rounding.
     real = values > _rounding(values)
     root = vectors[:, real] * values[real].sqrt()
     common = torch.linalg.eigvalsh(root.T @ b @ root) if bool(real.any()) else values[:0]
@@ -67,10 +67,10 @@ def frechet_distance(x: Moments, y: Moments) -> float:
 def frechet_interval(x: Tensor, y: Tensor, *, resamples: int = 100, seed: int = 0) -> Interval:
     """Return the Fréchet distance of features n d and m d with its interval.
 
-    The trace of the root is the sum of the singular values of the n x m products of the centred features, which for
-    fewer images than features is less work than their covariances: n m min(n, m) for each resample. The distance of
-    finite samples is too large, the more so the fewer images: only compare equal counts, with the floor beside.
-    Raises ValueError for fewer than 2 images.
+    The trace of the root is the sum of the singular values of the n x m products of the centred features. For fewer
+    images than features this is cheaper than the covariances: n m min(n, m) for each resample. The estimate is biased
+    upwards, and more so for few images: only compare equal counts, together with the floor. Raises ValueError for fewer
+    than 2 images.
     """
     if min(len(x), len(y)) < 2 or x.ndim != 2 or x.shape[1:] != y.shape[1:]:
         raise ValueError(f"Features n d and m d of at least 2 images are needed, not {(*x.shape,)}, {(*y.shape,)}.")
@@ -84,13 +84,13 @@ def frechet_interval(x: Tensor, y: Tensor, *, resamples: int = 100, seed: int = 
 
 
 def _rounding(values: Tensor) -> Tensor:
-    """What an eigenvalue may be by rounding alone."""
+    """Return the largest eigenvalue that rounding alone may cause."""
     largest = values.abs().max() if len(values) else values.sum()
     return largest * len(values) * torch.finfo(values.dtype).eps
 
 
 def _from_products(products: tuple[Tensor, Tensor, Tensor], p: Tensor, q: Tensor) -> float:
-    """The distance from the inner products of all features, each image counted as often as it was drawn."""
+    """Return the distance from the inner products of all features, each image weighted by its number of draws."""
     xx, xy, yy = products
     n, m = p.sum(), q.sum()
     p_mean, q_mean = p / n, q / m

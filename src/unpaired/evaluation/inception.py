@@ -1,8 +1,8 @@
-"""The Inception network that FID and KID are defined on, in plain torch, with weights from a file the user has.
+"""The Inception network of FID and KID in plain torch, with weights from a file of the user.
 
-Szegedy et al., "Rethinking the Inception architecture for computer vision", CVPR 2016, as TensorFlow's file of
-2015-12-05 holds it and pytorch-fid ported it. It differs from the network in textbooks: average pooling inside blocks
-does not count the padding, and the last block pools by maximum instead. Names of tensors are those of the port.
+Szegedy et al., "Rethinking the Inception architecture for computer vision", CVPR 2016, as stored in TensorFlow's file
+of 2015-12-05 and ported in pytorch-fid. Unlike the published architecture, average pooling inside blocks does not count
+the padding, and the last block uses max pooling. Names of tensors are those of the port.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ Branch = list[str | tuple[str, ...]]
 
 
 class Inception:
-    """FID's Inception and where its weights come from."""
+    """The Inception network of FID and the origin of its weights."""
 
     def __init__(self, network: InceptionModule, weights: Weights) -> None:
         self.network = network
@@ -36,9 +36,9 @@ class Inception:
 
     @classmethod
     def load(cls, path: str | Path, *, sha256: str | None = None, device: str = "cpu") -> Inception:
-        """Read the weights from a file in pytorch-fid's layout; its classifier, if it is there, is left out.
+        """Read the weights from a file in the layout of pytorch-fid; a classifier in it is ignored.
 
-        sha256: what the file must have, None for any. Raises ModelError if it is another one or does not fit.
+        sha256: the required hash of the file, None for any. Raises ModelError if it differs or the weights do not fit.
         """
         weights = read_weights(path, sha256=sha256)
         network = InceptionModule()
@@ -47,27 +47,27 @@ class Inception:
 
     @property
     def is_published(self) -> bool:
-        """Whether the weights are the published file, bit for bit: only then is a figure FID or KID."""
+        """Whether the weights are bit-identical to the published file: only then is a figure FID or KID."""
         return self.sha256 == PUBLISHED
 
     @property
     def title(self) -> str:
-        """The network's name, to stand beside each figure made with it."""
+        """The name of the network, shown with each of its figures."""
         known = "Inception 2015-12-05 (pytorch-fid)" if self.is_published else "Inception with other weights"
         return f"{known}, SHA-256 {self.sha256[:8]}"
 
     def figure_name(self, figure: str) -> str:
-        """Return the name of "frechet" or "kernel": FID and KID with the published weights, a plain one with others."""
+        """Return the name of "frechet" or "kernel": FID and KID with the published weights, else a generic one."""
         published = {"frechet": "FID", "kernel": "KID"}
         plain = {"frechet": "Fréchet distance", "kernel": "kernel distance"}
         return f"{(published if self.is_published else plain)[figure]} ({self.title})"
 
     @torch.inference_mode()
     def features(self, batches: Iterable[Tensor]) -> Tensor:
-        """Return n 2048 features, float32, of batches n c h w in [-1, 1] or uint8, as 8-bit files would hold them.
+        """Return n 2048 features, float32, of batches n c h w in [-1, 1] or uint8, rounded as in 8-bit files.
 
-        c is 1 or 3. Images are resized to 299 x 299 as pytorch-fid does: bilinear, without antialiasing. (Other
-        programs resize otherwise and get other values; only compare what one of them made.)
+        c is 1 or 3. Images are resized to 299 x 299 as in pytorch-fid: bilinear, without antialiasing. (Programs that
+        resize differently get other values; only compare values of one program.)
 
         Raises ValueError for other channels or no image.
         """
@@ -85,7 +85,7 @@ class Inception:
 
 
 class InceptionModule(nn.ModuleDict):
-    """Images n 3 299 299 in [-1, 1] to the 2048 features before the classifier, which is left out."""
+    """Maps images n 3 299 299 in [-1, 1] to the 2048 features before the classifier, which is left out."""
 
     def __init__(self) -> None:
         super().__init__(
@@ -110,7 +110,7 @@ class InceptionModule(nn.ModuleDict):
         )
 
     def forward(self, x: Tensor) -> Tensor:
-        """n 2048, averaged over positions."""
+        """Return n 2048, averaged over positions."""
         for name, layer in self.items():
             x = layer(x)
             if name in ("Conv2d_2b_3x3", "Conv2d_4a_3x3"):

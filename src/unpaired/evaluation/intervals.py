@@ -1,8 +1,7 @@
-"""How sure a figure is: 95 % intervals from resampled images, and the halves of a set for its floor.
+"""Bootstrap: 95 % intervals from resampled images, and the halves of a set for its floor.
 
-The images are what was drawn by chance, so they are what is resampled: each resample draws as many images as
-there are, with replacement. It is kept as the number of times each image was drawn, so that a figure can be
-computed again from what is known of each image, or of each two, and no image is looked at twice.
+Each resample draws as many images as there are, with replacement. It is stored as the number of draws of each image, so
+that a figure is recomputed from values of images, or of pairs of images, and no image is processed twice.
 """
 
 from __future__ import annotations
@@ -33,9 +32,10 @@ class Interval:
 
 
 def draws(count: int, resamples: int, seed: int, purpose: str) -> Tensor:
-    """Return how often each of `count` images was drawn in each resample: resamples x count, float64; sums are count.
+    """Return the number of draws of each of `count` images in each resample: resamples x count, float64; rows sum to
+    count.
 
-    `purpose` keeps the two sides of a comparison apart: they are drawn independently of each other.
+    `purpose` separates the two sides of a comparison: they are drawn independently.
     """
     generator = rng(seed, f"bootstrap {purpose}")
     drawn = generator.integers(0, count, (resamples, count))
@@ -45,7 +45,7 @@ def draws(count: int, resamples: int, seed: int, purpose: str) -> Tensor:
 
 
 def mean_interval(values: Tensor, *, resamples: int = 2000, seed: int = 0) -> Interval:
-    """Return the mean of one figure an image, with the percentile interval of its resampled means.
+    """Return the mean of a figure over images, with the percentile interval of its resampled means.
 
     Infinite values (the PSNR of two identical images) make the mean infinite, and so the interval.
     """
@@ -64,11 +64,10 @@ def mean_interval(values: Tensor, *, resamples: int = 2000, seed: int = 0) -> In
 def around(
     value: float, resampled: Tensor, *, smallest: float = -float("inf"), largest: float = float("inf")
 ) -> Interval:
-    """Return `value` with the spread of its resamples laid around it, cut to [smallest, largest].
+    """Return `value` with an interval from the spread of its resamples, clipped to [smallest, largest].
 
-    A distance between two sets grows when images are drawn twice, since each resample knows fewer of them; the
-    percentiles alone would then lie beyond the value. Only the spread is taken from the resamples; without any, the
-    ends are no numbers.
+    A distance between two sets is larger in a resample, which has fewer distinct images; percentiles alone would then
+    exclude the value. Only the spread of the resamples is used; without any, the ends are NaN.
     """
     if len(resampled) == 0:
         return Interval(value, float("nan"), float("nan"))
@@ -79,8 +78,8 @@ def around(
 def halves(count: int, seed: int = 0) -> tuple[Tensor, Tensor]:
     """Return the indices of two disjoint random halves of `count` images, count // 2 each.
 
-    The floor of a figure on the same counts: compare half of the translations with one half of the real images,
-    and the other half of the real images with that same half.
+    For the floor of a figure on the same counts: compare half of the translations with one half of the real images, and
+    the other half of the real images with that same half.
     """
     order = torch.from_numpy(rng(seed, "halves").permutation(count))
     return order[: count // 2].sort().values, order[count // 2 : count // 2 * 2].sort().values
@@ -89,13 +88,13 @@ def halves(count: int, seed: int = 0) -> tuple[Tensor, Tensor]:
 def _weighted(counts: Tensor, values: Tensor) -> Tensor:
     if values.isfinite().all():
         return counts @ values / len(values)
-    # 0 x infinity is no number, so an infinite image counts only where it was drawn.
+    # 0 x infinity is NaN, so an infinite value counts only in the resamples that drew it.
     products = torch.where(counts == 0, torch.zeros(()).double(), counts * values)
     return products.mean(dim=1)
 
 
 def _ends(resampled: Tensor) -> tuple[float, float]:
     tail = (1 - COVERAGE) / 2
-    # "nearest" interpolates nothing, which would make no number of two infinite neighbours.
+    # "nearest", as interpolation between two infinite neighbours would give NaN.
     ends = torch.quantile(resampled.double(), torch.tensor([tail, 1 - tail]).double(), interpolation="nearest")
     return float(ends[0]), float(ends[1])

@@ -1,8 +1,8 @@
-"""Kernel distance: the squared maximum mean discrepancy of two sets of features under a cubic kernel.
+"""Kernel distance: the squared maximum mean discrepancy of two sets of features with a cubic kernel.
 
-Gretton et al., "A kernel two-sample test", JMLR 2012, with the kernel and the unbiased estimator of Binkowski et
-al., "Demystifying MMD GANs", ICLR 2018. Its expectation is 0 for two sets of one origin at any number of images,
-so it may be slightly negative. On Inception features this is KID, and `kid` is the published protocol.
+Gretton et al., "A kernel two-sample test", JMLR 2012, with the kernel and the unbiased estimator of Binkowski et al.,
+"Demystifying MMD GANs", ICLR 2018. Its expectation is 0 for two sets of one distribution at any number of images, so it
+may be slightly negative. On Inception features it is KID, and `kid` is the published protocol.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ def kernel_distance(x: Tensor, y: Tensor, *, resamples: int = 500, seed: int = 0
     """Return the unbiased squared discrepancy of features n d and m d; 0 is best, no upper end.
 
     With k(u, v) = (u·v / d + 1)³: the mean of k over two different images of x, plus that of y, minus twice the mean
-    over one of each. Standardise the features first (`features.standardised`) unless their scale means something.
+    over one of each. Standardise the features first (`features.standardised`) unless their scale is meaningful.
 
-    Holds one n x m matrix in float64 at a time. Raises ValueError for fewer than 2 images a set or other d.
+    Holds one n x m matrix in float64 at a time. Raises ValueError for fewer than 2 images a set or different d.
     """
     _check(x, y)
     drawn = draws(len(x), resamples, seed, "x"), draws(len(y), resamples, seed, "y")
@@ -34,8 +34,8 @@ def kernel_distance(x: Tensor, y: Tensor, *, resamples: int = 500, seed: int = 0
 def kid(x: Tensor, y: Tensor, *, subsets: int = 100, size: int = 1000, seed: int = 0) -> tuple[float, float]:
     """Return mean and standard deviation of the discrepancy over random subsets, as KID is published.
 
-    Subsets of `size` images of each set, or as many as both have, are drawn without replacement. The name KID belongs
-    to Inception features (`inception.Inception`), which are not to be standardised.
+    Subsets of `size` images of each set, or of the smaller set's size, are drawn without replacement. The name KID is
+    reserved for Inception features (`inception.Inception`), which must not be standardised.
 
     Raises ValueError as `kernel_distance` does.
     """
@@ -55,7 +55,7 @@ def cubic_kernel(x: Tensor, y: Tensor) -> Tensor:
 
 
 def _within(x: Tensor, counts: Tensor) -> Tensor:
-    """The mean of k over two different images of one set, for each row of counts; an image is not its own partner."""
+    """Return the mean of k over two different images of one set, for each row of counts."""
     kernel = cubic_kernel(x, x)
     own = kernel.diagonal().clone()
     total = ((counts @ kernel) * counts).sum(dim=1) - counts.square() @ own

@@ -1,8 +1,8 @@
-"""LPIPS: the distance of two images in the features of a classifier, weighted as people see it.
+"""LPIPS: a perceptual distance of two images, from the features of a classifier.
 
-Zhang, Isola, Efros, Shechtman and Wang, "The unreasonable effectiveness of deep features as a perceptual metric",
-CVPR 2018, version 0.1, in plain torch, with weights from two files the user has: the classifier's (its usual files'
-AlexNet or VGG-16) and the authors' weights of its channels.
+Zhang, Isola, Efros, Shechtman and Wang, "The unreasonable effectiveness of deep features as a perceptual metric", CVPR
+2018, version 0.1, in plain torch, with weights from two files of the user: AlexNet or VGG-16 in its usual file, and the
+authors' channel weights.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _EPSILON = 1e-10
 
 
 class LPIPS:
-    """The two networks and where their weights come from; call it with two batches of images."""
+    """The two networks and the origin of their weights; call it with two batches of images."""
 
     def __init__(self, trunk: Trunk, network: LPIPSModule, classifier: Weights, channels: Weights) -> None:
         self.trunk, self.network = trunk, network
@@ -50,8 +50,15 @@ class LPIPS:
     ) -> LPIPS:
         """Read both files; layers of the classifier that are not needed are left out.
 
-        channels: the authors' weights/v0.1/alex.pth or vgg.pth. The hashes are what the files must have, None for any.
-        Raises ModelError if a file is another one or does not fit.
+        Raises ModelError if a hash differs or the weights do not fit.
+
+        Args:
+            classifier: the file of AlexNet or VGG-16.
+            channels: the authors' weights/v0.1/alex.pth or vgg.pth.
+            trunk: "alex" or "vgg".
+            classifier_sha256: the required hash of the first file, None for any.
+            channels_sha256: that of the second one.
+            device: the device of the networks.
         """
         network = LPIPSModule(trunk)
         first = read_weights(classifier, sha256=classifier_sha256)
@@ -62,7 +69,7 @@ class LPIPS:
 
     @property
     def title(self) -> str:
-        """The network's name, to stand beside each figure made with it; with other weights it is not called LPIPS."""
+        """The name of the network, shown with each of its figures; with other weights it is not called LPIPS."""
         hashes = f"SHA-256 {self.classifier_sha256[:8]} and {self.channels_sha256[:8]}"
         return f"LPIPS {self.trunk}, {hashes}" if self.is_published else f"perceptual distance, other weights, {hashes}"
 
@@ -70,7 +77,7 @@ class LPIPS:
     def __call__(self, x: Tensor, y: Tensor) -> Tensor:
         """Return n distances, 0 for equal images, of two batches n c h w in [-1, 1] or uint8; c is 1 or 3.
 
-        Raises ValueError if shapes differ, channels are others, or a side is below 31 (alex) or 16 (vgg) pixels.
+        Raises ValueError if shapes differ, c is another number, or a side is below 31 (alex) or 16 (vgg) pixels.
         """
         if x.shape != y.shape or x.ndim != 4 or x.shape[1] not in (1, 3):
             raise ValueError(f"Two batches n 3 h w or n 1 h w are needed, not {(*x.shape,)} and {(*y.shape,)}.")
@@ -84,9 +91,10 @@ class LPIPS:
 
 
 class LPIPSModule(nn.Module):
-    """Two batches n 3 h w in [-1, 1] to n distances.
+    """Maps two batches n 3 h w in [-1, 1] to n distances.
 
-    features: the classifier's convolutions, numbered as in its files. lin: a weight for each channel of each layer.
+    features: the convolutions of the classifier, numbered as in its files. lin: a weight for each channel of each
+    layer.
     """
 
     shift: Tensor
@@ -95,7 +103,7 @@ class LPIPSModule(nn.Module):
     def __init__(self, trunk: Trunk) -> None:
         super().__init__()
         self.features = _alexnet() if trunk == "alex" else _vgg16()
-        # Behind which of them a layer is compared, and its channels.
+        # The layers that are compared, and their channels.
         taps = (
             {1: 64, 4: 192, 7: 384, 9: 256, 11: 256} if trunk == "alex" else {3: 64, 8: 128, 15: 256, 22: 512, 29: 512}
         )
@@ -105,7 +113,9 @@ class LPIPSModule(nn.Module):
         self.register_buffer("scale", torch.tensor(_SCALE)[:, None, None])
 
     def forward(self, x: Tensor, y: Tensor) -> Tensor:
-        """The squared differences of unit-length features, weighted, averaged over positions, summed over layers."""
+        """Return the squared differences of unit-length features, weighted, averaged over positions, summed over
+        layers.
+        """
         x, y = (x - self.shift) / self.scale, (y - self.shift) / self.scale
         total: Tensor = x.new_zeros(len(x))
         for number, layer in enumerate(self.features):
@@ -144,12 +154,12 @@ def _vgg16() -> nn.Sequential:
 
 
 def _within(weights: Weights, prefix: str) -> Weights:
-    """The part of a state dict below a prefix, without it."""
+    """Return the part of a state dict with a prefix, without that prefix."""
     state = {key.removeprefix(prefix): value for key, value in weights.state.items() if key.startswith(prefix)}
     return Weights(weights.path, weights.sha256, state)
 
 
 def _renamed(weights: Weights) -> Weights:
-    """The authors' lin0.model.1.weight as 0, and so on."""
+    """Return the state dict with the name 0 for lin0.model.1.weight of the authors, and so on."""
     state = {key.removeprefix("lin").removesuffix(".model.1.weight"): value for key, value in weights.state.items()}
     return Weights(weights.path, weights.sha256, state)

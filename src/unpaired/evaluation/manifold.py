@@ -1,7 +1,7 @@
-"""Density and coverage: are the translations where real images are, and everywhere where real images are.
+"""Density and coverage: whether the translations are near real images, and near all of them.
 
-Naeem, Oh, Uh, Choi and Yoo, "Reliable fidelity and diversity metrics for generative models", ICML 2020: around
-each real image lies a ball that reaches to its k-th nearest real neighbour, k = 5.
+Naeem, Oh, Uh, Choi and Yoo, "Reliable fidelity and diversity metrics for generative models", ICML 2020: each real image
+has a ball whose radius is the distance to its k-th nearest real neighbour, k = 5.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ NEIGHBOURS = 5
 
 @dataclass(frozen=True)
 class DensityAndCoverage:
-    """density: about 1 for real images and above it where they crowd, 0 for strangers. coverage: in [0, 1]."""
+    """density: about 1 for real images, higher in dense regions, 0 far from all of them. coverage: in [0, 1]."""
 
     density: Interval
     coverage: Interval
@@ -29,10 +29,9 @@ def density_and_coverage(
 ) -> DensityAndCoverage:
     """Return both figures of features n d against features m d; more is better.
 
-    density: in how many balls a translation lies, over k, on average. coverage: the share of balls in which at least
-    one translation lies; for real images it is expected to be 1 - 2**-k = .97 at k = 5 and equal counts, less with
-    fewer translations. The balls are fixed when images are resampled: drawn twice, an image would be its own
-    neighbour.
+    density: the mean number of balls that contain a translation, divided by k. coverage: the share of balls that
+    contain at least one translation; for real images its expectation is 1 - 2**-k = .97 at k = 5 and equal counts, less
+    with fewer translations. The balls are the same in all resamples: an image drawn twice would be its own neighbour.
 
     Holds two m x n matrices. Raises ValueError unless there are more than `neighbours` real images.
     """
@@ -58,7 +57,9 @@ def density_and_coverage(
 
 
 def _distances(x: Tensor, y: Tensor) -> Tensor:
-    """Euclidean distances of all rows, n m, float32; a product of matrices in float64, since differences cancel."""
+    """Return the Euclidean distances of all rows, n m, float32; the matrix product is in float64, as differences
+    cancel.
+    """
     x, y = x.double(), y.double()
     squares = x.square().sum(dim=1)[:, None] + y.square().sum(dim=1) - 2 * x @ y.T
     return squares.clamp_(min=0).sqrt_().float()

@@ -1,4 +1,4 @@
-"""Metrics as parts: the Protocol of a figure of each image and of a figure of a set, and the data that both get.
+"""The Metric protocols, of a figure for each image and of a figure for a set, and their inputs.
 
 An installed package or a user's file adds a metric to `unpaired.evaluation.METRICS`; `examples/metric_edges.py` is a
 template.
@@ -30,10 +30,13 @@ NEEDS: tuple[Need, ...] = ("truth", "cycle")
 class Translated:
     """A batch of n translations; every tensor is n c h w in [-1, 1], float32, of one size.
 
-    real: the inputs. fake: their translations, rounded as in 8-bit files. truth: the images that the translations
-    should be, None unless the test set has them. reconstructed: `fake` translated back and rounded, None unless the
-    model has the other direction. real and reconstructed have the channels of the source domain, fake and truth those
-    of the target domain.
+    real and reconstructed have the channels of the source domain, fake and truth those of the target domain.
+
+    Args:
+        real: the inputs.
+        fake: their translations, rounded as in 8-bit files.
+        truth: the ground truth of the translations, None unless the test set has it.
+        reconstructed: `fake` translated back and rounded, None unless the model has the other direction.
     """
 
     real: Tensor
@@ -42,16 +45,18 @@ class Translated:
     reconstructed: Tensor | None = None
 
     def serve(self, metric: Metric) -> bool:
-        """Return whether a metric has all that it needs here."""
+        """Return whether all inputs of a metric are available."""
         have = {"truth": self.truth is not None, "cycle": self.reconstructed is not None}
         return all(have[need] for need in option(metric, "needs"))
 
 
 class Sets:
-    """Translations and real images of the domain that they were translated to, as two sets.
+    """Translations and real images of the target domain, as two sets.
 
-    made, real: descriptions of both (features of random convolutions, patches, the metrics' own features). resamples:
-    of the bootstrap. seed: of every random draw.
+    Args:
+        made, real: their descriptions (features of random convolutions, patches, the metrics' own features).
+        seed: that of every random draw.
+        resamples: those of the bootstrap.
     """
 
     def __init__(self, made: Description, real: Description, *, seed: int = 0, resamples: int = 500) -> None:
@@ -73,7 +78,7 @@ class Sets:
         return two_sample_test(*self.features, resamples=self.resamples, seed=self.seed)
 
     def own(self, metric: SetMetric) -> tuple[Tensor, Tensor]:
-        """Return the features of both sets, n d and m d, that the metric's `features` computed."""
+        """Return the features of both sets, n d and m d, from the metric's `features`."""
         name = features_name(metric)
         return self.made.own[name], self.real.own[name]
 
@@ -90,17 +95,23 @@ class Sets:
 class Metric(Protocol):
     """A figure of an evaluation: an `ImageMetric` or a `SetMetric`.
 
-    A part is an instance, and may be any object. Its optional attributes:
+    A metric is registered as an instance, and may be any object. Optional attributes:
 
     needs: "truth", "cycle" or both; the figure is left out of evaluations without them. Default: none.
-    untranslated: True if the figure of inputs left untranslated says something, as that of figures against truth does
-        (image metrics; computed if both domains have the same channels). Default: False.
+
+    untranslated: True if the figure of untranslated inputs is meaningful, as that of figures against ground truth
+    (image metrics; computed if both domains have the same channels). Default: False.
+
     infinite: True if the figure may be infinite. Default: False; NaN and infinity are errors.
+
     floor: False for a figure of all images, without the floor, the untranslated images and equal counts (set metrics).
-        Default: True.
-    accepts(size): returns False for images c h w of the target domain that the metric cannot take. Default: takes all.
+    Default: True.
+
+    accepts(size): returns False for unsupported sizes c h w of the target domain. Default: accepts all.
+
     features(images): returns features n d of images n c h w of the target domain in [-1, 1], for `Sets.own` (set
-        metrics). They are computed batch by batch and kept for all images, d numbers each.
+    metrics). They are computed batch by batch and kept for all images, d numbers each.
+
     features_name: metrics with the same name share their features. Default: the kind.
     """
 
@@ -122,7 +133,7 @@ class Metric(Protocol):
 
     @property
     def sees(self) -> str:
-        """A few words on the differences that the figure shows."""
+        """A few words on the differences that the figure responds to."""
 
 
 @runtime_checkable
@@ -150,12 +161,12 @@ def option(metric: Metric, name: str) -> Any:
 
 
 def features_name(metric: Metric) -> str:
-    """Return the name under which the metric's own features are kept."""
+    """Return the name of the metric's own features."""
     return str(getattr(metric, "features_name", metric.kind))
 
 
 def refuse(part: Any) -> str:
-    """Return the reason why an object is no metric, as the end of a sentence, or ""."""
+    """Return why an object is not a metric, as the end of a sentence, or ""."""
     if isinstance(part, type):
         return "it is a class; register an instance of it"
     if not callable(getattr(part, "per_image", None)) and not callable(getattr(part, "per_set", None)):

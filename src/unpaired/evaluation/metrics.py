@@ -1,8 +1,8 @@
-"""Figures against truth: pure functions of two batches of images, one figure an image.
+"""Figures against ground truth: pure functions of two batches of images, one figure per image.
 
-Every function takes two tensors n c h w of one shape, in [-1, 1] or uint8, and returns n values. L1, PSNR and
-SSIM are defined on the [0, 1] scale, the images x/2 + 1/2; nothing is rounded to 8 bits or clipped for them.
-Average over images, not over their pixels: PSNR is the mean of the images' decibels.
+Every function takes two tensors n c h w of one shape, in [-1, 1] or uint8, and returns n values. L1, PSNR and SSIM are
+defined on the [0, 1] scale, the images x/2 + 1/2, without rounding to 8 bits or clipping. Average over images, not over
+pixels: PSNR is the mean of the decibels of the images.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _C1, _C2 = 0.01**2, 0.03**2  # (K1 L)² and (K2 L)² with L = 1
 
 
 def l1(x: Tensor, y: Tensor) -> Tensor:
-    """Mean absolute difference, n values in [0, 1] for images within their range; 0 is best.
+    """Return the mean absolute difference, n values in [0, 1] for images within their range; 0 is best.
 
     Raises ValueError if the shapes differ or are not n c h w.
     """
@@ -29,22 +29,21 @@ def l1(x: Tensor, y: Tensor) -> Tensor:
 
 
 def psnr(x: Tensor, y: Tensor) -> Tensor:
-    """Peak signal-to-noise ratio in dB, n values: -10 log10(mean squared difference), for a peak of 1.
+    """Return the peak signal-to-noise ratio in dB, n values: -10 log10(mean squared difference), for a peak of 1.
 
-    More is better; two identical images score infinity. Raises ValueError if the shapes differ or are not
-    n c h w.
+    More is better; two identical images have infinity. Raises ValueError if the shapes differ or are not n c h w.
     """
     x, y = _unit_scale(x, y)
     return -10 * (x - y).square().mean(dim=(1, 2, 3)).log10()
 
 
 def ssim(x: Tensor, y: Tensor) -> Tensor:
-    """Structural similarity, n values in [-1, 1]; 1 for identical images.
+    """Return the structural similarity, n values in [-1, 1]; 1 for identical images.
 
-    Wang, Bovik, Sheikh and Simoncelli, "Image quality assessment: from error visibility to structural
-    similarity", IEEE TIP 2004: an 11x11 Gaussian window with sigma 1.5, K1 = 0.01, K2 = 0.03, dynamic range
-    1, biased local variances; each channel on its own, only where the window lies within the image, then
-    the mean over positions and channels.
+    Wang, Bovik, Sheikh and Simoncelli, "Image quality assessment: from error visibility to structural similarity", IEEE
+    TIP 2004: an 11x11 Gaussian window with sigma 1.5, K1 = 0.01, K2 = 0.03, dynamic range 1, biased local variances;
+    each channel separately, only at positions with the whole window inside the image, then the mean over positions and
+    channels.
 
     Raises ValueError if the shapes differ, are not n c h w, or h or w is below 11.
     """
@@ -67,12 +66,12 @@ def ssim(x: Tensor, y: Tensor) -> Tensor:
 
 
 def pixel_accuracy(x: Tensor, y: Tensor, within: int) -> Tensor:
-    """Share of pixels whose every channel lies within so many 8-bit levels of the other image's, n values in [0, 1].
+    """Return the share of pixels with all channels within `within` 8-bit levels of the other image, n values in [0, 1].
 
-    Images are rounded to 8 bits first. The figure of aerial photographs to maps, which have few colours: Liu, Breuel
-    and Kautz, "Unsupervised image-to-image translation networks", NIPS 2017, within 16; Fu et al.,
-    "Geometry-consistent generative adversarial networks", CVPR 2019, for 5 and 10, but there a difference must be
-    smaller than that, which for 8-bit images is within 4 and 9 here.
+    Images are rounded to 8 bits first. The usual figure for aerial photographs to maps, which have few colours: Liu,
+    Breuel and Kautz, "Unsupervised image-to-image translation networks", NIPS 2017, within 16; Fu et al.,
+    "Geometry-consistent generative adversarial networks", CVPR 2019, for 5 and 10, but with a strict inequality, which
+    for 8-bit images is within 4 and 9 here.
 
     Raises ValueError if the shapes differ or are not n c h w.
     """
@@ -87,7 +86,7 @@ def _gaussian(like: Tensor) -> Tensor:
 
 
 def _unit_scale(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
-    """Both images on the [0, 1] scale, in float32 or better."""
+    """Return both images on the [0, 1] scale, in float32 or better."""
     _same_shape(x, y)
     x, y = floats(x), floats(y)
     dtype = torch.promote_types(x.dtype, y.dtype)

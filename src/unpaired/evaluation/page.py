@@ -10,20 +10,20 @@ from torch import Tensor
 
 from unpaired.evaluation.evaluating import DirectionResult, Evaluation, Row
 from unpaired.evaluation.intervals import Interval
-from unpaired.evaluation.test_set import as_seen, open_test_set
+from unpaired.evaluation.test_set import as_tested, open_test_set
 from unpaired.images import from_tensor
 from unpaired.pages.html_pages import escaped, html_page, image_uri, table_row, terms
 from unpaired.translate.translator import Translator
 
 SHOWN = 4
-"""How many of the worst, of the median and of the best images are shown."""
+"""The number of the worst, of the median and of the best images shown."""
 
 RANKED_BY = ("ssim", "cycle_error", "self_similarity_correlation")
-"""The first of these that there is tells good images from bad ones."""
+"""Figures that rank images by quality; the first available one is used."""
 
 
 def ranking(result: DirectionResult) -> tuple[str, list[int]]:
-    """Return the figure that images are ranked by, and their numbers from the worst to the best."""
+    """Return the figure that ranks the images, and their indices from the worst to the best."""
     name = next(name for name in RANKED_BY if name in result.images)
     order = result.images[name].argsort(descending=result.rows[name].metric.better == "less", stable=True)
     return name, [int(index) for index in order]
@@ -48,24 +48,27 @@ def _section(result: DirectionResult, evaluation: Evaluation, translator: Transl
     note = "" if result.two_sample_p is None else f"<p>Two-sample test: p = {result.two_sample_p:.3f}.</p>"
     return (
         f"<h2>{head}</h2><table><thead><tr><th>figure</th><th>translations</th><th>real images (floor)</th>"
-        f"<th>untranslated</th><th>tells</th></tr></thead><tbody>{lines}</tbody></table>{note}"
+        f"<th>untranslated</th><th>sensitive to</th></tr></thead><tbody>{lines}</tbody></table>{note}"
         f"{_pictures(result, evaluation, translator, data)}"
     )
 
 
 def _line(row: Row) -> str:
     digits = row.metric.digits
-    cells = [headed(row), *(told(interval, digits) for interval in (row.made, row.floor, row.untranslated))]
+    cells = [
+        label_with_arrow(row),
+        *(formatted(interval, digits) for interval in (row.made, row.floor, row.untranslated)),
+    ]
     cells.append(row.metric.sees)
     return table_row(cells)
 
 
-def headed(row: Row) -> str:
-    """Return the label of a figure with an arrow that points to the better figures."""
+def label_with_arrow(row: Row) -> str:
+    """Return the label of a figure with an arrow towards better values."""
     return f"{row.metric.label} {'↓' if row.metric.better == 'less' else '↑'}"
 
 
-def told(interval: Interval | None, digits: int) -> str:
+def formatted(interval: Interval | None, digits: int) -> str:
     """Return a figure and its interval as text: 0.123 [0.100, 0.150]."""
     if interval is None:
         return "–"
@@ -87,11 +90,11 @@ def _pictures(result: DirectionResult, evaluation: Evaluation, translator: Trans
         rows = []
         for index in chosen:
             channels = info.directions[direction].in_channels
-            real = as_seen(source[index], info, direction[0], channels, size)
+            real = as_tested(source[index], info, direction[0], channels, size)
             pictures = [real, translator(real, direction=direction)]
             if tests.truth:
                 out = info.directions[direction].out_channels
-                pictures.append(as_seen(target[index], info, direction[-1], out, size))
+                pictures.append(as_tested(target[index], info, direction[-1], out, size))
             value = f"{float(result.images[figure][index]):.3f}"
             caption = escaped(f"{source.name(index)} · {value}")
             rows.append(f'<figure><img alt="" src="{_png(pictures)}"><figcaption>{caption}</figcaption></figure>')
@@ -100,7 +103,7 @@ def _pictures(result: DirectionResult, evaluation: Evaluation, translator: Trans
 
 
 def _png(images: Sequence[Tensor]) -> str:
-    """Return images c h w side by side as a data URI; of more than three channels the first three are shown."""
+    """Return images c h w side by side as a data URI; only the first three of more channels are shown."""
     colour = [image[:3] if image.shape[0] >= 3 else image[:1].expand(3, -1, -1) for image in images]
     buffer = io.BytesIO()
     from_tensor(torch.cat(colour, dim=2)).to_pil().save(buffer, format="PNG")

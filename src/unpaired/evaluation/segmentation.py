@@ -1,8 +1,8 @@
-"""Label maps against true ones: pixel accuracy, class accuracy and class IoU, the figures of the FCN score.
+"""Label maps against ground truth: pixel accuracy, class accuracy and class IoU, the figures of the FCN score.
 
 Long, Shelhamer and Darrell, "Fully convolutional networks for semantic segmentation", CVPR 2015; used for labels to
-photographs (of a network's labels of the result) and for photographs to labels by Isola et al. 2017 and Zhu et
-al. 2017. Everything is computed from confusions, which are kept an image so that images can be resampled.
+photographs (on the labels that a network predicts for the result) and for photographs to labels by Isola et al. 2017
+and Zhu et al. 2017. Everything is computed from one confusion matrix per image, so that images can be resampled.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ from unpaired.evaluation.intervals import Interval, around, draws
 from unpaired.images.tensors import levels
 
 IGNORE = 255
-"""The label of pixels that do not count, as in the published data."""
+"""The label of ignored pixels, as in the published data."""
 
 
 def nearest_colours(images: Tensor, palette: Sequence[tuple[int, ...]]) -> Tensor:
-    """Return the number of the palette's colour nearest to each pixel: n h w, int64, of images n c h w.
+    """Return the index of the nearest palette colour of each pixel: n h w, int64, of images n c h w.
 
-    The palette holds 8-bit colours of as many values as the images have channels; nearness is Euclidean, and the
-    earlier of two equally near colours wins. Raises ValueError for an empty palette or another number of channels.
+    The palette holds 8-bit colours with as many values as the images have channels; the distance is Euclidean, and ties
+    go to the earlier colour. Raises ValueError for an empty palette or another number of channels.
     """
     pixels = levels(images)
     if not palette or any(len(colour) != pixels.shape[1] for colour in palette):
@@ -39,10 +39,11 @@ def nearest_colours(images: Tensor, palette: Sequence[tuple[int, ...]]) -> Tenso
 
 
 def confusions(found: Tensor, truth: Tensor, num_classes: int, *, ignore: int = IGNORE) -> Tensor:
-    """Return how many pixels of each true class (rows) were given each class (columns): n classes classes, int64.
+    """Return the number of pixels of each true class (rows) with each predicted class (columns): n classes classes,
+    int64.
 
-    found, truth: labels n h w from 0 to num_classes - 1; pixels where truth is `ignore` do not count.
-    Raises ValueError if shapes differ or a label is out of range.
+    found, truth: labels n h w from 0 to num_classes - 1; pixels whose truth is `ignore` do not count. Raises ValueError
+    if shapes differ or a label is out of range.
     """
     if found.shape != truth.shape or found.ndim != 3:
         raise ValueError(f"Two label maps n h w are needed, not {(*found.shape,)} and {(*truth.shape,)}.")
@@ -56,19 +57,19 @@ def confusions(found: Tensor, truth: Tensor, num_classes: int, *, ignore: int = 
 
 
 def pixel_accuracy(confusion: Tensor) -> Tensor:
-    """Share of the pixels that have the right class, of confusions ... classes classes; in [0, 1]."""
+    """Return the share of correctly labelled pixels, of confusions ... classes classes; in [0, 1]."""
     right = confusion.diagonal(dim1=-2, dim2=-1).sum(dim=-1)
     return right / confusion.sum(dim=(-2, -1)).clamp(min=1)
 
 
 def class_accuracy(confusion: Tensor) -> Tensor:
-    """The mean over the classes that occur in truth of the share of their pixels that have them; in [0, 1]."""
+    """Return the mean, over the classes in truth, of the share of their pixels with the correct label; in [0, 1]."""
     right, size = confusion.diagonal(dim1=-2, dim2=-1), confusion.sum(dim=-1)
     return _mean_where(size > 0, right / size.clamp(min=1))
 
 
 def class_iou(confusion: Tensor) -> Tensor:
-    """The mean over the classes that occur in truth or result of intersection over union; in [0, 1]."""
+    """Return the mean, over the classes in truth or result, of intersection over union; in [0, 1]."""
     right = confusion.diagonal(dim1=-2, dim2=-1)
     union = confusion.sum(dim=-1) + confusion.sum(dim=-2) - right
     return _mean_where(union > 0, right / union.clamp(min=1))
@@ -84,8 +85,8 @@ SCORES: dict[str, Callable[[Tensor], Tensor]] = {
 def segmentation_scores(parts: Iterable[Tensor], *, resamples: int = 1000, seed: int = 0) -> dict[str, Interval]:
     """Return the three figures, by name, of all pixels of a test set, from batches of `confusions`.
 
-    Classes are averaged over the whole set, as published, not over images. Keeps one confusion an image
-    (8 bytes x classes²). Raises ValueError if there is none.
+    Classes are averaged over the whole set, as published, not over images. Memory: one confusion matrix per image (8
+    bytes x classes²). Raises ValueError if there is none.
     """
     kept = [part.cpu() for part in parts]
     if not sum(len(part) for part in kept):

@@ -1,8 +1,8 @@
-"""Sliced Wasserstein distance of the patches of two sets of images, a level of the Laplacian pyramid at a time.
+"""Sliced Wasserstein distance of image patches of two sets, on each level of the Laplacian pyramid.
 
-Karras, Aila, Laine and Lehtinen, "Progressive growing of GANs", ICLR 2018, section 5 (pyramid: Burt and Adelson
-1983; slices: Rabin et al. 2011): the finest level shows whether texture and noise are right, the coarsest, which
-is the small image itself, whether colours and large shapes are.
+Karras, Aila, Laine and Lehtinen, "Progressive growing of GANs", ICLR 2018, section 5 (pyramid: Burt and Adelson 1983;
+slices: Rabin et al. 2011): the finest level responds to texture and noise, the coarsest, which is the small image
+itself, to colours and large shapes.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from unpaired.randomness import rng
 
 PATCH = 7
 PATCHES = 64
-"""Patches an image and level."""
+"""Patches per image and level."""
 
 DIRECTIONS = 128
 _SMALLEST = 16
@@ -30,7 +30,7 @@ _BLOCK = 16
 def pyramid(images: Tensor) -> list[Tensor]:
     """Return the levels of the Laplacian pyramid of n c h w, finest first; the last is an image of 16 to 31 pixels.
 
-    Each level but the last is the image minus the next smaller one, enlarged; their sum, enlarged, is the image.
+    Each level but the last is the image minus the upsampled next one; the image is the sum of all upsampled levels.
     Sides may be odd. Raises ValueError if a side is below 16 pixels.
     """
     images = floats(images).float()
@@ -46,16 +46,16 @@ def pyramid(images: Tensor) -> list[Tensor]:
 
 
 def enlarged(images: Tensor, size: torch.Size | tuple[int, int]) -> Tensor:
-    """Return images enlarged to twice the size, h and w given since either may be odd."""
+    """Return images upsampled by 2; h and w are given, as either may be odd."""
     spread = images.new_zeros(*images.shape[:2], *size)
     spread[:, :, ::2, ::2] = 4 * images
     return _blur(spread)
 
 
 def patches(level: Tensor, indices: list[int], *, count: int = PATCHES, seed: int = 0) -> Tensor:
-    """Return `count` random patches of 7 x 7 of each image: n count c 49. `indices` number the images in their set.
+    """Return `count` random patches of 7 x 7 of each image: n count c 49. `indices`: those of the images in their set.
 
-    Where they are cut depends on the seed and that number alone, so batches may be of any size.
+    Their places depend only on the seed and the index, so batches may be of any size.
     """
     n, _, h, w = level.shape
     places = torch.empty(2, n, count, dtype=torch.int64)
@@ -80,13 +80,13 @@ def sliced_distance(
 ) -> Interval:
     """Return the distance of patches n p c 49 and m q c 49 of one level, times 1000; 0 is best, no upper end.
 
-    Patches are projected on random directions of unit length; there, the distance of the two distributions is the
-    area between their distribution functions (Wasserstein-1), then the mean over directions.
+    Patches are projected on random unit vectors. For each, the Wasserstein-1 distance is the area between the
+    distribution functions of the projections; the result is the mean over directions.
 
-    Each channel is first shifted and scaled to mean 0 and variance 1 over the real patches. With `normalise_each`
-    each set is scaled by its own, as published, which hides wrong brightness, contrast and much of wrong colour.
-    The distance of two finite samples is above 0 even for sets of one origin: compare with the floor. The interval is
-    that of the first 16 directions, resampled by images, laid around the value.
+    Each channel is first standardised with its mean and variance over the real patches. With `normalise_each` each set
+    is scaled by its own, as published, which hides errors of brightness, contrast and mostly of colour. The distance of
+    two finite samples is above 0 even for sets of one distribution: compare with the floor. The interval is that of the
+    first 16 directions, resampled by images, around the value.
 
     Raises ValueError if the patches do not fit each other.
     """
@@ -107,7 +107,7 @@ def sliced_distance(
 
 
 class _Merged:
-    """The projections of both sets in one order, directions x values: whatever the weights, they are sorted once."""
+    """The sorted projections of both sets, directions x values; weights change without a new sort."""
 
     def __init__(self, gaps: Tensor, owner: Tensor, num_x: int, num_y: int) -> None:
         self.gaps, self.owner, self.num_x, self.num_y = gaps, owner, num_x, num_y
@@ -121,31 +121,31 @@ class _Merged:
         return cls(values.diff(dim=1), owners[order[:, :-1]], n * p, m * q)
 
     def distances(self, x: Tensor, y: Tensor) -> Tensor:
-        """The area between both distribution functions in each direction, for how often each image was drawn."""
+        """Return the area between both distribution functions in each direction, for numbers of draws of each image."""
         steps = torch.cat([x * (1 / self.num_x), y * (-1 / self.num_y)])
         difference: Tensor = steps[self.owner].cumsum_(dim=1)
         return difference.abs_().mul_(self.gaps).sum(dim=1)
 
 
 def _slices(size: int, directions: int, seed: int) -> Iterator[Tensor]:
-    """Random unit vectors, size x 16 at a time: memory does not grow with the number of directions."""
+    """Yield random unit vectors, size x 16 at a time: memory does not grow with the number of directions."""
     for start in range(0, directions, _BLOCK):
         normal = rng(seed, "directions", start).standard_normal((size, min(_BLOCK, directions - start)))
         yield F.normalize(torch.from_numpy(normal), dim=0).float()
 
 
 def _normalised(patches: Tensor, reference: Tensor) -> Tensor:
-    """Patches as n p (c 49), each channel by the mean and the deviation that it has in the reference."""
+    """Return patches as n p (c 49), each channel standardised with its mean and deviation in the reference."""
     axes = (0, 1, 3)
     mean = reference.mean(dim=axes, keepdim=True, dtype=torch.float64).to(reference)
     deviation = (reference - mean).square_().mean(dim=axes, keepdim=True, dtype=torch.float64).sqrt().to(reference)
-    # A channel that is flat in the reference is left on its own scale rather than blown up.
+    # A constant channel of the reference is not scaled, rather than amplified.
     scale = torch.where(deviation < 1e-6, torch.ones_like(deviation), deviation)
     return patches.sub(mean).div_(scale).flatten(2).float().cpu()
 
 
 def _blur(images: Tensor) -> Tensor:
-    """The 5 x 5 binomial filter, reflected at the borders."""
+    """Apply the 5 x 5 binomial filter, reflected at the borders."""
     weights = torch.tensor([math.comb(4, k) / 16 for k in range(5)], dtype=images.dtype, device=images.device)
     n, c, h, w = images.shape
     padded = F.pad(images.reshape(n * c, 1, h, w), (2, 2, 2, 2), mode="reflect")

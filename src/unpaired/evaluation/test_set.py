@@ -1,4 +1,4 @@
-"""A test set: images of both domains, and whether they are each other's truth."""
+"""A test set: images of both domains, and whether they are pairs with ground truth."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ from unpaired.storage import shown, writable
 
 @dataclass(frozen=True)
 class TestSet:
-    """Images of A and of B. truth: whether image k of A and image k of B show the same thing, pixel by pixel."""
+    """Images of A and of B. truth: whether image k of A and image k of B are registered pixel by pixel."""
 
-    __test__ = False  # not a test, whatever pytest makes of the name
+    __test__ = False  # not a test class, despite its name
 
     a: ImageSource
     b: ImageSource
@@ -36,7 +36,7 @@ class TestSet:
 
     @property
     def side_by_side(self) -> bool:
-        """Whether each file holds an image of A and, beside it, one of B."""
+        """Whether each file holds an image of A and one of B side by side."""
         return isinstance(self.a, HalfSource)
 
     def side(self, domain: str) -> ImageSource:
@@ -44,7 +44,7 @@ class TestSet:
         return self.a if domain == "A" else self.b
 
     def seen(self, choice: ChoiceInfo | None) -> dict[str, list[bool]]:
-        """Return by domain which images the step of a model was chosen by, whatever they are called here."""
+        """Return by domain which images took part in the checkpoint selection, whatever their names here."""
         sides: dict[str, ImageSource] = {"A": self.a, "B": self.b}
         return {
             domain: choice.among(domain, digests(source))
@@ -54,7 +54,7 @@ class TestSet:
         }
 
     def unseen(self, choice: ChoiceInfo | None) -> TestSet:
-        """Return the images that a model was not chosen by, pairs with both halves; raises DataError without any."""
+        """Return the images outside the checkpoint selection, pairs with both halves. Raises DataError if none is."""
         a, b = self.seen(choice).values()
         if self.truth:
             a = b = [one or other for one, other in zip(a, b, strict=True)]
@@ -64,9 +64,9 @@ class TestSet:
         return TestSet(*chosen_pair(self.a, self.b, keep_a, keep_b), truth=self.truth)
 
     def check(self, counts: Mapping[str, int]) -> None:
-        """Decode the first `counts[domain]` images of each domain; raises DataError that names all that cannot be read.
+        """Decode the first `counts[domain]` images of each domain. Raises DataError, listing all unreadable images.
 
-        So that none is found after hours of translating the others.
+        Otherwise such an image could stop an evaluation after hours.
         """
 
         def problem(chosen: tuple[ImageSource, int]) -> str:
@@ -85,14 +85,14 @@ class TestSet:
             raise DataError(f"{len(problems)} test images cannot be read; fix or remove them:{listed(problems)}")
 
     def fingerprint(self) -> str:
-        """Return a SHA-256 over the names and pixels' files of both domains, to stand beside each figure."""
+        """Return a SHA-256 over the names and files of both domains, shown with each figure."""
         digest = hashlib.sha256()
         for source in (self.a, self.b):
             digest.update(f"{len(source)}\n".encode())
             for index in range(len(source)):
                 digest.update(f"{writable(source.name(index))}\n".encode())
             paths = getattr(source, "paths", ())
-            by_path = {path: _digest(path) for path in dict.fromkeys(paths)}  # a stack is read once for all its slices
+            by_path = {path: _digest(path) for path in dict.fromkeys(paths)}  # a stack is hashed once
             for path in paths:
                 digest.update(by_path[path])
         return digest.hexdigest()
@@ -106,9 +106,8 @@ def _digest(path: Path) -> bytes:
 def open_test_set(root: str | Path, *, truth: bool | None = None) -> TestSet:
     """Open DATA/testA and DATA/testB, or the pairs of DATA/test or DATA/val.
 
-    truth: True where files of the same name are pairs, False where they are not, None to tell from the names: all
-    of them match, or the images are side by side. Raises DataError where there is no test half, or names that should
-    match do not.
+    truth: whether files of the same name are pairs; None to infer it: all names match, or the images are side by side.
+    Raises DataError if there is no test half, or if names do not match as required.
     """
     folder = Path(root)
     folders = preview_folders(str(folder))
@@ -126,29 +125,29 @@ def open_test_set(root: str | Path, *, truth: bool | None = None) -> TestSet:
     return TestSet(a, b, truth=False)
 
 
-def as_seen(image: Image, info: ModelInfo, domain: str, channels: int, size: int) -> Tensor:
-    """Return an image as the model is tested with it: opaque, size x size, c h w in [-1, 1].
+def as_tested(image: Image, info: ModelInfo, domain: str, channels: int, size: int) -> Tensor:
+    """Return an image as an input of the evaluation: opaque, size x size, c h w in [-1, 1].
 
-    Resized to a square without keeping the aspect ratio, as the official test does with its defaults; bicubic, or by
-    nearest pixels where training did so.
+    Resized to a square without keeping the aspect ratio, as in the official test with its defaults; bicubic, or
+    nearest-neighbour if training used that.
     """
     return spec_from_model(info, domain, channels)(image, (size, size))
 
 
 def batch_of(source: ImageSource, indices: range, info: ModelInfo, domain: str, channels: int, size: int) -> Tensor:
-    """Return the images of a source with these numbers, n c h w in [-1, 1]."""
-    return torch.stack([seen_at(source, index, info, domain, channels, size) for index in indices])
+    """Return the images of a source with these indices, n c h w in [-1, 1]."""
+    return torch.stack([tested_at(source, index, info, domain, channels, size) for index in indices])
 
 
-def seen_at(source: ImageSource, index: int, info: ModelInfo, domain: str, channels: int, size: int) -> Tensor:
-    """Return one image of a source as `as_seen` does; an error of the image names it."""
+def tested_at(source: ImageSource, index: int, info: ModelInfo, domain: str, channels: int, size: int) -> Tensor:
+    """Return one image of a source like `as_tested`; errors name the image."""
     image = source[index]
     try:
-        return as_seen(image, info, domain, channels, size)
+        return as_tested(image, info, domain, channels, size)
     except ImageError as error:
         raise ImageError(f"{shown(source.name(index))}: {error}") from None
 
 
-def dealt(count: int, batch: int) -> list[range]:
-    """Return the numbers of the first `count` images of a source, `batch` at a time."""
+def index_batches(count: int, batch: int) -> list[range]:
+    """Return the indices of the first `count` images of a source, `batch` at a time."""
     return [range(start, min(start + batch, count)) for start in range(0, count, batch)]

@@ -1,4 +1,4 @@
-"""Translations against truth, where truth exists: figures an image, and their means over a test set."""
+"""Translations against ground truth: figures per image, and their means over a test set."""
 
 from __future__ import annotations
 
@@ -33,12 +33,12 @@ class Scores:
     ssim: float
 
     def to_dict(self) -> dict[str, float]:
-        """Return the figures by name, rounded to what is meaningful."""
+        """Return the figures by name, rounded to meaningful digits."""
         return {name: round(value, 4) for name, value in asdict(self).items()}
 
 
 def score(pairs: Iterable[tuple[Tensor, Tensor]]) -> Scores:
-    """Return the mean figures of (translated, truth) pairs, each n c h w in [-1, 1], as 8-bit files would hold them."""
+    """Return the mean figures of (translated, truth) pairs, each n c h w in [-1, 1], rounded as in 8-bit files."""
     figures = []
     for translated, truth in pairs:
         rounded = as_files(translated)
@@ -50,11 +50,11 @@ def score(pairs: Iterable[tuple[Tensor, Tensor]]) -> Scores:
 def against_truth(pairs: Iterable[tuple[Tensor, Tensor]]) -> dict[str, Tensor]:
     """Return l1, psnr, ssim, within_5, within_10 and within_16 of each image of (translated, truth) pairs, by name.
 
-    Images n c h w in [-1, 1] or uint8, translated ones as 8-bit files would hold them; one float64 value an image is
-    all that is kept. `intervals.mean_interval` makes means with intervals of them. What these figures are for
-    the right kind of image with the wrong content: pair each truth with another one, `truth.roll(1, 0)`.
+    Images are n c h w in [-1, 1] or uint8, translated ones rounded as in 8-bit files; only a float64 value per image is
+    kept. `intervals.mean_interval` gives means with intervals. For a baseline with the right kind of image and the
+    wrong content, pair each translation with another truth, `truth.roll(1, 0)`.
 
-    Raises ValueError if there is no pair, shapes differ or an image is smaller than SSIM's window.
+    Raises ValueError if there is no pair, shapes differ or an image is smaller than the window of SSIM.
     """
     kept: dict[str, list[Tensor]] = {}
     for translated, truth in pairs:

@@ -1,8 +1,8 @@
-"""The classifier two-sample test: can a classifier that saw some images of two sets tell the others apart?
+"""The classifier two-sample test: can a classifier distinguish two sets of images?
 
-Lopez-Paz and Oquab, "Revisiting classifier two-sample tests", ICLR 2017. The classifier is a ridge regression of
-the label on the features, whose held-out predictions are linear in the labels: so a permutation test costs a
-product of matrices instead of a thousand trainings, and there is no chance in its training.
+Lopez-Paz and Oquab, "Revisiting classifier two-sample tests", ICLR 2017. The classifier is a ridge regression of the
+label on the features. Its held-out predictions are linear in the labels, so a permutation test costs one matrix product
+instead of a thousand trainings, and training is deterministic.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ MAX_IMAGES = 1000
 
 @dataclass(frozen=True)
 class TwoSampleTest:
-    """accuracy: held-out, 0.5 where the sets cannot be told apart, 1 where they always can; less is better.
+    """accuracy: held-out, 0.5 for indistinguishable sets, 1 for perfectly separable ones; less is better.
 
-    p_value: the share of shuffled labels on which the classifier does as well or better, 1 / (shuffles + 1) at least.
+    p_value: the share of shuffled labels on which the classifier does as well or better, at least 1 / (shuffles + 1).
     """
 
     accuracy: Interval
@@ -38,12 +38,12 @@ class TwoSampleTest:
 def two_sample_test(
     x: Tensor, y: Tensor, *, shuffles: int = 999, resamples: int = 2000, seed: int = 0
 ) -> TwoSampleTest:
-    """Return how well a ridge classifier tells features n d from features m d in 5-fold cross-validation.
+    """Return the 5-fold cross-validated accuracy of a ridge classifier of features n d against features m d.
 
-    Standardise the features first (`features.standardised`). As many images of each set take part, at most 1,000,
-    chosen by `seed` where there are more. The interval is that of the held-out images, for classifiers as trained.
+    Standardise the features first (`features.standardised`). Equal numbers of images of each set take part, at most
+    1,000, sampled with `seed` if there are more. The interval is that of the held-out images, for fixed classifiers.
 
-    Holds a few matrices (n + m)² in float64. Raises ValueError for fewer than 5 images a set or other d.
+    Holds a few matrices (n + m)² in float64. Raises ValueError for fewer than 5 images a set or different d.
     """
     if x.ndim != 2 or y.ndim != 2 or x.shape[1] != y.shape[1] or min(len(x), len(y)) < FOLDS:
         raise ValueError(f"Features n d, m d of at least {FOLDS} images are needed, not {(*x.shape,)}, {(*y.shape,)}.")
@@ -63,7 +63,7 @@ def two_sample_test(
 
 
 def _held_out(kernel: Tensor, labels: Tensor, folds: Tensor) -> Tensor:
-    """Predictions for each image by the classifier that was trained without its fold, for each column of labels."""
+    """Return the prediction for each image by the classifier trained without its fold, for each column of labels."""
     predictions = torch.empty_like(labels)
     for fold in range(FOLDS):
         train, test = (folds != fold).nonzero()[:, 0], (folds == fold).nonzero()[:, 0]

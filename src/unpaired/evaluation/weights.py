@@ -1,4 +1,4 @@
-"""Weights of published networks from a file the user names: checked, read as plain tensors, never as code."""
+"""Weights of published networks from a file of the user: verified, read as plain tensors, never as code."""
 
 from __future__ import annotations
 
@@ -16,22 +16,22 @@ from unpaired.untrusted.torch_files import read_state
 
 @dataclass(frozen=True)
 class Weights:
-    """path: as given. sha256: of the file's bytes, 64 hexadecimal digits. state: tensors by name, on the processor."""
+    """path: as given. sha256: of the file, 64 hexadecimal digits. state: tensors by name, on the processor."""
 
     path: Path
     sha256: str
     state: dict[str, Tensor]
 
     def named(self, published: str) -> bool:
-        """Whether the file's SHA-256 begins as that of a published file does."""
+        """Return whether the SHA-256 of the file begins with that of a published file."""
         return self.sha256.startswith(published)
 
 
 def read_weights(path: str | Path, *, sha256: str | None = None) -> Weights:
-    """Read a file in which torch saved the state dict of a network.
+    """Read a state dict saved by torch.
 
-    sha256: what the file must have, all 64 digits or its first 8 and more; None accepts any and only reports it.
-    Raises ModelError if the file is missing, another one, or anything but tensors by name.
+    sha256: the required hash, all 64 digits or its first 8 or more; None accepts any file. Raises ModelError if the
+    file is missing, has another hash, or holds anything but tensors by name.
     """
     path = Path(path)
     name = shown(path)
@@ -43,10 +43,10 @@ def read_weights(path: str | Path, *, sha256: str | None = None) -> Weights:
 
 
 def fill(network: nn.Module, weights: Weights, kind: str, *, unused: Callable[[str], bool] = lambda key: False) -> None:
-    """Load the weights into a network that has exactly these names and shapes, but for `unused` ones in the file.
+    """Load the weights into a network with exactly these names and shapes, apart from `unused` ones in the file.
 
-    Counters of batches (`num_batches_tracked`) are of no use here and may be absent. Sets the network to evaluation.
-    Raises ModelError, naming the first tensor that does not fit; `kind` says what the network is.
+    Batch counters (`num_batches_tracked`) are ignored and may be absent. Sets the network to evaluation mode. Raises
+    ModelError, naming the first tensor that does not fit; `kind`: the name of the network in messages.
     """
     name = shown(weights.path)
     given = {key: value for key, value in weights.state.items() if not unused(key) and not _is_counter(key)}
@@ -68,7 +68,7 @@ def fill(network: nn.Module, weights: Weights, kind: str, *, unused: Callable[[s
 
 
 def _digest(path: Path, name: str) -> str:
-    """Return the SHA-256 of a file; pipes and devices are not waited for."""
+    """Return the SHA-256 of a file. Raises ModelError for pipes and devices without reading them."""
     try:
         if not path.is_file() and path.exists():
             raise ModelError(f"{name} is no file but a folder, a pipe or a device; give the file of the weights.")

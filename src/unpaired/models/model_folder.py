@@ -15,7 +15,7 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -35,7 +35,7 @@ from unpaired.models.domain_values import DomainValues, values_from_json, values
 from unpaired.models.selection_info import ChoiceInfo, SheetInfo
 from unpaired.networks import GENERATORS, GeneratorConfig
 from unpaired.networks.layers import MAX_CHANNELS, require_count
-from unpaired.registry import LOADER, not_installed, origin_from_json
+from unpaired.registry import LOADER, Registry, not_installed, origin_from_json
 from unpaired.storage import shown, storage_error, sync_folder, utf8_path, writable, write_bytes
 from unpaired.version import __version__
 
@@ -277,14 +277,18 @@ def _to_json(info: ModelInfo, digests: Mapping[str, str]) -> dict[str, Any]:
 
 def _requirements(info: ModelInfo) -> dict[str, Any]:
     """Return the entry of model.json about generators that are not built in and must be installed to load it."""
-    kinds = dict.fromkeys(direction.generator.kind for direction in info.directions.values())
-    origins = {kind: GENERATORS.origin(kind) for kind in kinds}
-    found = {f"generator {kind}": origin.to_json() for kind, origin in origins.items() if origin is not None}
+    return requirements(GENERATORS, (direction.generator.kind for direction in info.directions.values()))
+
+
+def requirements(registry: Registry[Any], kinds: Iterable[str]) -> dict[str, Any]:
+    """Return {"requires": {"generator wide": origin}} for kinds that are not built in, {} if all are."""
+    origins = {kind: registry.origin(kind) for kind in dict.fromkeys(kinds)}
+    found = {f"{registry.noun} {kind}": origin.to_json() for kind, origin in origins.items() if origin is not None}
     return {"requires": found} if found else {}
 
 
-def _missing(error: UnknownKindError, data: Mapping[str, Any]) -> str:
-    """Return the message for a generator that is not installed."""
+def missing_part(error: UnknownKindError, data: Mapping[str, Any]) -> str:
+    """Return the message for a part that is not installed; data: a JSON object with the origins under "requires"."""
     required = data.get("requires")
     entry = required.get(f"{error.noun} {error.kind}") if isinstance(required, dict) else None
     return not_installed(error.noun, error.kind, origin_from_json(entry))
@@ -336,7 +340,7 @@ def _from_json(data: dict[str, Any], folder: Path) -> ModelInfo:
             version=checked.text(data["package"], "package").removeprefix("unpaired "),
         )
     except UnknownKindError as error:
-        raise MissingPartError(f"{shown(folder)}: {_missing(error, data)}", setting=LOADER) from None
+        raise MissingPartError(f"{shown(folder)}: {missing_part(error, data)}", setting=LOADER) from None
     except ConfigError as error:
         reason = str(error).rstrip(".")
     except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:

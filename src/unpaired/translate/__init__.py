@@ -1,4 +1,4 @@
-"""Inference: a model folder becomes a `Translator`, and a `Translator` turns images and files into others."""
+"""Inference: a model folder is loaded as a `Translator`, which translates images and files."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""The forms of a generator that translate fast: convolutions written so that a processor is kept busy.
+"""Fast forms of a generator for inference: its convolutions rewritten to use the vector units of the hardware.
 
-The weights stay as they were learnt. In bfloat16 results are some grey levels off, which `precision` measures before it
-is used, and each image's result is the same in any batch. In float32 they are rounded otherwise in the fifth digit,
-which 8 bits seldom show.
+Weights are unchanged. In bfloat16 results differ by some grey levels, which `precision` measures before the form is
+used; each image's result is independent of the batch. In float32 rounding differs in the fifth digit, which rarely
+changes an 8-bit result.
 """
 
 from __future__ import annotations
@@ -22,18 +22,18 @@ from unpaired.networks.winograd import KERNEL, PRODUCT, combine, scratch, square
 
 M = TypeVar("M", bound=nn.Module)
 
-_WIDE = 128  # channels from which fewer multiplications outweigh the transforms around them
+_WIDE = 128  # channels from which Winograd convolution pays for its transforms
 _THIN = 4  # output channels up to which a convolution leaves most of a vector register empty
-_LEAST_PIXELS = 128 * 128  # of an image; from there on `LargeTiles` was measured to gain,
-_INSTRUCTIONS = "AVX2"  # on processors whose best instructions these are
+_LEAST_PIXELS = 128 * 128  # of an image; from this size `LargeTiles` was measured to be faster,
+_INSTRUCTIONS = "AVX2"  # on processors with no better instructions
 
 
 def fast_type(
     network: nn.Module, device: torch.device, precision: Literal["fp32", "bf16"], pixels: int
 ) -> torch.dtype | None:
-    """Return the type of numbers of the fast form in which an image of so many pixels takes least time, at 8 bits.
+    """Return the dtype of the fastest form of a generator for an 8-bit result of an image with this many pixels.
 
-    None where that is the network as it is: in fp32 on most processors, and on GPUs.
+    None if that is the network itself: in fp32 on most processors, and on GPUs.
     """
     if precision == "bf16":
         return torch.bfloat16
@@ -47,10 +47,10 @@ def fast_type(
 
 
 def fast_form(network: nn.Module, device: torch.device, dtype: torch.dtype = torch.bfloat16) -> nn.Module:
-    """Return a copy of a generator that takes and makes n c h w in a type; the network itself is left as it is.
+    """Return a copy of a generator with input and output n c h w in the given dtype; the network itself is unchanged.
 
     In bfloat16 norms keep float32 weights and statistics. On a processor without matrix instructions (AMX), 3 x 3
-    convolutions of many channels are taken in Winograd's form; in float32 they always are.
+    convolutions of many channels use Winograd's algorithm; in float32 they always do.
     """
     made = copy.deepcopy(network)
     if dtype == torch.float32:
@@ -59,7 +59,7 @@ def fast_form(network: nn.Module, device: torch.device, dtype: torch.dtype = tor
 
 
 def _replaced(module: nn.Module, form: Callable[[nn.Module], nn.Module | None]) -> nn.Module:
-    """Return the form of a module, or the module with the forms of those in it where it has none of its own."""
+    """Return the form of a module if it has one, else the module with the forms of its children."""
     made = form(module)
     if made is not None:
         return made
@@ -88,9 +88,9 @@ def _lowered(network: nn.Module, winograd: bool) -> nn.Module:
 
 
 def _lower_own_weights(module: nn.Module) -> None:
-    """Take the weights that a module holds beside its layers, as a learnt gain, into bfloat16.
+    """Convert the parameters that a module holds directly, such as a learnt gain, to bfloat16.
 
-    In float32 they would raise their results to float32, which a following convolution in bfloat16 refuses.
+    In float32 they would promote their results to float32, which a following convolution in bfloat16 refuses.
     """
     for weight in module.parameters(recurse=False):
         if weight.is_floating_point():
@@ -109,7 +109,7 @@ def _with_large_tiles(network: nn.Module) -> nn.Module:
 
 
 def _is_plain(module: nn.Module) -> TypeGuard[nn.Conv2d]:
-    """Whether a module is a convolution that moves by single pixels and neither pads nor leaves channels out."""
+    """Return whether a module is a convolution with stride 1, one group and no dilation or padding."""
     return (
         isinstance(module, nn.Conv2d)
         and module.groups == 1
@@ -119,12 +119,12 @@ def _is_plain(module: nn.Module) -> TypeGuard[nn.Conv2d]:
 
 
 def _is_wide(module: nn.Module) -> TypeGuard[nn.Conv2d]:
-    """Whether a module is a plain 3 x 3 convolution of many channels."""
+    """Return whether a module is a plain 3 x 3 convolution of many channels."""
     return _is_plain(module) and module.kernel_size == (3, 3) and min(module.in_channels, module.out_channels) >= _WIDE
 
 
 def _lower(module: M) -> M:
-    """Take the weights of a module into bfloat16, those of a convolution channels last as the images are."""
+    """Convert the weights of a module to bfloat16, those of a convolution in channels-last layout like the images."""
     return _channels_last(module.to(torch.bfloat16))
 
 
@@ -136,7 +136,7 @@ def _channels_last(module: M) -> M:
 
 
 class _NormEach(nn.Module):
-    """Instance norm of one image at a time: torch's own rounds otherwise in a batch than alone."""
+    """Instance norm of one image at a time: torch's own rounds differently in a batch than alone."""
 
     def __init__(self, norm: InstanceNorm) -> None:
         super().__init__()
@@ -148,14 +148,14 @@ class _NormEach(nn.Module):
 
 
 class _SameNoise(nn.Module):
-    """Dropout that switches off what it would in float32, where activations lie in another order in memory."""
+    """Dropout with the mask of float32, although the activations have another memory layout."""
 
     def __init__(self, dropout: nn.Dropout) -> None:
         super().__init__()
         self.dropout = dropout
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return the activations n c h w, some of them 0 and the others larger."""
+        """Return the activations n c h w, some set to 0 and the others scaled up."""
         if not self.training or self.dropout.p == 0:
             return x
         kept: Tensor = self.dropout(torch.ones(x.shape, device=x.device))
@@ -163,10 +163,10 @@ class _SameNoise(nn.Module):
 
 
 class Interleaved(nn.Module):
-    """A convolution with few output channels, as one with four times as many and a stride of two.
+    """A convolution with few output channels, computed as one with four times as many and a stride of 2.
 
-    The four are the four pixels of a square, each with the same kernel, shifted; most of the larger kernel's border is
-    zero. The same sums, in a form that fills vector registers.
+    The four are the pixels of a 2 x 2 square, each with the same kernel, shifted; most of the larger kernel's border is
+    zero. The sums are the same, in a form that fills vector registers.
     """
 
     def __init__(self, convolution: nn.Conv2d) -> None:
@@ -192,13 +192,13 @@ class Interleaved(nn.Module):
         return F.pixel_shuffle(F.conv2d(x, self.weight, self.bias, stride=2), 2)
 
 
-_MIDDLE = 5  # of the 16 products of a tile, the one that each of its results counts once
+_MIDDLE = 5  # of the 16 products of a tile, the one that enters each result once: the bias is added to it
 
 
 class Winograd(nn.Module):
-    """A 3 x 3 convolution by 16 products for 4 results instead of 36.
+    """Winograd convolution F(2 x 2, 3 x 3): 16 multiplications for 4 results instead of 36.
 
-    As `unpaired.networks.winograd`, channels last. Products are summed over channels in float32 and rounded once, and
+    Like `unpaired.networks.winograd`, channels last. Products are summed over channels in float32 and rounded once, and
     so are the results.
     """
 
@@ -228,7 +228,7 @@ class Winograd(nn.Module):
 
 
 def _transformed(image: Tensor, rows: int, columns: int) -> Tensor:
-    """Return the tiles of images n h w c, transformed, as 4 4 n rows columns c; neighbours overlap by two pixels."""
+    """Return the transformed tiles of images n h w c, as 4 4 n rows columns c; neighbours overlap by two pixels."""
     count, _, width, channels = image.shape
     by_rows = image.new_empty(4, count, rows, width, channels)
     combine([image[:, start : start + 2 * rows - 1 : 2] for start in range(4)], list(by_rows))
@@ -260,14 +260,14 @@ _PRODUCT = (
     (0.0, 1.0, 1.0, 4.0, 4.0, 0.0),
     (0.0, 1.0, -1.0, 8.0, -8.0, 1.0),
 )
-_AT_ONCE = 256  # tiles that are worked on at once: enough for the products, whatever the size of the image
+_AT_ONCE = 256  # tiles per matrix product, whatever the size of the image
 
 
 class LargeTiles(nn.Module):
-    """A 3 x 3 convolution in float32 by 36 products for 16 results instead of 144, channels last.
+    """Winograd convolution F(4 x 4, 3 x 3) in float32: 36 multiplications for 16 results instead of 144, channels last.
 
-    Source: F(4 x 4, 3 x 3) of Lavin and Gray 2016, section 4.3; the constants are their B^T, G and A^T. Factors of up
-    to 8 cost digits: the largest error to float64 is about five times that of the definition.
+    Source: Lavin and Gray 2016, section 4.3; the constants are their B^T, G and A^T. Factors of up to 8 cost digits:
+    the largest error to float64 is about five times that of direct convolution.
     """
 
     def __init__(self, convolution: nn.Conv2d) -> None:
@@ -280,10 +280,10 @@ class LargeTiles(nn.Module):
         self.bias = convolution.bias
 
     def forward(self, x: Tensor) -> Tensor:
-        """Convolve n c h w without padding. Each image's result is the same in any batch."""
+        """Convolve n c h w without padding. Each image's result is independent of the batch."""
         height, width = x.shape[2] - 2, x.shape[3] - 2
         rows, columns = -(-height // 4), -(-width // 4)
-        if height % 4 or width % 4:  # tiles that reach over the border are filled up; what they make there is cut off
+        if height % 4 or width % 4:  # tiles across the border are padded, and their surplus results cropped
             x = F.pad(x, (0, 4 * columns - width, 0, 4 * rows - height))
         images = x.permute(0, 2, 3, 1).contiguous()
         made = x.new_empty(len(x), 4 * rows, 4 * columns, self.kernel.shape[2])
@@ -297,10 +297,10 @@ class LargeTiles(nn.Module):
         return made[:, :height, :width].permute(0, 3, 1, 2)
 
     def _convolve(self, image: Tensor, results: Tensor) -> None:
-        """Write the convolution of an image h+2 w+2 c, both of h and w in whole tiles, into results h w c'."""
+        """Write the convolution of an image h+2 w+2 c, h and w multiples of the tile, into results h w c'."""
         cut = image.unfold(0, 6, 4).unfold(1, 6, 4).permute(3, 4, 0, 1, 2)
         rows, columns, channels = cut.shape[2:]
-        # Asked for anew each time, memory of this size comes from the system page by page, which takes as long.
+        # Buffers are reused: allocating this much page by page takes as long as the convolution.
         tiles = scratch("tiles", image, *cut.shape).copy_(cut).view(6, 6, -1)
         transformed = _along_both(self.tile, tiles, scratch("transformed", image, *tiles.shape))
         products = scratch("tiles", image, 36, rows * columns, self.kernel.shape[2])
@@ -311,7 +311,7 @@ class LargeTiles(nn.Module):
 
 
 def _along_both(transform: Tensor, tiles: Tensor, made: Tensor) -> Tensor:
-    """Write T t T^T of tiles 6 6 n for a transform T, k 6, into k k n, and return that."""
+    """Write T t T^T of tiles 6 6 n for a transform T, k 6, into `made`, k k n, and return it."""
     count = len(transform)
     by_rows = scratch("rows", tiles, count, *tiles.shape[1:])
     torch.mm(transform, tiles.flatten(1), out=by_rows.flatten(1))

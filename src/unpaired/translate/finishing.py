@@ -1,4 +1,6 @@
-"""After the backend: a tensor becomes an image of the right type, with what the input had beside its values."""
+"""After the backend: a tensor becomes an image of the right dtype, with the alpha, no-data values and profile of its
+input.
+"""
 
 from __future__ import annotations
 
@@ -13,10 +15,10 @@ from unpaired.models.domain_values import DomainValues
 
 
 def result_dtype(given: np.dtype[Any], source: DomainValues, target: DomainValues) -> np.dtype[Any]:
-    """Return the type of the result: the image's, or the recorded one of the domain that it is translated to.
+    """Return the dtype of a result: that of the image, or the one recorded for the target domain.
 
-    The image's if both domains were trained on one type, or if it is a narrower type of whole numbers, and if it
-    holds the range of that domain. Floats recorded for that domain stay floats, whatever the image is.
+    It is the image's if it holds the range of the target domain, and either both domains were trained on one dtype or
+    the image has a narrower integer dtype. A float dtype recorded for the target domain is always used.
     """
     if not target.dtype:
         return given
@@ -27,7 +29,7 @@ def result_dtype(given: np.dtype[Any], source: DomainValues, target: DomainValue
         return recorded
     if source.dtype == target.dtype and recorded.kind != "f":
         return given
-    # Within a range of its own a narrower type holds the same values: one wide file decides nothing for others.
+    # In a recorded range a narrower dtype holds the same values: one wide training file must not widen all results.
     same = target.range.bounds is not None and recorded.kind != "f" and np.can_cast(given, recorded)
     return given if same else recorded
 
@@ -35,10 +37,17 @@ def result_dtype(given: np.dtype[Any], source: DomainValues, target: DomainValue
 def finished(
     before: Tensor, after: Tensor, image: Image, source: DomainValues, target: DomainValues, *, keep_icc: bool
 ) -> Image:
-    """Return the result of an image: rounded, with its alpha, its no data and, if asked for, its profile.
+    """Return the result of an image: rounded, with the alpha and the no-data values of the input.
 
-    before, after: c h w in [-1, 1], as the generator took and made them. image: as its domain's `InputSpec` accepted
-    it. What the generator left alone keeps the image's own values. Raises NonFiniteError for NaN.
+    Pixels that the generator left unchanged keep the values of the image. Raises NonFiniteError for NaN.
+
+    Args:
+        before: the input of the generator, c h w in [-1, 1].
+        after: its output, c' h w in [-1, 1].
+        image: the input as accepted by the `InputSpec` of its domain.
+        source: the values of the source domain.
+        target: the values of the target domain.
+        keep_icc: keep the colour profile of the image.
     """
     dtype = result_dtype(image.dtype, source, target)
     result = from_tensor(after, dtype=dtype, values=target.range)

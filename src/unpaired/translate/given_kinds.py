@@ -1,4 +1,4 @@
-"""What a translator is given, as an image, and its result as the same kind of thing."""
+"""Conversion of the inputs of a translator to `Image`, and of its results to the type of the input."""
 
 from __future__ import annotations
 
@@ -13,11 +13,14 @@ from unpaired.images import MAX_PIXELS, Image, read_image
 
 
 def as_image(given: Any, channels: int, max_pixels: int | None) -> Image:
-    """Return a path, a Pillow image, an `Image` or an array as an image.
+    """Return a path, a Pillow image, an `Image` or an array as an `Image`.
 
-    channels: those of the model; an array with one more than grey or colour has alpha last, unless it has as many as
-    the model. max_pixels: the most that a file may have. Raises ConfigError for anything else, ImageError for an array
-    or a file that cannot be held.
+    Raises ConfigError for any other type, ImageError for an array or file that is not a valid image.
+
+    Args:
+        channels: those of the model. An array with one more than grey or colour has alpha last, unless it has as many
+            as the model.
+        max_pixels: the limit for a file.
     """
     if isinstance(given, Image):
         return given
@@ -36,7 +39,7 @@ def as_image(given: Any, channels: int, max_pixels: int | None) -> Image:
 
 
 def as_given(made: Image, given: Any) -> Any:
-    """Return a result as the kind of thing that was given: a path gives an `Image`."""
+    """Return a result in the type of its input; a path gives an `Image`."""
     if isinstance(given, PIL.Image.Image):
         return made.to_pil()
     if isinstance(given, np.ndarray):

@@ -1,4 +1,4 @@
-"""Which output each input of a translation gets, decided and checked before the first one is made."""
+"""The plan of a translation: the output of each input, resolved and checked before the first image is translated."""
 
 from __future__ import annotations
 
@@ -18,14 +18,17 @@ from unpaired.storage import is_junk_folder, leads_out, refuse_folder, shown, wi
 from unpaired.suggestions import unknown
 
 RECORD = ".unpaired-translated.jsonl"
-"""The name of the file beside the results that says what each was made from."""
+"""The name of the file beside the results that records the input of each."""
 
 Half = Literal["", "left", "right"]
 
 
 @dataclass(frozen=True)
 class Job:
-    """One image file to translate, and the file that it becomes. half: the part of the image that is taken, "" all."""
+    """An image file to translate and the file of its result.
+
+    half: the half of the image to translate; "" for all of it.
+    """
 
     source: Path
     target: Path
@@ -34,10 +37,12 @@ class Job:
 
 @dataclass(frozen=True)
 class Plan:
-    """What will be translated, in order.
+    """All images to translate, in order.
 
-    passed_over: files in folders, or of globs, that are no images by their names, or hidden. left_out: hidden folders
-    and those of a desktop or a disk, which are not searched.
+    Args:
+        jobs: one for each image.
+        passed_over: files in folders or matches of globs that are hidden or have no image suffix.
+        left_out: folders that are not searched: hidden ones and those of a desktop or a file system.
     """
 
     jobs: tuple[Job, ...]
@@ -46,7 +51,7 @@ class Plan:
 
     @property
     def num_ignored(self) -> int:
-        """How many files were passed over."""
+        """The number of files passed over."""
         return len(self.passed_over)
 
 
@@ -60,20 +65,26 @@ def plan_outputs(
     direction: str = "AtoB",
     follow_symlinks: bool = False,
 ) -> Plan:
-    """Return what to translate into what; nothing is written.
+    """Return the plan of a translation; nothing is written.
 
-    inputs: files, folders (searched through and through by suffix, in order, hidden files and folders left out, and
-    folders of a desktop or a disk) and globs that the shell left alone. out: the folder of the results, by default
-    translated/<direction> here; the structure below an input folder is kept in it. format: the suffix of all results,
-    by default that of each input where it can be written, else .png. resume: results may exist, as the record in `out`
-    says which are finished. follow_symlinks: read files of a folder that are links to places outside of it. Raises
-    DataError for an input that does not exist, that matches nothing or holds no image, and for such a link;
-    ConfigError for an unknown format; OutputError where two inputs claim one name, a result would replace an input, or
-    results exist and `overwrite` is not set.
+    Raises DataError for an input that does not exist, matches nothing or holds no image, and for a link out of a
+    folder; ConfigError for an unknown format; OutputError if two inputs have the same output, an output is also an
+    input, or results exist and neither `overwrite` nor `resume` is set.
+
+    Args:
+        inputs: files, folders (searched recursively by suffix, in order, without hidden files and folders) and globs
+            that the shell did not expand.
+        out: the folder of the results, by default translated/<direction> in the current folder. The structure below an
+            input folder is kept.
+        format: the suffix of all results, by default that of each input if it can be written, else .png.
+        overwrite: replace existing results.
+        resume: accept existing results; the record in `out` lists the finished ones.
+        direction: part of the default of `out`.
+        follow_symlinks: read links in a folder that lead out of it.
     """
     out = Path("translated") / direction if out is None else out
     suffix = None if format is None else _suffix(format)
-    jobs: dict[Job, None] = {}  # an ordered set: a file given twice is translated once
+    jobs: dict[Job, None] = {}  # an ordered set: duplicates are translated once
     passed_over: dict[Path, None] = {}
     left_out: list[Path] = []
     for given in inputs:
@@ -106,9 +117,9 @@ def _suffix(format: str) -> str:
 
 
 def _named(source: Path, suffix: str | None, file: Path) -> Path:
-    """Return the name of the result of an input, with `suffix` or its own if that can be written.
+    """Return the name of a result: with `suffix`, or with its own suffix if that can be written.
 
-    Raises OutputError for a stack of slices that is to become a picture.
+    Raises OutputError if a stack of slices would become a single picture.
     """
     own, known = suffix_of(source), FORMATS.named(source)
     if suffix is not None and FORMATS.writable[suffix] != FORMATS.writable.get(own) and is_stack(file):
@@ -121,10 +132,10 @@ def _named(source: Path, suffix: str | None, file: Path) -> Path:
 
 
 def _expand(given: str, out: Path, left_out: list[Path]) -> Iterator[tuple[Path | None, Path]]:
-    """Yield (the folder searched or None, file) of an input: a name that exists is that name, not a glob.
+    """Yield (the folder searched or None, file) for an input; an existing name is never treated as a glob.
 
-    Junk folders that are not searched are added to `left_out`; a match of a glob that is no image comes as one found
-    in a folder.
+    Adds junk folders, which are not searched, to `left_out`. A match of a glob without an image suffix is yielded like
+    a file of a folder.
     """
     path = Path(given)
     if path.is_dir():
@@ -147,10 +158,9 @@ def _expand(given: str, out: Path, left_out: list[Path]) -> Iterator[tuple[Path 
 
 
 def _files_below(folder: Path, out: Path, left_out: list[Path]) -> Iterator[Path]:
-    """Yield every file below `folder`, sorted, without `out` and junk folders; links to folders are not followed and
-    come as files.
+    """Yield every file below `folder`, sorted, except those in `out` and in junk folders.
 
-    Raises DataError for a folder that cannot be looked into.
+    Links to folders are not followed and are yielded as files. Raises DataError for a folder that cannot be read.
     """
     results = os.path.realpath(out)
     for root, folders, files in os.walk(folder, onerror=refuse_folder):
@@ -161,17 +171,17 @@ def _files_below(folder: Path, out: Path, left_out: list[Path]) -> Iterator[Path
 
 
 def _looks_like_image(path: Path) -> bool:
-    # Hidden files with such suffixes are the thumbnails and notes of some file systems (._image.jpg).
+    # Some file systems store thumbnails and metadata in hidden files with image suffixes (._image.jpg).
     return is_image_name(path) and not path.name.startswith(".")
 
 
 def _check_targets(jobs: Sequence[Job]) -> None:
-    """Raise OutputError where targets clash with one another or with an input."""
-    # Not Path.resolve, which fails for links that lead in a circle.
+    """Raise OutputError if two outputs clash or an output is also an input."""
+    # Not Path.resolve, which fails for circular links.
     sources = {os.path.realpath(job.source) for job in jobs}
     claims: dict[str, Job] = {}
     for job in jobs:
-        # Some file systems hold names to be equal that differ in case or in the composition of accents.
+        # Some file systems ignore the case of names or the composition of accents.
         key = unicodedata.normalize("NFC", str(job.target)).casefold()
         other = claims.setdefault(key, job)
         if other is not job:
@@ -184,10 +194,10 @@ def _check_targets(jobs: Sequence[Job]) -> None:
 
 
 def check_existing(jobs: Sequence[Job], out: Path, *, overwrite: bool, resume: bool) -> None:
-    """Raise OutputError where results exist that may not be replaced, and ConfigError for both permissions at once."""
+    """Raise OutputError if results exist that may not be replaced, ConfigError if both permissions are given."""
     if overwrite and resume:
         raise ConfigError(
-            "--resume keeps the results that are finished, and --overwrite makes all again; give one of them."
+            "--resume keeps finished results and --overwrite replaces all of them; give only one of the two."
         )
     recorded = os.path.lexists(out / RECORD)
     existing = [job.target for job in jobs if os.path.lexists(job.target)]
@@ -197,8 +207,8 @@ def check_existing(jobs: Sequence[Job], out: Path, *, overwrite: bool, resume: b
     found = f"{len(existing)} of {len(jobs)} outputs exist already ({named})"
     if resume:
         raise OutputError(
-            f"{found}, and {shown(out)} has no record of what they were made from; add --overwrite instead of --resume "
+            f"{found}, and {shown(out)} has no record of their inputs; add --overwrite instead of --resume "
             "or choose another --out."
         )
-    advice = "add --resume to go on from there, --overwrite to make all again," if recorded else "add --overwrite"
+    advice = "add --resume to continue, --overwrite to replace them," if recorded else "add --overwrite"
     raise OutputError(f"{found}; {advice} or choose another --out.")

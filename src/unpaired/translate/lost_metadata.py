@@ -1,4 +1,4 @@
-"""What results cannot carry of what their inputs hold: counted while files are translated, told once a kind."""
+"""Metadata of inputs that results cannot carry: counted during translation, reported once for each kind."""
 
 from __future__ import annotations
 
@@ -19,40 +19,40 @@ _REASONS: dict[Carried, str] = {
 
 
 @dataclass
-class Losses:
-    """What is lost, by kind: how many results lack it, and the name of the first input that had it.
+class LostMetadata:
+    """Lost metadata by kind: the number of results without it and the name of the first input that has it.
 
-    num_results counts all results. Kinds that a result of the input's own format would keep are in `kept_by_format`.
+    num_results: the number of all results. kept_by_format: kinds that a result in the format of its input would keep.
     """
 
     num_results: int = 0
     by_kind: dict[Carried, tuple[int, str]] = field(default_factory=dict)
     kept_by_format: set[Carried] = field(default_factory=set)
-    _looked: dict[Job, tuple[frozenset[Carried], frozenset[Carried]]] = field(default_factory=dict)
+    _found: dict[Job, tuple[frozenset[Carried], frozenset[Carried]]] = field(default_factory=dict)
 
-    def look(self, job: Job) -> None:
-        """Read what the input of a job carries; safe to call from several threads, each with jobs of its own."""
+    def scan(self, job: Job) -> None:
+        """Scan the metadata of the input of a job. Thread-safe for distinct jobs."""
         suffix, own = suffix_of(job.target), suffix_of(job.source)
         here = lost_from(job.source, suffix)
         if here:
-            self._looked[job] = here, here - lost_from(job.source, own) if own != suffix else frozenset()
+            self._found[job] = here, here - lost_from(job.source, own) if own != suffix else frozenset()
 
-    def lacks(self, job: Job, kind: Carried) -> None:
-        """Note that the result of a job lacks what its format would keep, as its type cannot hold it."""
-        lost, kept = self._looked.get(job, (frozenset(), frozenset()))
-        self._looked[job] = lost | {kind}, kept
+    def add(self, job: Job, kind: Carried) -> None:
+        """Record metadata that the format of a result could keep but its dtype cannot."""
+        lost, kept = self._found.get(job, (frozenset(), frozenset()))
+        self._found[job] = lost | {kind}, kept
 
     def count(self, job: Job) -> None:
-        """Count a job whose result is written."""
+        """Count a job whose result has been written."""
         self.num_results += 1
-        lost, kept = self._looked.pop(job, (frozenset(), frozenset()))
+        lost, kept = self._found.pop(job, (frozenset(), frozenset()))
         self.kept_by_format |= kept
         for kind in lost:
             number, first = self.by_kind.get(kind, (0, shown(job.source)))
             self.by_kind[kind] = number + 1, first
 
     def sentences(self) -> list[str]:
-        """Return a sentence for each kind that is lost, with the count and the name of the first input."""
+        """Return a sentence for each kind of lost metadata, with the count and the name of the first input."""
         return [self._sentence(kind) for kind in WORDS if kind in self.by_kind]
 
     def _sentence(self, kind: Carried) -> str:
@@ -72,8 +72,8 @@ class Losses:
         return json.dumps({"results": self.num_results, "kinds": kinds}).encode()
 
     @classmethod
-    def merged(cls, messages: Iterable[bytes]) -> Losses:
-        """Return the sum of what several processes counted, in the order of their ranks."""
+    def merged(cls, messages: Iterable[bytes]) -> LostMetadata:
+        """Return the sum of the counts of several processes, in the order of their ranks."""
         made = cls()
         for message in map(json.loads, messages):
             made.num_results += message["results"]

@@ -1,4 +1,4 @@
-"""The folders that results are written into: made before the first one, and watched until the last."""
+"""The output folders: created before the first result, and checked before each one."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from unpaired.storage import shown, storage_error
 
 
 class OutputFolders:
-    """Folders of results. Raises OutputError or StorageError where one cannot be made or written into."""
+    """Output folders. Raises OutputError or StorageError if one cannot be created or written to."""
 
     def __init__(self, folders: Iterable[Path]) -> None:
         self._made: dict[Path, tuple[int, int]] = {}
@@ -21,15 +21,15 @@ class OutputFolders:
             self._made[folder] = _identity(folder) or (0, 0)
 
     def require(self, folder: Path) -> None:
-        """Raise StorageError unless the folder is the one that was made: neither removed, replaced nor unmounted."""
+        """Raise StorageError if the folder has been removed, replaced or unmounted since it was created."""
         if _identity(folder) != self._made.get(folder):
             raise StorageError(
-                f"The folder {shown(folder)} is gone, or is another one than when this began (removed or unmounted); "
-                "put it back, or choose another --out, and run the same again."
+                f"The folder {shown(folder)} has been removed, replaced or unmounted since the start; "
+                "restore it, or choose another --out, and run the command again."
             )
 
     def explain(self, folder: Path, error: OutputError) -> OutputError | StorageError:
-        """Return the error of a result that cannot be created, as StorageError where none in its folder could be."""
+        """Return the error of a result that cannot be created, as StorageError if no result in its folder can."""
         self.require(folder)
         if not os.access(folder, os.W_OK | os.X_OK):
             return StorageError(str(_refused(folder)))

@@ -1,6 +1,6 @@
-"""Reading ahead and encoding behind: what happens in threads while the generator works on the images in between.
+"""Overlapped reading and writing: threads read ahead of the generator and encode results behind it.
 
-Order is that of the jobs throughout, and what is held is bounded.
+The order is that of the jobs, and the number and size of buffered images are bounded.
 """
 
 from __future__ import annotations
@@ -17,23 +17,23 @@ J = TypeVar("J")
 R = TypeVar("R")
 
 MOST = 32
-"""Images that are read ahead, and results that wait to be written, at most."""
+"""The most images read ahead, and the most results waiting to be written."""
 
 ROOM = 2**26
-"""Bytes of either beyond which nothing is added to them; one image may be larger."""
+"""The byte limit of either buffer; a single image may be larger."""
 
 
 def num_workers() -> int:
-    """Return how many threads read and encode: few, as they take the processor from the generator."""
+    """Return the number of threads that read and encode: few, as they compete with the generator for the processor."""
     return max(1, min(8, (os.cpu_count() or 2) // 2))
 
 
 def read_ahead(
     pool: Executor, read: Callable[[J], R], jobs: Iterable[J], size: Callable[[R], int]
 ) -> Iterator[tuple[J, R | UnpairedError]]:
-    """Yield each job, in order, with what `read` returns of it, or the error of ours that it raises.
+    """Yield each job, in order, with the result of `read` or the UnpairedError that it raised.
 
-    size: the bytes of what was read; one that is not read yet counts as much as the last one that was.
+    size: returns the bytes of a result; one that is not read yet counts as much as the last one.
     """
     waiting: deque[tuple[J, Future[R]]] = deque()
     rest, last = iter(jobs), 0
@@ -64,28 +64,28 @@ def read_ahead(
         yield job, result
 
 
-class Behind(Generic[J]):
-    """Results on their way to the disk: encoded in threads, finished in order by whoever adds and drains."""
+class WriteQueue(Generic[J]):
+    """Results on their way to the disk: encoded in threads, finished in order by the thread that adds them."""
 
     def __init__(self, pool: Executor, finish: Callable[[J, Callable[[], bytes]], None]) -> None:
-        """finish: is called once a job, in order; what it is given returns the encoded bytes or raises."""
+        """finish: called once for each job, in order, with a function that returns the encoded bytes or raises."""
         self._pool, self._finish = pool, finish
         self._waiting: deque[tuple[J, int, Future[bytes]]] = deque()
 
     def add(self, job: J, encode: Callable[[], bytes], size: int) -> None:
-        """Encode a result of so many bytes in a thread; what is done, or has no room any more, is finished first."""
+        """Encode a result of `size` bytes in a thread, after finishing results that are done or exceed the limits."""
         self._make_room(size)
         self._waiting.append((job, size, self._pool.submit(encode)))
 
     def add_failure(self, job: J, error: UnpairedError) -> None:
-        """Put a job that failed into the order."""
+        """Add a failed job in its place in the order."""
         failed: Future[bytes] = Future()
         failed.set_exception(error)
         self._waiting.append((job, 0, failed))
         self._make_room(0)
 
     def drain(self) -> None:
-        """Finish everything that was added."""
+        """Finish all results."""
         while self._waiting:
             self._finish_first()
 

@@ -1,4 +1,4 @@
-"""How many pixels can be translated at once: what the memory has room for."""
+"""The number of pixels that fit into memory in one forward pass."""
 
 from __future__ import annotations
 
@@ -9,28 +9,28 @@ import torch
 from unpaired.launch import launched
 from unpaired.networks.protocols import GeneratorConfig, Measured
 
-_ASSUMED = 1200  # bytes a pixel of a generator that was not measured
-_SMALLEST = 2**18  # what is always tried: a picture of 512 x 512
+_DEFAULT_BYTES = 1200  # bytes per pixel of a generator without a measurement
+_LEAST_PIXELS = 2**18  # always tried: 512 x 512
 _MEMINFO, _CGROUP = Path("/proc/meminfo"), Path("/sys/fs/cgroup")
 
 
 def bytes_per_pixel(generator: GeneratorConfig) -> int:
-    """Return about how many bytes of memory a generator takes for each pixel in float32."""
-    return generator.bytes_per_pixel if isinstance(generator, Measured) else _ASSUMED
+    """Return the approximate memory of a generator in float32, in bytes per pixel."""
+    return generator.bytes_per_pixel if isinstance(generator, Measured) else _DEFAULT_BYTES
 
 
 def pixels_that_fit(generator: GeneratorConfig, device: torch.device) -> int | None:
-    """Return how many pixels a generator can translate in the memory that is free now; None where nobody says.
+    """Return the number of pixels for which a generator has enough free memory now; None if that is unknown.
 
-    Several processes of a machine share what is free, unless each has a GPU of its own.
+    Several processes of a machine share the free memory, unless each has its own GPU.
     """
     free = torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else _free_memory()
     sharers = launched().local_world_size if device.type == "cpu" else 1
-    return None if free is None else max(free // sharers // bytes_per_pixel(generator), _SMALLEST)
+    return None if free is None else max(free // sharers // bytes_per_pixel(generator), _LEAST_PIXELS)
 
 
 def _free_memory() -> int | None:
-    """Return the bytes of memory that this process may still take, on Linux; None elsewhere."""
+    """Return the bytes of memory available to this process, on Linux; None elsewhere."""
     try:
         lines = dict(line.split(":", 1) for line in _MEMINFO.read_text().splitlines() if ":" in line)
         free = int(lines["MemAvailable"].split()[0]) * 1024

@@ -1,4 +1,4 @@
-"""In which numbers images are translated: float32, or bfloat16 where that is fast and near enough."""
+"""The precision of inference: float32, or bfloat16 if the hardware supports it and the results are close enough."""
 
 from __future__ import annotations
 
@@ -16,23 +16,29 @@ from unpaired.suggestions import unknown
 T = TypeVar("T")
 
 Computed = Literal["fp32", "bf16"]
-"""A precision that is computed in."""
+"""A precision of a forward pass."""
 
 Precision = Literal["auto", "fp32", "bf16"]
-"""A precision that is asked for."""
+"""A requested precision."""
 
 AGREEMENT = 40.0
-"""Decibels of peak signal-to-noise ratio to float32 from which bfloat16 is near enough: 2.6 of 255 grey levels rms."""
+"""The PSNR to float32, in decibels, from which bfloat16 is close enough: an RMS error of 2.6 of 255 grey levels."""
 
-ASKED_FOR = "as asked for"
+AS_REQUESTED = "as requested"
 
-_LOOKED_AT = 8  # images at the beginning among which one is looked for that says whether bf16 is near enough
-_WORTH_CHECKING = 3  # images from which bf16 saves more time than comparing it with fp32 takes
+_MOST_INSPECTED = 8  # images inspected at most, until one can decide
+_WORTH_CHECKING = 3  # images from which bf16 saves more time than the comparison takes
 
 
 @dataclass(frozen=True)
 class Choice:
-    """A precision, the reason for it as a part of a sentence, and what was measured: decibels to float32, or None."""
+    """The precision in use.
+
+    Args:
+        precision: "fp32" or "bf16".
+        reason: why, as a part of a sentence.
+        decibels: the measured PSNR to float32; None without a measurement.
+    """
 
     precision: Computed
     reason: str
@@ -43,60 +49,68 @@ class Choice:
 
 
 class PrecisionPolicy:
-    """Decides the precision in which images are translated, once for all 8-bit images of a direction.
+    """Resolves the requested precision, once for all 8-bit images of a direction.
 
-    asked: "fp32" and "bf16" stand as they are; under "auto" the first image decides. Images whose results have more
-    than 8 bits are always translated in fp32. Raises ConfigError for another precision.
+    "fp32" and "bf16" are used as requested; under "auto" the first image decides. Images with results of more than 8
+    bits are always translated in fp32. Raises ConfigError for another precision.
     """
 
-    def __init__(self, asked: Precision) -> None:
+    def __init__(self, requested: Precision) -> None:
         known = get_args(Precision)
-        require(asked in known, unknown(repr(asked), known, "precision"))
-        self.asked: Precision = asked
+        require(requested in known, unknown(repr(requested), known, "precision"))
+        self.requested: Precision = requested
         self._choices: dict[str, Choice] = {}
 
     @property
-    def of_tensors(self) -> Computed:
-        """The precision of tensors, which are translated in bf16 only if that is asked for."""
-        return "bf16" if self.asked == "bf16" else "fp32"
+    def for_tensors(self) -> Computed:
+        """The precision of tensors: bf16 only if it was requested."""
+        return "bf16" if self.requested == "bf16" else "fp32"
 
     def decided(self, direction: str) -> Choice | None:
-        """Return the choice for the 8-bit images of a direction; None while "auto" has not decided."""
-        return Choice(self.asked, ASKED_FOR) if self.asked != "auto" else self._choices.get(direction)
+        """Return the choice for the 8-bit images of a direction; None if "auto" is not resolved yet."""
+        return Choice(self.requested, AS_REQUESTED) if self.requested != "auto" else self._choices.get(direction)
 
     def decide(self, direction: str, choice: Choice) -> Choice:
-        """Decide what "auto" means for the 8-bit images of a direction, and return it."""
+        """Resolve "auto" for the 8-bit images of a direction, and return the choice."""
         self._choices[direction] = choice
         return choice
 
-    def of_image(self, direction: str, coarse: bool, compare: Callable[[], Choice]) -> Choice:
-        """Return the choice for an image, which decides "auto" if nothing has before and its result has 8 bits.
+    def for_image(self, direction: str, coarse: bool, compare: Callable[[], Choice]) -> Choice:
+        """Return the choice for an image; resolves "auto" if that is still open and the result has 8 bits.
 
-        coarse: whether it has. compare: translates it in both precisions.
+        Args:
+            direction: that of the translation.
+            coarse: whether the result has 8 bits.
+            compare: translates the image in both precisions.
         """
         found = self.decided(direction)
         if found is None and not coarse:
             return Choice("fp32", "results of more than 8 bits keep their depth")
         return found or self.decide(direction, compare())
 
-    def of_files(
-        self, direction: str, pictures: Sequence[T], look: Callable[[T], Choice | None], *, stacks: bool
+    def for_files(
+        self, direction: str, pictures: Sequence[T], inspect: Callable[[T], Choice | None], *, stacks: bool
     ) -> Choice:
         """Return the choice for the 8-bit images among files, the same in every process that shares them.
 
-        look: reads one of the pictures and returns what it decides, None if it cannot. Few images are translated in
-        fp32, as comparing would take longer; so are all if none of the first can decide. stacks: whether there are
-        stacks of slices, too, which decide nothing.
+        Few images are translated in fp32, as the comparison would take longer than it saves; so are all images if none
+        of the first ones can decide.
+
+        Args:
+            direction: that of the translation.
+            pictures: the files with a single picture.
+            inspect: reads a picture and returns the choice that follows from it, None if it cannot decide.
+            stacks: whether there are stacks of slices, which decide nothing.
         """
-        found = Choice(self.asked, ASKED_FOR) if self.asked != "auto" else None
+        found = Choice(self.requested, AS_REQUESTED) if self.requested != "auto" else None
         if found is None and len(pictures) >= _WORTH_CHECKING:
-            found = next(filter(None, map(look, pictures[:_LOOKED_AT])), None)
+            found = next(filter(None, map(inspect, pictures[:_MOST_INSPECTED])), None)
         if found is None:
             reason = f"comparing bf16 with it pays from {_WORTH_CHECKING} images on"
             if stacks and not pictures:
-                reason = "as all slices of stacks"
+                reason = "always for slices of stacks"
             elif len(pictures) >= _WORTH_CHECKING:
-                reason = f"no result of 8 bits among the first {_LOOKED_AT} images"
+                reason = f"no result of 8 bits among the first {_MOST_INSPECTED} images"
             found = self.decide(direction, Choice("fp32", reason))
         if ranks.all_reduce_max(int(found.precision == "fp32")) and found.precision == "bf16":
             found = self.decide(direction, Choice("fp32", "bf16 does not fit another process"))
@@ -104,17 +118,19 @@ class PrecisionPolicy:
 
 
 def compared(exact: Tensor, made: Tensor) -> Choice:
-    """Return the precision that follows from an image translated in fp32 and in bf16."""
+    """Return the choice that follows from an image translated in fp32 and in bf16."""
     found = agreement(exact, made)
     if found >= AGREEMENT:
         return Choice("bf16", f"{found:.1f} dB from fp32 on the first image", found)
-    return Choice("fp32", f"bf16 is {found:.1f} dB from it on the first image, and {AGREEMENT:.0f} are wanted", found)
+    return Choice(
+        "fp32", f"bf16 is {found:.1f} dB from it on the first image, below the limit of {AGREEMENT:.0f}", found
+    )
 
 
 def agreement(exact: Tensor, made: Tensor) -> float:
-    """Return the peak signal-to-noise ratio of one tensor in [-1, 1] to another, in decibels.
+    """Return the peak signal-to-noise ratio of two tensors in [-1, 1], in decibels.
 
-    Infinite where they are equal, minus infinity where one holds NaN.
+    Infinite if they are equal, minus infinity if one holds NaN.
     """
     error = float((exact.double() - made.double()).square().mean())
     if not math.isfinite(error):

@@ -1,4 +1,4 @@
-"""Before the backend: images of one size become a batch of sides that the generator can take."""
+"""Before the backend: images of one size become a batch with sides that the generator accepts."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from unpaired.images.input_spec import InputSpec
 
 
 def batch_of(images: Sequence[Image], spec: InputSpec) -> Tensor:
-    """Return images of one size that `spec` has accepted as n c h w, float32 in [-1, 1]. Raises as `InputSpec` does."""
+    """Return images of one size, accepted by `spec`, as n c h w, float32 in [-1, 1]. Raises as `InputSpec` does."""
     return torch.stack([spec.tensor(spec.opaque(image)) for image in images])
 
 
 def padded(images: Tensor, multiple: int, min_size: int) -> Tensor:
-    """Mirror n c h w to the right and below, until both sides are multiples and at least `min_size`.
+    """Pad n c h w by reflection to the right and below, until both sides are multiples and at least `min_size`.
 
-    By index, as torch's own padding refuses to mirror more than one image width: the reflection goes to and
-    fro, so that even one pixel fills any size.
+    Indexed by hand, as torch's padding is limited to one image width: the reflection repeats, so that even one pixel
+    fills any size.
     """
     for axis in (-2, -1):
         size = images.shape[axis]

@@ -1,4 +1,4 @@
-"""Reading the images of jobs, each once, also those that decide something before the others are translated."""
+"""Reading of the images of jobs, each once, even if it is needed earlier to decide on a precision."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from unpaired.translate.translator import Translator
 
 
 class Reader:
-    """Reads the image of a job, or the half that it takes.
+    """Reads the image of a job, or the half that the job names.
 
-    What `look` has read is kept until it is read in its turn, or left by `keep`: the last image whatever its size, and
-    others as long as all of them take no more than ROOM bytes.
+    Images read by `peek` are cached until they are read in turn or dropped by `keep`: the last one whatever its size,
+    and others up to ROOM bytes in all.
     """
 
     def __init__(self, translator: Translator) -> None:
@@ -23,8 +23,8 @@ class Reader:
         self.max_pixels = MAX_PIXELS if most is None else min(MAX_PIXELS, most)
         self._kept: dict[Job, Image] = {}
 
-    def look(self, job: Job) -> Image:
-        """Read an image ahead of its turn. Raises as `__call__` does."""
+    def peek(self, job: Job) -> Image:
+        """Read an image before its turn. Raises as `__call__` does."""
         image = self._kept[job] if job in self._kept else self(job)
         while self._kept and size_of(image) + sum(map(size_of, self._kept.values())) > ROOM:
             self._kept.pop(next(iter(self._kept)))
@@ -32,12 +32,12 @@ class Reader:
         return image
 
     def keep(self, jobs: Iterable[Job]) -> None:
-        """Let go of images that belong to none of these jobs, as nobody will read them."""
+        """Drop cached images of all other jobs."""
         wanted = set(jobs)
         self._kept = {job: image for job, image in self._kept.items() if job in wanted}
 
     def __call__(self, job: Job) -> Image:
-        """Return the image of a job; safe to call from several threads. Raises ImageError and its like."""
+        """Return the image of a job. Thread-safe. Raises ImageError and its subclasses."""
         kept = self._kept.pop(job, None)
         return input_half(read_image(job.source, max_pixels=self.max_pixels), job) if kept is None else kept
 
@@ -47,5 +47,5 @@ class Reader:
 
 
 def size_of(image: Image) -> int:
-    """Return the bytes that an image takes in memory."""
+    """Return the memory of an image in bytes."""
     return image.pixels.nbytes + (0 if image.alpha is None else image.alpha.nbytes)

@@ -1,12 +1,12 @@
-"""What of a folder of results is finished: a line for each result, with what it was made from and by.
+"""The record of finished results in an output folder, for --resume: a line with the input and the model of each result.
 
-The record is a hidden file in the folder of the results, JSON lines:
+The record is a hidden file in the output folder, JSON lines:
 
     {"run": "1f0c…", "of": {"model": …, "direction": "AtoB", "precision": "fp32", …}}
     {"output": "sub/a.png", "output_sha256": …, "source_bytes": …, "source_sha256": …, "run": "1f0c…"}
 
-A line is appended once its result is in place, so that a process may be killed at any moment: what has no line, or a
-line that was cut off, is made again. Nothing is believed of a line that the files themselves do not show.
+A line is appended once its result is in place, so that a process may be killed at any time: a result without a line, or
+with a truncated one, is translated again. Every line is verified against the files.
 """
 
 from __future__ import annotations
@@ -31,17 +31,17 @@ _MAX_LINE = 2**16
 
 @contextlib.contextmanager
 def alone_in(folder: Path) -> Iterator[None]:
-    """Hold the folder of the results for this process. Raises OutputError where another one writes into it."""
+    """Lock the output folder for this process. Raises OutputError if another process writes to it."""
     busy = (
-        f"Another process writes into {shown(folder)}; wait for it, choose another --out, or have several processes "
-        "share one command with torchrun."
+        f"Another process is writing to {shown(folder)}; wait for it, choose another --out, or share one "
+        "command among several processes with torchrun."
     )
     with alone(folder / _LOCK, busy):
         yield
 
 
 def sweep(jobs: Sequence[Job]) -> None:
-    """Remove the files that a killed process had begun beside the results. Raises OutputError or StorageError."""
+    """Remove partial files of a killed process beside the results. Raises OutputError or StorageError."""
     for folder in dict.fromkeys(job.target.parent for job in jobs):
         sweep_partial(folder)
 
@@ -57,9 +57,14 @@ class _Entry:
 
 
 class Record:
-    """The record of a folder, for jobs that are made in one way.
+    """The record of a folder, for jobs with the same model and options.
 
-    of: what the results depend on beside their inputs, as JSON can hold it. Made before any of the jobs is read.
+    Create it before any of the jobs is read.
+
+    Args:
+        folder: the output folder.
+        jobs: all jobs.
+        of: everything besides the input that results depend on, as JSON values.
     """
 
     def __init__(self, folder: Path, jobs: Sequence[Job], of: Mapping[str, Any]) -> None:
@@ -71,26 +76,26 @@ class Record:
         self._known: dict[str, _Entry] | None = None
 
     def start(self) -> None:
-        """Make the file ready for the lines of this run, as one of several processes does. Raises as `add` does."""
+        """Prepare the file for the lines of this run; called by one process only. Raises as `add` does."""
         lines = _lines(self._path)
         entries = _entries(lines)
         torn = bool(lines) and not lines[-1].endswith(b"\n")
-        if torn or len(lines) > 2 * len(entries) + 100:  # what was made again and again has one line
+        if torn or len(lines) > 2 * len(entries) + 100:  # repeated results keep only their last line
             kept = [_line({"output": output, **vars(entry)}) for output, entry in entries.items()]
             write_bytes(self._path, b"".join(kept))
         self._append({"run": self._run, "of": self._of})
 
     def finished(self, jobs: Sequence[Job]) -> set[Job]:
-        """Return the jobs whose result is there as it was made, from these bytes and in this way."""
+        """Return the jobs whose result is unchanged, and from the same input, model and options."""
         if self._known is None:
             self._known = _entries(_lines(self._path))
         with ThreadPoolExecutor(num_workers()) as pool:
             return {job for job, done in zip(jobs, pool.map(self._is_finished, jobs), strict=True) if done}
 
     def add(self, job: Job) -> None:
-        """Note that the result of a job is in place. Raises OutputError or StorageError.
+        """Record that the result of a job is in place. Raises OutputError or StorageError.
 
-        Not noted, and so made again, is one whose input has changed since the record was made.
+        A result whose input has changed since the start is not recorded, and so is translated again.
         """
         before = self._seen.get(job)
         source, output = _sha256(job.source), _sha256(job.target)
@@ -113,14 +118,14 @@ class Record:
 
     def _append(self, values: Mapping[str, Any]) -> None:
         try:
-            with self._path.open("ab", buffering=0) as file:  # a line at once, as several processes may append
+            with self._path.open("ab", buffering=0) as file:  # one write for each line, as several processes may append
                 file.write(_line(values))
         except OSError as error:
             raise storage_error(error, self._path) from None
 
 
 def _line(values: Mapping[str, Any]) -> bytes:
-    return (json.dumps(values) + "\n").encode()  # in ASCII, as names need not be valid text
+    return (json.dumps(values) + "\n").encode()  # ASCII, as names may not be valid text
 
 
 def _lines(path: Path) -> list[bytes]:
@@ -134,7 +139,7 @@ def _lines(path: Path) -> list[bytes]:
 
 
 def _entries(lines: Sequence[bytes]) -> dict[str, _Entry]:
-    """Return the last entry of each result by its name; lines that are none are passed over."""
+    """Return the last entry of each result by its name; invalid lines are skipped."""
     found: dict[str, _Entry] = {}
     for line in lines:
         with contextlib.suppress(ValueError, KeyError, TypeError, RecursionError):
@@ -147,7 +152,7 @@ def _entries(lines: Sequence[bytes]) -> dict[str, _Entry]:
 
 
 def _state(path: Path) -> tuple[int, int, int, int] | None:
-    """Return what changes with a file's content: its size, its times and which file it is; None where there is none."""
+    """Return the size, times and inode of a file, which change with its content; None if there is no file."""
     try:
         stat = path.stat()
     except OSError:
@@ -164,5 +169,5 @@ def _sha256(path: Path) -> str | None:
 
 
 def has_record(folder: Path) -> bool:
-    """Return whether a folder says what its results were made from."""
+    """Return whether a folder has a record of its results."""
     return os.path.lexists(folder / RECORD)

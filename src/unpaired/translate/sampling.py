@@ -1,4 +1,4 @@
-"""Sampling: images out of noise, by the generator of a trained GAN or conditional GAN."""
+"""Sampling: images generated from noise by a trained GAN or conditional GAN."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _BATCH = 64
 
 
 class Sampler:
-    """Draws images with the generator of a GAN. `classes` are the names that can be asked for, () for none."""
+    """Generates images with the generator of a GAN. `classes`: the class names, () for an unconditional GAN."""
 
     def __init__(self, info: ModelInfo, network: nn.Module, *, device: str = "auto") -> None:
         self.info, self.classes = info, info.classes
@@ -37,19 +37,21 @@ class Sampler:
         info, networks = read_model(path)
         direction = info.directions.get(_DIRECTION)
         if direction is None or not makes_from_noise(direction.generator):
-            raise ConfigError(f"{shown(path)} translates images and makes none from noise; use `unpaired translate`.")
+            raise ConfigError(
+                f"{shown(path)} translates images and does not generate any from noise; use `unpaired translate`."
+            )
         return cls(info, networks[_DIRECTION], device=device)
 
     def __call__(self, count: int, *, seed: int = 0, class_name: str | None = None) -> Iterator[tuple[str, Image]]:
-        """Yield `count` images with the name of the class of each, "" where there are none.
+        """Yield `count` images with the class name of each, "" without classes.
 
-        They have the type of the images in training. Image k depends on (seed, k, class) alone. Without `class_name`
-        the classes are taken in turn. Raises ConfigError for a class that the model does not know and a count below 1.
+        They have the dtype of the training images. Image k depends on (seed, k, class) only. Without `class_name` the
+        classes alternate. Raises ConfigError for an unknown class and for a count below 1.
         """
         require(count >= 1, f"The number of images must be at least 1, not {count}.")
         if class_name is not None and class_name not in self.classes:
             if not self.classes:
-                sentence = f"This model knows no classes, and {class_name!r} was asked for; leave out class_name."
+                sentence = f"This model has no classes, so it cannot generate {class_name!r}; leave out class_name."
                 raise ConfigError(sentence, setting="class_name")
             raise ConfigError(unknown(class_name, self.classes, "class"))
         names = self.classes if class_name is None else (class_name,)
@@ -62,12 +64,12 @@ class Sampler:
             yield from ((name, self._image(tensor)) for name, tensor in zip(given, made, strict=True))
 
     def _image(self, tensor: Tensor) -> Image:
-        """Return an image of the type and range of those that were learnt from."""
+        """Return an image with the dtype and range of the training images."""
         values = self.info.values["B"]
         return from_tensor(tensor, dtype=values.dtype or "uint8", values=values.range)
 
     def _noise(self, seed: int, row: int, name: str) -> Tensor:
-        """Return the normal numbers of an image and its one-hot class, z+k 1 1, as in training."""
+        """Return the Gaussian noise of an image and its one-hot class, z+k 1 1, as in training."""
         length = self.info.directions[_DIRECTION].in_channels - len(self.classes)
         one_hot = torch.tensor([float(known == name) for known in self.classes])
         return torch.cat([torch.from_numpy(rng(seed, "sample", row).standard_normal(length)).float(), one_hot])[
@@ -86,7 +88,7 @@ def sample_files(
 ) -> list[Path]:
     """Write `count` images as PNG into `out` and return their paths: 0000.png, or CLASS-0000.png.
 
-    Raises OutputError where a file exists already and `overwrite` is not set, and as `Sampler` and `write_image` do.
+    Raises OutputError if a file exists and `overwrite` is not set, and as `Sampler` and `write_image` do.
     """
     try:
         out.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""Images that hold A and B side by side, as pix2pix takes its pairs: which ones do, and the half that is translated."""
+"""Images that hold A and B side by side, as pix2pix stores pairs: their detection, and the half to translate."""
 
 from __future__ import annotations
 
@@ -17,22 +17,28 @@ from unpaired.suggestions import unknown
 from unpaired.translate.jobs import Half, Job
 
 Pairs = Literal["auto", "side-by-side", "no"]
-"""Whether the images to translate hold A and B side by side; "auto" takes them so if the model was trained that way."""
+"""Whether input images hold A and B side by side; "auto" assumes it if the model was trained on such images."""
 
-_TOLERANCE = 0.01  # by which a ratio of width to height may differ from those of training
+_TOLERANCE = 0.01  # relative tolerance of the aspect ratios of training
 
 
 def take_halves(
     jobs: Sequence[Job], info: ModelInfo, *, direction: str = "AtoB", pairs: Pairs = "auto"
 ) -> tuple[tuple[Job, ...], str]:
-    """Return the jobs with the half that each takes of its image, and a sentence for the user ("" if there is none).
+    """Return the jobs with the half of its image that each translates, and a message for the user ("" if there is
+    none).
 
-    The input is the left half in direction AtoB and the right one in BtoA; the result is as large as that half.
-    "side-by-side" takes the halves of all images. "auto" does so if the model records that it was trained on
-    side-by-side images and every image here has an even width and a ratio of width to height of that training. It
-    never does so otherwise: the sentence then names images that may be pairs. "no" takes them whole. Headers alone are
-    read, and files that cannot be read are left to fail later. Raises ConfigError for an unknown `pairs`, ImageError if
-    side-by-side images are asked for and a file is of a kind that is not halved: DICOM, NIfTI and stacks.
+    The input is the left half in direction AtoB and the right one in BtoA; the result is as large as that half. Only
+    headers are read, and unreadable files are left to fail later. Raises ConfigError for an unknown `pairs`, ImageError
+    if "side-by-side" is set and a file is of a kind that cannot be halved: DICOM, NIfTI and stacks.
+
+    Args:
+        jobs: all jobs, with whole images.
+        info: the description of the model.
+        direction: that of the translation.
+        pairs: "side-by-side" halves all images and "no" none. "auto" halves all images if the model was trained on
+            side-by-side images and every image has an even width and an aspect ratio of that training; otherwise it
+            halves none, and the message names images that may be pairs.
     """
     require(pairs in get_args(Pairs), unknown(repr(pairs), get_args(Pairs), "pairs"))
     half: Half = "left" if direction.startswith("A") else "right"
@@ -62,7 +68,7 @@ def take_halves(
 
 
 def input_half(image: Image, job: Job) -> Image:
-    """Return the half of an image that a job takes, or all of it. Raises ImageError for an odd width."""
+    """Return the half of an image that a job names, or all of it. Raises ImageError for an odd width."""
     if not job.half:
         return image
     if image.width % 2:
@@ -74,7 +80,7 @@ def input_half(image: Image, job: Job) -> Image:
 
 
 def _advice(jobs: Sequence[Job], half: Half) -> str:
-    """Return a sentence if all images are exactly as wide as two squares: then they may be pairs side by side."""
+    """Return a message if all images are exactly twice as wide as high: they may be side-by-side pairs."""
     if _fitting(jobs, (2.0, 2.0), 0.0) != "all":
         return ""
     many = "The image is" if len(jobs) == 1 else f"All {len(jobs)} images are"
@@ -85,9 +91,9 @@ def _advice(jobs: Sequence[Job], half: Half) -> str:
 
 
 def _fitting(jobs: Sequence[Job], ratios: tuple[float, float], tolerance: float) -> Literal["all", "some", "none"]:
-    """Return whether images have an even width and a ratio of width to height within these; stops when that is known.
+    """Return how many images have an even width and an aspect ratio in this range; stops as soon as that is known.
 
-    "some" is said if the first image fits and another one does not.
+    "some" is returned only if the first image fits and another one does not.
     """
     low, high = ratios[0] * (1 - tolerance), ratios[1] * (1 + tolerance)
     found: Literal["all", "some", "none"] = "none"
@@ -100,10 +106,10 @@ def _fitting(jobs: Sequence[Job], ratios: tuple[float, float], tolerance: float)
 
 def _headers(jobs: Sequence[Job]) -> Iterator[tuple[Path, ImageHeader]]:
     for job in jobs:
-        with contextlib.suppress(UnpairedError):  # translating it will say what is wrong
+        with contextlib.suppress(UnpairedError):  # reported when it is translated
             yield job.source, read_header(job.source)
 
 
 def _is_whole(header: ImageHeader) -> bool:
-    """Return whether a file is of a kind that is not halved, as the result is written like the whole of it."""
+    """Return whether a file is of a kind that is never halved, as the result has the metadata of the whole file."""
     return header.format in ("DICOM", "NIFTI") or header.frames > 1

@@ -1,4 +1,4 @@
-"""What becomes of a result once it is made: written at once, held back until all are known, or dropped."""
+"""The fate of a result: written at once, held back until all results are known, or dropped."""
 
 from __future__ import annotations
 
@@ -10,23 +10,26 @@ from unpaired.images import Image
 from unpaired.translate.jobs import Job
 
 Fate = Literal["write", "hold", "drop"]
-"""Write a result into its place, hold it back on disk, or drop it."""
+"""Write a result to its target, hold it back on disk, or drop it."""
 
 
 class Sorter(Protocol):
-    """Decides what becomes of results by their pixels; `translate_files` calls it, from one thread."""
+    """Decides the fate of results from their pixels; called by `translate_files` from one thread."""
 
     def fate(self, job: Job, given: Sequence[Image], made: Sequence[Image]) -> Fate:
-        """Return what becomes of a result.
+        """Return the fate of a result.
 
-        given: the picture of the job, or its slices. made: the pixels that would be written, one image for each.
+        Args:
+            job: the job.
+            given: its input picture, or the slices of its stack.
+            made: the pixels to be written, one image for each input.
         """
 
     def hold(self, job: Job, data: bytes) -> None:
-        """Keep the encoded bytes of a result whose fate is "hold", outside of memory."""
+        """Keep the encoded bytes of a result with the fate "hold", outside of memory."""
 
     def release(self) -> Iterable[tuple[Job, Path]]:
-        """Return the held files that are written after all, in order, once every job is done or has failed."""
+        """Return the held files to be written, in order, once every job is done or has failed."""
 
     def close(self) -> None:
-        """Remove what is still held; called whatever happens."""
+        """Remove the remaining held files; always called, even after an error."""

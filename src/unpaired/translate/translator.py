@@ -1,4 +1,4 @@
-"""The translator: a trained generator as a function from images to images, of any size and kind."""
+"""The translator: a trained generator as a function of images of any size and type."""
 
 from __future__ import annotations
 
@@ -39,15 +39,15 @@ if TYPE_CHECKING:
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
-_MOST_AT_ONCE = 32  # images of a batch that nobody asked for
+_MOST_AT_ONCE = 32  # images of a batch by default
 
 
 class Translator:
-    """Translates images between two domains with the generators of a model folder.
+    """Translates images between two domains with the generators of a model folder. Create one with `load`.
 
-    info: what model.json says. directions: the names that `direction` may have. policy: decides the precision.
-    max_pixels: the most that are translated at once, None for what the free memory has room for. device: where torch
-    computes, for a backend that is not torch's the processor. Make one with `load`.
+    info: the description in model.json. directions: the valid names of `direction`. policy: resolves the precision.
+    max_pixels: the limit per forward pass, None for the limit of the free memory. device: that of torch, "cpu" for
+    other backends.
     """
 
     def __init__(
@@ -60,11 +60,11 @@ class Translator:
         max_pixels: int | None = None,
         backend: str = "torch",
     ) -> None:
-        """networks: by direction, either torch modules, which go to `device`, or what a backend has loaded."""
+        """networks: by direction, torch modules, which are moved to `device`, or generators loaded by a backend."""
         self.policy = PrecisionPolicy(precision)
         require(max_pixels is None or max_pixels >= 1, f"max_pixels must be at least 1, not {max_pixels}.")
         if any(makes_from_noise(direction.generator) for direction in info.directions.values()):
-            raise ConfigError("This model makes images from noise and translates none; use `unpaired sample` with it.")
+            raise ConfigError("This model generates images from noise and cannot translate; use `unpaired sample`.")
         self.info, self.backend = info, backend
         self.directions = tuple(info.directions)
         self.max_pixels = max_pixels
@@ -92,17 +92,23 @@ class Translator:
     ) -> Translator:
         """Return the translator of a run folder or a model folder.
 
-        device: "auto", "cpu", "cuda", "cuda:N" or "mps", or another name that the backend knows. precision: "fp32";
-        "bf16", faster where the hardware knows it and some grey levels off; "auto", which is bf16 where that is near
-        enough, as `choose` says. Images whose results have more than 8 bits are translated in fp32 whatever it says;
-        tensors are unless it says "bf16". max_pixels: the most pixels that are translated at once, by default what the
-        free memory has room for. backend: the kind of what runs the networks, one of `BACKENDS`. Raises ModelError,
-        DeviceError, and ConfigError for an unknown backend.
+        Raises ModelError, DeviceError, and ConfigError for an unknown backend.
+
+        Args:
+            path: the folder.
+            device: "auto", "cpu", "cuda", "cuda:N" or "mps", or another name of the backend.
+            precision: "fp32"; "bf16", which is faster on hardware with such instructions and off by some grey levels;
+                or "auto", which is bf16 if its results are close enough, see `choose`. Images with results of more than
+                8 bits are always translated in fp32, tensors unless "bf16" is given.
+            max_pixels: the most pixels per forward pass, by default as many as fit into the free memory.
+            backend: the kind of the runtime, one of `BACKENDS`.
         """
         part = BACKENDS.get(backend, "backend")
         folder = find_model(Path(path))
         info = read_info(folder)
-        with ThreadPoolExecutor(max(len(info.directions), 1)) as pool:  # hashing is most of it, and lets others run
+        with ThreadPoolExecutor(
+            max(len(info.directions), 1)
+        ) as pool:  # most of the time is hashing, which releases the GIL
             loading = {
                 name: pool.submit(part.load, folder, name, device=device, precision=precision)
                 for name in info.directions
@@ -112,12 +118,12 @@ class Translator:
 
     @property
     def precision(self) -> Precision:
-        """The precision that was asked for."""
-        return self.policy.asked
+        """The requested precision."""
+        return self.policy.requested
 
     @property
     def ranges(self) -> dict[str, DomainValues]:
-        """The values of each domain, "A" and "B": `range`, whose ends become -1 and 1, and `dtype`, "" if unknown."""
+        """The values of each domain, "A" and "B": `range`, whose ends map to -1 and 1, and `dtype`, "" if unknown."""
         return dict(self.info.values)
 
     def __repr__(self) -> str:
@@ -136,7 +142,9 @@ class Translator:
         )
 
     def fingerprint(self, direction: str) -> str:
-        """Return a SHA-256 over all that makes an image of a direction: network, weights, values and background."""
+        """Return a SHA-256 of everything that results of a direction depend on: network, weights, values and
+        background.
+        """
         about: tuple[Any, ...] = (
             to_dict(self._info(direction)),
             [to_dict(own) | {"range": str(own.range)} for own in self._values(direction)],
@@ -147,29 +155,29 @@ class Translator:
         return digest.hexdigest()
 
     def in_fp32(self) -> Translator:
-        """Return a translator that shares the networks of this one and is exact."""
+        """Return a translator in fp32 that shares the networks of this one."""
         exact = copy.copy(self)
         exact.policy = PrecisionPolicy("fp32")
         return exact
 
     def choose(self, image: Image, *, direction: str = "AtoB", keep_icc: bool = False) -> Choice:
-        """Return the precision in which 8-bit images are translated; "auto" decides it by the first one, for good.
+        """Return the precision for 8-bit images; under "auto" the first image decides it permanently.
 
-        bf16 it is where the device has instructions for it and what it makes of the image is `AGREEMENT` decibels or
-        more from what fp32 does. An image whose result has more than 8 bits decides nothing. Raises as `__call__` does.
+        It is bf16 if the device has instructions for it and the PSNR of the results in bf16 and fp32 is at least
+        `AGREEMENT`. An image with a result of more than 8 bits does not decide. Raises as `__call__` does.
         """
         coarse = self.is_coarse(image, direction)
-        return self.policy.of_image(direction, coarse, lambda: self._measured(image, direction, keep_icc))
+        return self.policy.for_image(direction, coarse, lambda: self._measured(image, direction, keep_icc))
 
     def is_coarse(self, image: Image, direction: str) -> bool:
-        """Return whether the result has 8 bits for the whole range, so that bf16 cannot cost it depth."""
+        """Return whether the result has 8 bits for the whole range, so that bf16 cannot reduce its depth."""
         target = self._values(direction)[1].range
         return self.output_dtype(image, direction) == np.uint8 and target.bounds in (None, (0, 255))
 
     def faster_together(self, image: Image, direction: str) -> int:
-        """Return how many images like this one are faster together.
+        """Return how many images of this size are faster as a batch.
 
-        One where results would depend on their neighbours: in fp32 on a processor, which gains little by more.
+        1 if results would depend on their neighbours: in fp32 on a processor, which gains little from batches.
         """
         able = self._loaded[direction].capabilities
         chosen = self.policy.decided(direction)
@@ -192,24 +200,24 @@ class Translator:
     @overload
     def __call__(self, image: Sequence[Any], *, direction: str = ..., batch: int = ...) -> list[Any]: ...
     def __call__(self, image: Any, *, direction: str = "AtoB", batch: int = 1) -> Any:
-        """Translate an image, or a list of images, and return the same kind of thing, exactly as large.
+        """Translate an image, or a list of images; results have the type and the size of their inputs.
 
         image: one of
 
         - a path, `str` or `os.PathLike`: the file is read, and an `Image` is returned;
-        - a Pillow image, turned as its EXIF says;
+        - a Pillow image, rotated according to its EXIF orientation;
         - an `Image`;
-        - an array h w or h w c, with alpha last where c is 2 or 4 and not the model's count of channels: uint8 0..255,
-          uint16 0..65535, int16, int32 or float32, or the range that `ranges` names for the source; the types without
-          a range of their own, int32 and float32, need one there;
+        - an array h w or h w c, with alpha last if c is 2 or 4 and not the model's number of channels: uint8 0..255,
+          uint16 0..65535, int16, int32 or float32, or the source domain's range in `ranges`; int32 and float32 have no
+          default range and need one there;
         - a float tensor c h w or n c h w in [-1, 1] with the model's channels; the result is float32, on its device;
-        - a list or tuple of these, of any kinds and sizes; a list is returned, [] for []. `batch` neighbours of one
-          size are translated at a time.
+        - a list or tuple of these, of any types and sizes; a list is returned, [] for []. Up to `batch` neighbours of
+          one size are translated together.
 
-        Grey goes through a colour model as RGB and comes out in colour. Alpha is kept; beneath it the image is laid
-        over the model's background. The result has the image's type, as `output_dtype` says. Raises ConfigError for an
-        unknown direction, kind or channel count, ImageError for an image that cannot be read or held or does not fit
-        the memory.
+        Grey images are converted to RGB for a colour model, and the result is in colour. Alpha is kept; for translation
+        the image is composited over the model's background. See `output_dtype` for the dtype of the result. Raises
+        ConfigError for an unknown direction, type or number of channels, ImageError for an image that is invalid,
+        unreadable or too large for the memory.
         """
         if isinstance(image, Tensor):
             return self._translate_tensor(image, direction)
@@ -224,9 +232,15 @@ class Translator:
     ) -> list[Image]:
         """Translate images of any sizes, in order; neighbours of one size share a batch of up to `batch`.
 
-        Each keeps its size, its alpha and, as `output_dtype` says, its type. keep_icc: take colours with an ICC
-        profile as they are, and hand the profile on; without it they are taken as in training, and it is dropped.
-        Raises as `__call__` does.
+        Each result has the size and the alpha of its input; see `output_dtype` for its dtype. Raises as `__call__`
+        does.
+
+        Args:
+            images: the inputs.
+            direction: "AtoB" or "BtoA".
+            batch: the most images per batch.
+            keep_icc: skip the conversion of colours with an ICC profile, and copy the profile to the result; by default
+                they are converted as in training, and the profile is dropped.
         """
         require(batch >= 1, f"batch must be at least 1, not {batch}.")
         self._info(direction)
@@ -245,11 +259,11 @@ class Translator:
         return results
 
     def output_dtype(self, image: Image, direction: str) -> np.dtype[Any]:
-        """Return the type of the result, as `result_dtype` says."""
+        """Return the dtype of the result, see `result_dtype`."""
         return result_dtype(image.dtype, *self._values(direction))
 
     def _measured(self, image: Image, direction: str, keep_icc: bool) -> Choice:
-        """Translate an image both ways and return the precision that follows from it."""
+        """Translate an image in both precisions and return the choice that follows."""
         able = self._loaded[direction].capabilities
         if "bf16" not in able.fast_precisions:
             return Choice("fp32", f"this {able.device.partition(':')[0]} has no instructions for bf16")
@@ -257,7 +271,7 @@ class Translator:
         return compared(self._run(given, direction), self._run(given, direction, "bf16"))
 
     def _given(self, images: Sequence[Image], direction: str) -> Tensor:
-        """Return accepted images of one size as the generator sees them, n c h w in [-1, 1]."""
+        """Return accepted images of one size as the input of the generator, n c h w in [-1, 1]."""
         source, target = source_spec(self.info, direction), target_spec(self.info, direction)
         for image in images:
             source.require_range(image.dtype)
@@ -267,7 +281,7 @@ class Translator:
     def _translate_alike(
         self, images: list[Image], direction: str, keep_icc: bool, precision: Computed, *, eight_bit: bool
     ) -> list[Image]:
-        """Translate images of one size at once: prepare, run, finish."""
+        """Translate images of one size as a batch: prepare, run, finish."""
         spec = source_spec(self.info, direction)
         taken = [spec.accept(image, keep_icc=keep_icc) for image in images]
         given = self._given(taken, direction)
@@ -279,11 +293,11 @@ class Translator:
         ]
 
     def _values(self, direction: str) -> tuple[DomainValues, DomainValues]:
-        """Return the values of the source and of the target of a direction."""
+        """Return the values of the source and the target domain of a direction."""
         return self.info.values[direction[0]], self.info.values[direction[-1]]
 
     def _translate_list(self, items: Sequence[Any], direction: str, batch: int) -> list[Any]:
-        """Translate neighbours of one kind together: tensors of one shape, and everything that becomes an image."""
+        """Translate neighbours of one kind together: tensors of one shape, and everything that converts to an image."""
         channels = self._info(direction).in_channels
         results: list[Any] = []
         require(batch >= 1, f"batch must be at least 1, not {batch}.")
@@ -313,11 +327,11 @@ class Translator:
             )
         if tensor.numel() == 0 or not bool((tensor.abs() <= 1.001).all()):
             raise ConfigError("A tensor to translate holds values in [-1, 1], and at least one; scale it first.")
-        made = self._run(tensor if tensor.ndim == 4 else tensor[None], direction, self.policy.of_tensors)
+        made = self._run(tensor if tensor.ndim == 4 else tensor[None], direction, self.policy.for_tensors)
         return (made if tensor.ndim == 4 else made[0]).to(tensor.device)
 
     def _run(self, images: Tensor, direction: str, precision: Computed = "fp32", *, eight_bit: bool = False) -> Tensor:
-        """Translate n c h w in [-1, 1], of any size; the result is float32, where the backend left it."""
+        """Translate n c h w in [-1, 1], of any size; the result is float32, on the backend's device."""
         info, loaded = self._info(direction), self._loaded[direction]
         height, width = images.shape[-2:]
         self._refuse_large(len(images), height, width, direction)
@@ -328,14 +342,14 @@ class Translator:
             made = [self._run_batch(part, direction, options) for part in torch.split(batch, most)]
         except MemoryError:
             raise ImageError(
-                f"{len(images)} x {width} x {height} pixels do not fit the memory; {_smaller(len(images))}."
+                f"{len(images)} x {width} x {height} pixels do not fit into memory; {_smaller(len(images))}."
             ) from None
-        # Cloned out of inference mode, so that callers may go on computing with it.
+        # Cloned out of inference mode, so that callers may use it in autograd.
         whole = made[0] if len(made) == 1 else torch.cat(made)
         return whole[..., :height, :width].float().clone(memory_format=torch.contiguous_format)
 
     def _run_batch(self, images: Tensor, direction: str, options: RunOptions) -> Tensor:
-        """Run the backend on padded images n c h w: on tensors if it can, else on arrays."""
+        """Run the backend on padded images n c h w: on tensors if it supports them, else on arrays."""
         loaded = self._loaded[direction]
         run_tensor = getattr(loaded, "run_tensor", None)
         if run_tensor is not None:
@@ -351,7 +365,7 @@ class Translator:
         return torch.tensor(made)
 
     def _refuse_large(self, count: int, height: int, width: int, direction: str) -> None:
-        """Raise ImageError for more pixels than may, or can, be translated at once."""
+        """Raise ImageError if the pixels exceed the limit per forward pass."""
         loaded, limit = self._loaded[direction], self.max_pixels
         if limit is None:
             limit = getattr(loaded, "pixels_that_fit", lambda: None)()
@@ -359,8 +373,8 @@ class Translator:
         if limit is not None and pixels > limit:
             need = pixels * loaded.capabilities.bytes_per_pixel / 1e9
             raise ImageError(
-                f"{count} x {width} x {height} pixels are more than the {limit:,} that are translated at once (they "
-                f"take about {need:.1f} GB); {_smaller(count)} or "
+                f"{count} x {width} x {height} pixels are more than the limit of {limit:,} per forward pass (they need "
+                f"about {need:.1f} GB); {_smaller(count)} or "
                 f"{'free some memory' if self.max_pixels is None else 'raise max_pixels'}.",
                 setting="max_pixels",
             )
@@ -372,7 +386,7 @@ class Translator:
 
 
 def _loaded(network: nn.Module | LoadedGenerator, info: DirectionInfo, device: str) -> LoadedGenerator:
-    """Return what runs a network: itself if a backend has loaded it, torch's own for a module."""
+    """Return the generator as loaded by a backend, or a torch module wrapped for the torch backend."""
     if isinstance(network, torch.nn.Module):
         return TorchGenerator(network, info, resolve_device(device))
     return network

@@ -1,7 +1,7 @@
-"""What the translations of a finished run are compared with: measured on its training images, published with its model.
+"""The reference for trust scores: measured on the training images after training, and published with the model.
 
-After training, not in it: it needs the final weights, takes a fraction of the time of training, and a run whose images
-are no longer there is finished all the same.
+It needs the final weights and takes a fraction of the time of training. A run whose images are no longer available
+still finishes.
 """
 
 from __future__ import annotations
@@ -35,18 +35,20 @@ _log = logging.getLogger("unpaired")
 
 
 def publish_trust(folder: RunFolder, most: int) -> None:
-    """Add trust.safetensors to the model of a finished run, where it is missing and there are images enough.
+    """Add trust.safetensors to the model of a finished run if it is missing and there are enough images.
 
-    most: images of a domain that are measured, evenly spread; shares of 256 are good to 0.4 %. 0 for no trust file.
+    Errors, such as missing images or a full disk, are logged as warnings: the model is complete without the file.
 
-    What is in the way (images that are gone, a full disk) is logged as a warning and no error: the model is whole
-    without it.
+    Args:
+        folder: the run folder.
+        most: the number of images to measure per domain, evenly spaced; with 256 a share is accurate to 0.4 %. 0 for no
+            trust file.
     """
     try:
         if most and "trust" not in read_description(folder.model):
             _measure(folder, most)
     except UnpairedError as error:
-        _log.warning(f"The model cannot say how far to trust its translations: {error}")
+        _log.warning(f"No trust scores for this model: {error}")
 
 
 def _measure(folder: RunFolder, most: int) -> None:
@@ -62,7 +64,7 @@ def _measure(folder: RunFolder, most: int) -> None:
     if info.training.step != newest.step and (info.training.step != newest.best_step or not newest.best):
         return
     _log.info(
-        f"Measuring on {' + '.join(str(len(some)) for some in images.values())} training images what can be trusted."
+        f"Measuring on {' + '.join(str(len(some)) for some in images.values())} training images for trust scores."
     )
     objective = build_objective(config)
     if info.training.step == newest.step:
@@ -75,27 +77,27 @@ def _measure(folder: RunFolder, most: int) -> None:
     trained = {str(name): network for name, network in objective.generators().items()}
     translator = Translator(info, networks, device=config.run.device)
     reference = measure(translator, images, judges, trained if config.optimizer.ema_decay else {})
-    described = {name: _described(config.discriminator, judge) for name, judge in judges.items()}
-    _, published = read_model(folder.model)  # those that translated may be on another device
+    described = {name: _judge_info(config.discriminator, judge) for name, judge in judges.items()}
+    _, published = read_model(folder.model)  # the translating networks may be on another device
     write_model(folder.model, info, published, trust=pack(reference, described))
 
 
 def _images(domains: Domains, data: DataConfig, most: int) -> dict[str, Tensor]:
-    """Return images by domain as a model is tried on them, n c size size; of a domain with too few, none."""
+    """Return images by domain at the training size, n c size size, without domains that have too few."""
     sources: dict[Domain, ImageSource | None] = {"A": domains.train_a, "B": domains.train_b}
     found = {}
     for domain, source in sources.items():
         if source is not None and len(source) >= LEAST:
             count = min(most, len(source))
             chosen = [number * len(source) // count for number in range(count)]
-            found[str(domain)] = torch.stack([_as_tried(source, index, data, domain) for index in chosen])
+            found[str(domain)] = torch.stack([_at_training_size(source, index, data, domain) for index in chosen])
     return found
 
 
-def _as_tried(source: ImageSource, index: int, data: DataConfig, domain: Domain) -> Tensor:
-    """Return an image at the size of the training crops: resized to it, or its middle where nothing is resized.
+def _at_training_size(source: ImageSource, index: int, data: DataConfig, domain: Domain) -> Tensor:
+    """Return an image at the size of the training crops: resized to it, or cropped at the centre if nothing is resized.
 
-    Not a crop of an image made larger, as in training: its blur would make every sharp image look odd.
+    Not a crop of an enlarged image, as in training: next to its blur every sharp image would seem out of distribution.
     """
     spec = spec_from_config(data, domain)
     image = prepare(source[index], replace(data, load_size=data.crop_size), spec)
@@ -103,6 +105,6 @@ def _as_tried(source: ImageSource, index: int, data: DataConfig, domain: Domain)
     return parts[len(parts) // 2]
 
 
-def _described(config: DiscriminatorConfig, judge: torch.nn.Module) -> JudgeInfo:
+def _judge_info(config: DiscriminatorConfig, judge: torch.nn.Module) -> JudgeInfo:
     first = next(weight for weight in judge.parameters() if weight.ndim == 4)
     return JudgeInfo(discriminator=config, in_channels=first.shape[1])

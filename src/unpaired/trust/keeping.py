@@ -1,4 +1,4 @@
-"""Scores in the same pass: each result is scored from the pixels that are written, and the best share is kept."""
+"""Scoring during translation: each result is scored from its written pixels, and only the best share is kept."""
 
 from __future__ import annotations
 
@@ -18,13 +18,18 @@ from unpaired.trust.scored import best, from_messages, num_kept, order_of, to_me
 
 
 class ScoringSorter:
-    """Scores each result as it is made, and keeps the most trusted share; a `Sorter` of `translate_files`.
+    """Scores each result and keeps the most trusted share; a `Sorter` for `translate_files`.
 
-    Of a share, results that may still be among the best wait on the disk beside their targets, never more than will be
-    kept; the others are dropped at once. Results that cannot be scored are written.
+    Results that may still be among the best wait on the disk beside their targets, never more than will be kept; the
+    others are dropped at once. Results that cannot be scored are written.
 
-    jobs: all of them; several processes may share them. finished: those whose result is in place: scored, not written.
-    on_known: called once, with the scores of all processes and the jobs that are kept, before these are written.
+    Args:
+        scorer: scores a translation.
+        jobs: all of them; several processes may share them.
+        share: the share to keep, in (0, 1].
+        keep_icc: as for `translate_files`.
+        finished: jobs whose result is in place: scored, but not written.
+        on_known: called once, with the scores of all processes and the kept jobs, before these are written.
     """
 
     def __init__(
@@ -41,34 +46,34 @@ class ScoringSorter:
         self._finished, self._on_known = frozenset(finished), on_known
         self._numbers = {job: number for number, job in enumerate(jobs)}
         self._trusts: dict[Job, Trust] = {}
-        self._best: list[tuple[tuple[float, float], int]] = []  # a heap of ranks and minus the numbers of their jobs
-        self._may_be_kept: set[Job] = set()  # those in the heap
+        self._best: list[tuple[tuple[float, float], int]] = []  # a heap of (rank, minus the number of the job)
+        self._may_be_kept: set[Job] = set()  # the jobs in the heap
         self._held: dict[Job, Path] = {}
         self.left_out: frozenset[Job] = frozenset()
-        """The jobs that were scored and are not kept; known after `release`."""
+        """The jobs that were scored and not kept; set by `release`."""
 
     def fate(self, job: Job, given: Sequence[Image], made: Sequence[Image]) -> Fate:
-        """Score a result and return what becomes of it; of a stack the mean of its slices' symptoms counts."""
+        """Score a result and return its fate; for a stack the symptoms are averaged over its slices."""
         try:
             trust = self._scored(given, made)
         except UnpairedError:
             return "drop" if job in self._finished else "write"
         self._trusts[job] = trust
-        if self._share < 1 and not self._enters_the_best(job, trust):
+        if self._share < 1 and not self._may_be_best(job, trust):
             return "drop"
         if job in self._finished:
             return "drop"
         return "hold" if self._share < 1 else "write"
 
     def hold(self, job: Job, data: bytes) -> None:
-        """Write a result beside its target under a temporary name, unless better ones have come since."""
+        """Write a result beside its target under a temporary name, unless better ones have displaced it."""
         if job in self._may_be_kept:
             self._held[job] = hold_bytes(job.target.parent, data)
 
     def release(self) -> list[tuple[Job, Path]]:
-        """Return the held results that are kept, in order, once the scores of all processes are known.
+        """Return the held results that are kept, in order, based on the scores of all processes.
 
-        What is not put into place is removed by `close`.
+        The others are removed by `close`.
         """
         trusts = from_messages(ranks.all_gather_bytes(to_message(self._trusts, self._jobs)), self._jobs, self._scorer)
         kept = best(trusts, self._share) if trusts else []
@@ -77,7 +82,7 @@ class ScoringSorter:
         return [(job, self._held[job]) for job in kept if job in self._held]
 
     def close(self) -> None:
-        """Remove what is still held: nothing is left of those that were put into place."""
+        """Remove the results that are still held and not moved into place."""
         for job in list(self._held):
             self._remove(job)
 
@@ -86,10 +91,10 @@ class ScoringSorter:
         found = [self._scorer.symptoms(before, after, keep_icc=self._keep_icc) for before, after in pairs]
         return self._scorer.of_symptoms({name: sum(one[name] for one in found) / len(found) for name in found[0]})
 
-    def _enters_the_best(self, job: Job, trust: Trust) -> bool:
-        """Return whether a result may be kept, as far as is known; one that it takes the place of is removed.
+    def _may_be_best(self, job: Job, trust: Trust) -> bool:
+        """Return whether a result may be kept, given the results so far; removes the result that it displaces.
 
-        As `best` ranks, the earlier one of equals comes first.
+        Ties are broken like in `best`: the earlier one ranks higher.
         """
         heapq.heappush(self._best, (order_of(trust), -self._numbers[job]))
         self._may_be_kept.add(job)

@@ -1,4 +1,4 @@
-"""How unlike the training images an image is: the distance to the nearest of them, in features that nobody trained."""
+"""Out-of-distribution score: the distance of an image to its nearest training images, in random features."""
 
 from __future__ import annotations
 
@@ -13,43 +13,43 @@ from unpaired.images.tensors import as_files
 from unpaired.networks.random_convolutions import MIN_SIZE, RandomConvolutions
 
 NEIGHBOURS = 5
-"""How many of the nearest training images an image is compared with."""
+"""The number of nearest training images whose distances are averaged."""
 
 LEAST = 20
-"""Training images, with a distance of their own from the others, below which nothing is said about their spread."""
+"""The least number of distinct training images for an out-of-distribution decision."""
 
 FALSE_ALARMS = 0.01
-"""The share of images of the same kind that are called out of distribution, if log distances are normal."""
+"""The share of in-distribution images flagged as out of distribution, if log distances are normal."""
 
 _BATCH = 16
-_FLOOR = 0.3  # of the median spread, below which the spread of no feature counts
+_FLOOR = 0.3  # the least spread of a feature, relative to the median spread
 _TINY = 1e-6
 
 
-class Typicality:
-    """The training images of a domain as points, and how far others are from them.
+class OODScore:
+    """The out-of-distribution score of a domain: a k-nearest-neighbour distance to its training images.
 
-    Features of random convolutions at three scales, each in units of its spread over the training images. features:
-    n d of the training images, all of `size` x `size`; a larger image is looked at in squares of that size.
+    Features are those of random convolutions at three scales, each in units of its spread over the training images.
+    features: n d, of training images `size` x `size`; a larger image is covered with squares of that size.
     """
 
     def __init__(self, features: Tensor, size: int, channels: int) -> None:
         self.features, self.size = features, size
-        self._look = RandomConvolutions(channels)
+        self._extractor = RandomConvolutions(channels)
         self._scale = _scale(features.std(dim=0, correction=0))
         self._points = features * self._scale
 
     @classmethod
-    def of(cls, images: Tensor) -> Typicality:
-        """Describe training images n c size size in [-1, 1], as 8-bit files would hold them."""
+    def of(cls, images: Tensor) -> OODScore:
+        """Return the score for training images n c size size in [-1, 1], rounded as in 8-bit files."""
         _, channels, size, _ = images.shape
         return cls(_features(RandomConvolutions(channels), images), size, channels)
 
     def among_themselves(self) -> Tensor:
-        """Return the distance of each training image from the others, n, as if it had not been among them.
+        """Return the leave-one-out distance of each training image from the others, n.
 
-        The spread of the features is that of the others, too. With its own share in it, each of 20 images would be so
-        much nearer than a new one that a quarter of new ones of the same kind were beyond the farthest.
+        The spread of the features is computed without the image, too. Otherwise each of 20 images would be so much
+        nearer than a new one that a quarter of new images of the same kind would be beyond the farthest.
         """
         features = self.features.double()
         count = len(features)
@@ -66,10 +66,10 @@ class Typicality:
 
     def distance(self, image: Tensor) -> float:
         """Return the mean distance of the squares of an image c h w from their nearest training images."""
-        return float(self.distances(_features(self._look, squares(image.float().cpu(), self.size))).mean())
+        return float(self.distances(_features(self._extractor, squares(image.float().cpu(), self.size))).mean())
 
     def distances(self, features: Tensor) -> Tensor:
-        """Return the distance of images, described by features n d, from their nearest training images, n."""
+        """Return the distance of images with features n d from their nearest training images, n."""
         return self._nearest(torch.cdist(features * self._scale, self._points))
 
     def _nearest(self, distances: Tensor) -> Tensor:
@@ -77,15 +77,15 @@ class Typicality:
         return distances.topk(count, dim=1, largest=False).values.mean(dim=1)
 
 
-class Spread:
-    """How far apart the images of a domain are, so that one from elsewhere can be recognised though they are few.
+class DistanceDistribution:
+    """A log-normal fit to leave-one-out distances, for decisions with few training images.
 
-    A share of n training images is never below 1 / (n + 1). The logarithms of their distances are close to normal, and
-    the tail of a normal distribution goes on beyond the farthest of them. distances: of n images from the others.
+    A share of n training images is never below 1 / (n + 1). Log distances are close to normal, and the tail of a normal
+    distribution extends beyond the largest of them. distances: of n images from the others.
     """
 
     def __init__(self, distances: Tensor) -> None:
-        # An image that is there six times has the distance 0, which says nothing about that of other images.
+        # Duplicates have the distance 0, which is no evidence about other images.
         apart = distances[distances > _TINY].double().log()
         self.count = len(apart)
         self._mean = float(apart.mean()) if self.count else 0.0
@@ -93,26 +93,26 @@ class Spread:
 
     @property
     def known(self) -> bool:
-        """Whether there are images enough, and they differ enough, to say anything."""
+        """Whether there are enough images with enough variation for a decision."""
         return self.count >= LEAST and self._deviation > _TINY
 
     @cached_property
     def limit(self) -> float:
         """The spreads beyond which an image is out of distribution: 2.60 for 20 images, 2.35 for 256.
 
-        The upper end of a prediction interval, from Student's t distribution with n - 1 degrees of freedom, as the
-        mean and the deviation are estimates themselves.
+        The upper end of a prediction interval of Student's t distribution with n - 1 degrees of freedom, as mean and
+        deviation are estimates.
         """
         return _student(1 - FALSE_ALARMS, self.count - 1) * math.sqrt(1 + 1 / self.count)
 
     def spreads(self, distance: float) -> float | None:
-        """Return how many standard deviations the log of a distance is above the mean; None if it cannot be told."""
+        """Return by how many standard deviations the log of a distance exceeds the mean; None if unknown."""
         if not self.known:
             return None
         return (math.log(max(distance, _TINY)) - self._mean) / self._deviation
 
-    def outside(self, distance: float) -> bool | None:
-        """Return whether an image at a distance is out of distribution; None if it cannot be told."""
+    def out_of_distribution(self, distance: float) -> bool | None:
+        """Return whether an image at this distance is out of distribution; None if unknown."""
         found = self.spreads(distance)
         return None if found is None else found > self.limit
 
@@ -133,23 +133,23 @@ def _student(probability: float, freedom: int) -> float:
 
 
 def _scale(spread: Tensor) -> Tensor:
-    """Return what to multiply each of d features by, given their spread over the training images.
+    """Return the factor of each of d features, given their spread over the training images.
 
-    A feature that hardly varies would outweigh all others together in an image in which it does.
+    A feature with almost no spread would dominate all others in an image in which it varies.
     """
     floor = max(_FLOOR * float(spread.median()), _TINY)
     return (spread.square() + floor**2).mul(spread.shape[0]).rsqrt()
 
 
-def can_look(size: int) -> bool:
-    """Return whether images of a side are large enough to be described."""
+def large_enough(size: int) -> bool:
+    """Return whether images with sides of this length have features."""
     return size >= MIN_SIZE
 
 
 def squares(image: Tensor, size: int) -> Tensor:
-    """Return an image c h w as the fewest squares n c size size that cover it, evenly spread.
+    """Return the fewest squares n c size size that cover an image c h w, evenly spaced.
 
-    One that is too small is mirrored, as it is for the generator.
+    An image that is too small is reflected, as for the generator.
     """
     for axis in (-2, -1):
         length = image.shape[axis]
@@ -166,6 +166,6 @@ def _starts(length: int, size: int) -> list[int]:
     return [round(number * (length - size) / max(count - 1, 1)) for number in range(count)]
 
 
-def _features(look: RandomConvolutions, images: Tensor) -> Tensor:
+def _features(extractor: RandomConvolutions, images: Tensor) -> Tensor:
     parts = [images[start : start + _BATCH] for start in range(0, len(images), _BATCH)]
-    return torch.cat([look(as_files(part).float()) for part in parts])
+    return torch.cat([extractor(as_files(part).float()) for part in parts])

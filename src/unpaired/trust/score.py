@@ -1,14 +1,14 @@
-"""How far a translation can be trusted, without knowing the truth: four symptoms, and one number made of them.
+"""How far a translation can be trusted, without ground truth: four symptoms and one combined score.
 
     typicality      the input is unlike the training images of its domain (distance to the nearest of them)
-    cycle           translated there and back, the image is not what it was (needs both directions)
-    discriminator   the discriminator of the run takes the output for a translation (needs it published)
-    agreement       averaged and trained weights make different images of it (needs both published)
+    cycle           the reconstruction differs from the input (needs both directions)
+    discriminator   the discriminator of the run recognises the output as a translation (needs it published)
+    agreement       EMA weights and raw weights make different images of it (needs both published)
 
-Each is compared with what it was on training images: its part is the share of them that show it at least as strongly,
-in (0, 1], counting the image itself. The parts that a model has are put together, and so is the result of that: the
-score of an image is the share of training images that deserve as little trust or less. As a rank it is right where the
-image is one more of the same kind as those, whatever the symptoms are worth; what they are worth, only truth can tell.
+Each symptom is compared with those of the training images: its part is the share of them with at least as strong a
+symptom, in (0, 1], counting the image itself. The parts are combined, and the combination is ranked likewise: the score
+of an image is the share of training images that deserve as little trust or less. As a rank it is valid if the image is
+of the same distribution as those. Whether a symptom indicates a bad translation can be checked only with ground truth.
 """
 
 from __future__ import annotations
@@ -24,62 +24,68 @@ from unpaired.images import Image
 from unpaired.images.tensors import as_files
 from unpaired.models.input_specs import source_spec, target_spec
 from unpaired.translate.translator import Translator
-from unpaired.trust.ood import LEAST, Spread, Typicality, can_look
+from unpaired.trust.ood import LEAST, DistanceDistribution, OODScore, large_enough
 
 COMPONENTS = ("typicality", "cycle", "discriminator", "agreement")
-"""Every symptom by name."""
+"""The names of all symptoms."""
 
-_PIXELS = 2**18  # what a translator takes at once, however little memory is free
+_PIXELS = 2**18  # always fits in one forward pass, however little memory is free
 
 
 @dataclass(frozen=True)
 class Trust:
-    """How far to trust one translation. score: in (0, 1], more is better. parts: by component, likewise.
+    """The trust in one translation.
 
-    symptoms: what was measured, by component; more is worse. spreads: how far the input is from the training images of
-    its domain, in standard deviations of how far these are from one another. foreign: whether that is out of
-    distribution. Both are None if it cannot be told.
+    Args:
+        score: in (0, 1], more is better.
+        parts: by component, in (0, 1], more is better.
+        symptoms: the measurements by component; more is worse.
+        spreads: the out-of-distribution score of the input, in standard deviations of the log distances of training
+            images; None if unknown.
+        out_of_distribution: whether the input is out of distribution; None if unknown.
     """
 
     score: float
     parts: Mapping[str, float]
     symptoms: Mapping[str, float]
     spreads: float | None = None
-    foreign: bool | None = None
+    out_of_distribution: bool | None = None
 
 
 @dataclass(frozen=True)
 class Reference:
-    """What trust is measured against, and with.
+    """The measurements and networks that a translation is compared with.
 
-    typical: the training images by domain. symptoms: by direction and component, what n training images showed, in
-    one order. judges: discriminators by the domain they judge. trained: generators by direction with the weights as
-    trained, where averaged ones are published.
+    Args:
+        typical: the out-of-distribution scores by domain.
+        symptoms: by direction and component, those of n training images, in one order.
+        judges: discriminators by the domain that they judge.
+        raw: generators by direction with the raw weights, if EMA weights are published.
     """
 
-    typical: Mapping[str, Typicality]
+    typical: Mapping[str, OODScore]
     symptoms: Mapping[str, Mapping[str, Tensor]]
     judges: Mapping[str, nn.Module]
-    trained: Mapping[str, nn.Module]
+    raw: Mapping[str, nn.Module]
 
 
 class Scorer:
-    """Says how far the translations of one direction can be trusted."""
+    """Computes the trust in translations of one direction."""
 
     def __init__(self, translator: Translator, reference: Reference, direction: str) -> None:
         self.translator, self.direction = translator, direction
         self.known = reference.symptoms[direction]
         self._typical = reference.typical.get(direction[0])
-        self._spread = Spread(self.known.get("typicality", torch.zeros(0)))
-        self._instruments = Instruments(translator, direction, reference.judges, reference.trained)
-        self._ranked = _put_together({name: shares(values, values, own=True) for name, values in self.known.items()})
+        self._spread = DistanceDistribution(self.known.get("typicality", torch.zeros(0)))
+        self._instruments = Instruments(translator, direction, reference.judges, reference.raw)
+        self._known_sums = _log_sum({name: shares(values, values, own=True) for name, values in self.known.items()})
 
     def __call__(self, given: Image, made: Image, *, keep_icc: bool = False) -> Trust:
-        """Judge what was made of an image."""
+        """Score the translation `made` of an image."""
         return self.of_symptoms(self.symptoms(given, made, keep_icc=keep_icc))
 
     def symptoms(self, given: Image, made: Image, *, keep_icc: bool = False) -> dict[str, float]:
-        """Measure what was made of an image, as a file holds it."""
+        """Measure the symptoms of a translation, rounded as in a file."""
         source, target = (
             source_spec(self.translator.info, self.direction),
             target_spec(self.translator.info, self.direction),
@@ -92,31 +98,35 @@ class Scorer:
         return {name: found[name] for name in COMPONENTS if name in found and name in self.known}
 
     def of_symptoms(self, symptoms: Mapping[str, float]) -> Trust:
-        """Rank what was measured among the training images."""
+        """Rank symptoms among those of the training images."""
         parts = {name: shares(torch.tensor([value]), self.known[name]) for name, value in symptoms.items()}
-        score = shares(-_put_together(parts), -self._ranked)
+        score = shares(-_log_sum(parts), -self._known_sums)
         distance = symptoms.get("typicality")
-        known = (None, None) if distance is None else (self._spread.spreads(distance), self._spread.outside(distance))
+        known = (
+            (None, None)
+            if distance is None
+            else (self._spread.spreads(distance), self._spread.out_of_distribution(distance))
+        )
         return Trust(float(score), {name: float(part) for name, part in parts.items()}, dict(symptoms), *known)
 
 
 class Instruments:
-    """Measures everything but typicality, as tensors n of images n c h w in [-1, 1]; more is worse."""
+    """Measures all symptoms but typicality, as tensors n of images n c h w in [-1, 1]; more is worse."""
 
     def __init__(
         self,
         translator: Translator,
         direction: str,
         judges: Mapping[str, nn.Module],
-        trained: Mapping[str, nn.Module],
+        raw: Mapping[str, nn.Module],
     ) -> None:
         self._translator, self._direction, self._back = translator, direction, f"{direction[-1]}to{direction[0]}"
         judge = judges.get(direction[-1])
         self._judge = None if judge is None else judge.to(translator.device).eval()
-        self._rival: Translator | None = None
-        if set(trained) == set(translator.directions):
+        self._raw: Translator | None = None
+        if set(raw) == set(translator.directions):
             limits = {"device": str(translator.device), "max_pixels": translator.max_pixels}
-            self._rival = Translator(translator.info, trained, **limits)  # type: ignore[arg-type]
+            self._raw = Translator(translator.info, raw, **limits)  # type: ignore[arg-type]
 
     @torch.no_grad()
     def __call__(self, given: Tensor, made: Tensor) -> dict[str, Tensor]:
@@ -126,15 +136,15 @@ class Instruments:
             found["cycle"] = _difference(self._translator(made, direction=self._back), given)
         if self._judge is not None:
             found["discriminator"] = -self._judged(self._judge, given, made)
-        if self._rival is not None:
-            found["agreement"] = _difference(as_files(self._rival(given, direction=self._direction)), made)
+        if self._raw is not None:
+            found["agreement"] = _difference(as_files(self._raw(given, direction=self._direction)), made)
         return {name: values.double().cpu() for name, values in found.items()}
 
     def _judged(self, judge: nn.Module, given: Tensor, made: Tensor) -> Tensor:
-        """Return the mean score of each image; a discriminator of pairs sees input and output."""
+        """Return the mean discriminator score of each image; a discriminator of pairs gets input and output."""
         first = next(weight for weight in judge.parameters() if weight.ndim == 4)
         seen = made if first.shape[1] == made.shape[1] else torch.cat([given, made], dim=1)
-        # A discriminator may have no score for images smaller than it was trained on.
+        # A discriminator may have no output for images smaller than the training crops.
         short = [max(0, (self._translator.info.training.crop_size or 64) - side) for side in seen.shape[-2:]]
         seen = F.pad(seen, (0, short[1], 0, short[0]), mode="replicate")
         scores: Tensor = judge(seen.to(self._translator.device))
@@ -145,23 +155,23 @@ def measure(
     translator: Translator,
     images: Mapping[str, Tensor],
     judges: Mapping[str, nn.Module],
-    trained: Mapping[str, nn.Module],
+    raw: Mapping[str, nn.Module],
 ) -> Reference:
-    """Measure what training images, by domain n c size size in [-1, 1], show; the reference of all others.
+    """Measure the symptoms of training images, by domain n c size size in [-1, 1], as the reference for new images.
 
-    A direction of whose source there are fewer than 20 images is left out.
+    Directions with fewer than 20 images of their source are left out.
     """
     typical = {
-        domain: Typicality.of(some)
+        domain: OODScore.of(some)
         for domain, some in images.items()
-        if len(some) >= LEAST and can_look(some.shape[-1])
+        if len(some) >= LEAST and large_enough(some.shape[-1])
     }
     symptoms = {}
     for direction in translator.directions:
         given = images.get(direction[0])
         if given is None or len(given) < LEAST:
             continue
-        instruments = Instruments(translator, direction, judges, trained)
+        instruments = Instruments(translator, direction, judges, raw)
         step = max(1, min(8, _PIXELS // given[0, 0].numel()))
         batches = [given[start : start + step] for start in range(0, len(given), step)]
         parts = [instruments(some, as_files(translator(some, direction=direction).cpu())) for some in batches]
@@ -169,23 +179,23 @@ def measure(
         if direction[0] in typical:
             found["typicality"] = typical[direction[0]].among_themselves().double()
         symptoms[direction] = {name: found[name] for name in COMPONENTS if name in found}
-    return Reference(typical, symptoms, judges, trained)
+    return Reference(typical, symptoms, judges, raw)
 
 
 def shares(values: Tensor, known: Tensor, *, own: bool = False) -> Tensor:
     """Return for each value the share of the known ones that are at least as large, counting itself among them.
 
-    own: the values are the known ones, and count but once.
+    own: the values are the known ones, and count only once.
     """
     as_large = len(known) - torch.searchsorted(known.sort().values, values.to(known), side="left")
     return (as_large / len(known)) if own else ((as_large + 1) / (len(known) + 1))
 
 
-def _put_together(parts: Mapping[str, Tensor]) -> Tensor:
-    """Return the sum of the parts' logarithms, so that one strong symptom counts for more than several weak ones."""
+def _log_sum(parts: Mapping[str, Tensor]) -> Tensor:
+    """Return the sum of the parts' logarithms: one strong symptom counts more than several weak ones."""
     return torch.stack([part.double().log() for part in parts.values()]).sum(dim=0)
 
 
 def _difference(one: Tensor, other: Tensor) -> Tensor:
-    """Mean absolute difference of each image, in [0, 1]."""
+    """Return the mean absolute difference of each image, in [0, 1]."""
     return (one.cpu() - other.cpu()).abs().flatten(1).mean(dim=1) / 2

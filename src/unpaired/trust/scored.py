@@ -1,4 +1,4 @@
-"""Scores of many files: each one's trust, the table of them, and the best share."""
+"""Scores of many files: the table, and the selection of the best share."""
 
 from __future__ import annotations
 
@@ -27,67 +27,67 @@ _FORMULA = (
     "\uff0b",
     "\uff0d",
     "\uff20",
-)  # the latter are the wide ones of East Asia
+)  # the latter are full-width forms
 
 TABLE = "scores.csv"
 """The name of the table beside the results."""
 
-_FOREIGN = {True: "yes", False: "no", None: "unknown"}
+_OUT_OF_DISTRIBUTION = {True: "yes", False: "no", None: "unknown"}
 
 
 def load_scorer(translator: Translator, model: str | Path, direction: str) -> Scorer:
-    """Return what says how far to trust the translations of a direction; `model` is the folder of the translator.
+    """Return the scorer of a direction; `model` is the folder of the translator.
 
-    Raises ModelError where the folder does not say what its training images were like, ConfigError for a direction.
+    Raises ModelError if the folder has no trust reference, ConfigError for an unknown direction.
     """
     require(direction in translator.directions, unknown(repr(direction), translator.directions, "direction"))
     reference = read_reference(model, translator.info)
     if direction not in reference.symptoms:
-        raise ModelError(f"{shown(model)} does not say what the training images of {direction} were like.")
-    return Scorer(translator.in_fp32(), reference, direction)  # as the training images were measured
+        raise ModelError(f"{shown(model)} has no trust reference for {direction}.")
+    return Scorer(translator.in_fp32(), reference, direction)  # the training images were measured in fp32
 
 
 def parse_share(text: str) -> float:
-    """Return the share that "20 %", "20%" or "0.2" means. Raises ConfigError."""
+    """Return the share given as "20 %", "20%" or "0.2". Raises ConfigError."""
     number, percent = text.strip().removesuffix("%").strip(), text.strip().endswith("%")
     try:
         share = float(number) / (100 if percent else 1)
     except ValueError:
         share = float("nan")
-    require(0 < share <= 1, f"--keep-best takes a share of the images, as 20% or 0.2, not {text}.")
+    require(0 < share <= 1, f"--keep-best must be a share of the images, such as 20% or 0.2, not {text}.")
     return share
 
 
 def best(trusts: Mapping[Job, Trust], share: float) -> list[Job]:
-    """Return the most trusted jobs, at least one, in their own order; of equals those with the fewest symptoms."""
+    """Return the most trusted jobs, at least one, in their own order; ties are broken by the sum of symptoms."""
     ranked = sorted(trusts, key=lambda job: order_of(trusts[job]), reverse=True)
     kept = set(ranked[: num_kept(share, len(ranked))])
     return [job for job in trusts if job in kept]
 
 
 def num_kept(share: float, count: int) -> int:
-    """Return how many of `count` results a share of them is, at least one."""
+    """Return the number of results in a share of `count`, at least one."""
     return max(1, round(share * count))
 
 
 def order_of(trust: Trust) -> tuple[float, float]:
-    """Return the rank of a result, more is better: its score, then, beyond the last training image, how far beyond."""
+    """Return the sort key of a result, more is better: its score, then minus the sum of its symptoms."""
     return trust.score, -sum(trust.symptoms.values())
 
 
 def check_table(folder: Path, overwrite: bool) -> None:
-    """Raise OutputError where the table exists and may not be replaced."""
+    """Raise OutputError if the table exists and may not be replaced."""
     path = folder / TABLE
     if path.exists() and not overwrite:
         raise OutputError(f"{shown(path)} exists already; add --overwrite or choose another --out.")
 
 
 def write_table(folder: Path, trusts: Mapping[Job, Trust], kept: Sequence[Job]) -> Path:
-    """Write scores.csv into `folder`, whole or not at all, a line an image; return its path.
+    """Write scores.csv into `folder`, atomically, a line for each image; return its path.
 
-    Columns: input, output (empty where it is not kept), score, foreign (yes, no or unknown), each component's part and
-    what was measured, and typicality in spreads of the training images. A name that begins with = + - @ or ' has a '
-    before it, as a spreadsheet would take it for a formula. Raises OutputError or StorageError.
+    Columns: input, output (empty if it is not kept), score, foreign (out of distribution: yes, no or unknown), the part
+    and the measurement of each component, and typicality in spreads of the training images. A name that begins with = +
+    - @ or ' is prefixed with ', as a spreadsheet would evaluate it as a formula. Raises OutputError or StorageError.
     """
     text, chosen = io.StringIO(), set(kept)
     writer = csv.writer(text, lineterminator="\n")
@@ -98,7 +98,9 @@ def write_table(folder: Path, trusts: Mapping[Job, Trust], kept: Sequence[Job]) 
         parts = [_number(trust.parts.get(name)) for name in COMPONENTS]
         measured = [_number(trust.symptoms.get(name)) for name in COMPONENTS]
         numbers = [*parts, *measured, _number(trust.spreads)]
-        writer.writerow([_cell(job.source), output, _number(trust.score), _FOREIGN[trust.foreign], *numbers])
+        writer.writerow(
+            [_cell(job.source), output, _number(trust.score), _OUT_OF_DISTRIBUTION[trust.out_of_distribution], *numbers]
+        )
     path = folder / TABLE
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -109,7 +111,7 @@ def write_table(folder: Path, trusts: Mapping[Job, Trust], kept: Sequence[Job]) 
 
 
 def _cell(name: Path) -> str:
-    """Return a name as a cell that every spreadsheet shows and none computes."""
+    """Return a name as a cell that no spreadsheet evaluates."""
     text = shown(name)
     return f"'{text}" if text.startswith(_FORMULA) else text
 
@@ -119,12 +121,12 @@ def _number(value: float | None) -> str:
 
 
 def to_message(trusts: Mapping[Job, Trust], jobs: Sequence[Job]) -> bytes:
-    """Return the symptoms as another process can read them, by the number of their job."""
+    """Return the symptoms as bytes for another process, by the number of their job."""
     numbers = {job: number for number, job in enumerate(jobs)}
     return json.dumps({numbers[job]: dict(trust.symptoms) for job, trust in trusts.items()}).encode()
 
 
 def from_messages(messages: Iterable[bytes], jobs: Sequence[Job], scorer: Scorer) -> dict[Job, Trust]:
-    """Return what several processes found, in the order of the jobs."""
+    """Return the trust of all jobs of several processes, in the order of the jobs."""
     found = {int(number): symptoms for message in messages for number, symptoms in json.loads(message).items()}
     return {jobs[number]: scorer.of_symptoms(found[number]) for number in sorted(found)}

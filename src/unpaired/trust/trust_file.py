@@ -1,12 +1,12 @@
-"""trust.safetensors of a model folder: the training images as points, what they showed, and the networks that judge.
+"""trust.safetensors of a model folder: features and symptoms of training images, and the networks for trust scores.
 
     typical.A.features      n d, of n training images of A
-    symptoms.AtoB.cycle     n numbers, what the same images showed; so for each component and direction
+    symptoms.AtoB.cycle     n numbers, the symptoms of the same images; so for each component and direction
     judge.B.*               the discriminator of B
-    trained.AtoB.*          the generator with the weights as trained, where averaged ones are published
+    trained.AtoB.*          the generator with the raw weights, if EMA weights are published
 
-model.json names the file, its SHA-256, the side of the training images, the settings of the discriminators and the way
-that distances were measured.
+model.json records the name of the file, its SHA-256, the side of the training images, the settings of the
+discriminators and the method of the distances.
 """
 
 from __future__ import annotations
@@ -26,18 +26,27 @@ import torch
 from torch import Tensor, nn
 
 from unpaired.config import from_dict, require, to_dict
-from unpaired.errors import ConfigError, ModelError
-from unpaired.models.model_folder import MAX_WEIGHTS, ModelInfo, TrustFile, find_model, read_description
-from unpaired.networks import DiscriminatorConfig
+from unpaired.errors import ConfigError, MissingPartError, ModelError, UnknownKindError
+from unpaired.models.model_folder import (
+    MAX_WEIGHTS,
+    ModelInfo,
+    TrustFile,
+    find_model,
+    missing_part,
+    read_description,
+    requirements,
+)
+from unpaired.networks import DISCRIMINATORS, DiscriminatorConfig
 from unpaired.networks.layers import MAX_CHANNELS, require_count
 from unpaired.networks.random_convolutions import num_features
+from unpaired.registry import LOADER
 from unpaired.storage import shown, utf8_path
-from unpaired.trust.ood import LEAST, Typicality, can_look
+from unpaired.trust.ood import LEAST, OODScore, large_enough
 from unpaired.trust.score import COMPONENTS, Reference
 
 _NAME = "trust.safetensors"
-_LEFT_OUT = "left out"  # each training image was measured as if it had not been among the others
-_MOST = 4096  # training images that are kept, and features of each
+_LEFT_OUT = "left out"  # leave-one-out distances
+_MOST = 4096  # the most training images, and the largest side
 _KNOWN = re.compile(
     rf"typical\.[AB]\.features|symptoms\.(AtoB|BtoA)\.({'|'.join(COMPONENTS)})|(judge\.[AB]|trained\.(AtoB|BtoA))\..+"
 )
@@ -45,18 +54,18 @@ _KNOWN = re.compile(
 
 @dataclass(frozen=True, kw_only=True)
 class JudgeInfo:
-    """A discriminator: its configuration, and the channels of the image (or of input and output) that it sees."""
+    """A discriminator: its configuration and input channels (of an image, or of input and output together)."""
 
     discriminator: DiscriminatorConfig
     in_channels: int
 
 
 def pack(reference: Reference, judges: Mapping[str, JudgeInfo]) -> TrustFile:
-    """Return the file and its entry in model.json; `judges` describes those of the reference."""
+    """Return the file and its entry in model.json; `judges` describes the discriminators of the reference."""
     tensors = {f"typical.{domain}.features": typical.features for domain, typical in reference.typical.items()}
     for direction, symptoms in reference.symptoms.items():
         tensors |= {f"symptoms.{direction}.{name}": values.float() for name, values in symptoms.items()}
-    for kind, networks in (("judge", reference.judges), ("trained", reference.trained)):
+    for kind, networks in (("judge", reference.judges), ("trained", reference.raw)):
         for name, network in networks.items():
             tensors |= {f"{kind}.{name}.{key}": value.detach() for key, value in network.state_dict().items()}
     data = safetensors.torch.save({name: value.cpu().contiguous() for name, value in tensors.items()})
@@ -70,20 +79,21 @@ def pack(reference: Reference, judges: Mapping[str, JudgeInfo]) -> TrustFile:
             name: {"discriminator": to_dict(judge.discriminator), "in_channels": judge.in_channels}
             for name, judge in judges.items()
         },
+        **requirements(DISCRIMINATORS, (judge.discriminator.kind for judge in judges.values())),
     }
     return TrustFile(_NAME, data, entry)
 
 
 def read_reference(path: str | os.PathLike[str], info: ModelInfo) -> Reference:
-    """Read what trust is measured with from a model folder or that of a run; `info` is what its model.json says.
+    """Read the reference of trust scores from a model or run folder; `info` is its description in model.json.
 
-    Raises ModelError where there is none, or it is damaged or does not fit.
+    Raises ModelError if there is none, or if it is damaged or does not fit.
     """
     folder = find_model(Path(path))
     entry = read_description(folder).get("trust")
     if entry is None:
         raise ModelError(
-            f"{shown(folder)} does not say what its training images were like, so nothing can be said about trust; run "
+            f"{shown(folder)} has no reference for trust scores; run "
             f"the `unpaired train` command of its run again (it needs {LEAST} images a domain)."
         )
     file = folder / _NAME
@@ -98,6 +108,8 @@ def read_reference(path: str | os.PathLike[str], info: ModelInfo) -> Reference:
         return _built(tensors, info, size, judges, known_distances=_known_distances(entry))
     except OSError as error:
         raise ModelError(f"Cannot read {shown(file)}: {error.strerror or error}; copy it again.") from None
+    except UnknownKindError as error:
+        raise MissingPartError(f"{shown(folder)}: {missing_part(error, entry)}", setting=LOADER) from None
     except (ConfigError, KeyError, TypeError, ValueError, AttributeError, OverflowError, RuntimeError) as error:
         reason = shown(" ".join(str(error).split())[:400]).rstrip(".")
         raise ModelError(f"{shown(file)} does not fit model.json ({reason}); copy it again.") from None
@@ -127,7 +139,7 @@ def _tensors(file: Path, sha256: str) -> dict[str, Tensor]:
 
 
 def _known_distances(entry: Mapping[str, Any]) -> bool:
-    """Return whether the distances of the training images are those of today; files of earlier versions say nothing."""
+    """Return whether the file has leave-one-out distances; files of earlier versions have no such entry."""
     if "distances" not in entry:
         return False
     require(entry["distances"] == _LEFT_OUT, f"the distances {entry['distances']!r} are unknown")
@@ -141,9 +153,9 @@ def _built(
     judges: Mapping[str, JudgeInfo],
     known_distances: bool,
 ) -> Reference:
-    """Make the reference of its tensors; ValueError, RuntimeError or ConfigError where they do not belong together.
+    """Build the reference from its tensors. Raises ValueError, RuntimeError or ConfigError if they do not match.
 
-    known_distances: take the distances of the training images from the file; older files measured them in another way.
+    known_distances: whether to use the distances in the file; older files were measured differently.
     """
     typical, symptoms, judging, trained = {}, {}, {}, {}
     for direction, described in info.directions.items():
@@ -159,9 +171,9 @@ def _built(
         symptoms[direction] = known
         if "typicality" in known:
             features = tensors[f"typical.{source}.features"].float()
-            if not can_look(size) or size > _MOST or features.shape != (shape[0], num_features(size)):
+            if not large_enough(size) or size > _MOST or features.shape != (shape[0], num_features(size)):
                 raise ValueError(f"the features of {source} are not those of {shape[0]} images of {size} pixels")
-            typical[source] = Typicality(features, size, described.in_channels)
+            typical[source] = OODScore(features, size, described.in_channels)
             if not known_distances:
                 known["typicality"] = typical[source].among_themselves().double()
         if target in judges:
@@ -177,7 +189,7 @@ def _built(
 
 
 def _network(tensors: Mapping[str, Tensor], prefix: str, build: Callable[[], nn.Module]) -> nn.Module:
-    """Build a network with shapes only, and give it its weights."""
+    """Build a network on the meta device and assign its weights."""
     with torch.device("meta"):
         network = build()
     own = {key.removeprefix(prefix): value for key, value in tensors.items() if key.startswith(prefix)}

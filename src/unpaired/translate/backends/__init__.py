@@ -1,4 +1,4 @@
-"""Backends: the runtimes that run a generator. torch is this package's own; others are registered."""
+"""Backends: runtimes of generators. torch is the package's own; others are registered."""
 
 from __future__ import annotations
 

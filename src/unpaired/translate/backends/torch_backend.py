@@ -1,4 +1,4 @@
-"""The backend of this package: torch, with forms of generators that translate fast."""
+"""The torch backend, with fast forms of generators."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from unpaired.translate.fast import fast_form, fast_type
 from unpaired.translate.pixel_limit import bytes_per_pixel, pixels_that_fit
 from unpaired.translate.precision import Precision
 
-_PIXELS_AT_ONCE = {"cpu": 2**14, "cuda": 2**21}  # what a batch makes faster: small images, and a GPU
+_PIXELS_AT_ONCE = {"cpu": 2**14, "cuda": 2**21}  # batches speed up small images, and GPUs
 
 
 class TorchBackend:
@@ -33,7 +33,7 @@ class TorchBackend:
 
 
 class TorchGenerator:
-    """A generator in torch, in both precisions: bfloat16 is a copy, made when it is first asked for."""
+    """A generator in torch, in both precisions; the bfloat16 copy is made on first use."""
 
     def __init__(self, network: nn.Module, info: DirectionInfo, device: torch.device) -> None:
         self.network, self.torch_device = network.to(device), device
@@ -49,12 +49,14 @@ class TorchGenerator:
         )
 
     def run(self, images: Batch, options: RunOptions) -> Batch:
-        """Translate n c h w, as `LoadedGenerator` says."""
+        """Translate n c h w, as documented in `LoadedGenerator`."""
         made: Batch = self.run_tensor(torch.from_numpy(images), options).float().cpu().numpy()
         return made
 
     def run_tensor(self, images: Tensor, options: RunOptions) -> Tensor:
-        """Translate n c h w in float32, on any device; the result is on this generator's, in inference mode."""
+        """Translate n c h w in float32, from any device; the result is on the device of the generator, in inference
+        mode.
+        """
         fast = None
         if options.eight_bit or options.precision == "bf16":
             height, width = options.size
@@ -65,20 +67,20 @@ class TorchGenerator:
                 if fast is None:
                     return self._forward(images, self.network)
                 return self._forward(images.to(fast, memory_format=torch.channels_last), self._fast_network(fast))
-        except RuntimeError as error:  # of torch's, only the text tells which
+        except RuntimeError as error:  # torch's own errors differ only in their text
             if not isinstance(error, torch.OutOfMemoryError) and "memory" not in str(error):
                 raise
             raise MemoryError from None
 
     def pixels_that_fit(self) -> int | None:
-        """Return the pixels of a batch for which there is memory now; None if nobody knows."""
+        """Return the pixels of a batch for which there is free memory; None if unknown."""
         return pixels_that_fit(self._generator, self.torch_device)
 
     def hash_into(self, update: Callable[[bytes], object]) -> None:
         """Call `update` with the names, types, shapes and bytes of the weights."""
         for name, tensor in self.network.state_dict().items():
             update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
-            flat = tensor.cpu().reshape(-1)  # as the counts of batch norms have no axis
+            flat = tensor.cpu().reshape(-1)  # the counters of batch norms have no axis
             update(flat.view(torch.uint8).numpy())
 
     def _fast_network(self, dtype: torch.dtype) -> nn.Module:
@@ -87,7 +89,7 @@ class TorchGenerator:
         return self._fast[dtype]
 
     def _forward(self, images: Tensor, network: nn.Module) -> Tensor:
-        """Run a generator; one that stays in training mode sees one image at a time, with the same noise for each."""
+        """Run a generator; in training mode on one image at a time, with the same noise for each."""
         if not network.training:
             made: Tensor = network(images)
             return made

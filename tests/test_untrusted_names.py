@@ -1,4 +1,4 @@
-"""Names of others in what people open: the model card, scores.csv, the terminal. And options that messages advise."""
+"""Untrusted names in the model card, scores.csv and the terminal; and the options in messages."""
 
 from __future__ import annotations
 
@@ -250,13 +250,13 @@ def test_the_command_names_the_option_where_the_library_names_the_setting(
     write_image(tmp_path / "x.png", Image(np.zeros((20, 20, 3), np.uint8)))
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     translate = ["translate", str(tmp_path / "model"), str(tmp_path / "x.png"), "--out", str(tmp_path / "out")]
-    for more, told in (
+    for more, reported in (
         (["--max-pixels", "99"], "more than the limit of 99; scale it down or raise --max-pixels."),
         (["--device", "cuda"], "There is no CUDA device here for 'cuda'; use --device auto or cpu."),
     ):
         with pytest.raises(SystemExit):
             cli.main([*translate, *more])
-        assert told in "".join(capsys.readouterr())
+        assert reported in "".join(capsys.readouterr())
     with pytest.raises(DeviceError, match=r"; use device auto or cpu\.$"):
         Translator.load(tmp_path / "model", device="cuda")
 
