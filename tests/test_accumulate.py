@@ -218,7 +218,7 @@ def test_recorded_steps_in_parts_are_the_usual_ones_bit_for_bit(method: str) -> 
         def take(batch: Batch, names: Any, state: TrainingState = state) -> dict[str, Tensor]:
             return train_step(state, batch, "fp32", names)
 
-        with stepper(state, "fp32", take, reported.append, record=record) as step:
+        with stepper(state, "fp32", take, reported.append, capture=record) as step:
             for number in range(6):
                 batch = batch_of(method, number)
                 batch.b[3, 0, 0, 0] = float("nan") if number == 4 else 0

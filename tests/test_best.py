@@ -96,7 +96,7 @@ def evaluation(
 
 
 def scripted(monkeypatch: pytest.MonkeyPatch, distance_at: Callable[[int], float]) -> None:
-    """Let the kernel distance at each step be what a test wants it to be."""
+    """Replace the kernel distance at each step by the values of a test."""
     original = CheckpointSelection.evaluate
 
     def looked(self: CheckpointSelection, state: Any) -> None:

@@ -532,7 +532,7 @@ def test_another_machine_is_named_and_the_run_counts_as_exact_no_more(
         "threads": {"saved": 64, "given": 1},
     }
     assert entry["sentence"] in said
-    assert "torch 1.0 then and" in entry["sentence"]
+    assert "torch: 1.0 ->" in entry["sentence"]
     assert "no longer bit-identical" in entry["sentence"]
 
 

@@ -199,7 +199,7 @@ def test_a_recipe_file_whose_content_changed_is_refused_unless_allowed(two_folde
     train(override(config, {"schedule.num_steps": 6}), out=tmp_path / "run", allow_config_change=True)
     assert read_origins(RunFolder(tmp_path / "run"))["generator squeeze"] != before
     history = (tmp_path / "run" / "history.jsonl").read_text()
-    assert "The code of own parts changed: generator squeeze from the file mine.py" in history
+    assert "The code of own parts changed: generator squeeze: the file mine.py" in history
 
 
 FAULTY = {

@@ -48,14 +48,12 @@ def _report(scorer: Scorer, folder: Path, trusts: Mapping[Job, Trust], kept: Seq
     with ranks.on_rank_zero() as first:
         if first:
             print_sentence(f"Scores: {shown(write_table(folder, trusts, kept))}")
-    foreign = [job for job, trust in trusts.items() if trust.out_of_distribution]
+    unlike = [job for job, trust in trusts.items() if trust.out_of_distribution]
     domain = scorer.translator.info.domains[scorer.direction[0]]
-    if foreign:
-        print_sentence(
-            f"{len(foreign)} of {len(trusts)} are out of distribution for {shown(domain)}: {_names(foreign)}"
-        )
+    if unlike:
+        print_sentence(f"{len(unlike)} of {len(trusts)} are out of distribution for {shown(domain)}: {_names(unlike)}")
         trained = scorer.translator.info.training.load_size
-        if trained is not None and 2 * len(foreign) > len(trusts):
+        if trained is not None and 2 * len(unlike) > len(trusts):
             print_sentence(
                 f"Training resized images to {trained} pixels; much larger or smaller ones are out of distribution."
             )
