@@ -247,6 +247,15 @@ def test_a_figure_of_a_set_gets_an_interval_a_floor_and_that_of_untranslated_ima
     assert row.made.value > row.floor.value  # winters are brighter than what an untrained network makes
 
 
+def test_resamples_of_two_sets_are_drawn_independently() -> None:
+    made = describe([drawn("trainA", 6)])
+    equal = []
+    for each in Sets(made, made, seed=0).resampled(20):
+        assert len(each.made.features) == len(each.real.features) == 6
+        equal.append(torch.equal(each.made.features, each.real.features))
+    assert sum(equal) <= 1  # two samples with replacement from six images are equal less than once in a hundred times
+
+
 def test_a_figure_without_floor_is_of_all_images_however_few(model: Path, scenes: Path) -> None:
     seen: list[int] = []
 
