@@ -22,6 +22,7 @@ from unpaired.evaluation.computing import accepts, image_figures, own_features, 
 from unpaired.evaluation.describe import Description, describe
 from unpaired.evaluation.evaluating import Evaluation, Settings, evaluate
 from unpaired.evaluation.page import to_html
+from unpaired.images import read_image, to_tensor
 from unpaired.networks import ResNetGenerator
 from unpaired.objectives.base import initialised
 from unpaired.registry import registering_from
@@ -284,6 +285,11 @@ def test_a_metric_gets_what_it_needs_or_is_left_out(model: Path, scenes: Path) -
     assert rows["mine"].untranslated is not None
     assert rows["l1"].untranslated is not None
     assert rows["mine"].untranslated.value == pytest.approx(2 * rows["l1"].untranslated.value, rel=1e-5)
+    summer, winter = (
+        torch.stack([to_tensor(read_image(path), 3) for path in sorted((scenes / folder).iterdir())[:3]])
+        for folder in ("testA", "testB")
+    )
+    assert rows["mine"].untranslated.value == pytest.approx(float((summer - winter).abs().mean()), rel=1e-5)
     assert "mine" not in run(model, scenes, mine, count=3, truth=False).directions["AtoB"].rows
 
 

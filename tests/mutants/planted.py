@@ -1319,11 +1319,11 @@ OWN_PARTS = (
     ),
     Mutant(
         "recipe-file-not-recorded",
-        "Neither the run nor its model names the recipe file that its network came from.",
+        "Neither a run nor its model names the recipe file that its loss came from.",
         "recipes.py",
         "with registering_from(path), _own_code(file):",
         "with _own_code(file):",
-        ("test_own_parts.py::test_a_recipe_file_whose_content_changed_is_refused_unless_allowed",),
+        ("test_own_parts.py::test_a_file_that_is_loaded_is_the_origin_of_its_parts",),
     ),
 )
 
@@ -1522,8 +1522,8 @@ RUNS = (
         ("test_callbacks.py::test_a_run_is_the_same_bits_with_callbacks_and_without",),
     ),
     Mutant(
-        "callbacks-draw-from-training",
-        "A callback that draws random numbers changes the dropout of later steps.",
+        "callbacks-draw-from-others",
+        "A callback that draws random numbers changes those that a script draws after it.",
         "training/callbacks.py",
         'with weights, in_use(self.state.objective), torch_seeded(0, "callback"):',
         "with weights, in_use(self.state.objective):",
