@@ -51,6 +51,7 @@ def losses(run: Path) -> list[dict[str, float]]:
 
 def reading_all(view: StepView) -> None:
     """Read everything that there is, with the networks in use, and draw from torch's random numbers."""
+    random_numbers = torch.get_rng_state()
     assert (view.num_steps, view.epoch) == (STEPS, max(view.step - 1, 0) // 6 + 1)
     assert view.learning_rate > 0
     assert view.losses or not view.step
@@ -60,6 +61,7 @@ def reading_all(view: StepView) -> None:
                 made = network(torch.randn(2, 3, 32, 32))
                 assert not made.requires_grad
                 assert not network.training
+    assert torch.equal(torch.get_rng_state(), random_numbers)
 
 
 @pytest.mark.parametrize("work", [lambda view: None, reading_all])

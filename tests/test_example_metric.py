@@ -22,6 +22,7 @@ from unpaired.evaluation.computing import accepts, image_figures, own_features, 
 from unpaired.evaluation.describe import Description, describe
 from unpaired.evaluation.evaluating import Evaluation, Settings, evaluate
 from unpaired.evaluation.page import to_html
+from unpaired.images import read_image, to_tensor
 from unpaired.networks import ResNetGenerator
 from unpaired.objectives.base import initialised
 from unpaired.registry import registering_from
@@ -247,6 +248,15 @@ def test_a_figure_of_a_set_gets_an_interval_a_floor_and_that_of_untranslated_ima
     assert row.made.value > row.floor.value  # winters are brighter than what an untrained network makes
 
 
+def test_resamples_of_two_sets_are_drawn_independently() -> None:
+    made = describe([drawn("trainA", 6)])
+    equal = []
+    for each in Sets(made, made, seed=0).resampled(20):
+        assert len(each.made.features) == len(each.real.features) == 6
+        equal.append(torch.equal(each.made.features, each.real.features))
+    assert sum(equal) <= 1  # two samples with replacement from six images are equal less than once in a hundred times
+
+
 def test_a_figure_without_floor_is_of_all_images_however_few(model: Path, scenes: Path) -> None:
     seen: list[int] = []
 
@@ -275,6 +285,11 @@ def test_a_metric_gets_what_it_needs_or_is_left_out(model: Path, scenes: Path) -
     assert rows["mine"].untranslated is not None
     assert rows["l1"].untranslated is not None
     assert rows["mine"].untranslated.value == pytest.approx(2 * rows["l1"].untranslated.value, rel=1e-5)
+    summer, winter = (
+        torch.stack([to_tensor(read_image(path), 3) for path in sorted((scenes / folder).iterdir())[:3]])
+        for folder in ("testA", "testB")
+    )
+    assert rows["mine"].untranslated.value == pytest.approx(float((summer - winter).abs().mean()), rel=1e-5)
     assert "mine" not in run(model, scenes, mine, count=3, truth=False).directions["AtoB"].rows
 
 

@@ -12,6 +12,7 @@ from mutants.planted import MUTANTS, Mutant
 
 TESTS = Path(__file__).parent
 SOURCE = TESTS.parent / "src" / "unpaired"
+PAGE = TESTS.parent / "docs" / "reliability.md"
 
 
 @pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.name)
@@ -33,6 +34,16 @@ def test_the_tests_that_must_notice_a_mistake_exist(mutant: Mutant) -> None:
 
 def test_every_mistake_has_a_name_of_its_own_and_there_are_enough() -> None:
     assert len({mutant.name for mutant in MUTANTS}) == len(MUTANTS) >= 20
+
+
+def test_the_manual_lists_every_mistake_and_counts_them() -> None:
+    page = PAGE.read_text(encoding="utf-8")
+    listed = page.partition("| mutant | what it would do |\n|---|---|\n")[2].partition("\n\n")[0].splitlines()
+    assert listed == [f"| {mutant.name} | {mutant.effect} |" for mutant in MUTANTS]
+    areas = page.partition("| area | mutants | noticed |\n|---|---|---|\n")[2].partition("\n\n")[0].splitlines()
+    *counts, total = [int(line.split("|")[2]) for line in areas]
+    assert sum(counts) == total == len(MUTANTS)
+    assert f"\n{total} mistakes are planted" in page
 
 
 @pytest.mark.parametrize(

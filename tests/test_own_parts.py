@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import re
@@ -25,6 +26,7 @@ from unpaired.images import Image
 from unpaired.networks import DISCRIMINATORS, GENERATORS
 from unpaired.objectives import LOSSES, METHODS
 from unpaired.recipes import Config, load_file, named, origins_of
+from unpaired.registry import Origin
 from unpaired.runs import train
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
@@ -179,6 +181,13 @@ def test_the_loss_of_the_example_is_its_formula() -> None:
     assert loss.discriminator(real, fake, 1.0) == pytest.approx((2 + 2) / 2)
     zeros = torch.zeros(4)
     assert loss.discriminator(zeros, zeros, 1.0) == pytest.approx(loss.undecided)
+
+
+def test_a_file_that_is_loaded_is_the_origin_of_its_parts() -> None:
+    for name, registry, kind in (("loss", LOSSES, "chi_squared"), ("generator", GENERATORS, "squeeze")):
+        load_file(EXAMPLES / f"{name}.py")
+        content = (EXAMPLES / f"{name}.py").read_bytes()
+        assert registry.origin(kind) == Origin(file=f"{name}.py", sha256=hashlib.sha256(content).hexdigest())
 
 
 @pytest.mark.parametrize("name", ["generator", "loss", "method"])
