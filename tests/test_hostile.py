@@ -235,7 +235,12 @@ def test_names_that_some_file_systems_take_for_one_are_never_written_over_one_an
 
 
 def test_a_run_trains_on_oddly_named_images_and_its_report_is_clean(
-    oddly_named: Path, two_folders: Path, toy_config: Config, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+    oddly_named: Path,
+    two_folders: Path,
+    toy_config: Config,
+    tmp_path: Path,
+    capfd: pytest.CaptureFixture[str],
+    said: list[str],
 ) -> None:
     root = tmp_path / os.fsdecode(b"odd \xff\x1b[31m <blink>2[bold]")
     shutil.copytree(two_folders, root)
@@ -257,6 +262,9 @@ def test_a_run_trains_on_oddly_named_images_and_its_report_is_clean(
     assert run("info", str(tmp_path / "run")) == 0
     out, err = capfd.readouterr()
     assert not control_characters(out + err)
+    assert len(said) > 2
+    for sentence in said:  # handlers that write UTF-8 need text that can be encoded
+        assert not control_characters(sentence.encode().decode()), sentence
     for line in (tmp_path / "run" / "log.jsonl").read_text(encoding="utf-8").splitlines():
         assert json.loads(line)
     report = (tmp_path / "run" / "report.html").read_text(encoding="utf-8")

@@ -95,7 +95,7 @@ def download(
     source, folder = address(name, paired, url), Path(out) if out is not None else default_folder(name, paired)
     there = _recorded(folder, source)
     if there is not None:
-        _log.info(f"{folder} is there already.")
+        _log.info(f"{shown(folder)} is there already.")
         return there
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
@@ -112,7 +112,7 @@ def _arrive(source: str, folder: Path, listener: Callable[[int, int], None]) -> 
     if part.start(source):
         _log.info(f"Continuing {source} at {part.received:,} bytes.")
     fetch(source, part, listener)
-    _log.info(f"Unpacking into {folder}")
+    _log.info(f"Unpacking into {shown(folder)}")
     arrived = Download(folder, source, part.sha256(), part.received)
     _install(part, arrived)
     return arrived

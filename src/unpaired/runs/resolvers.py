@@ -24,6 +24,7 @@ from unpaired.provenance import Provenance
 from unpaired.recipes import Config
 from unpaired.runs.context import RunContext
 from unpaired.runs.memory_plan import planned
+from unpaired.storage import printable
 from unpaired.training.autocast import resolve_precision
 
 _log = logging.getLogger("unpaired")
@@ -112,7 +113,7 @@ def scanned(config: Config, domains: Domains) -> Domains:
     _log.info(f"Scanning {domains.described(config.data)}.")
     usable, notes = domains.usable(config.data, max(config.generator.min_size, config.discriminator.min_size))
     for note in notes:
-        _log.info(note)
+        _log.info(printable(note))
     return usable
 
 

@@ -19,6 +19,7 @@ from unpaired.recipes import Config
 from unpaired.runs.context import RunContext
 from unpaired.runs.standing import RunInfo, info
 from unpaired.runs.start import Start, broadcast_start, first_start
+from unpaired.storage import printable
 from unpaired.training.callbacks import Callback, OnFirstRank, Request
 from unpaired.training.loop import GoBack, fit
 from unpaired.training.machine import peak_memory
@@ -104,7 +105,7 @@ def _go_back(config: Config, folder: RunFolder, guardian: Guardian, step: int) -
     """Rewind the folder to a healthy checkpoint and record the remedy; the next start continues from there."""
     assert guardian.request is not None
     settings, every = flatten(config), config.run.checkpoint_every
-    _log.warning(go_back(folder.path, folder.checkpoints, guardian.request, step, settings, every))
+    _log.warning(printable(go_back(folder.path, folder.checkpoints, guardian.request, step, settings, every)))
 
 
 def _broadcast_info(found: RunInfo | None) -> RunInfo:

@@ -34,7 +34,7 @@ from unpaired.runs.resolvers import inspected, resolved, scanned
 from unpaired.runs.validation_setup import Validation, ValidationSet, describe_selection, open_selection
 from unpaired.selection.best_weights import CheckpointSelection
 from unpaired.selection.early_stopping import RESUMED, early_stopping_reason, with_early_stopping
-from unpaired.storage import write_bytes
+from unpaired.storage import printable, shown, write_bytes
 from unpaired.training.loop import Recorder
 from unpaired.training.machine import made_with
 from unpaired.training.schedule import Schedule
@@ -108,7 +108,7 @@ def _guardian(start: Start, context: RunContext, recorder: RunRecorder) -> Guard
 
     def note(step: int, sentence: str) -> None:
         recorder.event(step, "guardian", sentence)
-        _log.warning(sentence)
+        _log.warning(printable(sentence))
 
     probe = start.domains.previews(config.data, config.run.seed).preview(min(PROBE, config.run.num_samples))
     rewind = config.run.guardian == "rewind"
@@ -152,7 +152,7 @@ def _restore(folder: RunFolder, state: TrainingState, strict: bool, changes: lis
     """Restore `state` from the folder's newest undamaged checkpoint, and return it; None if there is none."""
     newest, warnings = load_newest(folder.checkpoints, strict=strict)
     for warning in warnings:
-        _log.warning(warning)
+        _log.warning(printable(warning))
     if newest is None:
         return None
     try:
@@ -178,7 +178,7 @@ def _record(
     history = History(folder.path)
     history.rewind(state.step)
     for change in changes:
-        _log.warning(change.sentence)
+        _log.warning(printable(change.sentence))
         history.note(state.step, change.kind, change.sentence, **change.details)
     write_bytes(folder.images, (json.dumps(images) + "\n").encode(), sync=True)
     write_bytes(folder.data, (json.dumps(domains.facts(), indent=1) + "\n").encode(), sync=True)
@@ -199,7 +199,7 @@ def _recorder(
     elif finished:
         _log.info(f"This run is finished: {place} steps are done.")
     else:
-        _log.info(f"{'Continuing' if state.step else 'Training'} at step {place} in {folder.path}")
+        _log.info(f"{'Continuing' if state.step else 'Training'} at step {place} in {shown(folder.path)}")
     preview = domains.previews(config.data, config.run.seed)
     facts = {
         "config": to_yaml(config),
