@@ -613,4 +613,4 @@ def test_what_a_crash_leaves_by_design_is_told_and_no_damage(trained: Path, tmp_
     reported = " ".join(f"{finding.part} {finding.fact}" for finding in findings)
     assert "unfinished" in reported
     assert "set aside" in reported
-    assert "cut off" in reported
+    assert "a truncated one" in reported
