@@ -25,7 +25,8 @@ from unpaired.errors import ConfigError, MissingPartError
 from unpaired.images import Image
 from unpaired.networks import DISCRIMINATORS, GENERATORS
 from unpaired.objectives import LOSSES, METHODS
-from unpaired.recipes import Config, load_file, named, origins_of
+from unpaired.recipe_files import origins_of
+from unpaired.recipes import Config, load_file, named
 from unpaired.registry import Origin
 from unpaired.runs import train
 

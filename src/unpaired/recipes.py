@@ -6,24 +6,17 @@ A recipe is a published system, or an improvement with evidence. A user-defined 
 
 from __future__ import annotations
 
-import importlib.util
-import sys
-import traceback
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import torch
 
 from unpaired.config import require
 from unpaired.data.datasets import WHOLE_IMAGE_MULTIPLE, WHOLE_IMAGES, DataConfig
-from unpaired.errors import ConfigError, UnpairedError
+from unpaired.errors import ConfigError
 from unpaired.networks import (
-    DISCRIMINATORS,
-    GENERATORS,
     DCGANDiscriminator,
     DCGANGenerator,
     DiscriminatorConfig,
@@ -35,10 +28,10 @@ from unpaired.networks import (
 from unpaired.networks.protocols import at_size as part_at_size
 from unpaired.networks.protocols import makes_from_noise, validate
 from unpaired.networks.recompute import recomputing_networks
-from unpaired.objectives import CUT, GAN, METHODS, CycleGAN, MethodConfig, Pix2Pix
-from unpaired.objectives.losses import LOSSES, adversarial_loss
-from unpaired.registry import Origin, Registry, registering_from
-from unpaired.storage import shown
+from unpaired.objectives import CUT, GAN, CycleGAN, MethodConfig, Pix2Pix
+from unpaired.objectives.losses import adversarial_loss
+from unpaired.recipe_files import load_file as load_file
+from unpaired.recipe_files import register_parts, user_code
 from unpaired.suggestions import unknown
 from unpaired.training.run_config import RunConfig
 from unpaired.training.schedule import ScheduleConfig
@@ -275,81 +268,13 @@ def named(name: str) -> Config:
     recipe = getattr(load_file(file), function, None)
     if not callable(recipe):
         raise ConfigError(f"{file} has no function {function}() that returns a Config; check --recipe.")
-    with registering_from(Path(file)), _own_code(file):
+    with user_code(Path(file)):
         config = recipe()
         if isinstance(config, Config):
             register_parts(config)
     if not isinstance(config, Config):
         raise ConfigError(f"{file} has no function {function}() that returns a Config; check --recipe.")
     return config
-
-
-def load_file(file: str | Path) -> ModuleType:
-    """Execute a user's recipe file and return its module.
-
-    Registers its networks and methods (classes with a `kind`), in addition to those that it passes to
-    `unpaired.register`. Only for files that the user named as code. Raises ConfigError if the file is missing or fails.
-    """
-    path = Path(file)
-    spec = importlib.util.spec_from_file_location(f"user_recipe_{path.stem}", path)
-    if spec is None or spec.loader is None or not path.is_file():
-        raise ConfigError(f"The recipe file {shown(file)} does not exist; check --recipe.")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module  # dataclasses look up their annotations there
-    with registering_from(path), _own_code(file):
-        spec.loader.exec_module(module)
-        for part in vars(module).values():
-            if isinstance(part, type) and part.__module__ == module.__name__ and "kind" in vars(part):
-                _register_class(part)
-    return module
-
-
-def _register_class(part: type) -> None:
-    """Register a class of a recipe file if it is a method or a network."""
-    for registry in (METHODS, GENERATORS, DISCRIMINATORS):
-        if registry.accepts(part):
-            registry.register(part)
-            return
-
-
-def origins_of(config: Config) -> dict[str, Origin]:
-    """Return the origins of components that are not built in, as {"generator wide": ...}."""
-    kinds: list[tuple[Registry[Any], Any]] = [(registry, part.kind) for part, registry in _parts_of(config)]
-    loss = getattr(config.objective, "adversarial", None)
-    kinds += [(LOSSES, loss)] if loss is not None else []
-    found = {f"{registry.noun} {kind}": registry.origin(kind) for registry, kind in kinds}
-    return {name: origin for name, origin in found.items() if origin is not None}
-
-
-def register_parts(config: Config) -> None:
-    """Register the classes of a configuration's networks and method if they are not registered yet.
-
-    Raises ConfigError if a class lacks an attribute or its kind is a built-in one.
-    """
-    for part, registry in _parts_of(config):
-        if type(part) not in registry.own():
-            registry.register(type(part))
-
-
-def _parts_of(config: Config) -> list[tuple[Any, Registry[Any]]]:
-    return [(config.objective, METHODS), (config.generator, GENERATORS), (config.discriminator, DISCRIMINATORS)]
-
-
-@contextmanager
-def _own_code(file: str | Path) -> Iterator[None]:
-    """Raise ConfigError with the failing line if code of a recipe file raises an error in the block."""
-    try:
-        yield
-    except UnpairedError:
-        raise
-    except Exception as error:
-        lines = [
-            frame.lineno for frame in traceback.extract_tb(error.__traceback__) if Path(frame.filename) == Path(file)
-        ]
-        line = error.lineno if isinstance(error, SyntaxError) else lines[-1] if lines else None
-        place = f" in line {line}" if line else ""
-        reason = " ".join(f"{type(error).__name__}: {error}".split())
-        raise ConfigError(f"The recipe file {shown(file)} fails{place} ({reason}); fix it.") from error
 
 
 def at_size(config: Config, size: int) -> Config:

@@ -1319,10 +1319,10 @@ OWN_PARTS = (
     ),
     Mutant(
         "recipe-file-not-recorded",
-        "Neither a run nor its model names the recipe file that its loss came from.",
-        "recipes.py",
-        "with registering_from(path), _own_code(file):",
-        "with _own_code(file):",
+        "A run and its model name a wrong file as the origin of their own parts.",
+        "recipe_files.py",
+        "with registering_from(file):",
+        "with registering_from(Path(__file__)):",
         ("test_own_parts.py::test_a_file_that_is_loaded_is_the_origin_of_its_parts",),
     ),
 )

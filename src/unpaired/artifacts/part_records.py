@@ -11,7 +11,8 @@ from unpaired.artifacts.changes import Change
 from unpaired.artifacts.run_folder import RunFolder
 from unpaired.config import read_yaml
 from unpaired.errors import ConfigError, DataError, MissingPartError, UnknownKindError
-from unpaired.recipes import Config, origins_of
+from unpaired.recipe_files import origins_of
+from unpaired.recipes import Config
 from unpaired.registry import LOADER, Origin, not_installed, origin_from_json
 from unpaired.storage import shown, write_bytes
 

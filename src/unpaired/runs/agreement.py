@@ -11,7 +11,8 @@ from unpaired.config import differences
 from unpaired.data.domains import Domains
 from unpaired.data.sources import ImageList, image_list
 from unpaired.monitoring.rewind import remedied
-from unpaired.recipes import Config, origins_of
+from unpaired.recipe_files import origins_of
+from unpaired.recipes import Config
 from unpaired.storage import shown
 
 

@@ -1,0 +1,86 @@
+"""Recipe files: a user's own code, executed because the user named it, and the parts that it registers."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from unpaired.errors import ConfigError, UnpairedError
+from unpaired.networks import DISCRIMINATORS, GENERATORS
+from unpaired.objectives import LOSSES, METHODS
+from unpaired.registry import Origin, Registry, registering_from
+from unpaired.storage import shown
+
+
+def load_file(file: str | Path) -> ModuleType:
+    """Execute a user's recipe file and return its module.
+
+    Registers its networks and methods (classes with a `kind`), in addition to those that it passes to
+    `unpaired.register`. Only for files that the user named as code. Raises ConfigError if the file is missing or fails.
+    """
+    path = Path(file)
+    spec = importlib.util.spec_from_file_location(f"user_recipe_{path.stem}", path)
+    if spec is None or spec.loader is None or not path.is_file():
+        raise ConfigError(f"The recipe file {shown(file)} does not exist; check --recipe.")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module  # dataclasses look up their annotations there
+    with user_code(path):
+        spec.loader.exec_module(module)
+        for part in vars(module).values():
+            if isinstance(part, type) and part.__module__ == module.__name__ and "kind" in vars(part):
+                _register_class(part)
+    return module
+
+
+def _register_class(part: type) -> None:
+    """Register a class of a recipe file if it is a method or a network."""
+    for registry in (METHODS, GENERATORS, DISCRIMINATORS):
+        if registry.accepts(part):
+            registry.register(part)
+            return
+
+
+def origins_of(config: Any) -> dict[str, Origin]:
+    """Return the origins of components that are not built in, as {"generator wide": ...}."""
+    kinds: list[tuple[Registry[Any], Any]] = [(registry, part.kind) for part, registry in _parts_of(config)]
+    loss = getattr(config.objective, "adversarial", None)
+    kinds += [(LOSSES, loss)] if loss is not None else []
+    found = {f"{registry.noun} {kind}": registry.origin(kind) for registry, kind in kinds}
+    return {name: origin for name, origin in found.items() if origin is not None}
+
+
+def register_parts(config: Any) -> None:
+    """Register the classes of a configuration's networks and method if they are not registered yet.
+
+    Raises ConfigError if a class lacks an attribute or its kind is a built-in one.
+    """
+    for part, registry in _parts_of(config):
+        if type(part) not in registry.own():
+            registry.register(type(part))
+
+
+def _parts_of(config: Any) -> list[tuple[Any, Registry[Any]]]:
+    return [(config.objective, METHODS), (config.generator, GENERATORS), (config.discriminator, DISCRIMINATORS)]
+
+
+@contextmanager
+def user_code(file: Path) -> Iterator[None]:
+    """Attribute the parts that the block registers to `file`, and raise ConfigError with the line if its code fails."""
+    try:
+        with registering_from(file):
+            yield
+    except UnpairedError:
+        raise
+    except Exception as error:
+        frames = traceback.extract_tb(error.__traceback__)
+        lines = [frame.lineno for frame in frames if Path(frame.filename) == file]
+        line = error.lineno if isinstance(error, SyntaxError) else lines[-1] if lines else None
+        place = f" in line {line}" if line else ""
+        reason = " ".join(f"{type(error).__name__}: {error}".split())
+        raise ConfigError(f"The recipe file {shown(file)} fails{place} ({reason}); fix it.") from error
