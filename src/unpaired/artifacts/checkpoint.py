@@ -34,6 +34,7 @@ from torch import Tensor
 
 from unpaired.errors import CheckpointError, StorageError
 from unpaired.storage import make_folder, shown, sweep_partial, sync_folder, write_bytes
+from unpaired.tensor_files import serialised
 from unpaired.training.state import Parts, state_sha256
 
 FORMAT = 1
@@ -87,7 +88,7 @@ def save_checkpoint(
     step, sha256 = counters["step"], state_sha256(parts, counters)
     final = folder / _name(step)
     tensors = {**parts, _BEST: best} if best else parts
-    files = {f"{part}.safetensors": _serialised(named) for part, named in tensors.items()}
+    files = {f"{part}.safetensors": serialised(named) for part, named in tensors.items()}
     chosen = {} if best_step is None else {"best_step": best_step}
     files["state.json"] = _json({"counters": dict(counters), "log_lines": log_lines, **chosen})
     manifest = _manifest(step, sha256, files, made_with)
@@ -324,11 +325,6 @@ def _read_file(path: Path, expected: Mapping[str, Any]) -> bytes:
     if len(content) != expected["size"] or hashlib.sha256(content).hexdigest() != expected["sha256"]:
         raise CheckpointError(f"{path} was changed after it was written: its SHA-256 is not the manifest's.")
     return content
-
-
-def _serialised(tensors: Mapping[str, Any]) -> bytes:
-    snapshot = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    return safetensors.torch.save(snapshot)
 
 
 def _check_space(folder: Path, needed: int) -> None:

@@ -8,6 +8,7 @@ from collections.abc import Callable
 import safetensors.torch
 
 from unpaired import ranks
+from unpaired.tensor_files import serialised
 from unpaired.training.loop import Recorder
 from unpaired.training.progress import Progress
 from unpaired.training.state import TrainingState
@@ -19,8 +20,7 @@ def share_state(state: TrainingState) -> None:
     counters, names = json.loads(ranks.broadcast_bytes(json.dumps([state.counters(), list(mine)]).encode()))
     parts = {}
     for name in names:
-        tensors = {key: tensor.detach().cpu().contiguous() for key, tensor in mine.get(name, {}).items()}
-        parts[name] = safetensors.torch.load(ranks.broadcast_bytes(safetensors.torch.save(tensors)))
+        parts[name] = safetensors.torch.load(ranks.broadcast_bytes(serialised(mine.get(name, {}))))
     if ranks.rank():
         state.restore(parts, counters)
 

@@ -18,6 +18,7 @@ import shutil
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -32,11 +33,13 @@ from unpaired.images import Color
 from unpaired.models import bounds as checked
 from unpaired.models.card import model_card
 from unpaired.models.domain_values import DomainValues, values_from_json, values_to_json
+from unpaired.models.rebuilding import Build, shapes, with_weights
 from unpaired.models.selection_info import ChoiceInfo, SheetInfo
 from unpaired.networks import GENERATORS, GeneratorConfig
 from unpaired.networks.layers import MAX_CHANNELS, require_count
 from unpaired.registry import LOADER, Registry, not_installed, origin_from_json
 from unpaired.storage import shown, storage_error, sync_folder, utf8_path, writable, write_bytes
+from unpaired.tensor_files import serialised
 from unpaired.version import __version__
 
 SCHEMA = 1
@@ -45,7 +48,8 @@ SCHEMA = 1
 MAX_WEIGHTS = 2**29
 """Maximum number of weights of a generator, 2 GiB: ten times the largest published one."""
 
-_FLOATS, _COUNTS = ("F32", "F16", "BF16", "F64"), ("I64",)
+_FLOATS = ("F32", "F16", "BF16", "F64")
+_OTHERS = {torch.int64: "I64", torch.int32: "I32", torch.int16: "I16", torch.uint8: "U8", torch.bool: "BOOL"}
 _MAX_JSON = 2**20
 _MAX_REASON = 400  # characters of an untrusted file in a message
 _MAX_HEADER = 2**22  # bytes of a safetensors header
@@ -241,8 +245,7 @@ def _beside(folder: Path, role: str) -> Path:
 
 
 def _write_weights(path: Path, network: nn.Module) -> str:
-    tensors = {name: value.detach().cpu().contiguous() for name, value in network.state_dict().items()}
-    data = safetensors.torch.save(tensors)
+    data = serialised(network.state_dict())
     write_bytes(path, data, sync=True)
     return hashlib.sha256(data).hexdigest()
 
@@ -358,7 +361,9 @@ def _load_weights(path: Path, info: DirectionInfo, sha256: str) -> nn.Module:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
         if digest != sha256:
             raise ModelError(f"{name} is damaged: its SHA-256 differs from model.json; copy it again.")
-        network = _without_memory(path, info)
+        build = partial(info.generator.build, info.in_channels, info.out_channels)
+        built_in = GENERATORS.origin(info.generator.kind) is None
+        network = _without_memory(path, build, built_in=built_in)
         _check_fit(path, network)
         with utf8_path(path) as named:
             tensors = safetensors.torch.load_file(named)
@@ -369,17 +374,17 @@ def _load_weights(path: Path, info: DirectionInfo, sha256: str) -> nn.Module:
     broken = [key for key, value in tensors.items() if value.is_floating_point() and not value.isfinite().all()]
     if broken:
         raise ModelError(f"{name} contains NaN or infinite weights in {broken[0]}; use an earlier checkpoint.")
-    network.load_state_dict(tensors, strict=True, assign=True)
-    assert not any(buffer.is_meta for buffer in network.buffers()), "a buffer is missing from the state dict"
+    network = with_weights(network, tensors, build, built_in=built_in)
     return network.float().requires_grad_(False).train(info.mode == "training")
 
 
-def _without_memory(path: Path, info: DirectionInfo) -> nn.Module:
+def _without_memory(path: Path, build: Build, *, built_in: bool) -> nn.Module:
     """Build the network on the meta device, so that an oversized description allocates nothing. Raises ModelError."""
     try:
-        with torch.device("meta"):
-            network: nn.Module = info.generator.build(info.in_channels, info.out_channels)
-    except (RuntimeError, ValueError, OverflowError) as error:
+        network = shapes(build, built_in=built_in)
+    except Exception as error:
+        if built_in and not isinstance(error, (RuntimeError, ValueError, OverflowError)):
+            raise  # a mistake of this package
         reason = " ".join(str(error).split())
         raise ModelError(
             f"The network in model.json for {shown(path)} cannot be built ({reason}); publish it again."
@@ -411,7 +416,7 @@ def _check_fit(path: Path, network: nn.Module) -> None:
     problems += [
         f"{key} is of type {types[key]}"
         for key, value in network.state_dict().items()
-        if key in types and types[key] not in (_FLOATS if value.is_floating_point() else _COUNTS)
+        if key in types and types[key] not in (_FLOATS if value.is_floating_point() else (_OTHERS.get(value.dtype),))
     ]
     problems += [
         f"{key} is {found[key]} instead of {shape}"

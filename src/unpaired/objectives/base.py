@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from unpaired.compat.torch_private import BatchNorm
+from unpaired.config import require
 from unpaired.data.datasets import Batch
 from unpaired.networks.layers import initialise
 from unpaired.objectives.losses import adversarial_loss, discriminator_adversarial, gradient_penalty
@@ -120,7 +121,14 @@ def frozen(networks: nn.Module) -> Iterator[None]:
 
 
 def initialised(network: nn.Module, seed: int, name: str) -> nn.Module:
-    """Return `network` with the published initial weights, which depend only on the seed and the name."""
+    """Return `network` with the published initial weights, which depend only on the seed and the name.
+
+    Raises ConfigError if a user's own network is no module.
+    """
+    require(
+        isinstance(network, nn.Module),
+        f"The build of the network {name} returned {type(network).__name__}; it must return a torch.nn.Module.",
+    )
     with torch_seeded(seed, f"initial weights of {name}"):
         initialise(network)
     return network

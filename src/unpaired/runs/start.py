@@ -31,6 +31,7 @@ from unpaired.runs.agreement import agree, image_lists
 from unpaired.runs.context import RunContext
 from unpaired.runs.publish import publish_model
 from unpaired.runs.resolvers import inspected, resolved, scanned
+from unpaired.runs.trial_step import try_own_parts
 from unpaired.runs.validation_setup import Validation, ValidationSet, describe_selection, open_selection
 from unpaired.selection.best_weights import CheckpointSelection
 from unpaired.selection.early_stopping import RESUMED, early_stopping_reason, with_early_stopping
@@ -71,6 +72,8 @@ def first_start(config: Config, context: RunContext, held: ExitStack) -> Start:
     if any(change.kind == "data" for change in changes):
         domains = scanned(config, domains)
         images = image_lists(domains)
+    if not list_checkpoints(folder.checkpoints):
+        try_own_parts(config, device)
     state = TrainingState(build_objective(config).to(device), config.optimizer)
     folder.create()
     newest = _restore(folder, state, allowed.strict, changes)

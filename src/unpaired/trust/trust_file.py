@@ -14,7 +14,7 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -22,7 +22,6 @@ from typing import Any
 
 import safetensors
 import safetensors.torch
-import torch
 from torch import Tensor, nn
 
 from unpaired.config import from_dict, require, to_dict
@@ -36,11 +35,13 @@ from unpaired.models.model_folder import (
     read_description,
     requirements,
 )
-from unpaired.networks import DISCRIMINATORS, DiscriminatorConfig
+from unpaired.models.rebuilding import Build, shapes, with_weights
+from unpaired.networks import DISCRIMINATORS, GENERATORS, DiscriminatorConfig
 from unpaired.networks.layers import MAX_CHANNELS, require_count
 from unpaired.networks.random_convolutions import num_features
 from unpaired.registry import LOADER
 from unpaired.storage import shown, utf8_path
+from unpaired.tensor_files import serialised
 from unpaired.trust.ood import LEAST, OODScore, large_enough
 from unpaired.trust.score import COMPONENTS, Reference
 
@@ -68,7 +69,7 @@ def pack(reference: Reference, judges: Mapping[str, JudgeInfo]) -> TrustFile:
     for kind, networks in (("judge", reference.judges), ("trained", reference.raw)):
         for name, network in networks.items():
             tensors |= {f"{kind}.{name}.{key}": value.detach() for key, value in network.state_dict().items()}
-    data = safetensors.torch.save({name: value.cpu().contiguous() for name, value in tensors.items()})
+    data = serialised(tensors)
     sizes = {typical.size for typical in reference.typical.values()}
     entry = {
         "weights": _NAME,
@@ -180,21 +181,21 @@ def _built(
             judge = judges[target]
             require_count(f"trust.judges.{target}.in_channels", judge.in_channels, 2 * MAX_CHANNELS)
             build = partial(judge.discriminator.build, judge.in_channels)
-            judging[target] = _network(tensors, f"judge.{target}.", build)
+            built_in = DISCRIMINATORS.origin(judge.discriminator.kind) is None
+            judging[target] = _network(tensors, f"judge.{target}.", build, built_in=built_in)
         if any(key.startswith(f"trained.{direction}.") for key in tensors):
             rebuild = partial(described.generator.build, described.in_channels, described.out_channels)
-            network = _network(tensors, f"trained.{direction}.", rebuild)
+            built_in = GENERATORS.origin(described.generator.kind) is None
+            network = _network(tensors, f"trained.{direction}.", rebuild, built_in=built_in)
             trained[direction] = network.train(described.mode == "training")
     return Reference(typical, symptoms, judging, trained)
 
 
-def _network(tensors: Mapping[str, Tensor], prefix: str, build: Callable[[], nn.Module]) -> nn.Module:
-    """Build a network on the meta device and assign its weights."""
-    with torch.device("meta"):
-        network = build()
+def _network(tensors: Mapping[str, Tensor], prefix: str, build: Build, *, built_in: bool) -> nn.Module:
+    """Build a network and give it its weights."""
+    network = shapes(build, built_in=built_in)
     own = {key.removeprefix(prefix): value for key, value in tensors.items() if key.startswith(prefix)}
     for key, value in network.state_dict().items():
         if key in own and own[key].dtype != value.dtype:
             raise ValueError(f"{prefix}{key} is of type {own[key].dtype}")
-    network.load_state_dict(own, strict=True, assign=True)
-    return network.requires_grad_(False).eval()
+    return with_weights(network, own, build, built_in=built_in).requires_grad_(False).eval()
