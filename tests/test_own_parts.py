@@ -271,7 +271,7 @@ FAULTY = {
         class Two(ResNetGenerator):
             kind = "mine"
         """,
-        "the file own.py .* has two classes for the generator mine, One and Two; give each its own kind",
+        "One and Two of the file own.py .* are two classes for the generator mine; give each its own kind",
     ),
     "has a multiple that is no number": (
         """

@@ -11,9 +11,11 @@ import pytest
 import torch
 
 import unpaired
+from unpaired import ranks
 from unpaired.config import override
 from unpaired.errors import ConfigError
 from unpaired.images import Image
+from unpaired.launch import Launch
 from unpaired.recipes import Config, named
 from unpaired.runs import train
 from unpaired.runs.trial_step import try_own_parts
@@ -190,3 +192,16 @@ def test_weights_that_a_discriminator_keeps_fixed_stay_fixed(two_folders: Path, 
     first, second = kept
     changed = {name for name in first if not torch.equal(first[name], second[name])}
     assert changed == {"1.weight", "1.bias"}
+
+
+def test_the_trial_of_rank_zero_waits_for_no_other_rank(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ranks, "_joined", Launch(rank=0, world_size=2))
+    monkeypatch.setattr("torch.distributed.all_gather", lambda *messages: pytest.fail("waited"))
+    monkeypatch.setattr("torch.distributed.all_reduce", lambda *messages: pytest.fail("waited"))
+    try_own_parts(override(own(tmp_path), {"data.batch_size": 2}), CPU)
+
+
+def test_the_memory_plan_names_a_network_that_fails(two_folders: Path, tmp_path: Path) -> None:
+    config = own(tmp_path, forward="return y[:, :1]")
+    with pytest.raises(ConfigError, match=r"A trial step with generator own of the file own\.py .* fails"):
+        train(override(config, {"data.root": str(two_folders), "run.memory": "2GB"}), out=tmp_path / "run")

@@ -121,8 +121,8 @@ class Registry(Generic[PartT]):
         before = self._parts.setdefault(kind, (part, origin))
         if origin.file and before[1] == origin and _class_of(before[0]) != _class_of(part):
             raise ConfigError(
-                f"{origin} has two classes for the {self.noun} {shown(kind)}, {_class_of(before[0])} and "
-                f"{_class_of(part)}; give each its own kind."
+                f"{_class_of(before[0])} and {_class_of(part)} of {origin} are two classes for the {self.noun} "
+                f"{shown(kind)}; give each its own kind."
             )
         if self._parts[kind][1] != _OWN:
             self._parts[kind] = part, origin

@@ -24,6 +24,7 @@ from unpaired.provenance import Provenance
 from unpaired.recipes import Config
 from unpaired.runs.context import RunContext
 from unpaired.runs.memory_plan import planned
+from unpaired.runs.trial_step import own_faults
 from unpaired.storage import printable
 from unpaired.training.autocast import resolve_precision
 
@@ -73,7 +74,8 @@ def fit_memory(config: Config, known: Known) -> Config:
     """Change settings so that the run fits `run.memory`, if that is given."""
     if known.domains is None:
         return config
-    return planned(config, known.domains, known.started, known.context.device)
+    with own_faults(config):
+        return planned(config, known.domains, known.started, known.context.device)
 
 
 RESOLVERS: dict[Resolver, str] = {

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import traceback
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -32,28 +33,47 @@ def try_own_parts(config: Config, device: torch.device) -> None:
     Raises ConfigError, naming the parts and the line of their file, if they fail or do not keep to their protocols.
     Changes nothing: neither random numbers nor files. Running out of memory is left to training, which gives advice.
     """
-    origins = origins_of(config)
-    if not origins:
+    if not origins_of(config):
         return
-    listed = ", ".join(f"{name} of {origin}" for name, origin in origins.items())
+    count = max(config.data.batch_size // (ranks.world_size() * config.run.accumulate), 1)
     try:
-        with torch_seeded(config.run.seed, "trial"):
-            _try(config, device, listed)
+        with own_faults(config), torch_seeded(config.run.seed, "trial"), ranks.single_process():
+            _try(config, device, count)
+    except (MemoryError, RuntimeError) as error:
+        if not is_out_of_memory(error):
+            raise
+
+
+@contextmanager
+def own_faults(config: Config) -> Iterator[None]:
+    """Raise ConfigError for an error in the block, naming the parts that are not built in and the line of their file.
+
+    Errors of this package, those of running out of memory, and all of a configuration without such parts pass through.
+    """
+    try:
+        yield
     except UnpairedError:
         raise
     except Exception as error:
-        if is_out_of_memory(error):
-            return
+        origins = origins_of(config)
+        if not origins or is_out_of_memory(error):
+            raise
         reason = " ".join(f"{type(error).__name__}: {error}".split())
-        raise ConfigError(f"A trial step with {listed} fails{_place(error, origins)} ({reason}); fix it.") from error
+        place = _place(error, origins)
+        raise ConfigError(f"A trial step with {_listed(origins)} fails{place} ({reason}); fix it.") from error
 
 
-def _try(config: Config, device: torch.device, listed: str) -> None:
-    """Build the networks, inspect them, and compute the losses and gradients of both players."""
+def _listed(origins: Mapping[str, Origin]) -> str:
+    return ", ".join(f"{name} of {origin}" for name, origin in origins.items())
+
+
+def _try(config: Config, device: torch.device, count: int) -> None:
+    """Build the networks, inspect them, and compute the losses and gradients of both players for `count` images."""
+    listed = _listed(origins_of(config))
     state = TrainingState(build_objective(config).to(device), config.optimizer)
     objective, precision = state.objective, precision_on(device, config.run)
     objective.train()
-    batch = _noise(config).to(device)
+    batch = _noise(config, count).to(device)
     for name, value in objective.state_dict().items():
         require(
             not value.is_floating_point() or bool(value.isfinite().all()),
@@ -84,13 +104,12 @@ def _inspect_generators(config: Config, objective: Objective[Any], batch: Batch,
         )
 
 
-def _noise(config: Config) -> Batch:
-    """Return the smallest batch that a step works on, of random images in [-1, 1]."""
+def _noise(config: Config, count: int) -> Batch:
+    """Return a batch of random images in [-1, 1]."""
     data = config.data
     side = data.crop_size
     if data.preprocess in WHOLE_IMAGES:
         side = max(side - side % WHOLE_IMAGE_MULTIPLE, WHOLE_IMAGE_MULTIPLE)
-    count = max(data.batch_size // (ranks.world_size() * config.run.accumulate), 1)
     side_a = 1 if makes_from_noise(config.generator) else side
     a = torch.rand(count, data.channels_a, side_a, side_a) * 2 - 1
     return Batch(a=a, b=torch.rand(count, data.channels_b, side, side) * 2 - 1)
