@@ -283,6 +283,7 @@ def test_an_unknown_path_is_an_error_with_the_nearest_known_one(path: str, sugge
         override(Config(), {path: 1})
     assert suggestion in str(error.value)
     assert path.replace("-", "_") in str(error.value)
+    assert len(str(error.value)) < 1000
 
 
 def test_text_from_a_command_line_becomes_the_type_of_the_setting() -> None:
@@ -295,6 +296,10 @@ def test_text_from_a_command_line_becomes_the_type_of_the_setting() -> None:
     assert convert(int | None, "null", "x") is None
     assert convert(str, "none", "x") == "none"
     assert convert(tuple[float, ...], "1, 2.5", "x") == (1.0, 2.5)
+    assert convert(int | str, "3", "x") == 3
+    assert convert(int | str | None, "three", "x") == "three"
+    with pytest.raises(ConfigError, match=r"x takes a whole number or true or false, not 'maybe'"):
+        convert(int | bool, "maybe", "x")
 
 
 # --- what may change when a run is continued -------------------------------------------------------

@@ -10,7 +10,7 @@ import torch
 
 import unpaired
 from unpaired.cli.settings import resolve
-from unpaired.config import override, read_yaml
+from unpaired.config import override, read_yaml, to_yaml
 from unpaired.devices import has_bf16
 from unpaired.errors import ConfigError, DataError
 from unpaired.recipes import Config, at_size, named
@@ -104,3 +104,22 @@ def test_every_resolver_says_what_it_is_for() -> None:
         "fit_memory",
     ]
     assert all(resolver.__doc__ and source for resolver, source in RESOLVERS.items())
+
+
+def test_arguments_of_another_type_are_one_sentence(two_folders: Path) -> None:
+    with pytest.raises(ConfigError, match=r"recipe takes a name, .* not Config; give a configuration in place of the"):
+        train(two_folders, recipe=Config())  # type: ignore[call-overload]
+    with pytest.raises(ConfigError, match=r"size takes a whole number, not 'large'"):
+        train(two_folders, size="large")  # type: ignore[call-overload]
+    with pytest.raises(ConfigError, match=r"'crup' for data\.preprocess; choose from: resize_and_crop"):
+        unpaired.check(two_folders, preprocess="crup")
+    with pytest.raises(ConfigError, match="'pairs' for pairing; "):
+        unpaired.check(two_folders, pairing="pairs")
+
+
+def test_a_run_without_the_record_of_its_images_is_not_called_no_run(
+    toy_config: Config, two_folders: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "config.yaml").write_text(to_yaml(toy_config))
+    with pytest.raises(DataError, match=r"lacks data\.json, the record of its images"):
+        unpaired.info(tmp_path)

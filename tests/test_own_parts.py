@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -259,6 +260,34 @@ FAULTY = {
         """,
         "The generator unet of the file own.py .* has the kind of a built-in one; give it another kind",
     ),
+    "has two networks of one kind": (
+        """
+        from dataclasses import dataclass
+        from unpaired.networks import ResNetGenerator
+        @dataclass(frozen=True, kw_only=True)
+        class One(ResNetGenerator):
+            kind = "mine"
+        @dataclass(frozen=True, kw_only=True)
+        class Two(ResNetGenerator):
+            kind = "mine"
+        """,
+        "the file own.py .* has two classes for the generator mine, One and Two; give each its own kind",
+    ),
+    "has a multiple that is no number": (
+        """
+        from dataclasses import dataclass, replace
+        from unpaired.recipes import paper
+        @dataclass(frozen=True)
+        class Mine:
+            kind = "mine"
+            multiple = "4"
+            min_size = 8
+            def build(self, a, b): ...
+        def wide():
+            return replace(paper(), generator=Mine())
+        """,
+        r"generator\.multiple must be a whole number of at least 1, not '4'",
+    ),
 }
 
 
@@ -273,6 +302,64 @@ def test_a_faulty_recipe_file_is_one_sentence(case: str, tmp_path: Path, capsys:
     assert said.startswith("unpaired: ")
     assert "Traceback" not in said
     assert len(said.splitlines()) == 1
+
+
+def test_a_field_that_yaml_cannot_hold_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    text = """
+        from dataclasses import dataclass, field, replace
+        from unpaired.networks import ResNetGenerator
+        from unpaired.recipes import paper
+        @dataclass(frozen=True, kw_only=True)
+        class Mine(ResNetGenerator):
+            kind = "mine"
+            more: dict = field(default_factory=dict)
+        def wide():
+            return replace(paper(), generator=Mine())
+        """
+    (tmp_path / "own.py").write_text(dedent(text))
+    code, said = run(capsys, "train", tmp_path, "--recipe", f"{tmp_path / 'own.py'}:wide")
+    assert code == 78
+    assert "use plain values: numbers, text, booleans and tuples of these (generator.more takes dict, not {})" in said
+
+
+def test_a_recipe_file_without_its_function_and_a_name_in_place_of_a_file_are_one_sentence(
+    two_folders: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code, said = run(capsys, "train", two_folders, "--recipe", EXAMPLES / "generator.py")
+    assert (code, "generator.py names no function of the file; write" in said) == (78, True)
+    code, said = run(capsys, "settings", "--recipe", "fast")
+    assert (code, said) == (78, "unpaired: fast is no file of your own; --recipe takes FILE.py here.\n")
+
+
+def test_the_command_that_training_suggests_works_as_it_is(
+    two_folders: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file, out = tmp_path / "my parts" / "own.py", tmp_path / "a run"
+    file.parent.mkdir()
+    shutil.copy(EXAMPLES / "generator.py", file)
+    code, said = run(capsys, "train", two_folders, "--recipe", f"{file}:squeeze", "--out", out, *options(SMALL))
+    assert code == 0
+    _, command = said.rsplit("Translate with it: unpaired ", 1)
+    given = shlex.split(command.replace("IMAGE...", shlex.quote(str(two_folders / "testA"))))
+    forget()
+    assert run(capsys, *given)[0] == 0
+
+
+@pytest.mark.parametrize("content", ["", "[]", "{", "3"])
+def test_a_damaged_record_of_own_parts_is_named_by_verify_alone(
+    content: str, two_folders: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file, out = EXAMPLES / "generator.py", tmp_path / "run"
+    train(small(named(f"{file}:squeeze"), two_folders), out=out)
+    (out / "parts.json").write_text(content)
+    found = {finding.part: finding for finding in unpaired.verify(out)}
+    assert [part for part, finding in found.items() if finding.problem] == ["parts.json"]
+    assert "parts.json is damaged" in found["parts.json"].problem
+    forget()
+    found = {finding.part: finding for finding in unpaired.verify(out)}
+    assert [part for part, finding in found.items() if finding.problem] == ["parts.json"]
+    assert [part for part, finding in found.items() if finding.missing] == ["config.yaml", "model"]
+    assert run(capsys, "info", out)[0] == 78
 
 
 def test_the_network_of_the_manual_trains_by_both_ways_that_it_shows(two_folders: Path, tmp_path: Path) -> None:

@@ -61,9 +61,9 @@ def own(folder: Path, *, init: str = "pass", forward: str = "return y", build: s
 
 
 def small(config: Config) -> Config:
+    built_in = "discriminator" if config.generator.kind == "own" else "generator"
     settings = {
-        "discriminator.base_channels": 4,
-        "discriminator.num_layers": 1,
+        f"{built_in}.base_channels": 4,
         "data.load_size": 36,
         "data.crop_size": 32,
         "schedule.num_steps": 2,
@@ -151,3 +151,42 @@ def test_an_unusual_network_trains_resumes_and_translates(case: str, two_folders
     assert torch.equal(torch.get_rng_state(), before)
     assert translator(Image(np.zeros((33, 40, 3), np.uint8))).pixels.shape == (33, 40, 3)
     assert all(not finding.problem and not finding.missing for finding in unpaired.verify(tmp_path / "run"))
+
+
+def test_weights_that_a_discriminator_keeps_fixed_stay_fixed(two_folders: Path, tmp_path: Path) -> None:
+    text = """
+    from dataclasses import dataclass, replace
+    from typing import ClassVar
+    from torch import nn
+    from unpaired.recipes import paper
+
+    @dataclass(frozen=True, kw_only=True)
+    class Fixed:
+        kind: ClassVar[str] = "fixed"
+        min_size: ClassVar[int] = 8
+
+        def build(self, channels):
+            network = nn.Sequential(nn.Conv2d(channels, 4, 4, 2, 1), nn.Conv2d(4, 1, 3))
+            network[0].requires_grad_(False)
+            return network
+
+    def fixed():
+        return replace(paper(), discriminator=Fixed())
+    """
+    (tmp_path / "own.py").write_text(dedent(text))
+    config = override(
+        small(named(f"{tmp_path / 'own.py'}:fixed")), {"data.root": str(two_folders), "run.checkpoint_every": 1}
+    )
+    kept = []
+
+    class Watch:
+        every = 1
+
+        def after_step(self, view: unpaired.StepView) -> None:
+            judge = dict(view.state.objective.discriminators["A"].named_parameters())
+            kept.append({name: weight.detach().clone() for name, weight in judge.items()})
+
+    train(config, out=tmp_path / "run", callbacks=[Watch()])
+    first, second = kept
+    changed = {name for name in first if not torch.equal(first[name], second[name])}
+    assert changed == {"1.weight", "1.bias"}

@@ -14,6 +14,7 @@ import dataclasses
 import math
 import types
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
@@ -95,7 +96,8 @@ def from_dict(annotation: Any, data: Any, where: str = "") -> Any:
 def convert(annotation: Any, value: Any, key: str) -> Any:
     """Return `value` as the type of `annotation`; text (from a command line) is parsed.
 
-    Supports bool, int, float, str, Literal, `X | None`, `tuple[X, ...]` and dataclasses. Raises ConfigError.
+    Supports bool, int, float, str, Literal, `X | None`, `tuple[X, ...]` and dataclasses; of other unions the first
+    member that takes the value. Raises ConfigError.
     """
     options = [annotation] if get_origin(annotation) not in (Union, types.UnionType) else list(get_args(annotation))
     if type(None) in options:
@@ -104,6 +106,11 @@ def convert(annotation: Any, value: Any, key: str) -> Any:
         options = [option for option in options if option is not type(None)]
     if registry_of(annotation) is not None or _dataclasses_in(annotation):
         return from_dict(annotation, value, key)
+    if len(options) > 1:
+        for option in options:
+            with suppress(ConfigError):
+                return convert(option, value, key)
+        raise ConfigError(f"{key} takes {' or '.join(map(_named, options))}, not {value!r}.")
     (option,) = options
     if get_origin(option) is Literal:
         if value in get_args(option):
@@ -196,28 +203,29 @@ def require_rebuildable(config: Any) -> None:
     """
     hints = get_type_hints(type(config))
     for field in dataclasses.fields(config):
-        part = getattr(config, field.name)
+        part, reason = getattr(config, field.name), ""
         try:
             back = from_dict(hints[field.name], yaml.safe_load(yaml.safe_dump(to_dict(part))), field.name)
-        except (ConfigError, TypeError, yaml.YAMLError):  # of another class, or with values that YAML cannot hold
-            back = None
+        except (ConfigError, TypeError, yaml.YAMLError) as error:  # of another class, or values that YAML cannot hold
+            back, reason = None, str(error).rstrip(".") if isinstance(error, ConfigError) else ""
         if type(back) is not type(part) or back != part:
             raise ConfigError(
                 f"{field.name} is {type(part).__name__}, which cannot be rebuilt from its settings, so the run could "
-                f"not be resumed and its model could not be loaded; {_remedy(part, hints[field.name])}."
+                f"not be resumed and its model could not be loaded; {_remedy(part, hints[field.name], reason)}."
             )
 
 
-def _remedy(part: Any, annotation: Any) -> str:
-    """Return the remedy for a component that cannot be rebuilt."""
+def _remedy(part: Any, annotation: Any, reason: str) -> str:
+    """Return the remedy for a component that cannot be rebuilt. reason: the message of the attempt, or ""."""
     registry = registry_of(annotation)
+    plain = f"use plain values: numbers, text, booleans and tuples of these{f' ({reason})' if reason else ''}"
     if registry is None:
-        return "use plain values"
+        return plain
     if getattr(part, "kind", None) not in registry:
         return "pass its class to unpaired.register, with a unique kind"
     if registry.get(part.kind) is not type(part):
         return f"give its class another kind than {part.kind!r} and pass it to unpaired.register"
-    return "use plain values"
+    return plain
 
 
 def load_yaml(path: Path) -> Any:
@@ -304,7 +312,9 @@ def _scalar(option: Any, value: Any) -> Any:
 
 
 def _named(option: Any) -> str:
-    return {bool: "true or false", int: "a whole number", float: "a number", str: "text"}.get(option, str(option))
+    return {bool: "true or false", int: "a whole number", float: "a number", str: "text"}.get(
+        option, option.__name__ if isinstance(option, type) else str(option)
+    )
 
 
 def _join(prefix: str, name: str) -> str:

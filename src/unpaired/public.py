@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from pathlib import Path
 
+from unpaired.config import override, require
 from unpaired.doctor.checkup import Checkup, check_data
 from unpaired.evaluation import Metric
 from unpaired.evaluation.evaluating import Evaluation, Settings
@@ -13,6 +13,9 @@ from unpaired.evaluation.evaluating import evaluate as evaluate_with
 from unpaired.interop import EXPORTERS, ExportResult
 from unpaired.interop.official import Imported, import_official
 from unpaired.recipes import at_size, paper
+from unpaired.suggestions import unknown
+
+_PAIRINGS = ("unpaired", "paired", "noise")
 
 
 def check(
@@ -37,17 +40,17 @@ def check(
     channels_a, channels_b: channels of the images in training. progress: called with the files done and all files.
     Raises DataError if a folder is missing, and ConfigError for settings that do not fit each other.
     """
-    settings = paper() if size is None else at_size(paper(), size)
-    config = replace(
-        settings.data,
-        root=str(data),
-        a=str(a),
-        b=str(b),
-        range=range,
-        channels_a=channels_a,
-        channels_b=channels_b,
-        preprocess=preprocess or settings.data.preprocess,  # type: ignore[arg-type]
-    )
+    require(pairing in ("", *_PAIRINGS), unknown(f"{pairing!r} for pairing", _PAIRINGS, "choice"))
+    settings = {
+        "data.root": str(data),
+        "data.a": str(a),
+        "data.b": str(b),
+        "data.range": range,
+        "data.channels_a": channels_a,
+        "data.channels_b": channels_b,
+        **({} if preprocess is None else {"data.preprocess": preprocess}),
+    }
+    config = override(paper() if size is None else at_size(paper(), size), settings).data
     return check_data(config, pairing=pairing, progress=progress)
 
 

@@ -25,6 +25,8 @@ def load_file(file: str | Path) -> ModuleType:
     `unpaired.register`. Only for files that the user named as code. Raises ConfigError if the file is missing or fails.
     """
     path = Path(file)
+    if path.suffix != ".py":
+        raise ConfigError(f"{shown(file)} is no file of your own; --recipe takes FILE.py here.")
     spec = importlib.util.spec_from_file_location(f"user_recipe_{path.stem}", path)
     if spec is None or spec.loader is None or not path.is_file():
         raise ConfigError(f"The recipe file {shown(file)} does not exist; check --recipe.")

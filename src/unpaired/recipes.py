@@ -32,6 +32,7 @@ from unpaired.objectives import CUT, GAN, CycleGAN, MethodConfig, Pix2Pix
 from unpaired.objectives.losses import adversarial_loss
 from unpaired.recipe_files import load_file as load_file
 from unpaired.recipe_files import register_parts, user_code
+from unpaired.storage import shown
 from unpaired.suggestions import unknown
 from unpaired.training.run_config import RunConfig
 from unpaired.training.schedule import ScheduleConfig
@@ -58,6 +59,14 @@ class Config:
     """Execution: seed, device, precision, memory, checkpoints, logging, monitoring."""
 
     def __post_init__(self) -> None:
+        for name, sides in (
+            ("generator.multiple", self.generator.multiple),
+            ("generator.min_size", self.generator.min_size),
+            ("discriminator.min_size", self.discriminator.min_size),
+        ):
+            require(
+                isinstance(sides, int) and sides >= 1, f"{name} must be a whole number of at least 1, not {sides!r}."
+            )
         data, pairing = self.data, self.objective.pairing
         require(
             data.pairing == pairing,
@@ -260,7 +269,17 @@ def named(name: str) -> Config:
 
     Raises ConfigError for an unknown name, a missing file or function, or a function that returns no Config.
     """
+    require(
+        isinstance(name, str),
+        f"recipe takes a name, such as fast, or FILE.py:FUNCTION, not {type(name).__name__}; give a configuration in "
+        "place of the folder.",
+    )
     if ".py:" not in name:
+        require(
+            not name.endswith(".py"),
+            f"{shown(name)} names no function of the file; write {shown(name)}:FUNCTION, with one that returns a "
+            "Config.",
+        )
         if name not in RECIPES:
             raise ConfigError(unknown(name, RECIPES, "recipe"))
         return RECIPES[name]()

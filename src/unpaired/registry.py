@@ -118,7 +118,12 @@ class Registry(Generic[PartT]):
             raise ConfigError(
                 f"The {self.noun} {shown(kind)} of {origin} has the kind of a built-in one; give it another kind."
             )
-        self._parts.setdefault(kind, (part, origin))
+        before = self._parts.setdefault(kind, (part, origin))
+        if origin.file and before[1] == origin and _class_of(before[0]) != _class_of(part):
+            raise ConfigError(
+                f"{origin} has two classes for the {self.noun} {shown(kind)}, {_class_of(before[0])} and "
+                f"{_class_of(part)}; give each its own kind."
+            )
         if self._parts[kind][1] != _OWN:
             self._parts[kind] = part, origin
         return part
@@ -230,6 +235,10 @@ def registering_from(file: Path) -> Iterator[None]:
 
 def _kind(part: Any) -> Any:
     return getattr(part, "kind", None)
+
+
+def _class_of(part: Any) -> str:
+    return part.__qualname__ if isinstance(part, type) else type(part).__qualname__
 
 
 def _package(entry: importlib.metadata.EntryPoint) -> Origin:

@@ -128,8 +128,8 @@ CYCLEGAN = (
         "discriminators-stay-frozen",
         "After the first step of the generators no discriminator ever learns again.",
         "objectives/base.py",
-        "    finally:\n        networks.requires_grad_(True)",
-        "    finally:\n        networks.requires_grad_(False)",
+        "            weight.requires_grad_(True)",
+        "            weight.requires_grad_(False)",
         ("test_cyclegan.py::test_the_generators_loss_reaches_both_translators_and_no_discriminator",),
     ),
     Mutant(

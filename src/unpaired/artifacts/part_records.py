@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,10 @@ def read_config(folder: RunFolder) -> Config:
     try:
         return read_yaml(Config, folder.config)
     except UnknownKindError as error:
-        origin = read_origins(folder).get(f"{error.noun} {error.kind}", Origin())
+        origins: dict[str, Origin] = {}
+        with suppress(DataError):  # a damaged parts.json, which `verify` reports
+            origins = read_origins(folder)
+        origin = origins.get(f"{error.noun} {error.kind}", Origin())
         sentence = f"{shown(folder.path)}: {not_installed(error.noun, error.kind, origin)}"
         raise MissingPartError(sentence, setting=LOADER) from None
 
@@ -73,5 +77,5 @@ def _read(path: Path) -> dict[str, Any]:
     except (ValueError, RecursionError):
         found = None
     if not isinstance(found, dict):
-        raise DataError(f"{shown(path)} is damaged (it is not JSON); copy the run folder again.")
+        raise DataError(f"{shown(path)} is damaged (it is not a JSON object); copy the run folder again.")
     return found

@@ -9,6 +9,7 @@ OPTIONS = {
     "device": "--device",
     "precision": "--precision",
     "backend": "--backend",
+    "format": "--format",
     "class_name": "--class",
     "recipes.load_file": "--recipe",
     "import_weights": "`unpaired import`",

@@ -6,6 +6,7 @@ torch is imported inside the commands, so that --help answers at once.
 from __future__ import annotations
 
 import json
+import shlex
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -16,7 +17,7 @@ from rich.text import Text
 
 from unpaired.cli.app import app
 from unpaired.cli.output import console, print_demo
-from unpaired.cli.own_parts import load_parts
+from unpaired.cli.own_parts import load_parts, option_of
 from unpaired.cli.quick import importing, without_shapes
 from unpaired.cli.settings import resolve
 from unpaired.errors import DataError
@@ -143,11 +144,12 @@ def train(
         listener=ProgressLines(),
     )
     print_sentence(f"Model: {run.path / 'model'}   Report: {run.path / 'report.html'}")
+    path, own = shlex.quote(str(run.path)), option_of(recipe, resolved)
     draws = run.objective == "gan"
     print_sentence(
-        f"Draw with it: unpaired sample {run.path}"
+        f"Draw with it: unpaired sample {path}{own}"
         if draws
-        else f"Translate with it: unpaired translate {run.path} IMAGE..."
+        else f"Translate with it: unpaired translate {path} IMAGE...{own}"
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import Annotated
 
@@ -40,7 +41,7 @@ def import_(
     directions = list(made.info.directions)
     flag = "" if "AtoB" in directions else " --direction BtoA"
     print_sentence(f"Model: {made.folder} ({' and '.join(directions)})")
-    print_sentence(f"Translate with it: unpaired translate {made.folder} IMAGE...{flag}")
+    print_sentence(f"Translate with it: unpaired translate {shlex.quote(str(made.folder))} IMAGE...{flag}")
 
 
 @app.command

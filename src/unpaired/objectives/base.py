@@ -113,11 +113,13 @@ class Objective(nn.Module, ABC, Generic[ImagesT]):
 @contextmanager
 def frozen(networks: nn.Module) -> Iterator[None]:
     """Disable gradients of the networks' weights; gradients of their inputs are still computed."""
+    trained = [weight for weight in networks.parameters() if weight.requires_grad]
     networks.requires_grad_(False)
     try:
         yield
     finally:
-        networks.requires_grad_(True)
+        for weight in trained:  # and none that the user's own network keeps fixed
+            weight.requires_grad_(True)
 
 
 def initialised(network: nn.Module, seed: int, name: str) -> nn.Module:

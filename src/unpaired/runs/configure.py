@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from unpaired.config import override, read_yaml, require, require_rebuildable
+from unpaired.config import convert, override, read_yaml, require, require_rebuildable
 from unpaired.provenance import Provenance
 from unpaired.recipes import Config, at_size, named
 from unpaired.storage import shown
@@ -44,7 +44,7 @@ def configured(
     require_rebuildable(config)
     made = Provenance(config, f"recipe {shown(recipe)}")
     if size is not None:
-        made.stage(at_size(made.config, size), typed("size", size))
+        made.stage(at_size(made.config, convert(int, size, typed("size"))), typed("size", size))
     if file is not None:
         made.stage(read_yaml(Config, file, base=made.config), typed("config", shown(file)))
     require(

@@ -56,7 +56,11 @@ class RunInfo:
 def info(path: str | Path) -> RunInfo:
     """Return the RunInfo of the run in a folder; raises DataError if the folder holds no run."""
     folder = RunFolder(Path(path))
-    if not folder.config.exists() or not folder.data.exists():
+    if folder.config.exists() and not folder.data.exists():
+        raise DataError(
+            f"{shown(folder.path)} lacks data.json, the record of its images; continue the run or copy it again."
+        )
+    if not folder.config.exists():
         raise DataError(
             f"{shown(folder.path)} holds no run (no config.yaml); give the folder that `unpaired train` wrote."
         )

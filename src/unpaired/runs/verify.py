@@ -9,7 +9,7 @@ from pathlib import Path
 
 from unpaired.artifacts.checkpoint import list_checkpoints, load_checkpoint, lost_checkpoint, read_manifest
 from unpaired.artifacts.history import History
-from unpaired.artifacts.part_records import read_config
+from unpaired.artifacts.part_records import read_config, read_origins
 from unpaired.artifacts.run_folder import RunFolder
 from unpaired.errors import DataError, MissingPartError, UnpairedError
 from unpaired.models.model_folder import find_model, read_description, read_model
@@ -56,6 +56,8 @@ def verify(path: str | Path) -> list[Finding]:
     for path in (folder.held_out, folder.path / NAME):
         if path.exists():
             findings.append(_inspected(path.name, lambda path=path: _held_out(path)))  # type: ignore[misc]
+    if folder.parts.exists():
+        findings.append(_inspected("parts.json", lambda: ", ".join(read_origins(folder)) or "no parts"))
     num_checkpoints = len(list_checkpoints(folder.checkpoints))
     if folder.model.exists() or num_checkpoints > 1:
         findings.append(_inspected("model", lambda: _model(folder.path)))

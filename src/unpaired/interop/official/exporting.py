@@ -29,6 +29,7 @@ from unpaired.networks import DiscriminatorConfig, ResNetGenerator, UNetGenerato
 from unpaired.storage import shown
 
 _KNOWN = ("resnet_9blocks", "resnet_6blocks", "unet_128", "unet_256")
+_ANY = "the format torch-export takes any generator"
 _GENERATORS = {"AtoB": "G_A", "BtoA": "G_B"}
 _DISCRIMINATORS = {"B": "D_A", "A": "D_B"}
 """The official code names a discriminator after the generator it trains: D_A scores images of B."""
@@ -91,15 +92,20 @@ def _check_known(entry: DirectionInfo, path: Path) -> None:
     """Raise ModelError unless the options of the official code support the generator."""
     config = entry.generator
     if not isinstance(config, (ResNetGenerator, UNetGenerator)):
-        raise ModelError(f"The official code has no generator like the {config.kind} of {shown(path)}.")
+        raise ModelError(
+            f"The official code has no generator like the {config.kind} of {shown(path)}; {_ANY}.", setting="format"
+        )
     if official_name(config) not in _KNOWN:
         raise ModelError(
-            f"The official code has no {official_name(config)}, as {shown(path)} is; it knows {', '.join(_KNOWN)}."
+            f"The official code has no {official_name(config)}, as {shown(path)} is; it knows {', '.join(_KNOWN)}; "
+            f"{_ANY}.",
+            setting="format",
         )
     if isinstance(config, ResNetGenerator) and config.num_downs != 2:
         raise ModelError(
             f"The official ResNet generator halves its images twice (num_downs 2), that of {shown(path)} "
-            f"{config.num_downs} times; it cannot be loaded there."
+            f"{config.num_downs} times; {_ANY}.",
+            setting="format",
         )
 
 
