@@ -50,11 +50,11 @@ def _register_class(part: type) -> None:
 
 def origins_of(config: Any) -> dict[str, Origin]:
     """Return the origins of components that are not built in, as {"generator wide": ...}."""
-    kinds: list[tuple[Registry[Any], Any]] = [(registry, part.kind) for part, registry in _parts_of(config)]
+    found: dict[str, Origin] = {}
+    for part, registry in _parts_of(config):
+        found |= registry.origins([part.kind])
     loss = getattr(config.objective, "adversarial", None)
-    kinds += [(LOSSES, loss)] if loss is not None else []
-    found = {f"{registry.noun} {kind}": registry.origin(kind) for registry, kind in kinds}
-    return {name: origin for name, origin in found.items() if origin is not None}
+    return found if loss is None else found | LOSSES.origins([loss])
 
 
 def register_parts(config: Any) -> None:

@@ -142,6 +142,11 @@ class Registry(Generic[PartT]):
         found = self._found(kind, "")[1]
         return None if found == _OWN else found
 
+    def origins(self, kinds: Iterable[str]) -> dict[str, Origin]:
+        """Return the origins of those kinds that are not built in, as {"generator wide": ...}. Raises as `get` does."""
+        found = {f"{self.noun} {kind}": self.origin(kind) for kind in kinds}
+        return {name: origin for name, origin in found.items() if origin is not None}
+
     def kinds(self) -> list[str]:
         """Return all kinds: the built-in ones first, then those of installed packages."""
         return list(dict.fromkeys([*self._parts, *sorted(entry.name for entry in self._entries())]))

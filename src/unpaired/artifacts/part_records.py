@@ -5,11 +5,10 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from contextlib import suppress
-from pathlib import Path
-from typing import Any
 
 from unpaired.artifacts.changes import Change
 from unpaired.artifacts.run_folder import RunFolder
+from unpaired.artifacts.run_records import read_json
 from unpaired.config import read_yaml
 from unpaired.errors import ConfigError, DataError, MissingPartError, UnknownKindError
 from unpaired.recipe_files import origins_of
@@ -45,7 +44,9 @@ def read_origins(folder: RunFolder) -> dict[str, Origin]:
     """Return the origins in parts.json by part and kind, as in "generator wide"; none without the file."""
     if not folder.parts.exists():
         return {}
-    found = _read(folder.parts)
+    found = read_json(folder.parts)
+    if not isinstance(found, dict):
+        raise DataError(f"{shown(folder.parts)} is damaged (it is not a JSON object); copy the run folder again.")
     return {str(name): origin_from_json(entry) for name, entry in found.items()}
 
 
@@ -67,15 +68,3 @@ def parts_change(run: str, saved: Mapping[str, Origin], now: Mapping[str, Origin
     listed = "; ".join(f"{name}: {saved[name]} -> {now[name]}" for name in changed)
     details = {name: {"saved": saved[name].to_json(), "given": now[name].to_json()} for name in changed}
     return [Change("parts", f"The code of own parts changed: {listed}.", {"parts": details})]
-
-
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        found = json.loads(path.read_bytes())
-    except OSError as error:
-        raise DataError(f"Cannot read {shown(path)}: {error.strerror}; check the disk and its permissions.") from None
-    except (ValueError, RecursionError):
-        found = None
-    if not isinstance(found, dict):
-        raise DataError(f"{shown(path)} is damaged (it is not a JSON object); copy the run folder again.")
-    return found

@@ -346,7 +346,7 @@ def _family(name: str) -> str:
 
 
 def _numbers(values: list[object]) -> Floats:
-    """Return values of a log, NaN for those that are no numbers."""
+    """Return the values of a log, with NaN for missing or non-numeric ones."""
     try:
         return np.array(values, dtype=np.float64)  # None becomes NaN
     except (TypeError, ValueError):

@@ -20,7 +20,7 @@ def read_data(folder: RunFolder) -> dict[str, Any]:
 
     Raises DataError if it cannot be read or has another content.
     """
-    data: dict[str, Any] = _read(folder.data)
+    data: dict[str, Any] = read_json(folder.data)
     both = isinstance(data, dict) and set(data) == {"A", "B"}
     _require(both, folder.data, "it does not describe the domains A and B")
     for domain, facts in data.items():
@@ -37,13 +37,14 @@ def read_data(folder: RunFolder) -> dict[str, Any]:
 
 def read_images(folder: RunFolder) -> dict[str, ImageList]:
     """Return the files of images.json by domain. Raises DataError as `read_data` does."""
-    images: dict[str, ImageList] = _read(folder.images)
+    images: dict[str, ImageList] = read_json(folder.images)
     sound = isinstance(images, dict) and all(isinstance(files, dict) for files in images.values())
     _require(sound, folder.images, "it does not list files by domain")
     return images
 
 
-def _read(path: Path) -> Any:
+def read_json(path: Path) -> Any:
+    """Return the content of a JSON file of a run, without NaN and infinite numbers. Raises DataError."""
     try:
         return json.loads(path.read_bytes(), parse_constant=_refuse_constant, parse_float=_finite)
     except OSError as error:

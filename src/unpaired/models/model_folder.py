@@ -285,8 +285,7 @@ def _requirements(info: ModelInfo) -> dict[str, Any]:
 
 def requirements(registry: Registry[Any], kinds: Iterable[str]) -> dict[str, Any]:
     """Return {"requires": {"generator wide": origin}} for kinds that are not built in, {} if all are."""
-    origins = {kind: registry.origin(kind) for kind in dict.fromkeys(kinds)}
-    found = {f"{registry.noun} {kind}": origin.to_json() for kind, origin in origins.items() if origin is not None}
+    found = {name: origin.to_json() for name, origin in registry.origins(kinds).items()}
     return {"requires": found} if found else {}
 
 
