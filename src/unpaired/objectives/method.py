@@ -18,7 +18,8 @@ class MethodConfig(Protocol):
     adversarial: kind of the adversarial loss, a setting; omitted by methods without one.
 
     Optional: `validate(config)` raises ConfigError if the rest of the configuration is incompatible; `without_draws()`
-    returns settings whose steps use no random numbers and need the same memory.
+    returns settings whose steps use no random numbers and need the same memory; `pinned(config)` returns the settings
+    with the SHA-256 of the files that they name, which the run keeps.
     """
 
     kind: ClassVar[str]
