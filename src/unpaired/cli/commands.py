@@ -228,7 +228,7 @@ def translate(
         With --style, network that compares images: random (the default), vgg16:FILE or vgg19:FILE (weights as
         torchvision publishes them), or discriminator:RUN.
     strength
-        With --style, weight of the style relative to the content (default: 100).
+        With --style, weight of the style relative to the content (default: 30).
     iterations
         With --style, steps of the optimisation of an image (default: 100).
     recipe

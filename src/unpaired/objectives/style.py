@@ -38,7 +38,7 @@ class Style:
     """
     content_weight: float = 1.0
     """Weight of the content distance (lambda_c)."""
-    style_weight: float = 100.0
+    style_weight: float = 10.0
     """Weight of the style distance (lambda_s). The distances are relative, so its scale is not the published one."""
     variation_weight: float = 0.1
     """Weight of the total variation of the output (lambda_TV), which suppresses noise."""

@@ -21,7 +21,7 @@ from unpaired.images.input_spec import InputSpec
 from unpaired.models.input_specs import target_spec
 from unpaired.models.model_folder import DirectionInfo, ModelInfo, TrainingInfo
 from unpaired.networks.feature_sources import open_features
-from unpaired.networks.gram import content_distance, style_distance
+from unpaired.networks.gram import content_distance, style_distance, total_variation
 from unpaired.networks.perceptual import FeatureNetwork
 from unpaired.translate.backends.backend_protocol import Batch, Capabilities, RunOptions
 from unpaired.translate.lbfgs import minimise
@@ -41,19 +41,23 @@ class StyleTransfer:
     """Settings of the optimisation; they stand in place of a generator's.
 
     features: a text as in `open_features`. strength: weight of the style distance relative to the content distance.
+    variation_weight: weight of the total variation, which suppresses noise (Johnson et al. 2016, section 3.2; 0 in
+    Gatys et al.).
     num_iterations: steps of L-BFGS for each image. min_size: smallest side of an image; smaller ones are padded.
     """
 
     kind: ClassVar[str] = "style-transfer"
     features: str = "random"
     features_sha256: str = ""
-    strength: float = 100.0
+    strength: float = 30.0
+    variation_weight: float = 1.0
     num_iterations: int = 100
     multiple: int = field(default=1, init=False)
     min_size: int = 16
 
     def __post_init__(self) -> None:
-        require(self.strength >= 0, f"The strength of a style must not be negative, not {self.strength}.")
+        for name in ("strength", "variation_weight"):
+            require(getattr(self, name) >= 0, f"The {name} of a style must not be negative, not {getattr(self, name)}.")
         most = 10_000
         ok = 1 <= self.num_iterations <= most
         require(ok, f"The iterations of a style must be 1 to {most}, not {self.num_iterations}.")
@@ -115,7 +119,8 @@ class StyleGenerator:
 
     def _optimised(self, image: Tensor) -> Tensor:
         """Return the image 1 c h w after the optimisation, which starts from it."""
-        features, strength, number = self._features, self.settings.strength, self.settings.num_iterations
+        features, number = self._features, self.settings.num_iterations
+        strength, variation = self.settings.strength, self.settings.variation_weight
         image = image.contiguous()
         with torch.no_grad():
             content = features(image, features.content)
@@ -124,8 +129,9 @@ class StyleGenerator:
 
         def loss(candidate: Tensor) -> Tensor:
             maps = features(candidate, layers)
+            distance = content_distance(maps, content) + strength * style_distance(maps, style)
             outside = (candidate.abs() - 1).clamp(min=0).square().mean()
-            return content_distance(maps, content) + strength * style_distance(maps, style) + _OUTSIDE_WEIGHT * outside
+            return distance + variation * total_variation(candidate) + _OUTSIDE_WEIGHT * outside
 
         made = minimise(loss, image, number, lambda iteration: self._progress(iteration, number))
         self._progress(number, number)  # also if it ended early
