@@ -237,7 +237,7 @@ def translate(
     load_parts(recipe)
     without_shapes()
     with importing():
-        from unpaired.cli.style import StyleOptions, open_style, refuse_unsuitable
+        from unpaired.cli.style_options import StyleOptions, open_style, refuse_unsuitable
         from unpaired.cli.translation import TranslateOptions, translate_all
         from unpaired.config import require
         from unpaired.images.foreign import passed_over
