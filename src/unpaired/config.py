@@ -32,6 +32,11 @@ SCHEMA = 1
 
 _MAX_BYTES = 2**20  # of a configuration file
 _MAX_BRACKETS = 1000  # the parsing time grows with the square of their depth
+_MAX_DEPTH = 100  # libyaml builds nested values by recursion, without a bound
+
+# libyaml reads a configuration ten times as fast as the parser in Python; PyYAML is built without it on rare platforms.
+_Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+_Dumper: Any = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
 
 
 def free(default: Any) -> Any:
@@ -205,7 +210,8 @@ def require_rebuildable(config: Any) -> None:
     for field in dataclasses.fields(config):
         part, reason = getattr(config, field.name), ""
         try:
-            back = from_dict(hints[field.name], yaml.safe_load(yaml.safe_dump(to_dict(part))), field.name)
+            text = yaml.dump(to_dict(part), Dumper=_Dumper)
+            back = from_dict(hints[field.name], _Loader(text).get_single_data(), field.name)
         except (ConfigError, TypeError, yaml.YAMLError) as error:  # of another class, or values that YAML cannot hold
             back, reason = None, str(error).rstrip(".") if isinstance(error, ConfigError) else ""
         if type(back) is not type(part) or back != part:
@@ -239,7 +245,9 @@ def load_yaml(path: Path) -> Any:
             raise ConfigError(
                 f"The configuration {shown(path)} has more than {_MAX_BRACKETS:,} brackets; write it without nesting."
             )
-        return _Loader(content.decode()).get_single_data()
+        text = content.decode()
+        _check_events(text)
+        return _Loader(text).get_single_data()
     except OSError as error:
         raise ConfigError(f"Cannot read the configuration {shown(path)}: {error.strerror}; check --config.") from None
     except (yaml.YAMLError, ValueError, RecursionError) as error:
@@ -247,14 +255,18 @@ def load_yaml(path: Path) -> Any:
         raise ConfigError(f"The configuration {shown(path)} is not valid YAML: {reason}.") from None
 
 
-class _Loader(yaml.SafeLoader):
-    """Safe YAML loader without aliases, which could expand a short file to more values than fit in memory."""
+def _check_events(text: str) -> None:
+    """Raise YAMLError for aliases and for deep nesting, before any value is built.
 
-    def compose_node(self, parent: Any, index: Any) -> Any:
-        """Return the next value of the file."""
-        if self.check_event(yaml.AliasEvent):
+    Aliases could expand a short file to more values than fit in memory.
+    """
+    depth = 0
+    for event in yaml.parse(text, Loader=_Loader):
+        if isinstance(event, yaml.AliasEvent):
             raise yaml.YAMLError("aliases (*name) are not supported; write the value out")
-        return super().compose_node(parent, index)
+        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+        if depth > _MAX_DEPTH:
+            raise yaml.YAMLError(f"more than {_MAX_DEPTH} levels of nesting")
 
 
 def require(condition: bool, sentence: str) -> None:
