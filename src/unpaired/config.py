@@ -36,7 +36,6 @@ _MAX_DEPTH = 100  # libyaml builds nested values by recursion, without a bound
 
 # libyaml reads a configuration ten times as fast as the parser in Python; PyYAML is built without it on rare platforms.
 _Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-_Dumper: Any = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
 
 
 def free(default: Any) -> Any:
@@ -210,8 +209,9 @@ def require_rebuildable(config: Any) -> None:
     for field in dataclasses.fields(config):
         part, reason = getattr(config, field.name), ""
         try:
-            text = yaml.dump(to_dict(part), Dumper=_Dumper)
-            back = from_dict(hints[field.name], _Loader(text).get_single_data(), field.name)
+            values = to_dict(part)
+            values = values if _is_plain(values) else yaml.safe_load(yaml.safe_dump(values))
+            back = from_dict(hints[field.name], values, field.name)
         except (ConfigError, TypeError, yaml.YAMLError) as error:  # of another class, or values that YAML cannot hold
             back, reason = None, str(error).rstrip(".") if isinstance(error, ConfigError) else ""
         if type(back) is not type(part) or back != part:
@@ -219,6 +219,13 @@ def require_rebuildable(config: Any) -> None:
                 f"{field.name} is {type(part).__name__}, which cannot be rebuilt from its settings, so the run could "
                 f"not be resumed and its model could not be loaded; {_remedy(part, hints[field.name], reason)}."
             )
+
+
+def _is_plain(value: Any) -> bool:
+    """Return whether YAML returns a value as it is; exact types only, as it loses or refuses subclasses."""
+    if type(value) is dict:
+        return all(type(key) is str for key in value) and all(map(_is_plain, value.values()))
+    return all(map(_is_plain, value)) if type(value) is list else type(value) in (bool, int, float, str, type(None))
 
 
 def _remedy(part: Any, annotation: Any, reason: str) -> str:
@@ -246,8 +253,10 @@ def load_yaml(path: Path) -> Any:
                 f"The configuration {shown(path)} has more than {_MAX_BRACKETS:,} brackets; write it without nesting."
             )
         text = content.decode()
-        _check_events(text)
-        return _Loader(text).get_single_data()
+        # A path that is no Unicode is written with escapes of surrogates, which libyaml refuses.
+        loader = yaml.SafeLoader if "\\ud" in text.lower() else _Loader
+        _check_events(text, loader)
+        return loader(text).get_single_data()
     except OSError as error:
         raise ConfigError(f"Cannot read the configuration {shown(path)}: {error.strerror}; check --config.") from None
     except (yaml.YAMLError, ValueError, RecursionError) as error:
@@ -255,13 +264,13 @@ def load_yaml(path: Path) -> Any:
         raise ConfigError(f"The configuration {shown(path)} is not valid YAML: {reason}.") from None
 
 
-def _check_events(text: str) -> None:
+def _check_events(text: str, loader: Any) -> None:
     """Raise YAMLError for aliases and for deep nesting, before any value is built.
 
     Aliases could expand a short file to more values than fit in memory.
     """
     depth = 0
-    for event in yaml.parse(text, Loader=_Loader):
+    for event in yaml.parse(text, Loader=loader):
         if isinstance(event, yaml.AliasEvent):
             raise yaml.YAMLError("aliases (*name) are not supported; write the value out")
         depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
