@@ -64,8 +64,8 @@ class StyleTransfer:
 
     @property
     def bytes_per_pixel(self) -> int:
-        """Peak bytes per pixel of an image, measured: activations of all layers, gradients, history of L-BFGS."""
-        return 5_000 if self.features == "random" else 12_000
+        """Peak bytes per pixel of an image, measured (2,600 with random features, 3,300 with VGG-19) and rounded up."""
+        return 3_000 if self.features == "random" else 4_500
 
     def build(self, in_channels: int, out_channels: int) -> nn.Module:
         """Raise ConfigError: style transfer has no network that could be trained or loaded."""
