@@ -226,7 +226,7 @@ def translate(
         Image, or folder of images, whose style the inputs get instead of being translated by a model.
     features
         With --style, network that compares images: random (the default), vgg16:FILE or vgg19:FILE (weights as
-        torchvision publishes them), or discriminator:RUN.
+        PyTorch publishes them), or discriminator:RUN.
     strength
         With --style, weight of the style relative to the content (default: 30).
     iterations

@@ -22,7 +22,7 @@ from unpaired.untrusted.weights import Weights, fill, read_weights
 KINDS = ("random", "vgg16:FILE", "vgg19:FILE", "discriminator:PATH")
 """The forms of a source of features."""
 
-# Of torchvision's weights, on the scale [0, 1].
+# Of the weights that PyTorch publishes, on the scale [0, 1].
 _MEAN = (0.485, 0.456, 0.406)
 _DEVIATION = (0.229, 0.224, 0.225)
 
@@ -40,7 +40,7 @@ def open_features(source: str, channels: int, *, sha256: str = "") -> FeatureNet
     Raises ConfigError if the text or the channels do not fit, ModelError if a file is missing, damaged or another one.
 
     Args:
-        source: "random"; "vgg16:FILE" or "vgg19:FILE" with a state dict as torchvision publishes it;
+        source: "random"; "vgg16:FILE" or "vgg19:FILE" with a state dict as PyTorch publishes it;
             "discriminator:PATH" with a run, one of its checkpoints, or a model folder.
         channels: channels of the images; VGG takes 3, or 1, which it repeats.
         sha256: the required hash of the file or weights, all 64 digits or its first 8 or more; "" for any.
@@ -63,7 +63,7 @@ def open_features(source: str, channels: int, *, sha256: str = "") -> FeatureNet
 
 
 class VGGFeatures(FeatureNetwork):
-    """All ReLUs of VGG-16 or VGG-19, with torchvision's normalisation of the input and max pooling."""
+    """All ReLUs of VGG-16 or VGG-19, with the normalisation of PyTorch's weights and max pooling."""
 
     mean: Tensor
     deviation: Tensor

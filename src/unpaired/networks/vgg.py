@@ -1,5 +1,5 @@
-"""VGG-16 and VGG-19 (Simonyan & Zisserman 2015, configurations D and E): the convolutional layers, as torchvision
-numbers them.
+"""VGG-16 and VGG-19 (Simonyan & Zisserman 2015, configurations D and E): the convolutional layers, as PyTorch's files
+number them.
 """
 
 from __future__ import annotations

@@ -33,7 +33,7 @@ class Style:
     kind: ClassVar[str] = "style"
     pairing: ClassVar[str] = "unpaired"
     features: str = free("random")
-    """Network whose maps are compared: random, vgg16:FILE or vgg19:FILE (weights as torchvision publishes them), or
+    """Network whose maps are compared: random, vgg16:FILE or vgg19:FILE (weights as PyTorch publishes them), or
     discriminator:PATH (of a run or model). Published: VGG-16. `objective.features_sha256` identifies its weights.
     """
     features_sha256: str = ""
