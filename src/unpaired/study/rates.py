@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from statistics import NormalDist
@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unpaired.randomness import rng
+from unpaired.study.beta_function import beta_quantile, t_quantile
 
 COVERAGE = 0.95
 """The share of samples whose interval should cover the true rate."""
@@ -37,25 +38,29 @@ class Rate:
 
 
 def rate(hits: Sequence[int], answers: Sequence[int], *, seed: int = 0) -> Rate:
-    """Return the mean over participants of hits / answers, with a bootstrap over participants.
+    """Return the mean over participants of hits / answers, with its 95 % interval.
 
-    Participants are resampled with their answers, as answers of one participant are not independent. The percentiles
-    are expanded for the small number of participants (Hesterberg 2015, The American Statistician 69, 371-386). If all
-    rates are equal, a bootstrap has no spread; the exact binomial interval of all answers is given instead.
+    The interval covers that of a bootstrap over participants (`bootstrap`) and the exact one for clustered answers
+    (`clustered_interval`). The two nearly agree unless hits or misses are rare: then the bootstrap is too narrow, and
+    has no width if no participant has a hit.
 
     hits, answers: of each participant, with at least one participant and one answer each. seed: of the resamples.
     """
     rates = np.asarray(hits, np.float64) / np.asarray(answers, np.float64)
-    count, total = len(rates), int(sum(answers))
-    if count == 1 or np.ptp(rates) == 0:
-        low, high = binomial_interval(int(sum(hits)), total)
-        return Rate(float(rates[0]), 0.0, low, high, count, total)
-    error, low, high = bootstrap(rates, seed=seed)
-    return Rate(float(rates.mean()), error, low, high, count, total)
+    low, high = clustered_interval(rates, sum(answers))
+    error = 0.0
+    if len(rates) > 1:
+        error, *ends = bootstrap(rates, seed=seed)
+        low, high = min(low, ends[0]), max(high, ends[1])
+    return Rate(float(rates.mean()), error, low, high, len(rates), sum(answers))
 
 
 def bootstrap(values: NDArray[np.float64], *, seed: int = 0) -> tuple[float, float, float]:
-    """Return the standard error of the mean of n >= 2 values and the ends of its 95 % interval, with expanded tails."""
+    """Return the standard error of the mean of n >= 2 values, and the ends of its 95 % interval.
+
+    Participants are resampled with all their answers, as these are not independent. The percentiles are expanded for
+    small n (Hesterberg 2015, The American Statistician 69, 371-386).
+    """
     drawn = rng(seed, "study bootstrap").integers(0, len(values), (RESAMPLES, len(values)))
     means = values[drawn].mean(axis=1)
     tail = expanded_tail(len(values))
@@ -65,48 +70,40 @@ def bootstrap(values: NDArray[np.float64], *, seed: int = 0) -> tuple[float, flo
 
 @lru_cache
 def expanded_tail(count: int) -> float:
-    """Return the tail of the percentile interval that corrects for `count` participants; .025 for very many."""
+    """Return the tail of the percentile interval that corrects for n = `count`; .025 for very large n."""
     return NormalDist().cdf(-math.sqrt(count / (count - 1)) * t_quantile(1 - (1 - COVERAGE) / 2, count - 1))
 
 
-def t_quantile(probability: float, freedom: int) -> float:
-    """Return a quantile of Student's t distribution, by numerical integration of its density and bisection."""
-    scale = math.exp(math.lgamma((freedom + 1) / 2) - math.lgamma(freedom / 2)) / math.sqrt(freedom * math.pi)
-    # With t = sqrt(f) tan(x), the density is proportional to cos(x) ** (f - 1), smooth and of bounded support.
-    x = np.linspace(0, math.pi / 2, 20001)
-    height = np.cos(x) ** (freedom - 1) * scale * math.sqrt(freedom)
-    below = 0.5 + np.concatenate([[0.0], np.cumsum((height[1:] + height[:-1]) / 2 * np.diff(x))])
-    return math.sqrt(freedom) * math.tan(float(np.interp(probability, below, x)))
+def clustered_interval(rates: NDArray[np.float64], num_answers: int) -> tuple[float, float]:
+    """Return the exact 95 % interval of a mean rate for the effective number of independent answers.
+
+    That is the number of answers whose binomial variance equals the variance of the mean over participants, corrected
+    by their degrees of freedom (Korn and Graubard 1998, Survey Methodology 24, 193-201). It is at most the number of
+    answers, which is used if all rates are equal.
+    """
+    count, mean = len(rates), float(rates.mean())
+    effective = float(num_answers)
+    if count > 1 and np.ptp(rates) > 0:
+        variance = float(rates.var(ddof=1)) / count
+        quantile = 1 - (1 - COVERAGE) / 2
+        freedom = (NormalDist().inv_cdf(quantile) / _t(quantile, count - 1)) ** 2
+        effective = min(effective, mean * (1 - mean) / variance * freedom)
+    return binomial_interval(mean * effective, effective)
 
 
-def binomial_interval(hits: int, count: int) -> tuple[float, float]:
-    """Return the exact 95 % interval of a probability (Clopper and Pearson 1934)."""
-    tail = (1 - COVERAGE) / 2
-    low = 0.0 if hits == 0 else _solved(lambda p: 1 - binomial_cdf(hits - 1, count, p) < tail)
-    high = 1.0 if hits == count else _solved(lambda p: binomial_cdf(hits, count, p) > tail)
+_t = lru_cache(t_quantile)
+
+
+def binomial_interval(hits: float, count: float) -> tuple[float, float]:
+    """Return the exact 95 % interval of a probability (Clopper and Pearson 1934); numbers need not be whole."""
+    tail, misses = (1 - COVERAGE) / 2, count - hits
+    low = 0.0 if hits <= 0 else beta_quantile(tail, hits, misses + 1)
+    high = 1.0 if misses <= 0 else beta_quantile(1 - tail, hits + 1, misses)
     return low, high
 
 
-def _solved(below: Callable[[float], bool]) -> float:
-    low, high = 0.0, 1.0
-    for _ in range(60):
-        middle = (low + high) / 2
-        low, high = (middle, high) if below(middle) else (low, middle)
-    return (low + high) / 2
-
-
-def binomial_cdf(hits: int, count: int, probability: float) -> float:
-    """Return the probability of at most `hits` of `count`, 0 < probability < 1."""
-    k = np.arange(hits + 1)
-    ways = math.lgamma(count + 1) - np.array([math.lgamma(each + 1) + math.lgamma(count - each + 1) for each in k])
-    terms = np.exp(ways + k * math.log(probability) + (count - k) * math.log1p(-probability))
-    return min(1.0, float(terms.sum()))
-
-
 def sign_test(wins: int, losses: int) -> float:
-    """Return the two-sided p-value of a sign test: how likely so unequal counts are if both are equally likely."""
+    """Return the two-sided p-value of a sign test: of counts at least as unequal, if both sides are equally likely."""
     count = wins + losses
-    if count == 0:
-        return 1.0
     ways = sum(math.comb(count, each) for each in range(min(wins, losses) + 1))
     return min(1.0, float(2 * ways / 2**count))

@@ -23,7 +23,7 @@ _TASKS = {
     "real-or-fake": (
         "You will see pairs of images, one real and one made by a computer, for {time} each. Then they disappear, and "
         "you choose the real one, without a time limit. In the first {practice} trials you learn whether you were "
-        "right; {scored} trials without an answer key follow."
+        "right; {scored} trials without feedback follow."
     ),
     "preference": (
         "Each of the {scored} trials shows an image and two translations of it, made by two computer programs. Choose "

@@ -36,7 +36,7 @@ def _heading(found: Analysis) -> str:
     return (
         f"# Study {key.study}: {key.kind}, {cell(arrow)}\n\n"
         f"{time}, {facts.get('size')} x {facts.get('size')} pixels. Test images: SHA-256 "
-        f"{str(facts.get('data_sha256'))[:16]}. Made by `{cell(facts.get('command', ''))}`."
+        f"{str(facts.get('data_sha256'))[:16]}. Made by `{code(facts.get('command', ''))}`."
     )
 
 
@@ -172,7 +172,12 @@ def table(titles: Iterable[object], rows: Iterable[Iterable[object]]) -> str:
 def cell(value: object) -> str:
     """Return text for a cell of a Markdown table: one line, without markup and HTML."""
     text = " ".join(str(value).split())
-    return "".join("\\" + c if c in "|<>`*_[]\\" and not isinstance(value, float) else c for c in shown(text))
+    return "".join("\\" + c if c in "|<`*_[]\\" and not isinstance(value, float) else c for c in shown(text))
+
+
+def code(value: object) -> str:
+    """Return text for a code span: one line without backticks."""
+    return shown(" ".join(str(value).split())).replace("`", "'")
 
 
 def percent(share: float) -> str:
