@@ -1,8 +1,12 @@
-"""Simulated participants of known ability, for tests of the analysis of studies."""
+"""Simulated participants of known ability, for tests of the analysis of studies.
+
+`python tests/simulated.py` prints the coverage of the intervals of rates (benchmarks/2026-12-01-study-coverage.md).
+"""
 
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from unpaired.study.answer_files import Answer, Ranking, Session, chained
+from unpaired.study.rates import bootstrap, rate
 from unpaired.study.study_key import SCHEMA, Kind, Origin, Rule, StudyKey, Trial, TrialSet
 
 
@@ -51,7 +56,11 @@ def toy_key(
         return (*(trial_of("scored", n, *judged(n, model)) for n in range(scored)), *attentive)
 
     numbers = range(len(models))
-    sets = [TrialSet((m,), trials(m)) for m in numbers] if kind == "real-or-fake" else [TrialSet(tuple(numbers), trials(0))]
+    sets = (
+        [TrialSet((m,), trials(m)) for m in numbers]
+        if kind == "real-or-fake"
+        else [TrialSet(tuple(numbers), trials(0))]
+    )
     return StudyKey(
         study="0123456789abcdef",
         kind=kind,
@@ -132,3 +141,46 @@ def written(path: Path, lines: list[Mapping[str, Any]] | list[dict[str, Any]]) -
         text += body[:-1] + f',"check":"{check}"}}\n'.encode()
     path.write_bytes(text)
     return path
+
+
+def coverage(
+    truth: float, spread: float, *, people: int = 25, trials: int = 40, studies: int = 400
+) -> tuple[float, float]:
+    """Return the shares of simulated studies whose interval, and whose bootstrap alone, covers the truth.
+
+    The abilities of participants are from a beta distribution with the mean `truth` and the standard deviation
+    `spread`, 0 for like participants.
+    """
+    covered = alone = 0
+    for number in range(studies):
+        generator = np.random.default_rng([number, round(1000 * truth), people])
+        size = truth * (1 - truth) / spread**2 - 1 if spread else math.inf
+        abilities = generator.beta(truth * size, (1 - truth) * size, people) if spread else truth
+        hits = generator.binomial(trials, abilities, people)
+        found = rate([int(each) for each in hits], [trials] * people)
+        _, low, high = bootstrap(hits / trials)
+        covered += found.low <= truth <= found.high
+        alone += low <= truth <= high
+    return covered / studies, alone / studies
+
+
+def print_coverage(studies: int = 2000) -> None:
+    """Print a table of coverages, in per cent."""
+    print("| true rate | standard deviation over participants | participants | interval | bootstrap alone |")
+    print("|---|---|---|---|---|")
+    for truth, spread in (
+        (0.006, 0),
+        (0.006, 0.017),
+        (0.021, 0.03),
+        (0.05, 0.05),
+        (0.268, 0.13),
+        (0.5, 0),
+        (0.5, 0.15),
+    ):
+        for people in (10, 25, 50):
+            found = coverage(truth, spread, people=people, studies=studies)
+            print(f"| {truth} | {spread} | {people} | {100 * found[0]:.1f} | {100 * found[1]:.1f} |", flush=True)
+
+
+if __name__ == "__main__":
+    print_coverage()

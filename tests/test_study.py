@@ -1,4 +1,4 @@
-"""Making studies: the same command makes the same page, no image is shown twice, and the page does not give the key away."""
+"""Making studies: one command, one page; no image is shown twice, and the page does not reveal its key."""
 
 from __future__ import annotations
 
@@ -46,7 +46,8 @@ def untrained(folder: Path, *, seed: int = 0, channels: tuple[int, int] = (3, 3)
     training = TrainingInfo(step=0, seed=seed, load_size=size, crop_size=size, objective="cyclegan")
     info = ModelInfo(directions=directions, domains={"A": "summer", "B": "winter"}, training=training, **about)
     networks = {
-        name: initialised(SMALL.build(one.in_channels, one.out_channels), seed, name) for name, one in directions.items()
+        name: initialised(SMALL.build(one.in_channels, one.out_channels), seed, name)
+        for name, one in directions.items()
     }
     write_model(folder, info, networks)
     return folder
@@ -114,7 +115,7 @@ def test_no_image_is_shown_twice_and_a_pair_is_of_two_scenes(made: Path) -> None
     assert [len(trials.of(part)) for part in ("practice", "scored", "check")] == [2, 6, 4]  # type: ignore[arg-type]
     shown = [name for trial in trials.trials for name in trial.images]
     assert len(set(shown)) == len(shown) == len(key.images) == 24
-    files = [file for file in files_of(made).values()]
+    files = list(files_of(made).values())
     assert len(set(files)) == 24 - 1  # mid-grey occurs twice
     for trial in trials.trials:
         origins = [key.images[name] for name in trial.images]
@@ -128,7 +129,9 @@ def test_no_image_is_shown_twice_and_a_pair_is_of_two_scenes(made: Path) -> None
 
 
 @pytest.mark.parametrize("num_test", [8, 9])
-def test_pairs_are_of_two_scenes_even_if_every_image_is_needed(models: list[Path], tmp_path: Path, num_test: int) -> None:
+def test_pairs_are_of_two_scenes_even_if_every_image_is_needed(
+    models: list[Path], tmp_path: Path, num_test: int
+) -> None:
     draw_dataset(tmp_path / "data", a="summer", b="winter", count=1, size=32, num_test=num_test)
     counts = Counts(practice=2, scored=6, checks=num_test - 8)
     key = make_study(models[:1], tmp_path / "data", tmp_path / "out", settings=replace(SETTINGS, counts=counts))
@@ -157,7 +160,9 @@ def test_files_of_real_and_translated_images_are_of_one_kind_and_length(made: Pa
             assert (picture.mode, picture.size, picture.info) == ("RGB", (32, 32), {})
 
 
-def test_neither_order_nor_side_nor_name_reveals_the_real_image(models: list[Path], scenes: Path, tmp_path: Path) -> None:
+def test_neither_order_nor_side_nor_name_reveals_the_real_image(
+    models: list[Path], scenes: Path, tmp_path: Path
+) -> None:
     first = by_name = earlier = count = 0
     for seed in range(12):
         key = make_study(models[:1], scenes, tmp_path / str(seed), settings=replace(SETTINGS, seed=seed))
@@ -170,7 +175,9 @@ def test_neither_order_nor_side_nor_name_reveals_the_real_image(models: list[Pat
             assert sum(real_first) == len(trials) / 2
             first += sum(real_first[::2])
             earlier += len(real_first[::2])
-            by_name += sum((trial.images[0] < trial.images[1]) == one for trial, one in zip(trials, real_first, strict=True))
+            by_name += sum(
+                (trial.images[0] < trial.images[1]) == one for trial, one in zip(trials, real_first, strict=True)
+            )
             count += len(trials)
     assert 0.3 < first / earlier < 0.7
     assert 0.38 < by_name / count < 0.62
@@ -205,7 +212,9 @@ def test_each_of_several_models_has_a_set_with_its_own_real_images(
         fake.append({origin.name for origin in origins if origin.source == "model"})
     assert not real[0] & real[1]
     assert fake[0] == fake[1]
-    with pytest.raises(DataError, match="needs 36 test images of domain B, as no image is shown twice, and there are 26"):
+    with pytest.raises(
+        DataError, match="needs 36 test images of domain B, as no image is shown twice, and there are 26"
+    ):
         make_study(models, scenes, tmp_path / "three", settings=SETTINGS)
 
 

@@ -67,7 +67,9 @@ def browser(tmp_path: Path) -> Iterator[Browser]:
     with Browser(tmp_path / "profile") as found:
         found.downloads_to(tmp_path)
         yield found
-        wrong = [event for event in found.events if event.get("method") in ("Log.entryAdded", "Runtime.exceptionThrown")]
+        wrong = [
+            event for event in found.events if event.get("method") in ("Log.entryAdded", "Runtime.exceptionThrown")
+        ]
         assert wrong == []
         asked = [e["params"]["request"]["url"] for e in found.events if e.get("method") == "Network.requestWillBeSent"]
         assert all(url.startswith(("file:", "data:", "blob:", "about:")) for url in asked)
@@ -178,7 +180,9 @@ def test_a_reload_continues_after_the_trial_that_it_interrupted(
     assert kept, "answers of the participant before stay in the browser"
 
 
-def test_images_that_a_hidden_page_cut_short_are_marked(browser: Browser, studies: dict[str, Path], tmp_path: Path) -> None:
+def test_images_that_a_hidden_page_cut_short_are_marked(
+    browser: Browser, studies: dict[str, Path], tmp_path: Path
+) -> None:
     browser.open(studies["real-or-fake"] / PAGE)
     begin(browser)
     answer(browser, 2)
@@ -218,7 +222,9 @@ def test_a_second_tab_stops_the_first_one(browser: Browser, studies: dict[str, P
     assert browser.run("JSON.parse(localStorage.getItem(STORE)).at") == 0
 
 
-def test_a_preference_is_untimed_and_shows_the_input(browser: Browser, studies: dict[str, Path], tmp_path: Path) -> None:
+def test_a_preference_is_untimed_and_shows_the_input(
+    browser: Browser, studies: dict[str, Path], tmp_path: Path
+) -> None:
     browser.open(studies["preference"] / PAGE)
     begin(browser)
     browser.until(READY)
@@ -279,7 +285,8 @@ def test_the_page_fits_narrow_and_wide_screens_and_every_control_has_a_name(
         controls = [
             node
             for node in tree
-            if node.get("role", {}).get("value") in ("button", "image", "img", "combobox", "MenuListPopup", "textbox", "checkbox")
+            if node.get("role", {}).get("value")
+            in ("button", "image", "img", "combobox", "MenuListPopup", "textbox", "checkbox")
             and not node.get("ignored")
         ]
         assert controls

@@ -34,7 +34,7 @@ def make(
     size: int | None = None,
     truth: bool | None = None,
     rank_real: Annotated[bool, Parameter(negative=(), show_default=False)] = False,
-    question: str = "",
+    question: str | None = None,
     consent: Path | None = None,
     seed: int = 0,
     device: str = "auto",
@@ -42,25 +42,25 @@ def make(
 ) -> None:
     """Translate test images and write the page of a study for participants, and the key that stays with you.
 
-    The page is one file that works offline. Participants save their answers as a file, which `unpaired study analyse`
-    reads. The same command makes the same study.
+    The page is one file that works offline. Participants save their answers as a file for `unpaired
+    study analyse`. The same command makes the same study.
 
     Parameters
     ----------
     places
-        Run or model folders, and then the data folder with testA and testB, or test (or val) of pairs. Of several
-        models of a real-or-fake study, a participant gets one at random.
+        Run or model folders, then the data folder with testA and testB, or test (or val) of pairs.
+        Of several models of a real-or-fake study, a participant gets one at random.
     out
         Folder for the study: participants/study.html to send, key.json to keep, answers/ for the files of participants.
     kind
-        real-or-fake (the papers' test), preference (which of two models is better) or readers (experts rank all
-        models, and comment).
+        real-or-fake (the papers' test), preference (between two models) or readers (experts rank
+        all models, and comment).
     direction
         Direction of the translations.
     trials
         Scored trials of a participant (default: 40; readers 20).
     practice
-        Practice trials with feedback (default: 10; preference none).
+        Practice trials (default: 10, with feedback; preference none).
     checks
         Attention checks among the scored trials (default: 6; readers none).
     max_failed_checks
@@ -102,7 +102,7 @@ def make(
         size=size,
         truth=truth,
         rank_real=rank_real,
-        question=question,
+        question=question or "",
         consent=consent_text(consent) if consent else "",
         seed=seed,
         rule=Rule(max_failed_checks=max_failed_checks),
