@@ -16,7 +16,7 @@ from unpaired.study.answer_files import Ranking, Session
 from unpaired.study.beta_function import beta_quantile, incomplete_beta, t_quantile
 from unpaired.study.exclusions import verdict
 from unpaired.study.rank_statistics import friedman, kendall_w
-from unpaired.study.rates import binomial_interval, bootstrap, clustered_interval, rate, sign_test
+from unpaired.study.rates import binomial_interval, bootstrap, clustered_interval, difference, rate, sign_test
 from unpaired.study.study_key import Rule, StudyKey
 from unpaired.study.study_report import to_markdown
 from unpaired.study.table_one import PUBLISHED
@@ -128,6 +128,22 @@ def test_of_several_models_each_has_the_participants_who_saw_it() -> None:
     first, second = found.fooled["first"], found.fooled["second"]
     assert (first.num_participants, second.num_participants) == (12, 10)
     assert first.value < 0.15 < 0.35 < second.value
+    (apart,) = found.differences
+    assert (apart.model, apart.other) == ("first", "second")
+    assert apart.value == pytest.approx(first.value - second.value)
+    assert apart.low < apart.value < apart.high < 0
+    text = to_markdown(found)
+    assert f"| first | second | {100 * apart.value:+.1f} | [" in text
+
+
+def test_the_interval_of_a_difference_covers_the_truth() -> None:
+    covered = 0
+    for number in range(NUM_STUDIES):
+        generator = np.random.default_rng(number)
+        one, other = (generator.binomial(40, generator.beta(10 * p, 10 - 10 * p, 25)) / 40 for p in (0.3, 0.2))
+        _, low, high = difference(one, other)
+        covered += low <= 0.1 <= high
+    assert 0.92 <= covered / NUM_STUDIES <= 0.98
 
 
 def test_without_a_participant_who_counts_there_are_no_rates_and_the_reasons_are_listed() -> None:

@@ -267,10 +267,11 @@ def test_the_page_fits_narrow_and_wide_screens_and_every_control_has_a_name(
     browser: Browser, studies: dict[str, Path], width: int
 ) -> None:
     for kind, study in studies.items():
-        browser.resize(width, 700)
+        browser.resize(1600 - width, 700)
         browser.open(study / PAGE)
         begin(browser)
         browser.until(SHOWN)
+        browser.resize(width, 700)  # as if a telephone was turned
         assert browser.run("document.documentElement.scrollWidth <= innerWidth"), kind
         sides = browser.run(
             "[...document.querySelectorAll('#stage canvas')].map((one) => one.getBoundingClientRect().width)"

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -14,7 +15,7 @@ from unpaired.storage import writable
 from unpaired.study.answer_files import Session
 from unpaired.study.exclusions import Verdict, verdict
 from unpaired.study.rank_statistics import friedman, kendall_w
-from unpaired.study.rates import Rate, binomial_interval, bootstrap, rate, sign_test
+from unpaired.study.rates import Rate, binomial_interval, bootstrap, difference, rate, sign_test
 from unpaired.study.study_key import StudyKey
 
 
@@ -51,6 +52,17 @@ class Preference:
 
 
 @dataclass(frozen=True)
+class Difference:
+    """The rate of one model minus that of another one, with its 95 % interval over participants."""
+
+    model: str
+    other: str
+    value: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
 class Comment:
     """A comment of a reader about a case; case: file name of the input."""
 
@@ -82,14 +94,16 @@ class Reading:
 
 @dataclass(frozen=True)
 class Analysis:
-    """The results of a study. fooled: by model; left: share of answers for the left image (position bias).
+    """The results of a study.
 
-    Empty or None if the kind of study has no such result, or no participant counts.
+    fooled: rates by model. differences: of each two models with two participants or more. left: share of answers for
+    the left image (position bias). Empty or None if the kind of study has no such result, or no participant counts.
     """
 
     key: StudyKey
     participants: tuple[Participant, ...] = ()
     fooled: dict[str, Rate] | None = None
+    differences: tuple[Difference, ...] = ()
     left: Rate | None = None
     preference: Preference | None = None
     reading: Reading | None = None
@@ -100,7 +114,7 @@ class Analysis:
         key = self.key
         about = {name: getattr(key, name) for name in ("study", "kind", "seconds", "direction", "models", "facts")}
         found: dict[str, Any] = {**about, "rule": asdict(key.rule)}
-        for name in ("fooled", "left", "preference", "reading", "participants", "remarks"):
+        for name in ("fooled", "differences", "left", "preference", "reading", "participants", "remarks"):
             found[name] = _plain(getattr(self, name))
         return json.dumps(found, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
 
@@ -114,14 +128,27 @@ def analyse(sessions: Sequence[Session], key: StudyKey, remarks: Sequence[str] =
     included = [each for each in verdicts if each.included]
     left = _rate(included, [sum(answer.chose_left for answer in each.answers) for each in included])
     if key.kind == "preference":
-        return Analysis(key, participants, None, left, _preference(included, key), remarks=tuple(remarks))
-    fooled = {}
-    for number, name in enumerate(key.models):
-        shown = [each for each in included if key.sets[each.session.set].models == (number,)]
-        found = _rate(shown, [_hits(each, key) for each in shown])
-        if found is not None:
-            fooled[name] = found
-    return Analysis(key, participants, fooled, left, remarks=tuple(remarks))
+        preference = _preference(included, key)
+        return Analysis(key, participants, left=left, preference=preference, remarks=tuple(remarks))
+    by_model = {
+        name: [each for each in included if key.sets[each.session.set].models == (number,)]
+        for number, name in enumerate(key.models)
+    }
+    rates = {name: _rate(shown, [_hits(each, key) for each in shown]) for name, shown in by_model.items()}
+    fooled = {name: found for name, found in rates.items() if found is not None}
+    return Analysis(key, participants, fooled, _differences(by_model, key), left, remarks=tuple(remarks))
+
+
+def _differences(by_model: Mapping[str, Sequence[Verdict]], key: StudyKey) -> tuple[Difference, ...]:
+    """Return the differences of each two models with enough participants."""
+    rates = {
+        name: np.array([_hits(each, key) / len(each.answers) for each in shown])
+        for name, shown in by_model.items()
+        if len(shown) > 1
+    }
+    return tuple(
+        Difference(one, other, *difference(rates[one], rates[other])) for one, other in itertools.combinations(rates, 2)
+    )
 
 
 def _hits(found: Verdict, key: StudyKey) -> int:

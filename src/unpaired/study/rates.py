@@ -68,6 +68,21 @@ def bootstrap(values: NDArray[np.float64], *, seed: int = 0) -> tuple[float, flo
     return float(means.std()), float(low), float(high)
 
 
+def difference(first: NDArray[np.float64], second: NDArray[np.float64], *, seed: int = 0) -> tuple[float, float, float]:
+    """Return the mean of `first` minus that of `second`, and the ends of its 95 % interval.
+
+    first, second: rates of different participants, at least 2 each. Both are resampled independently; the percentiles
+    are expanded for the smaller group.
+    """
+    means = []
+    for purpose, values in (("first", first), ("second", second)):
+        drawn = rng(seed, f"study difference {purpose}").integers(0, len(values), (RESAMPLES, len(values)))
+        means.append(values[drawn].mean(axis=1))
+    tail = expanded_tail(min(len(first), len(second)))
+    low, high = np.quantile(means[0] - means[1], [tail, 1 - tail])
+    return float(first.mean() - second.mean()), float(low), float(high)
+
+
 @lru_cache
 def expanded_tail(count: int) -> float:
     """Return the tail of the percentile interval that corrects for n = `count`; .025 for very large n."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from unpaired.storage import shown
-from unpaired.study.analysing import Analysis, Participant, Preference, Reading
+from unpaired.study.analysing import Analysis, Difference, Participant, Preference, Reading
 from unpaired.study.rates import Rate
 from unpaired.study.table_one import MAP_TO_PHOTO, PHOTO_TO_MAP, PUBLISHED
 
@@ -14,7 +14,7 @@ def to_markdown(found: Analysis) -> str:
     """Return the results, the excluded participants, each participant, and all remarks."""
     parts = [_heading(found)]
     if found.fooled is not None:
-        parts += [_fooled(found.fooled), _published()]
+        parts += [_fooled(found.fooled), _differences(found.differences), _published()]
     if found.preference is not None:
         parts.append(_preference(found.preference, found.key.models))
     if found.reading is not None:
@@ -58,6 +58,19 @@ def _fooled(fooled: dict[str, Rate]) -> str:
         f"{table(('model', 'translations taken for real, %', '95 % interval', 'participants', 'answers'), rows)}\n\n"
         "Mean over participants; ± is the bootstrap standard error over participants. 50 % is chance: nobody can "
         "distinguish the translations from real images."
+    )
+
+
+def _differences(differences: Sequence[Difference]) -> str:
+    if not differences:
+        return ""
+    rows = [
+        (each.model, each.other, f"{100 * each.value:+.1f}", f"[{100 * each.low:+.1f}, {100 * each.high:+.1f}]")
+        for each in differences
+    ]
+    return (
+        f"### Differences\n\n{table(('model', 'minus', 'points', '95 % interval'), rows)}\n\n"
+        "An interval without 0 distinguishes two models, if only these two were to be compared."
     )
 
 
@@ -132,10 +145,10 @@ def _excluded(found: Analysis) -> str:
         else ""
     )
     listed = "\n".join(f"- {each.participant} {each.excluded}" for each in out) or "None."
+    checks = f"{rule.max_failed_checks} failed attention check{'s' * (rule.max_failed_checks != 1)}"
     return (
-        f"## Excluded participants\n\nRule, fixed when the study was made: at most {rule.max_failed_checks} failed "
-        f"attention checks, and valid answers in at least {100 * rule.min_answered:g} % of the scored trials.{timed}"
-        f"\n\n{listed}"
+        f"## Excluded participants\n\nRule, fixed when the study was made: at most {checks}, and valid answers in at "
+        f"least {100 * rule.min_answered:g} % of the scored trials.{timed}\n\n{listed}"
     )
 
 
@@ -170,9 +183,9 @@ def table(titles: Iterable[object], rows: Iterable[Iterable[object]]) -> str:
 
 
 def cell(value: object) -> str:
-    """Return text for a cell of a Markdown table: one line, without markup and HTML."""
-    text = " ".join(str(value).split())
-    return "".join("\\" + c if c in "|<`*_[]\\" and not isinstance(value, float) else c for c in shown(text))
+    """Return text for a cell of a Markdown table: one line, without markup, links and HTML."""
+    text = shown(" ".join(str(value).split()))
+    return "".join("\\" + c if c in "|<`*\\" else c for c in text).replace("](", "]\\(")
 
 
 def code(value: object) -> str:
