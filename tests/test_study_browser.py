@@ -262,16 +262,16 @@ def test_readers_give_each_image_a_rank_of_its_own_and_a_comment(
     assert sum(found.mean_ranks.values()) == pytest.approx(6)
 
 
-@pytest.mark.parametrize("width", [320, 1280])
-def test_the_page_fits_narrow_and_wide_screens_and_every_control_has_a_name(
-    browser: Browser, studies: dict[str, Path], width: int
+@pytest.mark.parametrize(("width", "height"), [(320, 640), (1280, 700), (640, 320)])
+def test_the_page_fits_any_screen_and_every_control_has_a_name(
+    browser: Browser, studies: dict[str, Path], width: int, height: int
 ) -> None:
     for kind, study in studies.items():
-        browser.resize(1600 - width, 700)
+        browser.resize(1600 - width, 900 - height)
         browser.open(study / PAGE)
         begin(browser)
         browser.until(SHOWN)
-        browser.resize(width, 700)  # as if a telephone was turned
+        browser.resize(width, height)  # as if a telephone was turned
         assert browser.run("document.documentElement.scrollWidth <= innerWidth"), kind
         sides = browser.run(
             "[...document.querySelectorAll('#stage canvas')].map((one) => one.getBoundingClientRect().width)"
@@ -282,6 +282,8 @@ def test_the_page_fits_narrow_and_wide_screens_and_every_control_has_a_name(
                 "[...document.querySelectorAll('#stage canvas')].map((one) => one.getBoundingClientRect().top)"
             )
             assert len(set(tops)) == 1, "the images of a pair are beside each other"
+            if kind == "real-or-fake":
+                assert tops[0] + sides[0] <= height, "no scrolling while the images are shown"
         tree: list[dict[str, Any]] = browser.send("Accessibility.getFullAXTree")["nodes"]
         controls = [
             node

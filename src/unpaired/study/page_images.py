@@ -18,7 +18,7 @@ def encoded(image: Tensor) -> bytes:
     """
     colour = image[:3] if image.shape[0] >= 3 else image[:1].expand(3, -1, -1)
     buffer = io.BytesIO()
-    # Compressed, translations would be shorter than photographs, as they have less noise.
+    # Compressed, the length of a file alone can separate translations from real images, as their noise differs.
     from_tensor(colour).to_pil().save(buffer, format="PNG", compress_level=0)
     return buffer.getvalue()
 
