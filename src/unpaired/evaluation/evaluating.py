@@ -163,7 +163,10 @@ class Settings:
     metrics: tuple[Metric, ...] = ()
 
     def __post_init__(self) -> None:
-        require(1 <= self.count <= MAX_IMAGES, f"--count must be 1 to {MAX_IMAGES}, not {self.count}.")
+        count = self.count
+        require(1 <= count <= MAX_IMAGES, f"The number of images (--count) must be 1 to {MAX_IMAGES}, not {count}.")
+        for metric in self.metrics:
+            require(METRICS.accepts(metric), f"{metric!r:.80} is no metric; see unpaired.evaluation.Metric.")
         require(self.batch >= 1, f"--batch must be at least 1, not {self.batch}.")
         fits = self.size is None or MIN_SIZE <= self.size <= MAX_CROP
         require(fits, f"--size must be {MIN_SIZE} to {MAX_CROP}, not {self.size}.")
