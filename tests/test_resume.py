@@ -80,6 +80,9 @@ def test_a_run_interrupted_at_any_step_ends_in_the_same_state_and_log(
         with pytest.raises(Interrupted) as stopped:
             train(config, out=run, listener=stop_at(step))
         assert stopped.value.signum == signal.SIGTERM
+        page = (run / "report.html").read_text()
+        assert "<dd>stopped; the same command continues it</dd>" in page
+        assert "time left" not in page
         assert info(run).step == step
         train(config, out=run)
         assert info(run).state_sha256 == info(uninterrupted).state_sha256

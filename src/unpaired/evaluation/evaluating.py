@@ -39,6 +39,7 @@ from unpaired.models.bounds import MAX_CROP
 from unpaired.storage import writable
 from unpaired.translate.translator import Translator
 from unpaired.version import __version__
+from unpaired.words import counted
 
 _log = logging.getLogger("unpaired")
 
@@ -218,7 +219,7 @@ def evaluate(
         same = f"{fingerprint} {translator.info}"
         ranks.require_same(same, "The test set or the model", "give all processes the same images and the same model")
         for direction in translator.directions:
-            _log.info(f"Translating {counts[direction[0]]} images {direction}.")
+            _log.info(f"Translating {counted(counts[direction[0]], 'image')} {direction}.")
             results[direction] = _Direction(translator, tests, direction, size, settings, metrics).result()
     facts = {
         "model": str(model),
