@@ -16,7 +16,7 @@ import PIL.Image
 import pytest
 import torch
 
-from simulated import Person, lines_of, session_of, written
+from simulated import Person, lines_of, session_of, toy_key, written
 from unpaired.cli import main
 from unpaired.errors import ConfigError, DataError, NonFiniteError
 from unpaired.images import Image, write_image
@@ -28,6 +28,7 @@ from unpaired.study.image_choice import Counts
 from unpaired.study.making import PAGE, make_study
 from unpaired.study.page_images import encoded
 from unpaired.study.study_key import StudyKey, read_key
+from unpaired.study.study_page import to_page
 from unpaired.study.study_settings import StudySettings, consent_text
 from unpaired.translate import DirectionInfo, ModelInfo, TrainingInfo, write_model
 
@@ -377,6 +378,26 @@ def test_the_consent_of_the_researcher_is_shown_as_text(models: list[Path], scen
         consent_text(tmp_path / "consent.txt")
     with pytest.raises(ConfigError, match="Cannot read --consent"):
         consent_text(tmp_path / "none.txt")
+
+
+def text_of(key: StudyKey) -> str:
+    """Return the instructions on the page of a study without its images."""
+    page = to_page(key, {})
+    return " ".join(page.partition("</h1>\n<p>")[2].partition("</p>")[0].split())
+
+
+def test_the_instructions_are_those_of_the_kind_and_its_times() -> None:
+    key = toy_key()
+    assert text_of(key) == (
+        "You will see pairs of images, one real and one made by a computer. They disappear after 1 second; there is no "
+        "time limit for your answer. Choose the real one. 46 trials without feedback follow."
+    )
+    assert "disappear" not in text_of(replace(key, seconds=0))
+    preference = toy_key("preference", models=("a", "b"), seconds=0.5)
+    assert "The translations disappear after 0.5 seconds" in text_of(preference)
+    assert text_of(preference).endswith("Choose the better translation, in 46 trials.")
+    readers = toy_key("readers", models=("a", "b"), scored=1, checks=0, seconds=0)
+    assert "add a comment if you like, in 1 case. There is no time limit." in text_of(readers)
 
 
 def test_a_study_is_made_answered_and_analysed_from_the_shell(

@@ -272,6 +272,7 @@ def test_the_page_fits_any_screen_and_every_control_has_a_name(
         begin(browser)
         browser.until(SHOWN)
         browser.resize(width, height)  # as if a telephone was turned
+        browser.run("new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))")
         assert browser.run("document.documentElement.scrollWidth <= innerWidth"), kind
         sides = browser.run(
             "[...document.querySelectorAll('#stage canvas')].map((one) => one.getBoundingClientRect().width)"

@@ -13,6 +13,7 @@ from typing import Any
 from unpaired.errors import DataError
 from unpaired.storage import shown
 from unpaired.study.study_key import SCHEMA, StudyKey, Trial
+from unpaired.words import counted
 
 _CHECK = re.compile(rb',"check":"([0-9a-f]{8})"}$')
 _MOST_BYTES = 20_000_000
@@ -91,8 +92,8 @@ def read_session(path: Path, key: StudyKey) -> tuple[Session, list[str]]:
     if not session.ended:
         remarks.append(f"{shown(path)} ends before the last trial; its participant has stopped or saved too early.")
     if session.lost:
-        count = len(session.lost)
-        remarks.append(f"{shown(path)}: a reload interrupted {count} trial{'s' * (count > 1)}, without an answer.")
+        lost = counted(len(session.lost), "trial")
+        remarks.append(f"{shown(path)}: a reload interrupted {lost}, without an answer.")
     return session, remarks
 
 

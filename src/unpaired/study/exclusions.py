@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from unpaired.study.answer_files import Answer, Session
 from unpaired.study.study_key import StudyKey
+from unpaired.words import counted
 
 
 @dataclass(frozen=True)
@@ -38,9 +39,9 @@ def verdict(session: Session, key: StudyKey) -> Verdict:
     total = len(key.sets[session.set].of("scored"))
     reason = ""
     if failed > key.rule.max_failed_checks:
-        reason = f"failed {failed} of {len(checks)} attention checks"
+        reason = f"failed {failed} of {counted(len(checks), 'attention check')}"
     elif len(valid) < key.rule.min_answered * total:
-        reason = f"has valid answers in {len(valid)} of {total} scored trials"
+        reason = f"has valid answers in {len(valid)} of {counted(total, 'scored trial')}"
     return Verdict(session, valid, failed, len(checks), len(scored) - len(valid), reason)
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from unpaired.pages.html_pages import escaped, html_page
 from unpaired.study.study_key import SCHEMA, StudyKey, Trial, TrialSet
+from unpaired.words import counted
 
 CONSENT = (
     "Taking part is voluntary; close the page at any time to stop.\n\nThe page records your answers and their times "
@@ -18,22 +19,6 @@ CONSENT = (
 """The text of the first screen, unless a study has its own."""
 
 _TITLES = {"real-or-fake": "Real or fake?", "preference": "Which is better?", "readers": "Ranking images"}
-
-_TASKS = {
-    "real-or-fake": (
-        "You will see pairs of images, one real and one made by a computer, for {time} each. Then they disappear, and "
-        "you choose the real one, without a time limit. In the first {practice} trials you learn whether you were "
-        "right; {scored} trials without feedback follow."
-    ),
-    "preference": (
-        "Each of the {scored} trials shows an image and two translations of it, made by two computer programs. Choose "
-        "the better translation."
-    ),
-    "readers": (
-        "Each of the {scored} cases shows an image and several versions of it in random order. Give each a rank, 1 for "
-        "the best, and add a comment if you like. There is no time limit."
-    ),
-}
 
 
 def to_page(key: StudyKey, files: Mapping[str, bytes], *, consent: str = "") -> str:
@@ -68,19 +53,33 @@ def to_page(key: StudyKey, files: Mapping[str, bytes], *, consent: str = "") -> 
 
 
 def _task(key: StudyKey) -> str:
+    """Return the instructions on the first screen."""
     first = key.sets[0]
     practice = len(first.of("practice"))
+    trials = len(first.trials) - practice  # with the checks, which participants cannot distinguish
     seconds = f"{key.seconds:g} second{'s' * (key.seconds != 1)}"
-    # Checks look like scored trials, so participants learn of their sum.
-    scored = len(first.trials) - practice
-    text = _TASKS[key.kind].format(time=seconds, practice=practice, scored=scored)
-    if key.kind == "real-or-fake" and not key.seconds:
-        text = text.replace(f" for {seconds} each. Then they disappear, and you choose", ". Choose")
-    if not practice:
-        text = text.partition(" In the first")[0]
-    if key.kind == "preference" and key.seconds:
-        text += f" The translations disappear after {seconds}; there is no time limit for your answer."
-    return text
+    timed = f"They disappear after {seconds}; there is no time limit for your answer." if key.seconds else ""
+    if key.kind == "real-or-fake":
+        sentences = [
+            "You will see pairs of images, one real and one made by a computer.",
+            timed,
+            "Choose the real one.",
+            f"In {counted(practice, 'practice trial')} you learn whether you were right." if practice else "",
+            f"{counted(trials, 'trial')} without feedback follow{'s' * (trials == 1)}.",
+        ]
+    elif key.kind == "preference":
+        sentences = [
+            "You will see an image and two translations of it, made by two computer programs.",
+            timed.replace("They", "The translations"),
+            f"Choose the better translation, in {counted(practice + trials, 'trial')}.",
+        ]
+    else:
+        sentences = [
+            "You will see an image and several versions of it in random order.",
+            f"Give each a rank, 1 for the best, and add a comment if you like, in {counted(trials, 'case')}.",
+            "There is no time limit.",
+        ]
+    return " ".join(filter(None, sentences))
 
 
 def _for_page(trials: TrialSet, key: StudyKey) -> dict[str, Any]:

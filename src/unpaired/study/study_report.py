@@ -8,6 +8,7 @@ from unpaired.storage import shown
 from unpaired.study.analysing import Analysis, Difference, Participant, Preference, Reading
 from unpaired.study.rates import Rate
 from unpaired.study.table_one import MAP_TO_PHOTO, PHOTO_TO_MAP, PUBLISHED
+from unpaired.words import counted
 
 
 def to_markdown(found: Analysis) -> str:
@@ -89,12 +90,13 @@ def _published() -> str:
 
 def _preference(found: Preference, models: Sequence[str]) -> str:
     share, (low, high) = found.share, found.answers_interval
+    people = counted(share.num_participants, "participant")
     return (
-        f"## Preference\n\n{cell(models[0])} over {cell(models[1])}: {percent(share.value)} % ± {percent(share.error)} "
-        f"of answers, 95 % interval {interval(share)} over {share.num_participants} participants; 50 % is no "
-        f"preference.\n\n- Participants with more answers for it: {found.wins}; with fewer: {found.losses}; with as "
-        f"many: {found.ties}. Sign test: p = {found.sign_p:.3g}.\n- All {share.num_answers} answers, as if they were "
-        f"independent: [{percent(low)}, {percent(high)}] %."
+        f"## Preference\n\n{cell(models[0])} over {cell(models[1])}: {percent(share.value)} % ± "
+        f"{percent(share.error)} of answers, 95 % interval {interval(share)} over {people}; 50 % is no preference.\n\n"
+        f"- Participants with more answers for it: {found.wins}; with fewer: {found.losses}; with as many: "
+        f"{found.ties}. Sign test: p = {found.sign_p:.3g}.\n"
+        f"- All {share.num_answers} answers, as if they were independent: [{percent(low)}, {percent(high)}] %."
     )
 
 
@@ -106,9 +108,9 @@ def _reading(found: Reading) -> str:
     agreement = "needs two readers of one case" if found.kendall_w is None else f"{found.kendall_w:.2f}"
     text = (
         f"## Ranks\n\n{table(('model', 'mean rank', '95 % interval', 'times first'), rows)}\n\n"
-        f"{found.num_rankings} rankings of {found.num_cases} cases by {found.num_readers} readers; intervals over "
-        f"cases. Kendall's W, the agreement of readers (0 to 1): {agreement}. Friedman's test that all are alike: "
-        f"{found.friedman:.2f}, p = {found.friedman_p:.3g}."
+        f"{counted(found.num_rankings, 'ranking')} of {counted(found.num_cases, 'case')} by "
+        f"{counted(found.num_readers, 'reader')}; intervals over cases. Kendall's W, the agreement of readers (0 to "
+        f"1): {agreement}. Friedman's test that all are alike: {found.friedman:.2f}, p = {found.friedman_p:.3g}."
     )
     if found.comments:
         comments = [
@@ -145,7 +147,7 @@ def _excluded(found: Analysis) -> str:
         else ""
     )
     listed = "\n".join(f"- {each.participant} {each.excluded}" for each in out) or "None."
-    checks = f"{rule.max_failed_checks} failed attention check{'s' * (rule.max_failed_checks != 1)}"
+    checks = counted(rule.max_failed_checks, "failed attention check")
     return (
         f"## Excluded participants\n\nRule, fixed when the study was made: at most {checks}, and valid answers in at "
         f"least {100 * rule.min_answered:g} % of the scored trials.{timed}\n\n{listed}"
