@@ -148,9 +148,9 @@ class InvertingGenerator(nn.Module):
 
     def _translated(self, image: Tensor) -> Tensor:
         """Return the translation of one image 1 c h w."""
-        size, sides = (self.config.size, self.config.size), image.shape[2:]
-        made = self.of_target(self.invert(_resized(image, size)))
-        return _resized(made, sides)
+        size, (height, width) = self.config.size, image.shape[2:]
+        made = self.of_target(self.invert(_resized(image, size, size)))
+        return _resized(made, height, width)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -221,8 +221,9 @@ def _check_own_layers(part: str, size: int, count: int) -> None:
     )
 
 
-def _resized(images: Tensor, size: tuple[int, int]) -> Tensor:
+def _resized(images: Tensor, height: int, width: int) -> Tensor:
     """Return images n c h w in [-1, 1] at another size, bicubic and antialiased; the same tensor if it is theirs."""
-    if images.shape[2:] == size:
+    if images.shape[2:] == (height, width):
         return images
-    return F.interpolate(images, size=size, mode="bicubic", antialias=True, align_corners=False).clamp(-1, 1)
+    made = F.interpolate(images, size=(height, width), mode="bicubic", antialias=True, align_corners=False)
+    return made.clamp(-1, 1)
