@@ -62,7 +62,9 @@ def test_a_critic_has_the_opposite_of_the_generators_loss_and_a_penalty() -> Non
     generator, discriminator = losses(objective, batch)
     encoded, decoded = scores(objective, batch)
     assert generator["adversarial_ab"].item() == pytest.approx((encoded.mean() - decoded.mean()).item(), rel=1e-10)
-    assert discriminator["discriminator_ab"].item() == pytest.approx((decoded.mean() - encoded.mean()).item(), rel=1e-10)
+    assert discriminator["discriminator_ab"].item() == pytest.approx(
+        (decoded.mean() - encoded.mean()).item(), rel=1e-10
+    )
     assert discriminator["penalty_ab"].item() > 0
 
 
