@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import PIL.Image
 import pytest
 import torch
@@ -25,6 +26,7 @@ from unpaired.objectives.cogan import CoGANObjective
 from unpaired.recipes import RECIPES, at_size, cogan
 from unpaired.runs import build_objective, train
 from unpaired.scenes.scene import draw_scene, scene_seeds
+from unpaired.translate.given_kinds import as_image
 
 SIZE, NUM_NOISE = 32, 5
 
@@ -269,6 +271,7 @@ def test_a_run_is_monitored_validated_scored_and_verified_like_any_other(run: Pa
 def test_a_published_direction_translates_as_in_training_and_says_so_in_its_card(run: Path) -> None:
     translator = unpaired.load(run, device="cpu", precision="auto")
     assert translator.directions == ("AtoB", "BtoA")
+    assert str(translator.choose(as_image(np.zeros((40, 40, 3), np.uint8), 3, None))).startswith("fp32 (a generator")
     image = PIL.Image.new("RGB", (40, 33), "teal")
     assert translator(image).tobytes() == unpaired.load(run, device="cpu")(image).tobytes()
     images = [seeded(3, 32, 32, seed=number) for number in range(2)]
