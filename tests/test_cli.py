@@ -34,6 +34,9 @@ VERBS = (
     "data check",
     "data draw",
     "data download",
+    "study",
+    "study make",
+    "study analyse",
 )
 
 

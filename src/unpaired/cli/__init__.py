@@ -18,6 +18,7 @@ from unpaired.cli import (  # noqa: F401 - each adds its verbs
     reproduce,
     sample,
     settings_help,
+    study,
     verify_command,
 )
 from unpaired.cli.advice import advice_of
