@@ -14,7 +14,7 @@ from unpaired.config import from_dict, override, to_dict
 from unpaired.data.datasets import Batch, DataConfig
 from unpaired.errors import Interrupted
 from unpaired.networks import DCGANDiscriminator, DCGANGenerator, PatchGAN, ResNetGenerator, UNetGenerator
-from unpaired.objectives import CUT, GAN, CycleGAN, Pix2Pix
+from unpaired.objectives import CUT, GAN, CycleGAN, Pix2Pix, SimGAN
 from unpaired.objectives.base import frozen
 from unpaired.objectives.losses import total
 from unpaired.recipes import RECIPES, Config, at_size
@@ -63,6 +63,11 @@ METHODS: dict[str, Case] = {
     "pix2pix-cgan": Case(Pix2Pix(l1_weight=0), generator=UNET),
     "cut": Case(CUT(num_patches=16, head_channels=8)),
     "fastcut": Case(CUT(num_patches=16, head_channels=8, identity_contrast=False, flip_equivariance=True)),
+    "simgan": Case(SimGAN(pool_size=3)),
+    "simgan-backwards": Case(SimGAN(direction="BtoA", adversarial="lsgan", pool_size=3)),
+    "simgan-warmups": Case(
+        SimGAN(pool_size=3, num_refiner_steps=2, num_refiner_warmup_steps=2, num_discriminator_warmup_steps=1)
+    ),
     "gan": Case(GAN(), **NOISE),
     "cgan": Case(GAN(conditional=True), **NOISE, classes=True),
 }

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
         ResNetGenerator,
         UNetGenerator,
     )
-    from unpaired.objectives import CUT, GAN, CycleGAN, Loss, Pix2Pix
+    from unpaired.objectives import CUT, GAN, CycleGAN, Loss, Pix2Pix, SimGAN
     from unpaired.public import check, evaluate, export, import_weights
     from unpaired.recipes import Config
     from unpaired.registering import register
@@ -68,6 +68,7 @@ _HOMES = {
     "RunInfo": "unpaired.runs",
     "Sampler": "unpaired.translate.sampling",
     "ScheduleConfig": "unpaired.training.schedule",
+    "SimGAN": "unpaired.objectives",
     "StepView": "unpaired.training.callbacks",
     "Translator": "unpaired.translate.translator",
     "UNetGenerator": "unpaired.networks",
@@ -102,6 +103,7 @@ __all__ = [
     "RunInfo",
     "Sampler",
     "ScheduleConfig",
+    "SimGAN",
     "StepView",
     "Translator",
     "UNetGenerator",

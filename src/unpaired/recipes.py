@@ -28,7 +28,7 @@ from unpaired.networks import (
 from unpaired.networks.protocols import at_size as part_at_size
 from unpaired.networks.protocols import makes_from_noise, validate
 from unpaired.networks.recompute import recomputing_networks
-from unpaired.objectives import CUT, GAN, CycleGAN, MethodConfig, Pix2Pix
+from unpaired.objectives import CUT, GAN, CycleGAN, MethodConfig, Pix2Pix, SimGAN
 from unpaired.objectives.losses import adversarial_loss
 from unpaired.recipe_files import load_file as load_file
 from unpaired.recipe_files import register_parts, user_code
@@ -227,6 +227,11 @@ def fastcut() -> Config:
     )
 
 
+def simgan() -> Config:
+    """SimGAN as the CycleGAN paper compares it (section 5.1.2): the paper's networks and least squares, L1 10."""
+    return replace(paper(), objective=SimGAN(adversarial="lsgan"))
+
+
 def gan() -> Config:
     """Images from noise (Goodfellow et al. 2014) with the networks and sizes of DCGAN (Radford et al. 2016)."""
     return Config(
@@ -258,6 +263,7 @@ RECIPES: dict[str, Callable[[], Config]] = {
     "pix2pix-cgan": cgan_alone,
     "cut": cut,
     "fastcut": fastcut,
+    "simgan": simgan,
     "gan": gan,
     "cgan": cgan,
 }

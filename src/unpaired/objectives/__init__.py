@@ -9,16 +9,17 @@ from unpaired.objectives.gan import GAN
 from unpaired.objectives.losses import LOSSES, Loss
 from unpaired.objectives.method import MethodConfig, method_fault
 from unpaired.objectives.pix2pix import Pix2Pix
+from unpaired.objectives.simgan import SimGAN
 from unpaired.registry import Registry
 
 METHODS: Registry[type[MethodConfig]] = Registry(
     "method",
     "unpaired.methods",
-    (CycleGAN, Pix2Pix, CUT, GAN),
+    (CycleGAN, Pix2Pix, CUT, SimGAN, GAN),
     protocol=MethodConfig,
     required=("pairing", "build"),
     refuse=lambda part: config_fault(part) or method_fault(part),
 )
 """Methods by kind, as named in recipes."""
 
-__all__ = ["CUT", "GAN", "LOSSES", "METHODS", "CycleGAN", "Loss", "MethodConfig", "Pix2Pix"]
+__all__ = ["CUT", "GAN", "LOSSES", "METHODS", "CycleGAN", "Loss", "MethodConfig", "Pix2Pix", "SimGAN"]

@@ -37,11 +37,13 @@ class Objective(nn.Module, ABC, Generic[ImagesT]):
     order: the order of the two optimizer steps.
     uses_training_mode: whether the generators stay in training mode during inference.
     num_micro_batches: micro-batches per step, for gradient accumulation.
+    step: steps taken before the one at hand, for losses that depend on it.
     """
 
     order: ClassVar[tuple[Player, Player]] = ("generator", "discriminator")
     uses_training_mode: ClassVar[bool] = False
     num_micro_batches = 1
+    step = 0
 
     def __init__(self) -> None:
         super().__init__()
