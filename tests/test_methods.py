@@ -14,7 +14,7 @@ from unpaired.config import from_dict, override, to_dict
 from unpaired.data.datasets import Batch, DataConfig
 from unpaired.errors import Interrupted
 from unpaired.networks import DCGANDiscriminator, DCGANGenerator, PatchGAN, ResNetGenerator, UNetGenerator
-from unpaired.objectives import CUT, GAN, CycleGAN, Pix2Pix, SimGAN
+from unpaired.objectives import CUT, GAN, CycleGAN, FeatureGAN, Pix2Pix, SimGAN
 from unpaired.objectives.base import frozen
 from unpaired.objectives.losses import total
 from unpaired.recipes import RECIPES, Config, at_size
@@ -68,6 +68,7 @@ METHODS: dict[str, Case] = {
     "simgan-warmups": Case(
         SimGAN(pool_size=3, num_refiner_steps=2, num_refiner_warmup_steps=2, num_discriminator_warmup_steps=1)
     ),
+    "feature-gan": Case(FeatureGAN(pool_size=3)),
     "gan": Case(GAN(), **NOISE),
     "cgan": Case(GAN(conditional=True), **NOISE, classes=True),
 }

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
         ResNetGenerator,
         UNetGenerator,
     )
-    from unpaired.objectives import CUT, GAN, CycleGAN, Loss, Pix2Pix, SimGAN
+    from unpaired.objectives import CUT, GAN, CycleGAN, FeatureGAN, Loss, Pix2Pix, SimGAN
     from unpaired.public import check, evaluate, export, import_weights
     from unpaired.recipes import Config
     from unpaired.registering import register
@@ -55,6 +55,7 @@ _HOMES = {
     "DCGANDiscriminator": "unpaired.networks",
     "DCGANGenerator": "unpaired.networks",
     "DataConfig": "unpaired.data.datasets",
+    "FeatureGAN": "unpaired.objectives",
     "GAN": "unpaired.objectives",
     "Image": "unpaired.images",
     "ImageGAN": "unpaired.networks",
@@ -91,6 +92,7 @@ __all__ = [
     "DCGANDiscriminator",
     "DCGANGenerator",
     "DataConfig",
+    "FeatureGAN",
     "Image",
     "ImageGAN",
     "Loss",

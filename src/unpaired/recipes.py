@@ -28,7 +28,7 @@ from unpaired.networks import (
 from unpaired.networks.protocols import at_size as part_at_size
 from unpaired.networks.protocols import makes_from_noise, validate
 from unpaired.networks.recompute import recomputing_networks
-from unpaired.objectives import CUT, GAN, CycleGAN, MethodConfig, Pix2Pix, SimGAN
+from unpaired.objectives import CUT, GAN, CycleGAN, FeatureGAN, MethodConfig, Pix2Pix, SimGAN
 from unpaired.objectives.losses import adversarial_loss
 from unpaired.recipe_files import load_file as load_file
 from unpaired.recipe_files import register_parts, user_code
@@ -232,6 +232,11 @@ def simgan() -> Config:
     return replace(paper(), objective=SimGAN(adversarial="lsgan"))
 
 
+def feature_gan() -> Config:
+    """Feature loss + GAN as the CycleGAN paper compares it, with random features in place of VGG-16's relu4_2."""
+    return replace(paper(), objective=FeatureGAN(adversarial="lsgan"))
+
+
 def gan() -> Config:
     """Images from noise (Goodfellow et al. 2014) with the networks and sizes of DCGAN (Radford et al. 2016)."""
     return Config(
@@ -264,6 +269,7 @@ RECIPES: dict[str, Callable[[], Config]] = {
     "cut": cut,
     "fastcut": fastcut,
     "simgan": simgan,
+    "feature-gan": feature_gan,
     "gan": gan,
     "cgan": cgan,
 }

@@ -5,6 +5,7 @@ from __future__ import annotations
 from unpaired.networks.protocols import config_fault
 from unpaired.objectives.cut import CUT
 from unpaired.objectives.cyclegan import CycleGAN
+from unpaired.objectives.feature_gan import FeatureGAN
 from unpaired.objectives.gan import GAN
 from unpaired.objectives.losses import LOSSES, Loss
 from unpaired.objectives.method import MethodConfig, method_fault
@@ -15,11 +16,11 @@ from unpaired.registry import Registry
 METHODS: Registry[type[MethodConfig]] = Registry(
     "method",
     "unpaired.methods",
-    (CycleGAN, Pix2Pix, CUT, SimGAN, GAN),
+    (CycleGAN, Pix2Pix, CUT, SimGAN, FeatureGAN, GAN),
     protocol=MethodConfig,
     required=("pairing", "build"),
     refuse=lambda part: config_fault(part) or method_fault(part),
 )
 """Methods by kind, as named in recipes."""
 
-__all__ = ["CUT", "GAN", "LOSSES", "METHODS", "CycleGAN", "Loss", "MethodConfig", "Pix2Pix", "SimGAN"]
+__all__ = ["CUT", "GAN", "LOSSES", "METHODS", "CycleGAN", "FeatureGAN", "Loss", "MethodConfig", "Pix2Pix", "SimGAN"]

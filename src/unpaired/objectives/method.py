@@ -17,8 +17,13 @@ class MethodConfig(Protocol):
     pairing: type of training data: two folders without correspondence, aligned pairs, or noise and images.
     adversarial: kind of the adversarial loss, a setting; omitted by methods without one.
 
-    Optional: `validate(config)` raises ConfigError if the rest of the configuration is incompatible; `without_draws()`
-    returns settings whose steps use no random numbers and need the same memory.
+    Optional capabilities:
+
+    - `validate(config)`: raises ConfigError if the rest of the configuration is incompatible.
+    - `without_draws()`: returns settings whose steps use no random numbers and need the same memory.
+    - `identified(config, before)`: returns the settings with the hashes of the files that they name; `before` are those
+      of the run to continue, None for a new run.
+    - `described()`: returns the method in words for model cards.
     """
 
     kind: ClassVar[str]
@@ -37,6 +42,18 @@ class MethodConfig(Protocol):
         Raises ConfigError if the method cannot use these networks or channels.
         """
         ...
+
+
+def identified(method: Any, config: Any, before: Any) -> Any:
+    """Return the method's settings with the hashes of the files that they name, unchanged if they name none."""
+    identify = getattr(method, "identified", None)
+    return method if identify is None else identify(config, before)
+
+
+def described(method: Any) -> str:
+    """Return the method in words, its kind if it has no description of its own."""
+    describe = getattr(method, "described", None)
+    return str(method.kind if describe is None else describe())
 
 
 def method_fault(part: Any) -> str:

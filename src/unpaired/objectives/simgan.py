@@ -83,11 +83,12 @@ class SimGAN:
         seed: int,
     ) -> SimGANObjective:
         """Return the untrained method. Raises ConfigError if the domains differ in channels."""
-        same = channels_a == channels_b
-        require(
-            same, f"objective.kind {self.kind} needs domains with equal channels, not {channels_a} and {channels_b}."
-        )
+        self.require_equal_channels(channels_a, channels_b)
         return SimGANObjective(self, generator, discriminator, channels_a, seed)
+
+    def require_equal_channels(self, a: int, b: int) -> None:
+        """Raise ConfigError if the domains differ in channels, so that no L1 can be taken between their images."""
+        require(a == b, f"objective.kind {self.kind} needs domains with equal channels, not {a} and {b}.")
 
 
 @dataclass(frozen=True)

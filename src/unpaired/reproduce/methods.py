@@ -17,12 +17,17 @@ from unpaired.training.progress import Progress
 from unpaired.translate.translator import Translator
 
 ABLATION = ("cycle-alone", "gan-alone", "gan-forward", "gan-backward", "cyclegan")
-COMPARISON = ("cyclegan", "cut", "pix2pix")
+COMPARISON = ("cogan", "bigan", "simgan", "feature-gan", "cyclegan", "cut", "pix2pix")
+TABLES = {"fcn": COMPARISON, "ablation": ABLATION}
+"""The rows of the tables: 2 and 3 with CUT, 4 and 5."""
+
+_ONE_WAY = ("simgan", "feature-gan", "cut", "pix2pix")
+"""Methods with one generator, which need a run for each direction."""
 
 
 @dataclass(frozen=True)
 class Trial:
-    """One training run: a method in one direction (both for CycleGAN) with one seed."""
+    """One training run: a method in one direction (both for CycleGAN, BiGAN and CoGAN) with one seed."""
 
     method: str
     direction: str
@@ -30,7 +35,7 @@ class Trial:
 
     def folder(self, out: Path) -> Path:
         """Return the run folder."""
-        way = f"-{self.direction}" if self.direction == "BtoA" and self.method in ("pix2pix", "cut") else ""
+        way = f"-{self.direction}" if self.direction == "BtoA" and self.method in _ONE_WAY else ""
         return out / f"{self.method}{way}-{self.seed}"
 
 
@@ -63,9 +68,9 @@ def config_of(trial: Trial, data: Labelled, steps: int) -> Config:
     settings: dict[str, object] = {"schedule.num_steps": steps, "run.seed": trial.seed, "run.publish": "last"}
     if trial.method == "cyclegan":
         settings["objective.identity_weight"] = 0  # as in the paper's comparison
-    if trial.direction == "BtoA" and paired:
+    if trial.direction == "BtoA" and hasattr(recipe.objective, "direction"):
         settings["objective.direction"] = "BtoA"
-    if trial.direction == "BtoA" and trial.method == "cut":
+    elif trial.direction == "BtoA":  # CUT
         settings.update(
             {"data.root": "", "data.a": str(data.unpaired / "trainB"), "data.b": str(data.unpaired / "trainA")}
         )

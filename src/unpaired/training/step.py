@@ -69,7 +69,7 @@ def both_players(state: TrainingState, batch: Batch, precision: Precision, check
     # The discriminators' loss does not depend on the generators' step, so in either order this one comes last.
     if "generator" in updated:
         state.optimizers["generator"].step()
-    ranks.all_reduce_mean([buffer for buffer in objective.buffers() if buffer.is_floating_point()])
+    ranks.all_reduce_mean([buffer for buffer in objective.changing_buffers() if buffer.is_floating_point()])
     return seen
 
 
@@ -81,7 +81,7 @@ def all_or_nothing(state: TrainingState) -> Iterator[None]:
     """
     objective = state.objective
     pools = {pool: (list(pool.images), pool.num_seen) for pool in objective.pools.values()}
-    buffers = [(buffer, buffer.clone()) for buffer in objective.buffers()]
+    buffers = [(buffer, buffer.clone()) for buffer in objective.changing_buffers()]
     undo = state.keep("discriminator") if objective.order[0] == "discriminator" else lambda: None
     try:
         yield
