@@ -13,8 +13,16 @@ import torch
 from unpaired.config import from_dict, override, to_dict
 from unpaired.data.datasets import Batch, DataConfig
 from unpaired.errors import Interrupted
-from unpaired.networks import DCGANDiscriminator, DCGANGenerator, PatchGAN, ResNetGenerator, UNetGenerator
-from unpaired.objectives import CUT, GAN, CycleGAN, FeatureGAN, Pix2Pix, SimGAN
+from unpaired.networks import (
+    CoupledDiscriminator,
+    CoupledGenerator,
+    DCGANDiscriminator,
+    DCGANGenerator,
+    PatchGAN,
+    ResNetGenerator,
+    UNetGenerator,
+)
+from unpaired.objectives import CUT, GAN, BiGAN, CoGAN, CycleGAN, FeatureGAN, Pix2Pix, SimGAN
 from unpaired.objectives.base import frozen
 from unpaired.objectives.losses import total
 from unpaired.recipes import RECIPES, Config, at_size
@@ -45,6 +53,10 @@ NOISE = {
     "generator": DCGANGenerator(size=32, base_channels=4),
     "discriminator": DCGANDiscriminator(size=32, base_channels=4),
 }
+COUPLED = {
+    "generator": CoupledGenerator(size=32, base_channels=4, num_inversion_steps=3),
+    "discriminator": CoupledDiscriminator(size=32, base_channels=4),
+}
 
 METHODS: dict[str, Case] = {
     "cyclegan": Case(CycleGAN(pool_size=3)),
@@ -71,6 +83,9 @@ METHODS: dict[str, Case] = {
     "feature-gan": Case(FeatureGAN(pool_size=3)),
     "gan": Case(GAN(), **NOISE),
     "cgan": Case(GAN(conditional=True), **NOISE, classes=True),
+    "bigan": Case(BiGAN()),
+    "bigan-wgan": Case(BiGAN(adversarial="wgan_gp")),
+    "cogan": Case(CoGAN(), **COUPLED),
 }
 
 

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from unpaired.data.datasets import DataConfig
     from unpaired.images import Image
     from unpaired.networks import (
+        CoupledDiscriminator,
+        CoupledGenerator,
         DCGANDiscriminator,
         DCGANGenerator,
         ImageGAN,
@@ -31,7 +33,7 @@ if TYPE_CHECKING:
         ResNetGenerator,
         UNetGenerator,
     )
-    from unpaired.objectives import CUT, GAN, CycleGAN, FeatureGAN, Loss, Pix2Pix, SimGAN
+    from unpaired.objectives import CUT, GAN, BiGAN, CoGAN, CycleGAN, FeatureGAN, Loss, Pix2Pix, SimGAN
     from unpaired.public import check, evaluate, export, import_weights
     from unpaired.recipes import Config
     from unpaired.registering import register
@@ -48,9 +50,13 @@ if TYPE_CHECKING:
 
 # Names are imported when first used: torch takes a second to import, and `unpaired --help` does not need it.
 _HOMES = {
+    "BiGAN": "unpaired.objectives",
     "CUT": "unpaired.objectives",
     "Callback": "unpaired.training.callbacks",
+    "CoGAN": "unpaired.objectives",
     "Config": "unpaired.recipes",
+    "CoupledDiscriminator": "unpaired.networks",
+    "CoupledGenerator": "unpaired.networks",
     "CycleGAN": "unpaired.objectives",
     "DCGANDiscriminator": "unpaired.networks",
     "DCGANGenerator": "unpaired.networks",
@@ -86,8 +92,12 @@ _HOMES = {
 __all__ = [
     "CUT",
     "GAN",
+    "BiGAN",
     "Callback",
+    "CoGAN",
     "Config",
+    "CoupledDiscriminator",
+    "CoupledGenerator",
     "CycleGAN",
     "DCGANDiscriminator",
     "DCGANGenerator",

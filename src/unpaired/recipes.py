@@ -17,6 +17,8 @@ from unpaired.config import require
 from unpaired.data.datasets import WHOLE_IMAGE_MULTIPLE, WHOLE_IMAGES, DataConfig
 from unpaired.errors import ConfigError
 from unpaired.networks import (
+    CoupledDiscriminator,
+    CoupledGenerator,
     DCGANDiscriminator,
     DCGANGenerator,
     DiscriminatorConfig,
@@ -28,7 +30,7 @@ from unpaired.networks import (
 from unpaired.networks.protocols import at_size as part_at_size
 from unpaired.networks.protocols import makes_from_noise, validate
 from unpaired.networks.recompute import recomputing_networks
-from unpaired.objectives import CUT, GAN, CycleGAN, FeatureGAN, MethodConfig, Pix2Pix, SimGAN
+from unpaired.objectives import CUT, GAN, BiGAN, CoGAN, CycleGAN, FeatureGAN, MethodConfig, Pix2Pix, SimGAN
 from unpaired.objectives.losses import adversarial_loss
 from unpaired.recipe_files import load_file as load_file
 from unpaired.recipe_files import register_parts, user_code
@@ -253,6 +255,28 @@ def cgan() -> Config:
     return replace(gan(), data=replace(gan().data, classes=True), objective=GAN(conditional=True))
 
 
+def bigan() -> Config:
+    """BiGAN/ALI between image domains (Donahue et al., Dumoulin et al. 2017), with CycleGAN's networks and schedule.
+
+    The comparison of the CycleGAN paper trains its baselines like this (section 5.1.1).
+    """
+    return replace(paper(), objective=BiGAN())
+
+
+def cogan() -> Config:
+    """CoGAN (Liu & Tuzel 2016) with DCGAN's layers, at 64 x 64.
+
+    A translation takes an optimisation, so few images are measured for trust scores and validations are rare.
+    """
+    return Config(
+        data=DataConfig(load_size=72, crop_size=64, batch_size=64),
+        objective=CoGAN(),
+        generator=CoupledGenerator(),
+        discriminator=CoupledDiscriminator(),
+        run=RunConfig(trust_images=32, held_out_every=5000, guardian_every=1000),
+    )
+
+
 RECIPES: dict[str, Callable[[], Config]] = {
     "paper": paper,
     "cyclegan": paper,
@@ -272,6 +296,8 @@ RECIPES: dict[str, Callable[[], Config]] = {
     "feature-gan": feature_gan,
     "gan": gan,
     "cgan": cgan,
+    "bigan": bigan,
+    "cogan": cogan,
 }
 """Recipes by name; "paper" is the default of every command."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from unpaired.networks.coupled import CoupledDiscriminator, CoupledGenerator
 from unpaired.networks.dcgan import DCGANDiscriminator, DCGANGenerator
 from unpaired.networks.patchgan import ImageGAN, PatchGAN, PixelGAN
 from unpaired.networks.protocols import DiscriminatorConfig, GeneratorConfig, config_fault
@@ -12,7 +13,7 @@ from unpaired.registry import Registry
 GENERATORS: Registry[type[GeneratorConfig]] = Registry(
     "generator",
     "unpaired.generators",
-    (ResNetGenerator, UNetGenerator, DCGANGenerator),
+    (ResNetGenerator, UNetGenerator, DCGANGenerator, CoupledGenerator),
     protocol=GeneratorConfig,
     required=("multiple", "min_size", "build"),
     refuse=config_fault,
@@ -22,7 +23,7 @@ GENERATORS: Registry[type[GeneratorConfig]] = Registry(
 DISCRIMINATORS: Registry[type[DiscriminatorConfig]] = Registry(
     "discriminator",
     "unpaired.discriminators",
-    (PatchGAN, PixelGAN, ImageGAN, DCGANDiscriminator),
+    (PatchGAN, PixelGAN, ImageGAN, DCGANDiscriminator, CoupledDiscriminator),
     protocol=DiscriminatorConfig,
     required=("min_size", "build"),
     refuse=config_fault,
@@ -32,6 +33,8 @@ DISCRIMINATORS: Registry[type[DiscriminatorConfig]] = Registry(
 __all__ = [
     "DISCRIMINATORS",
     "GENERATORS",
+    "CoupledDiscriminator",
+    "CoupledGenerator",
     "DCGANDiscriminator",
     "DCGANGenerator",
     "DiscriminatorConfig",

@@ -265,6 +265,8 @@ class Translator:
     def _measured(self, image: Image, direction: str, keep_icc: bool) -> Choice:
         """Translate an image in both precisions and return the choice that follows."""
         able = self._loaded[direction].capabilities
+        if "bf16" not in able.precisions:
+            return Choice("fp32", f"the backend {self.backend} computes this generator in no other")
         if "bf16" not in able.fast_precisions:
             return Choice("fp32", f"this {able.device.partition(':')[0]} has no instructions for bf16")
         given = self._given([source_spec(self.info, direction).accept(image, keep_icc=keep_icc)], direction)
