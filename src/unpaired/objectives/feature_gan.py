@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from unpaired.config import require
+from unpaired.config import free, require
 from unpaired.networks.feature_sources import open_features
 from unpaired.networks.perceptual import FeatureNetwork
 from unpaired.networks.protocols import DiscriminatorConfig, GeneratorConfig
@@ -28,28 +28,25 @@ class FeatureGAN(SimGAN):
     """Weight of the L1 distance between the features of an image and of its translation (10 in CycleGAN's comparison,
     whose features have another scale). 0 leaves it out.
     """
-    features: str = "random"
-    """Features to compare: random (fixed random convolutions), vgg16:FILE or vgg19:FILE (weights as torchvision
-    publishes them), or discriminator:PATH (of a run, checkpoint or model). CycleGAN's comparison: VGG-16.
+    features: str = free("random")
+    """Features to compare: random (fixed random convolutions), vgg16:FILE or vgg19:FILE (the weights that PyTorch
+    publishes), or discriminator:PATH (of a run, checkpoint or model). CycleGAN's comparison: VGG-16.
     """
     feature_layers: tuple[str, ...] = ()
     """Names of the feature maps to compare, comma-separated; the mean over them counts. None: relu4_2 of VGG as in
     CycleGAN's comparison, the last layer of a discriminator, and both structure layers of random convolutions.
     """
     features_sha256: str = ""
-    """SHA-256 that the weights of the features must have, or its first 8 digits. A run records it, and continues with
-    the same weights only.
+    """SHA-256 that the weights of the features must have, or its first 8 digits; empty for any. A run keeps that of its
+    start, and does not continue with others.
     """
 
-    def identified(self, config: Any, before: object) -> FeatureGAN:
-        """Return the settings with the SHA-256 of the features, which must be that of the run to continue.
+    def pinned(self, config: Any) -> FeatureGAN:
+        """Return the settings with the SHA-256 of the features.
 
-        config: the whole configuration. before: the method's settings of that run, None for a new run. Raises
-        ConfigError or ModelError if the features are missing, others, or unsuitable for the images.
+        Raises ConfigError or ModelError if the features are missing, others, or unsuitable for the images.
         """
-        same = isinstance(before, FeatureGAN) and before.features == self.features
-        known = before.features_sha256 if same and isinstance(before, FeatureGAN) else ""
-        found = open_features(self.features, config.data.channels_a, sha256=self.features_sha256 or known)
+        found = open_features(self.features, config.data.channels_a, sha256=self.features_sha256)
         smallest, size = found.min_size, config.data.crop_size
         require(size >= smallest, f"data.crop_size (--size) must be at least {smallest} for {found.title}, not {size}.")
         _log.info(f"The feature loss compares {', '.join(self.compared(found))} of {found.title}.")

@@ -21,8 +21,7 @@ class MethodConfig(Protocol):
 
     - `validate(config)`: raises ConfigError if the rest of the configuration is incompatible.
     - `without_draws()`: returns settings whose steps use no random numbers and need the same memory.
-    - `identified(config, before)`: returns the settings with the hashes of the files that they name; `before` are those
-      of the run to continue, None for a new run.
+    - `pinned(config)`: returns the settings with the SHA-256 of the files that they name, which the run keeps.
     - `described()`: returns the method in words for model cards.
     """
 
@@ -42,12 +41,6 @@ class MethodConfig(Protocol):
         Raises ConfigError if the method cannot use these networks or channels.
         """
         ...
-
-
-def identified(method: Any, config: Any, before: Any) -> Any:
-    """Return the method's settings with the hashes of the files that they name, unchanged if they name none."""
-    identify = getattr(method, "identified", None)
-    return method if identify is None else identify(config, before)
 
 
 def described(method: Any) -> str:

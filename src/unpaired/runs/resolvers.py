@@ -20,7 +20,6 @@ from unpaired.config import require_rebuildable
 from unpaired.data.domains import Domains, open_domains
 from unpaired.devices import resolve_device
 from unpaired.monitoring.rewind import remedied
-from unpaired.objectives.method import identified
 from unpaired.provenance import Provenance
 from unpaired.recipes import Config
 from unpaired.runs.context import RunContext
@@ -65,12 +64,6 @@ def read_values(config: Config, known: Known) -> Config:
     return replace(config, data=known.domains.resolved(config.data, saved))
 
 
-def identify_files(config: Config, known: Known) -> Config:
-    """Record the hashes of the files that the method's settings name, which a run to continue must have, too."""
-    before = known.started.objective if known.started is not None else None
-    return replace(config, objective=identified(config.objective, config, before))
-
-
 def choose_precision(config: Config, known: Known) -> Config:
     """Resolve the precision auto to that of the device, or that of the run to continue."""
     before = known.started.run if known.started is not None else None
@@ -88,7 +81,6 @@ def fit_memory(config: Config, known: Known) -> Config:
 RESOLVERS: dict[Resolver, str] = {
     repeat_remedies: "the guardian",
     read_values: "the images",
-    identify_files: "the files of the method",
     choose_precision: "this machine",
     fit_memory: "memory plan",
 }
