@@ -22,7 +22,7 @@ from unpaired.networks import (
     ResNetGenerator,
     UNetGenerator,
 )
-from unpaired.objectives import CUT, GAN, BiGAN, CoGAN, CycleGAN, FeatureGAN, Pix2Pix, SimGAN
+from unpaired.objectives import CUT, GAN, BiGAN, CoGAN, CycleGAN, FeatureGAN, Pix2Pix, SimGAN, Style
 from unpaired.objectives.base import frozen
 from unpaired.objectives.losses import total
 from unpaired.recipes import RECIPES, Config, at_size
@@ -81,6 +81,8 @@ METHODS: dict[str, Case] = {
         SimGAN(pool_size=3, num_refiner_steps=2, num_refiner_warmup_steps=2, num_discriminator_warmup_steps=1)
     ),
     "feature-gan": Case(FeatureGAN(pool_size=3)),
+    "style": Case(Style()),
+    "style-adversarial-backwards": Case(Style(adversarial_weight=1, direction="BtoA")),
     "gan": Case(GAN(), **NOISE),
     "cgan": Case(GAN(conditional=True), **NOISE, classes=True),
     "bigan": Case(BiGAN()),

@@ -163,7 +163,7 @@ def test_refusals_name_the_file(tmp_path: Path) -> None:
 
 def test_images_that_are_too_small_or_layers_that_do_not_exist() -> None:
     features = open_features("random", 3)
-    with pytest.raises(ValueError, match="at least 16x16 pixels, not 8x8"):
+    with pytest.raises(ConfigError, match="at least 16x16 pixels, not 8x8"):
         features(images(size=8))
     with pytest.raises(ValueError, match="has no layer relu1_1"):
         features(images(), ["relu1_1"])

@@ -30,7 +30,7 @@ from unpaired.networks import (
 from unpaired.networks.protocols import at_size as part_at_size
 from unpaired.networks.protocols import makes_from_noise, validate
 from unpaired.networks.recompute import recomputing_networks
-from unpaired.objectives import CUT, GAN, BiGAN, CoGAN, CycleGAN, FeatureGAN, MethodConfig, Pix2Pix, SimGAN
+from unpaired.objectives import CUT, GAN, BiGAN, CoGAN, CycleGAN, FeatureGAN, MethodConfig, Pix2Pix, SimGAN, Style
 from unpaired.objectives.losses import adversarial_loss
 from unpaired.recipe_files import load_file as load_file
 from unpaired.recipe_files import register_parts, user_code
@@ -239,6 +239,21 @@ def feature_gan() -> Config:
     return replace(paper(), objective=FeatureGAN(adversarial="lsgan"))
 
 
+def style() -> Config:
+    """Feed-forward style transfer (Johnson et al. 2016): Adam at 1e-3, 40,000 steps on 4 images, random features.
+
+    The generator is the paper's ResNet, as CycleGAN adopted it, with instance norm, and the rate decays over the second
+    half. `objective.features` takes the weights of VGG-16, the published features.
+    """
+    return replace(
+        paper(),
+        data=DataConfig(batch_size=4),
+        objective=Style(),
+        optimizer=OptimizerConfig(learning_rate=1e-3, beta1=0.9),
+        schedule=ScheduleConfig(num_steps=40_000),
+    )
+
+
 def gan() -> Config:
     """Images from noise (Goodfellow et al. 2014) with the networks and sizes of DCGAN (Radford et al. 2016)."""
     return Config(
@@ -294,6 +309,7 @@ RECIPES: dict[str, Callable[[], Config]] = {
     "fastcut": fastcut,
     "simgan": simgan,
     "feature-gan": feature_gan,
+    "style": style,
     "gan": gan,
     "cgan": cgan,
     "bigan": bigan,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from functools import lru_cache
 from pathlib import Path
 
 import torch
@@ -58,8 +59,7 @@ def open_features(source: str, channels: int, *, sha256: str = "") -> FeatureNet
         return _checked(DiscriminatorFeatures(trained), source, sha256)
     require(channels in (1, 3), f"{kind} takes images with 3 channels, or 1, not {channels}; use features random.")
     depth: Depth = 16 if kind == "vgg16" else 19
-    network, weights = outside_modes(lambda: _read_vgg(depth, place, sha256))
-    return VGGFeatures(depth, network, weights)
+    return VGGFeatures(depth, *outside_modes(lambda: _read_vgg(depth, place, sha256)))
 
 
 class VGGFeatures(FeatureNetwork):
@@ -142,13 +142,21 @@ def _sequence(network: nn.Module) -> nn.Sequential | None:
 
 
 def _read_vgg(depth: Depth, place: str, sha256: str) -> tuple[nn.Sequential, Weights]:
-    weights = read_weights(place, sha256=sha256 or None)
+    path = Path(place)
+    stat = path.stat() if path.is_file() else None
+    weights = _vgg_weights(path, sha256, (stat.st_size, stat.st_mtime_ns) if stat else (0, 0))
     network = vgg_layers(depth)
-    state = {
-        key.removeprefix("features."): value for key, value in weights.state.items() if key.startswith("features.")
-    }
-    fill(network, Weights(weights.path, weights.sha256, state), f"VGG-{depth}")
+    fill(network, weights, f"VGG-{depth}")
     return network, weights
+
+
+@lru_cache(maxsize=1)
+def _vgg_weights(path: Path, sha256: str, version: tuple[int, int]) -> Weights:
+    """Read the convolutions of a file; cached, since a run opens its features several times before it starts."""
+    weights = read_weights(path, sha256=sha256 or None)
+    prefix = "features."
+    state = {key.removeprefix(prefix): value for key, value in weights.state.items() if key.startswith(prefix)}
+    return Weights(weights.path, weights.sha256, state)
 
 
 def _checked(features: FeatureNetwork, source: str, sha256: str) -> FeatureNetwork:

@@ -14,6 +14,7 @@ from typing import Self, TypeVar
 import torch
 from torch import Tensor, nn
 
+from unpaired.config import require
 from unpaired.images.tensors import floats
 
 ResultT = TypeVar("ResultT")
@@ -50,16 +51,16 @@ class FeatureNetwork(nn.Module, ABC):
     def forward(self, images: Tensor, layers: Collection[str] = ()) -> dict[str, Tensor]:
         """Return the maps with these names (all if none is given), float32; small images may lack some of them.
 
-        Only the layers that are needed are computed. `images` are n c h w in [-1, 1], or uint8. Raises ValueError if
-        a side is below `min_size`, or a name is unknown.
+        Only the layers that are needed are computed. `images` are n c h w in [-1, 1], or uint8. Raises ConfigError if
+        a side is below `min_size`, ValueError if a name is unknown.
         """
         images = floats(images)
-        if min(images.shape[-2:]) < self.min_size:
-            height, width = images.shape[-2:]
-            raise ValueError(
-                f"Features from {self.title} need images of at least {self.min_size}x{self.min_size} pixels, not "
-                f"{height}x{width}."
-            )
+        height, width = images.shape[-2:]
+        require(
+            min(height, width) >= self.min_size,
+            f"Features from {self.title} need images of at least {self.min_size}x{self.min_size} pixels, not "
+            f"{height}x{width}.",
+        )
         unknown = [name for name in layers if name not in self.layers]
         if unknown:
             raise ValueError(f"{self.title} has no layer {unknown[0]}; it has {', '.join(self.layers)}.")

@@ -13,12 +13,13 @@ from unpaired.objectives.losses import LOSSES, Loss
 from unpaired.objectives.method import MethodConfig, method_fault
 from unpaired.objectives.pix2pix import Pix2Pix
 from unpaired.objectives.simgan import SimGAN
+from unpaired.objectives.style import Style
 from unpaired.registry import Registry
 
 METHODS: Registry[type[MethodConfig]] = Registry(
     "method",
     "unpaired.methods",
-    (CycleGAN, Pix2Pix, CUT, SimGAN, FeatureGAN, GAN, BiGAN, CoGAN),
+    (CycleGAN, Pix2Pix, CUT, SimGAN, FeatureGAN, GAN, BiGAN, CoGAN, Style),
     protocol=MethodConfig,
     required=("pairing", "build"),
     refuse=lambda part: config_fault(part) or method_fault(part),
@@ -38,4 +39,5 @@ __all__ = [
     "MethodConfig",
     "Pix2Pix",
     "SimGAN",
+    "Style",
 ]
