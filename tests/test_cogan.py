@@ -210,6 +210,6 @@ def test_other_networks_and_micro_batches_are_refused(settings: dict[str, Any], 
 
 
 def test_no_other_method_trains_coupled_generators() -> None:
-    with pytest.raises(ConfigError, match="objective.kind cyclegan cannot train"):
+    with pytest.raises(ConfigError, match=r"objective\.kind cyclegan cannot train"):
         override(at_size(RECIPES["paper"](), 64), {"generator.kind": "coupled"})
     assert PatchGAN().min_size <= 64

@@ -14,7 +14,7 @@ from unpaired.cli import main
 from unpaired.errors import ConfigError, DataError
 from unpaired.evaluation.segmentation import nearest_colours
 from unpaired.reproduce import labelled
-from unpaired.reproduce.methods import ABLATION, COMPARISON, Trial, config_of, trials
+from unpaired.reproduce.methods import ABLATION, COMPARISON, Trial, config_of, rows_of, trials
 from unpaired.reproduce.published import LABELS_TO_PHOTO, MAP_TO_PHOTO, PHOTO_TO_LABELS, PHOTO_TO_MAP
 from unpaired.reproduce.reader import Reader, trained_reader, training_images
 from unpaired.reproduce.tables import REAL, Judge, Table, agreement, make_table, to_markdown
@@ -80,14 +80,29 @@ def test_every_method_of_the_tables_is_trained_with_the_same_networks(scenes: la
     assert len({trial.folder(Path()) for trial in configs}) == len(configs)
     first = next(iter(configs.values()))
     for trial, config in configs.items():
-        assert (config.generator, config.discriminator) == (first.generator, first.discriminator)
+        own = trial.method == "cogan"  # its two generators share layers
+        assert own or (config.generator, config.discriminator) == (first.generator, first.discriminator)
         assert (config.schedule.num_steps, config.run.seed) == (7, trial.seed)
         assert getattr(config.objective, "identity_weight", 0) == 0
+    assert {trial.direction for trial in configs if trial.method == "cogan"} == {"AtoB"}
+    for name in ("simgan", "feature-gan"):
+        backwards = config_of(Trial(name, "BtoA", 0), scenes, 7, "vgg16:vgg.pth")
+        assert backwards.objective.direction == "BtoA"
+        assert getattr(backwards.objective, "features", "vgg16:vgg.pth") == "vgg16:vgg.pth"
     ways = {trial.direction for trial in configs if trial.method == "pix2pix"}
     assert ways == {"AtoB", "BtoA"}
     assert {trial.direction for trial in configs if trial.method == "cyclegan"} == {"AtoB"}  # it learns both
     cut = config_of(Trial("cut", "BtoA", 0), scenes, 7)
     assert (Path(cut.data.a).name, Path(cut.data.b).name) == ("trainB", "trainA")
+
+
+def test_rows_are_chosen_by_name_and_come_in_the_order_of_the_table() -> None:
+    assert rows_of("fcn", None) == COMPARISON
+    assert rows_of("fcn", "pix2pix, simgan") == ("simgan", "pix2pix")
+    assert rows_of("ablation", "cyclegan") == ("cyclegan",)
+    for chosen, word in (("simgam", "did you mean simgan"), ("gan-alone", "row of the table fcn"), (",", "no row")):
+        with pytest.raises(ConfigError, match=word):
+            rows_of("fcn", chosen)
 
 
 def test_a_table_is_made_continued_and_written(scenes: labelled.Labelled, tmp_path: Path) -> None:
@@ -112,7 +127,11 @@ def test_agreement_counts_pairs_of_methods() -> None:
     table = Table({"BtoA": rows}, 1, (0,), 1)
     sentence = agreement(table, "BtoA", PHOTO_TO_LABELS)
     assert "in 2 of 3 pairs" in sentence
-    assert "cyclegan over gan-alone" in sentence
+    assert "not for cyclegan over gan-alone." in sentence
+    rows["gan-alone"] = {0: {"class_iou": 0.15}, 1: {"class_iou": 0.35}}
+    assert "cyclegan over gan-alone (the ranges of the seeds overlap)" in agreement(table, "BtoA", PHOTO_TO_LABELS)
+    del rows["gan-alone"]
+    assert agreement(table, "BtoA", PHOTO_TO_LABELS).endswith("holds in all 1 pairs of methods.")
 
 
 def test_maps_become_labels_in_pure_colours(tmp_path: Path) -> None:
