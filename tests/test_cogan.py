@@ -2,22 +2,31 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
+import numpy as np
+import PIL.Image
 import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+import unpaired
+from unpaired import cli
 from unpaired.config import from_dict, override, to_dict
 from unpaired.data.datasets import Batch
-from unpaired.errors import ConfigError
-from unpaired.networks import CoupledDiscriminator, CoupledGenerator, DiscriminatorConfig, GeneratorConfig, PatchGAN
+from unpaired.errors import ConfigError, ModelError
+from unpaired.models.model_folder import read_description
+from unpaired.networks import CoupledDiscriminator, CoupledGenerator, DiscriminatorConfig, GeneratorConfig
 from unpaired.networks.coupled import Couple, InvertingGenerator
 from unpaired.networks.inversion import nearest_latent
 from unpaired.objectives import CoGAN
 from unpaired.objectives.cogan import CoGANObjective
 from unpaired.recipes import RECIPES, at_size, cogan
+from unpaired.runs import build_objective, train
+from unpaired.scenes.scene import draw_scene, scene_seeds
+from unpaired.translate.given_kinds import as_image
 
 SIZE, NUM_NOISE = 32, 5
 
@@ -203,8 +212,6 @@ def test_impossible_networks_are_refused_by_the_name_of_the_setting(wrong: Any) 
     ],
 )
 def test_other_networks_and_micro_batches_are_refused(settings: dict[str, Any], sentence: str) -> None:
-    from unpaired.runs import build_objective
-
     with pytest.raises(ConfigError, match=sentence):
         build_objective(override(cogan(), settings))
 
@@ -212,4 +219,72 @@ def test_other_networks_and_micro_batches_are_refused(settings: dict[str, Any], 
 def test_no_other_method_trains_coupled_generators() -> None:
     with pytest.raises(ConfigError, match=r"objective\.kind cyclegan cannot train"):
         override(at_size(RECIPES["paper"](), 64), {"generator.kind": "coupled"})
-    assert PatchGAN().min_size <= 64
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of a few steps with everything that needs translations: guardian, validation, trust scores, EMA."""
+    root = tmp_path_factory.mktemp("cogan")
+    for name, count in {"trainA": 20, "trainB": 20, "testA": 24, "testB": 24}.items():
+        (root / "data" / name).mkdir(parents=True)
+        for number, seed in enumerate(scene_seeds(name, count, seed=1)):
+            image = draw_scene(seed, "summer" if name[-1] == "A" else "winter", 36)
+            PIL.Image.fromarray(image).save(root / "data" / name / f"{number:03d}.png")
+    settings = {
+        "data.root": str(root / "data"),
+        "data.batch_size": 4,
+        "generator.base_channels": 2,
+        "generator.num_inversion_steps": 2,
+        "generator.num_starts": 1,
+        "discriminator.base_channels": 2,
+        "schedule.num_steps": 4,
+        "optimizer.ema_decay": 0.9,
+        "run.held_out_every": 2,
+        "run.guardian_every": 2,
+        "run.sample_every": 2,
+        "run.memory": "8GB",
+        "run.device": "cpu",
+    }
+    train(override(at_size(cogan(), 32), settings), out=root / "run")
+    return root / "run"
+
+
+def test_a_run_is_monitored_validated_scored_and_verified_like_any_other(run: Path, tmp_path: Path) -> None:
+    assert (run / "held_out.jsonl").read_text(encoding="utf-8").count("\n") == 2
+    assert (run / "guardian.jsonl").read_text(encoding="utf-8").count("\n") == 2
+    assert "trust" in read_description(run / "model")
+    picture = tmp_path / "picture.png"
+    PIL.Image.new("RGB", (50, 41), "green").save(picture)
+    for words in (
+        ["translate", str(run), str(picture), "--scores", "--out", str(tmp_path / "out"), "--device", "cpu"],
+        ["evaluate", str(run), str(run.parent / "data"), "--device", "cpu"],
+        ["verify", str(run)],
+    ):
+        with pytest.raises(SystemExit) as left:
+            cli.main(words)
+        assert left.value.code == 0, words
+    with PIL.Image.open(tmp_path / "out" / "picture.png") as made:
+        assert made.size == (50, 41)
+    assert (tmp_path / "out" / "scores.csv").exists()
+
+
+def test_a_published_direction_translates_as_in_training_and_says_so_in_its_card(run: Path) -> None:
+    translator = unpaired.load(run, device="cpu", precision="auto")
+    assert translator.directions == ("AtoB", "BtoA")
+    assert str(translator.choose(as_image(np.zeros((40, 40, 3), np.uint8), 3, None))).startswith("fp32 (a generator")
+    image = PIL.Image.new("RGB", (40, 33), "teal")
+    assert translator(image).tobytes() == unpaired.load(run, device="cpu")(image).tobytes()
+    images = [seeded(3, 32, 32, seed=number) for number in range(2)]
+    assert torch.equal(translator(images, batch=2)[1], translator(images[1]))
+    card = (run / "model" / "README.md").read_text(encoding="utf-8")
+    assert "an optimisation of 2 steps" in card
+    assert "at 32 x 32 pixels" in card
+
+
+def test_bf16_and_programs_are_refused_in_one_sentence(run: Path, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="computes in fp32 here, not in bf16"):
+        unpaired.load(run, device="cpu", precision="bf16")
+    for kind in ("torch-export", "official"):
+        with pytest.raises(ModelError, match="coupled"):
+            unpaired.export(run, tmp_path / kind, format=kind)
+        assert not (tmp_path / kind).exists()

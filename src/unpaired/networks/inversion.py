@@ -43,8 +43,8 @@ def nearest_latent(render: Callable[[Tensor], Tensor], image: Tensor, channels: 
             with torch.no_grad():
                 latents.clamp_(-1, 1)
         with torch.no_grad():
-            best = _distances(render(latents), target).argmin()
-            return latents.detach()[best : best + 1]
+            best = _distances(render(latents), target).argmin(0, keepdim=True)
+            return latents.detach()[best]
 
 
 @torch.no_grad()
