@@ -11,13 +11,13 @@ import pytest
 import torch
 
 from unpaired.cli import main
-from unpaired.errors import ConfigError, DataError
+from unpaired.errors import ConfigError, DataError, ModelError
 from unpaired.evaluation.segmentation import nearest_colours
 from unpaired.reproduce import labelled
 from unpaired.reproduce.methods import ABLATION, COMPARISON, Trial, config_of, rows_of, trials
 from unpaired.reproduce.published import LABELS_TO_PHOTO, MAP_TO_PHOTO, PHOTO_TO_LABELS, PHOTO_TO_MAP
 from unpaired.reproduce.reader import Reader, trained_reader, training_images
-from unpaired.reproduce.tables import REAL, Judge, Table, agreement, make_table, to_markdown
+from unpaired.reproduce.tables import REAL, UNTRANSLATED, Judge, Table, agreement, make_table, to_markdown
 from unpaired.scenes.draw import draw_pairs
 from unpaired.scenes.scene import LABEL_COLOURS
 
@@ -107,19 +107,34 @@ def test_rows_are_chosen_by_name_and_come_in_the_order_of_the_table() -> None:
 
 def test_a_table_is_made_continued_and_written(scenes: labelled.Labelled, tmp_path: Path) -> None:
     table = make_table(scenes, tmp_path, methods=("cyclegan", "pix2pix"), seeds=(0,), steps=1, reader_steps=2)
-    assert set(table.rows["AtoB"]) == {REAL, "cyclegan", "pix2pix"}
-    assert set(table.rows["BtoA"]) == {"cyclegan", "pix2pix"}
+    assert list(table.rows["AtoB"]) == [REAL, UNTRANSLATED, "cyclegan", "pix2pix"]
+    assert list(table.rows["BtoA"]) == [UNTRANSLATED, "cyclegan", "pix2pix"]
+    untranslated = [table.rows[direction][UNTRANSLATED][0]["psnr"] for direction in ("AtoB", "BtoA")]
+    assert untranslated[0] == pytest.approx(untranslated[1], abs=1e-4)  # both compare inputs with truths
     saved = json.loads((tmp_path / "table.json").read_text(encoding="utf-8"), parse_constant=pytest.fail)
     assert (
         saved["AtoB"][REAL]["0"]["psnr"] is None
     )  # of images with themselves it is infinite, which JSON has no word for
     assert saved["BtoA"]["pix2pix"]["0"]["class_iou"] == table.rows["BtoA"]["pix2pix"][0]["class_iou"]
+    files = [path.stat().st_mtime_ns for path in sorted(tmp_path.glob("*/scores.json"))]
+    assert len(files) == 3
     again = make_table(scenes, tmp_path, methods=("cyclegan", "pix2pix"), seeds=(0,), steps=1, reader_steps=2)
     assert again == table
+    assert files == [path.stat().st_mtime_ns for path in sorted(tmp_path.glob("*/scores.json"))]  # no new translation
+    (tmp_path / "cyclegan-0" / "scores.json").write_text('{"key": "of another model", "scores": {}}', encoding="utf-8")
+    assert make_table(scenes, tmp_path, methods=("cyclegan",), seeds=(0,), steps=1, reader_steps=2).rows["AtoB"] == {
+        name: rows for name, rows in table.rows["AtoB"].items() if name != "pix2pix"
+    }
     page = to_markdown(table)
     assert "| 0.52 / 0.17 / 0.11 |" in page
     assert "| – | – | 1.000 |" in page
     assert "Photo to labels" in page
+
+
+def test_features_that_are_missing_are_refused_before_training(scenes: labelled.Labelled, tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match=r"none\.pth"):
+        make_table(scenes, tmp_path, methods=("pix2pix", "feature-gan"), seeds=(0,), steps=1, features="vgg16:none.pth")
+    assert not list(tmp_path.iterdir())
 
 
 def test_agreement_counts_pairs_of_methods() -> None:

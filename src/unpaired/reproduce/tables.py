@@ -16,6 +16,7 @@ from unpaired.data.sources import FolderSource
 from unpaired.data.stacked import stacked
 from unpaired.evaluation.segmentation import IGNORE, confusions, nearest_colours, segmentation_scores
 from unpaired.evaluation.truth import score
+from unpaired.networks.feature_sources import open_features
 from unpaired.reproduce.labelled import Labelled
 from unpaired.reproduce.methods import config_of, translations, trials
 from unpaired.reproduce.published import FIGURES, LABELS_TO_PHOTO, PHOTO_TO_LABELS
@@ -30,6 +31,9 @@ _SCORES = "scores.json"
 
 REAL = "real images"
 """The row with the segmentation of real photographs, the score of a perfect translation."""
+
+UNTRANSLATED = "no translation"
+"""The row of the inputs themselves: label maps read as photographs, photographs read as label maps."""
 
 _NOTES = {
     "cogan": "coupled networks of its own, 32 images per step where the others take one.",
@@ -81,11 +85,16 @@ def make_table(
 
     features: those of the method feature-gan. Raises the same errors as `unpaired.train`.
     """
+    if "feature-gan" in methods:
+        open_features(features, channels=3)  # a missing file is reported before hours of training
     reader = trained_reader(data, out, num_steps=reader_steps)
     labels, photos = (stacked(FolderSource(data.unpaired / f"test{domain}")) for domain in "AB")
     inputs = {"AtoB": labels, "BtoA": photos}
     judge = Judge(data, reader, labels, photos)
-    rows: dict[str, dict[str, dict[int, Scores]]] = {"AtoB": {REAL: {0: judge.scores("AtoB", photos)}}, "BtoA": {}}
+    rows: dict[str, dict[str, dict[int, Scores]]] = {
+        "AtoB": {REAL: {0: judge.scores("AtoB", photos)}, UNTRANSLATED: {0: judge.scores("AtoB", labels)}},
+        "BtoA": {UNTRANSLATED: {0: judge.scores("BtoA", photos)}},
+    }
     table = Table(rows, steps, seeds, len(labels), features)
     for trial in trials(tuple(methods), seeds):
         _log.info(f"{trial.method}, seed {trial.seed}:")
