@@ -110,10 +110,10 @@ def test_a_run_names_its_features(config: Config, tmp_path: Path, said: list[str
     train(config, out=tmp_path / "run")
     assert any("compares x1.structure2, x1.structure3 of random convolutions" in sentence for sentence in said)
     card = (tmp_path / "run" / "model" / "README.md").read_text(encoding="utf-8")
-    assert "feature-gan, with features of random convolutions" in card
+    assert "feature-gan on features of random convolutions" in card
     info, networks = read_model(tmp_path / "run" / "model")
     assert list(networks) == ["AtoB"]
-    assert info.training.objective == "feature-gan, with features of random convolutions"
+    assert info.training.objective == "feature-gan on features of random convolutions"
     settings = RunFolder(tmp_path / "run").config.read_text(encoding="utf-8")
     assert f"features_sha256: {open_features('random', 3).sha256}" in settings
 

@@ -66,7 +66,7 @@ class FeatureGAN(SimGAN):
         """Return the method with the kind of its features, for model cards."""
         kind = self.features.partition(":")[0]
         names = {"random": "random convolutions", "discriminator": "a trained discriminator"}
-        return f"{self.kind}, with features of {names.get(kind, kind)}"
+        return f"{self.kind} on features of {names.get(kind, kind)}"
 
     def build(
         self,

@@ -137,12 +137,13 @@ class SimGANObjective(Objective[SimGANImages]):
         return terms
 
     def discriminator_losses(self, batch: Batch, images: SimGANImages) -> dict[str, Tensor]:
-        """Return the loss of eq. 2 on real images and on translations, half of them from the history, in its steps."""
-        taken = self.step - self.config.num_refiner_warmup_steps
-        if taken < 0:
+        """Return the loss of eq. 2 on real images and on translations, half of them from the history, in its steps.
+
+        These are the multiples of `num_refiner_steps`, so that the logged steps are among them.
+        """
+        if self.step < self.config.num_refiner_warmup_steps:
             return {}
-        taken -= self.config.num_discriminator_warmup_steps
-        if taken >= 0 and (taken + 1) % self.config.num_refiner_steps:
+        if not self._is_discriminator_warmup() and (self.step + 1) % self.config.num_refiner_steps:
             return {}
         fake = self.pools[self.domain].query(images.fake)
         return self.discriminator_terms(self.domain, images.real, fake, self.config.adversarial)
