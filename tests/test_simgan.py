@@ -84,18 +84,10 @@ def test_the_players_step_as_algorithm_1_says_after_their_warm_ups() -> None:
                 if any(not torch.equal(before[key], after[key]) for key in after if key.startswith(part))
             )
         )
-    alone, whole = ["discriminator_b"], ["adversarial_b", "regularisation_a"]
-    assert (
-        logged
-        == [["regularisation_a"]] * 2
-        + [alone] * 3
-        + [
-            whole,
-            ["adversarial_b", "discriminator_b", "regularisation_a"],
-        ]
-        * 2
-    )
-    assert changed == ["t", "t", "d", "d", "d", "t", "td", "t", "td"]
+    alone, refiner = ["discriminator_b"], ["adversarial_b", "regularisation_a"]
+    both = ["adversarial_b", "discriminator_b", "regularisation_a"]
+    assert logged == [["regularisation_a"]] * 2 + [alone] * 3 + [both, refiner, both, refiner]  # steps 6 and 8: both
+    assert changed == ["t", "t", "d", "d", "d", "td", "t", "td", "t"]
 
 
 def test_settings_that_do_not_fit_are_refused() -> None:
