@@ -15,6 +15,7 @@ from unpaired.errors import ConfigError, DataError, ModelError
 from unpaired.evaluation.segmentation import nearest_colours
 from unpaired.reproduce import labelled
 from unpaired.reproduce.methods import ABLATION, COMPARISON, Trial, config_of, rows_of, trials
+from unpaired.reproduce.pictures import draw_methods
 from unpaired.reproduce.published import LABELS_TO_PHOTO, MAP_TO_PHOTO, PHOTO_TO_LABELS, PHOTO_TO_MAP
 from unpaired.reproduce.reader import Reader, trained_reader, training_images
 from unpaired.reproduce.tables import REAL, UNTRANSLATED, Judge, Table, agreement, make_table, to_markdown
@@ -125,6 +126,10 @@ def test_a_table_is_made_continued_and_written(scenes: labelled.Labelled, tmp_pa
     assert make_table(scenes, tmp_path, methods=("cyclegan",), seeds=(0,), steps=1, reader_steps=2).rows["AtoB"] == {
         name: rows for name, rows in table.rows["AtoB"].items() if name != "pix2pix"
     }
+    draw_methods(tmp_path / "fcn.png", scenes, tmp_path, methods=("cyclegan", "pix2pix"), seed=0)
+    with PIL.Image.open(tmp_path / "fcn.png") as picture:
+        assert picture.width > 4 * 128
+        assert picture.height > 3 * 128  # three test images
     page = to_markdown(table)
     assert "| 0.52 / 0.17 / 0.11 |" in page
     assert "| – | – | 1.000 |" in page

@@ -54,6 +54,7 @@ def reproduce(
     from unpaired.config import require
     from unpaired.reproduce import labelled
     from unpaired.reproduce.methods import rows_of
+    from unpaired.reproduce.pictures import draw_methods
     from unpaired.reproduce.tables import make_table, to_markdown
     from unpaired.storage import write_bytes
 
@@ -71,6 +72,8 @@ def reproduce(
         prepared, folder, methods=rows, seeds=seeds, steps=steps, features=features, listener=ProgressLines()
     )
     page = to_markdown(made)
+    picture = folder / f"{table}.png"
+    draw_methods(picture, prepared, folder, methods=rows, seed=seeds[0])
     write_bytes(folder / f"{table}.md", page.encode())
     print(page, end="")
-    print_sentence(f"Wrote {folder / f'{table}.md'}")
+    print_sentence(f"Wrote {folder / f'{table}.md'} and {picture.name}, test images translated by each method.")
