@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
+import PIL.Image
 import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+import unpaired
+from unpaired.config import override
 from unpaired.data.datasets import Batch
+from unpaired.models.model_folder import read_description
 from unpaired.networks import PatchGAN, ResNetGenerator
 from unpaired.objectives import BiGAN
 from unpaired.objectives.bigan import BiGANObjective
+from unpaired.recipes import at_size, bigan
+from unpaired.runs import train
+from unpaired.scenes.scene import draw_scene, scene_seeds
+from unpaired.trust.trust_file import read_reference
 
 
 def build(a: int = 3, b: int = 3, **settings: Any) -> BiGANObjective:
@@ -74,3 +83,23 @@ def test_both_generators_learn_from_the_one_term() -> None:
     generator["adversarial_ab"].backward()  # type: ignore[no-untyped-call]
     for network in objective.generators().values():
         assert sum(float(weight.grad.abs().sum()) for weight in network.parameters()) > 0
+
+
+def test_a_discriminator_of_pairs_is_no_judge_of_trust_scores(tmp_path: Path) -> None:
+    for name, style in (("trainA", "summer"), ("trainB", "winter")):
+        (tmp_path / "data" / name).mkdir(parents=True)
+        for number, seed in enumerate(scene_seeds(name, 20, seed=1)):
+            PIL.Image.fromarray(draw_scene(seed, style, 36)).save(tmp_path / "data" / name / f"{number:03d}.png")
+    settings = {
+        "data.root": str(tmp_path / "data"),
+        "generator.base_channels": 2,
+        "generator.num_blocks": 1,
+        "discriminator.base_channels": 2,
+        "discriminator.num_layers": 1,
+        "schedule.num_steps": 2,
+        "run.device": "cpu",
+    }
+    train(override(at_size(bigan(), 32), settings), out=tmp_path / "run")
+    assert read_description(tmp_path / "run" / "model")["trust"]["judges"] == {}
+    reference = read_reference(tmp_path / "run", unpaired.load(tmp_path / "run", device="cpu").info)
+    assert set(reference.symptoms["AtoB"]) == {"typicality", "cycle"}

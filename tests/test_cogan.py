@@ -208,6 +208,8 @@ def test_impossible_networks_are_refused_by_the_name_of_the_setting(wrong: Any) 
     [
         ({"generator.kind": "resnet"}, "needs generator.kind coupled and discriminator.kind coupled, not resnet"),
         ({"discriminator.kind": "patchgan"}, "not coupled and patchgan"),
+        ({"data.preprocess": "none", "data.batch_size": 1}, "makes images of one size"),
+        ({"generator.size": 32}, r"generator\.size \(32\) must be data\.crop_size \(64\)"),
         ({"run.accumulate": 2}, "run.accumulate with objective.kind cogan"),
     ],
 )

@@ -28,7 +28,7 @@ from unpaired.networks import (
     UNetGenerator,
 )
 from unpaired.networks.protocols import at_size as part_at_size
-from unpaired.networks.protocols import makes_from_noise, validate
+from unpaired.networks.protocols import makes_from_noise, translates_by_search, validate
 from unpaired.networks.recompute import recomputing_networks
 from unpaired.objectives import CUT, GAN, BiGAN, CoGAN, CycleGAN, FeatureGAN, MethodConfig, Pix2Pix, SimGAN, Style
 from unpaired.objectives.losses import adversarial_loss
@@ -95,6 +95,11 @@ class Config:
             WHOLE_IMAGE_MULTIPLE % multiple == 0 and not makes_from_noise(self.generator),
             f"data.preprocess {name} makes sides multiples of {WHOLE_IMAGE_MULTIPLE}, but this generator needs "
             f"multiples of {multiple}; use a preprocess that crops.",
+        )
+        require(
+            not translates_by_search(self.generator),
+            f"generator.kind {self.generator.kind} makes images of one size, which data.preprocess {name} does not "
+            "provide; use a preprocess that crops.",
         )
         loss = getattr(self.objective, "adversarial", None)
         require(

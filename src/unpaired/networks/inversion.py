@@ -13,7 +13,7 @@ from torch import Tensor
 
 from unpaired.randomness import rng
 
-CANDIDATES = 256
+CANDIDATES = 64
 """Fixed latent vectors whose images are compared with the given one; the best of them are refined."""
 
 LEARNING_RATE = 0.1
