@@ -247,11 +247,12 @@ def feature_gan() -> Config:
 def style() -> Config:
     """Feed-forward style transfer (Johnson et al. 2016): Adam at 1e-3, 40,000 steps on 4 images, random features.
 
-    The generator is the paper's ResNet, as CycleGAN adopted it, with instance norm, and the rate decays over the second
-    half. `objective.features` takes the weights of VGG-16, the published features.
+    The generator is the paper's ResNet, as CycleGAN adopted it, with instance norm; it upsamples without checkerboards,
+    and the rate decays over the second half. `objective.features` takes the weights of VGG-16, the published features.
     """
     return replace(
         paper(),
+        generator=ResNetGenerator(upsampling="resize"),
         data=DataConfig(batch_size=4),
         objective=Style(),
         optimizer=OptimizerConfig(learning_rate=1e-3, beta1=0.9),

@@ -7,6 +7,7 @@ optimisation itself, without training.
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
@@ -20,6 +21,9 @@ from unpaired.networks.gram import content_distance, gram, style_distance, total
 from unpaired.networks.protocols import DiscriminatorConfig, GeneratorConfig
 from unpaired.objectives.base import Direction, Objective, Samples, initialised
 from unpaired.objectives.losses import AdversarialKind, adversarial_loss, generator_adversarial
+from unpaired.storage import printable
+
+_log = logging.getLogger("unpaired")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,7 +42,7 @@ class Style:
     """
     content_weight: float = 1.0
     """Weight of the content distance (lambda_c)."""
-    style_weight: float = 100.0
+    style_weight: float = 10.0
     """Weight of the style distance (lambda_s). The distances are relative, so its scale is not the published one."""
     variation_weight: float = 0.1
     """Weight of the total variation of the output (lambda_TV), which suppresses noise."""
@@ -59,9 +63,10 @@ class Style:
         require(self.style_weight > 0, "objective.style_weight must be above 0; the style is what is learnt.")
 
     def pinned(self, config: Any) -> Style:
-        """Return the settings with the SHA-256 of the features. Raises as `open_features` does."""
-        source = config.data.channels_a if self.direction == "AtoB" else config.data.channels_b
-        return replace(self, features_sha256=open_features(self.features, source, sha256=self.features_sha256).sha256)
+        """Return the settings with the SHA-256 of the features, and log their name. Raises as `open_features` does."""
+        features = open_features(self.features, config.data.channels_a, sha256=self.features_sha256)
+        _log.info(f"Features: {printable(features.title)}.")
+        return replace(self, features_sha256=features.sha256)
 
     def build(
         self,
