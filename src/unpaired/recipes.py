@@ -279,7 +279,7 @@ def cgan() -> Config:
 def bigan() -> Config:
     """BiGAN/ALI between image domains (Donahue et al., Dumoulin et al. 2017), with CycleGAN's networks and schedule.
 
-    The comparison of the CycleGAN paper trains its baselines like this (section 5.1.1).
+    The comparison of the CycleGAN paper trains its baselines like this (section 5.1.2).
     """
     return replace(paper(), objective=BiGAN())
 
