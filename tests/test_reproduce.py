@@ -151,7 +151,7 @@ def test_agreement_counts_pairs_of_methods() -> None:
     rows["gan-alone"] = {0: {"class_iou": 0.15}, 1: {"class_iou": 0.35}}
     assert "cyclegan over gan-alone (the ranges of the seeds overlap)" in agreement(table, "BtoA", PHOTO_TO_LABELS)
     del rows["gan-alone"]
-    assert agreement(table, "BtoA", PHOTO_TO_LABELS).endswith("holds in all 1 pairs of methods.")
+    assert agreement(table, "BtoA", PHOTO_TO_LABELS).endswith("holds for every pair of methods (1).")
 
 
 def test_maps_become_labels_in_pure_colours(tmp_path: Path) -> None:

@@ -24,6 +24,7 @@ from unpaired.reproduce.reader import Reader, reader_sha256, trained_reader
 from unpaired.runs import train
 from unpaired.storage import write_bytes
 from unpaired.training.progress import Progress
+from unpaired.words import counted
 
 _log = logging.getLogger("unpaired")
 
@@ -146,7 +147,8 @@ class Judge:
 def to_markdown(table: Table) -> str:
     """Return both tables as Markdown, with the paper's results and a sentence about the ranking of methods."""
     parts = [
-        f"{len(table.seeds)} seeds of {table.steps} steps; mean [smallest, largest]; {table.num_test} test images.\n"
+        f"{counted(len(table.seeds), 'seed')} of {counted(table.steps, 'step')}; mean [smallest, largest]; "
+        f"{counted(table.num_test, 'test image')}.\n"
     ]
     methods = {name for by_method in table.rows.values() for name in by_method}
     parts += [f"{name}: {note.format(table)}\n" for name, note in _NOTES.items() if name in methods]
@@ -188,10 +190,10 @@ def agreement(table: Table, direction: str, published: Mapping[str, Sequence[flo
         if mean[x] <= mean[y]
     ]
     if not other:
-        return f"The paper's order by class IoU holds in all {len(pairs)} pairs of methods."
+        return f"The paper's order by class IoU holds for every pair of methods ({len(pairs)})."
     return (
-        f"The paper's order by class IoU holds in {len(pairs) - len(other)} of {len(pairs)} pairs of methods; not for "
-        f"{', '.join(other)}."
+        f"The paper's order by class IoU holds in {len(pairs) - len(other)} of {counted(len(pairs), 'pair')} of "
+        f"methods; not for {', '.join(other)}."
     )
 
 
