@@ -149,6 +149,8 @@ def test_settings_that_do_not_fit_are_refused(config: Config, tmp_path: Path) ->
         FeatureGAN().build(config.generator, config.discriminator, 1, 3, 0)
     with pytest.raises(ConfigError, match=r"x1\.layer1"):
         build(feature_layers=("relu4_2",))
+    with pytest.raises(ConfigError, match="are others"):
+        build(features_sha256="0" * 64)  # as on a rank with another file
     with pytest.raises(ConfigError, match="source of features"):
         build(features="vgg")
     small = override(config, {"data.crop_size": 12, "data.load_size": 12})
