@@ -15,6 +15,7 @@ from unpaired.networks.perceptual import FeatureNetwork
 from unpaired.networks.protocols import DiscriminatorConfig, GeneratorConfig
 from unpaired.objectives.losses import l1
 from unpaired.objectives.simgan import SimGAN, SimGANObjective
+from unpaired.storage import printable
 
 _log = logging.getLogger("unpaired")
 
@@ -49,7 +50,8 @@ class FeatureGAN(SimGAN):
         found = open_features(self.features, config.data.channels_a, sha256=self.features_sha256)
         smallest, size = found.min_size, config.data.crop_size
         require(size >= smallest, f"data.crop_size (--size) must be at least {smallest} for {found.title}, not {size}.")
-        _log.info(f"The feature loss compares {', '.join(self.compared(found))} of {found.title}.")
+        sentence = f"The feature loss compares {', '.join(self.compared(found))} of {found.title}."
+        _log.info(printable(sentence))
         return replace(self, features_sha256=found.sha256)
 
     def compared(self, features: FeatureNetwork) -> tuple[str, ...]:
