@@ -1,4 +1,4 @@
-"""CoGAN: the losses of eq. 2, the shared layers, and the inversion that translates."""
+"""CoGAN: its losses, the shared layers, and the inversion that translates."""
 
 from __future__ import annotations
 

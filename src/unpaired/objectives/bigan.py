@@ -15,7 +15,7 @@ from torch import Tensor
 
 from unpaired.data.datasets import Batch
 from unpaired.networks.protocols import DiscriminatorConfig, GeneratorConfig
-from unpaired.objectives.base import Objective, Player, Samples, initialised
+from unpaired.objectives.base import Objective, Samples, initialised
 from unpaired.objectives.losses import AdversarialKind, adversarial_loss, discriminator_adversarial
 
 PAIRS = "AB"
@@ -60,9 +60,11 @@ class BiGANImages:
 
 
 class BiGANObjective(Objective[BiGANImages]):
-    """G: A to B, F: B to A, and a discriminator of pairs, which steps first (Dumoulin et al., algorithm 1)."""
+    """G: A to B, F: B to A, and a discriminator of pairs.
 
-    order: ClassVar[tuple[Player, Player]] = ("discriminator", "generator")
+    All are updated from the same weights, as in both papers: the generators' gradients come first, and no update
+    precedes the discriminator's.
+    """
 
     def __init__(
         self,
@@ -89,8 +91,8 @@ class BiGANObjective(Objective[BiGANImages]):
     def generator_losses(self, batch: Batch, images: BiGANImages) -> dict[str, Tensor]:
         """Return the discriminator's loss with exchanged labels, for both generators.
 
-        This is the inverse objective of Donahue et al., section 3.4, and the generators' loss of Dumoulin et al.,
-        algorithm 1, which does not saturate if the discriminator wins; here it is halved.
+        The inverse objective of Donahue et al., section 3.4, and the generators' loss of Dumoulin et al., algorithm 1,
+        which does not saturate if the discriminator wins; halved here.
         """
         judge = self.discriminators[PAIRS]
         loss = discriminator_adversarial(self.config.adversarial, judge(images.decoded), judge(images.encoded))

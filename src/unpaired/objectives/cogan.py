@@ -60,7 +60,7 @@ class CoGANImages:
 
 
 class CoGANObjective(Objective[CoGANImages]):
-    """Two coupled generators and two coupled discriminators, which step first (algorithm 1)."""
+    """Two coupled generators and two coupled discriminators, which step first (section 3)."""
 
     order: ClassVar[tuple[Player, Player]] = ("discriminator", "generator")
 
@@ -94,7 +94,7 @@ class CoGANObjective(Objective[CoGANImages]):
         return CoGANImages(*self.translators["couple"](self._latents(batch.a)))
 
     def generator_losses(self, batch: Batch, images: CoGANImages) -> dict[str, Tensor]:
-        """Return both adversarial terms of eq. 2; the shared layers get the gradients of both."""
+        """Return both adversarial terms (section 3); the shared layers get the gradients of both."""
         kind = self.config.adversarial
         return {
             "adversarial_a": generator_adversarial(kind, self.discriminators["A"](images.fake_a)),
@@ -102,7 +102,7 @@ class CoGANObjective(Objective[CoGANImages]):
         }
 
     def discriminator_losses(self, batch: Batch, images: CoGANImages) -> dict[str, Tensor]:
-        """Return the loss of eq. 2 for each discriminator, on real and on detached generated images."""
+        """Return the loss of each discriminator (section 3), on real and on detached generated images."""
         kind = self.config.adversarial
         return {
             **self.discriminator_terms("A", batch.a, images.fake_a.detach(), kind),
