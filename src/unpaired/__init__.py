@@ -33,7 +33,7 @@ if TYPE_CHECKING:
         ResNetGenerator,
         UNetGenerator,
     )
-    from unpaired.objectives import CUT, GAN, BiGAN, CoGAN, CycleGAN, Loss, Pix2Pix
+    from unpaired.objectives import CUT, GAN, BiGAN, CoGAN, CycleGAN, FeatureGAN, Loss, Pix2Pix, SimGAN
     from unpaired.public import check, evaluate, export, import_weights
     from unpaired.recipes import Config
     from unpaired.registering import register
@@ -61,6 +61,7 @@ _HOMES = {
     "DCGANDiscriminator": "unpaired.networks",
     "DCGANGenerator": "unpaired.networks",
     "DataConfig": "unpaired.data.datasets",
+    "FeatureGAN": "unpaired.objectives",
     "GAN": "unpaired.objectives",
     "Image": "unpaired.images",
     "ImageGAN": "unpaired.networks",
@@ -74,6 +75,7 @@ _HOMES = {
     "RunInfo": "unpaired.runs",
     "Sampler": "unpaired.translate.sampling",
     "ScheduleConfig": "unpaired.training.schedule",
+    "SimGAN": "unpaired.objectives",
     "StepView": "unpaired.training.callbacks",
     "Translator": "unpaired.translate.translator",
     "UNetGenerator": "unpaired.networks",
@@ -100,6 +102,7 @@ __all__ = [
     "DCGANDiscriminator",
     "DCGANGenerator",
     "DataConfig",
+    "FeatureGAN",
     "Image",
     "ImageGAN",
     "Loss",
@@ -112,6 +115,7 @@ __all__ = [
     "RunInfo",
     "Sampler",
     "ScheduleConfig",
+    "SimGAN",
     "StepView",
     "Translator",
     "UNetGenerator",
