@@ -16,11 +16,12 @@ from unpaired.evaluation.segmentation import nearest_colours
 from unpaired.reproduce import labelled
 from unpaired.reproduce.methods import ABLATION, COMPARISON, Trial, config_of, rows_of, trials
 from unpaired.reproduce.pictures import draw_methods
-from unpaired.reproduce.published import LABELS_TO_PHOTO, MAP_TO_PHOTO, PHOTO_TO_LABELS, PHOTO_TO_MAP
+from unpaired.reproduce.published import LABELS_TO_PHOTO, PHOTO_TO_LABELS
 from unpaired.reproduce.reader import Reader, trained_reader, training_images
 from unpaired.reproduce.tables import REAL, UNTRANSLATED, Judge, Table, agreement, make_table, to_markdown
 from unpaired.scenes.draw import draw_pairs
 from unpaired.scenes.scene import LABEL_COLOURS
+from unpaired.study.table_one import MAP_TO_PHOTO, PHOTO_TO_MAP, PUBLISHED
 
 
 @pytest.fixture(scope="module")
@@ -34,8 +35,8 @@ def test_the_paper_is_quoted_as_it_is() -> None:
     assert (LABELS_TO_PHOTO["pix2pix"], PHOTO_TO_LABELS["pix2pix"]) == ((0.71, 0.25, 0.18), (0.85, 0.40, 0.32))
     baselines = ["cogan", "bigan", "simgan", "feature-gan"]
     assert list(LABELS_TO_PHOTO) == list(PHOTO_TO_LABELS) == [*baselines, *ABLATION, "pix2pix"]
-    assert list(MAP_TO_PHOTO) == list(PHOTO_TO_MAP) == [*baselines, "cyclegan"]
-    assert (MAP_TO_PHOTO["cyclegan"], PHOTO_TO_MAP["cyclegan"]) == ((26.8, 2.8), (23.2, 3.4))
+    assert len(PUBLISHED) == len(baselines) + 1
+    assert PUBLISHED["CycleGAN"] == {MAP_TO_PHOTO: (26.8, 2.8), PHOTO_TO_MAP: (23.2, 3.4)}
 
 
 def test_the_reader_learns_from_pairs_whose_classes_are_exact(scenes: labelled.Labelled) -> None:
