@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import shlex
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -193,7 +193,7 @@ def translate(
     inputs
         Images, folders (searched through) and globs.
     direction
-        AtoB or BtoA.
+        AtoB or BtoA, or the names of the domains, as in summer2winter.
     out
         Folder for the results (default: MODEL/translated/DIRECTION; translated/style with --style).
     format
@@ -239,9 +239,8 @@ def translate(
     with importing():
         from unpaired.cli.style_options import StyleOptions, open_style, refuse_unsuitable
         from unpaired.cli.translation import TranslateOptions, translate_all
-        from unpaired.config import require
         from unpaired.images.foreign import passed_over
-        from unpaired.suggestions import unknown
+        from unpaired.translate.directions import direction_named
         from unpaired.translate.jobs import plan_outputs
         from unpaired.translate.sheets import take_halves
         from unpaired.translate.translator import Translator
@@ -263,7 +262,8 @@ def translate(
         translator = open_style(chosen, device=device, max_pixels=max_pixels)
     else:
         translator = Translator.load(model, device=device, precision=precision, max_pixels=max_pixels, backend=backend)
-    require(direction in translator.directions, unknown(repr(direction), translator.directions, "direction"))
+    direction = direction_named(direction, translator.directions, translator.info.domains)
+    options = replace(options, direction=direction)
     default = Path("translated/style") if style is not None else model / "translated" / direction
     folder = out if out is not None else default
     plan = plan_outputs(
