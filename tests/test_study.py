@@ -119,7 +119,7 @@ def test_the_key_of_another_study_is_not_replaced(models: list[Path], scenes: Pa
             make_study(models[:1], scenes, tmp_path, settings=other)
     assert (tmp_path / "key.json").read_bytes() == kept
     (tmp_path / "key.json").write_bytes(b"{")
-    with pytest.raises(OutputError, match="remove .*key.json if nobody has answered"):
+    with pytest.raises(OutputError, match=r"remove .*key\.json if nobody has answered"):
         make_study(models[:1], scenes, tmp_path, settings=SETTINGS)
 
 

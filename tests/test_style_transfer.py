@@ -281,9 +281,7 @@ def test_the_baseline_of_an_evaluation_is_on_the_same_images(tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize("option", [["--baseline-count", "3"], ["--features", "random"]])
-def test_options_of_the_baseline_need_it(
-    option: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_options_of_the_baseline_need_it(option: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     code, _, err = run(capsys, "evaluate", tmp_path, tmp_path, *option)
     assert code == 78
     assert f"{option[0]} belongs to --baseline style" in err

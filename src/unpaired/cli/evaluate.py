@@ -99,9 +99,8 @@ def evaluate(
 
     beside = None
     if baseline is not None:
-        beside = StyleBaseline(
-            count=24 if baseline_count is None else baseline_count, transfer=StyleTransfer(features=features or "random")
-        )
+        number = StyleBaseline().count if baseline_count is None else baseline_count
+        beside = StyleBaseline(count=number, transfer=StyleTransfer(features=features or "random"))
     for option, value in {"--baseline-count": baseline_count, "--features": features}.items():
         require(
             value is None or baseline is not None, f"{option} belongs to --baseline style; add that, or leave it out."

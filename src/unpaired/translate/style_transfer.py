@@ -48,6 +48,7 @@ class StyleTransfer:
     """
 
     kind: ClassVar[str] = "style-transfer"
+    searches: ClassVar[bool] = True
     features: str = "random"
     features_sha256: str = ""
     strength: float = 30.0
