@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from unpaired.networks.attention import AttentionGenerator
 from unpaired.networks.dcgan import DCGANDiscriminator, DCGANGenerator
 from unpaired.networks.patchgan import ImageGAN, PatchGAN, PixelGAN
 from unpaired.networks.protocols import DiscriminatorConfig, GeneratorConfig, config_fault
@@ -12,7 +13,7 @@ from unpaired.registry import Registry
 GENERATORS: Registry[type[GeneratorConfig]] = Registry(
     "generator",
     "unpaired.generators",
-    (ResNetGenerator, UNetGenerator, DCGANGenerator),
+    (ResNetGenerator, UNetGenerator, AttentionGenerator, DCGANGenerator),
     protocol=GeneratorConfig,
     required=("multiple", "min_size", "build"),
     refuse=config_fault,
@@ -32,6 +33,7 @@ DISCRIMINATORS: Registry[type[DiscriminatorConfig]] = Registry(
 __all__ = [
     "DISCRIMINATORS",
     "GENERATORS",
+    "AttentionGenerator",
     "DCGANDiscriminator",
     "DCGANGenerator",
     "DiscriminatorConfig",

@@ -14,6 +14,7 @@ from unpaired.compat.torch_private import BatchNorm
 from unpaired.config import require
 from unpaired.data.datasets import Batch
 from unpaired.networks.layers import initialise
+from unpaired.networks.protocols import HasMask
 from unpaired.objectives.losses import adversarial_loss, discriminator_adversarial, gradient_penalty
 from unpaired.objectives.pool import ImagePool
 from unpaired.randomness import torch_seeded
@@ -108,6 +109,11 @@ class Objective(nn.Module, ABC, Generic[ImagesT]):
     def players(self) -> dict[Player, nn.ModuleDict]:
         """Return the networks that each player's optimizer updates."""
         return {"generator": self.translators, "discriminator": self.discriminators}
+
+
+def mask_samples(network: nn.Module, image: Tensor, name: str) -> dict[str, Tensor]:
+    """Return the mask of a generator as a column of the sample grid, n 1 h w in [-1, 1]; {} if it has no mask."""
+    return {name: 2 * network.mask(image) - 1} if isinstance(network, HasMask) else {}
 
 
 @contextmanager

@@ -15,8 +15,9 @@ from unpaired.data.datasets import Batch
 from unpaired.networks import winograd
 from unpaired.networks.protocols import DiscriminatorConfig, GeneratorConfig
 from unpaired.objectives.augmentation import CHANGES, augmented
-from unpaired.objectives.base import Objective, Samples, initialised
+from unpaired.objectives.base import Objective, Samples, initialised, mask_samples
 from unpaired.objectives.losses import AdversarialKind, adversarial_loss, generator_adversarial, l1
+from unpaired.objectives.planting import PlantedBatch, kept_l1, plant_into, require_equal_channels
 from unpaired.objectives.pool import ImagePool
 from unpaired.side_by_side import First, Second, side_by_side
 
@@ -77,10 +78,15 @@ class CycleGAN:
     """
     augmentation_probability: float = 1.0
     """Probability in (0, 1] of each change for each image; below 1 keeps generated colours from drifting."""
+    planted_weight: float = 0.0
+    """Weight of keeping objects of random shape and texture, planted into training images of both domains. Teaches a
+    generator, above all kind attention, to keep content that no training image shows. 0 plants none, as published.
+    """
 
     def __post_init__(self) -> None:
         adversarial_loss(self.adversarial)
-        for name in ("cycle_weight_a", "cycle_weight_b", "identity_weight", "adversarial_weight", "pool_size"):
+        weights = "cycle_weight_a", "cycle_weight_b", "identity_weight", "adversarial_weight", "planted_weight"
+        for name in (*weights, "pool_size"):
             value = getattr(self, name)
             require(value >= 0, f"objective.{name} must not be negative, not {value}.")
         require(
@@ -107,6 +113,7 @@ class CycleGAN:
             f"objective.identity_weight must be 0 when the domains differ in channels ({channels_a} and {channels_b}): "
             "a translator cannot take images of its own output domain then.",
         )
+        require_equal_channels(self.planted_weight, channels_a, channels_b)
         return CycleGANObjective(self, generator, discriminator, channels_a, channels_b, seed)
 
 
@@ -115,6 +122,8 @@ class CycleGANImages:
     """What the translators make of one batch, n c h w; an image is named after the domain it shows.
 
     What no weighted term needs is not made.
+
+    planted: the batch with planted objects, which the generators received in place of the batch; None without them.
     """
 
     fake_b: Tensor
@@ -123,6 +132,7 @@ class CycleGANImages:
     rec_b: Tensor | None
     identity_a: Tensor | None
     identity_b: Tensor | None
+    planted: PlantedBatch | None = None
 
 
 class CycleGANObjective(Objective[CycleGANImages]):
@@ -156,8 +166,10 @@ class CycleGANObjective(Objective[CycleGANImages]):
         return self.translators["BtoA"]
 
     def generate(self, batch: Batch) -> CycleGANImages:
-        """Translate both domains of the batch and translate the results back."""
+        """Translate both domains of the batch, with planted objects if they have a weight, and translate them back."""
         c = self.config
+        planted = plant_into(batch, c.planted_weight)
+        batch = planted.batch if planted else batch
         identity_a = identity_b = None
         if c.identity_weight > 0:
             (fake_b, identity_b), (fake_a, identity_a) = self._both(
@@ -172,11 +184,14 @@ class CycleGANObjective(Objective[CycleGANImages]):
             lambda: self.b_to_a(fake_b) if c.cycle_weight_a > 0 else None,
             lambda: self.a_to_b(fake_a) if c.cycle_weight_b > 0 else None,
         )
-        return CycleGANImages(fake_b, fake_a, rec_a, rec_b, identity_a, identity_b)
+        return CycleGANImages(fake_b, fake_a, rec_a, rec_b, identity_a, identity_b, planted)
 
     def generator_losses(self, batch: Batch, images: CycleGANImages) -> dict[str, Tensor]:
-        """Return the weighted terms of eq. 1-3 and the identity terms |G(b) - b| and |F(a) - a|."""
-        c = self.config
+        """Return the weighted terms of eq. 1-3 and the identity terms |G(b) - b| and |F(a) - a|.
+
+        With planted objects also the terms planted_a and planted_b, named after the domain of the input.
+        """
+        c, batch = self.config, images.planted.batch if images.planted else batch
         terms = {}
         if c.adversarial_weight > 0:
             # Augmented here, because concurrent functions must not use the random generator.
@@ -193,12 +208,16 @@ class CycleGANObjective(Objective[CycleGANImages]):
         if images.identity_a is not None and images.identity_b is not None:
             terms["identity_a"] = c.identity_weight * c.cycle_weight_a * l1(images.identity_a, batch.a)
             terms["identity_b"] = c.identity_weight * c.cycle_weight_b * l1(images.identity_b, batch.b)
+        if images.planted is not None:
+            terms["planted_a"] = c.planted_weight * kept_l1(images.fake_b, images.planted.a)
+            terms["planted_b"] = c.planted_weight * kept_l1(images.fake_a, images.planted.b)
         return terms
 
     def discriminator_losses(self, batch: Batch, images: CycleGANImages) -> dict[str, Tensor]:
         """Return each discriminator's loss on real images and on images of its pool; empty without adversarial loss."""
         if self.config.adversarial_weight == 0:
             return {}
+        batch = images.planted.batch if images.planted else batch
         fake_a, fake_b = self.pools["A"].query(images.fake_a), self.pools["B"].query(images.fake_b)
         seen_a = self._augmented(batch.a), self._augmented(fake_a)
         seen_b = self._augmented(batch.b), self._augmented(fake_b)
@@ -213,7 +232,7 @@ class CycleGANObjective(Objective[CycleGANImages]):
         """Return the terms by cycle, a -> b -> a and b -> a -> b, or by discriminator, if these run concurrently."""
         if not self._is_side_by_side(batch):
             return [terms]
-        first = ("adversarial_b", "cycle_a", "identity_b", "discriminator_a")
+        first = ("adversarial_b", "cycle_a", "identity_b", "planted_a", "discriminator_a")
         parts = [{name: term for name, term in terms.items() if (name in first) == mine} for mine in (True, False)]
         return [part for part in parts if part]
 
@@ -241,10 +260,14 @@ class CycleGANObjective(Objective[CycleGANImages]):
 
     @torch.no_grad()
     def samples(self, batch: Batch) -> Samples:
-        """Return real, fake, reconstructed and (for equal channel counts) identity images of both directions."""
+        """Return real, fake, reconstructed and (for equal channel counts) identity images of both directions.
+
+        A generator with a mask adds that of the real images.
+        """
         fake_b, fake_a = self.a_to_b(batch.a), self.b_to_a(batch.b)
-        a = {"real_a": batch.a, "fake_b": fake_b, "rec_a": self.b_to_a(fake_b)}
-        b = {"real_b": batch.b, "fake_a": fake_a, "rec_b": self.a_to_b(fake_a)}
+        a, b = {"real_a": batch.a}, {"real_b": batch.b}
+        a |= mask_samples(self.a_to_b, batch.a, "mask_a") | {"fake_b": fake_b, "rec_a": self.b_to_a(fake_b)}
+        b |= mask_samples(self.b_to_a, batch.b, "mask_b") | {"fake_a": fake_a, "rec_b": self.a_to_b(fake_a)}
         if batch.a.shape[1] == batch.b.shape[1]:
             a["identity_a"], b["identity_b"] = self.b_to_a(batch.a), self.a_to_b(batch.b)
         return {"AtoB": a, "BtoA": b}
