@@ -13,7 +13,14 @@ import torch
 from unpaired.config import from_dict, override, to_dict
 from unpaired.data.datasets import Batch, DataConfig
 from unpaired.errors import Interrupted
-from unpaired.networks import DCGANDiscriminator, DCGANGenerator, PatchGAN, ResNetGenerator, UNetGenerator
+from unpaired.networks import (
+    AttentionGenerator,
+    DCGANDiscriminator,
+    DCGANGenerator,
+    PatchGAN,
+    ResNetGenerator,
+    UNetGenerator,
+)
 from unpaired.objectives import CUT, GAN, CycleGAN, Pix2Pix
 from unpaired.objectives.base import frozen
 from unpaired.objectives.losses import total
@@ -41,6 +48,7 @@ class Case:
 
 
 UNET = UNetGenerator(num_downs=5, base_channels=4, dropout=True)
+ATTENTION = AttentionGenerator(base_channels=4, num_blocks=2)
 NOISE = {
     "generator": DCGANGenerator(size=32, base_channels=4),
     "discriminator": DCGANDiscriminator(size=32, base_channels=4),
@@ -63,6 +71,8 @@ METHODS: dict[str, Case] = {
     "pix2pix-cgan": Case(Pix2Pix(l1_weight=0), generator=UNET),
     "cut": Case(CUT(num_patches=16, head_channels=8)),
     "fastcut": Case(CUT(num_patches=16, head_channels=8, identity_contrast=False, flip_equivariance=True)),
+    "cyclegan-attention": Case(CycleGAN(planted_weight=20, pool_size=3), generator=ATTENTION),
+    "cut-attention": Case(CUT(num_patches=16, head_channels=8, planted_weight=20), generator=ATTENTION),
     "gan": Case(GAN(), **NOISE),
     "cgan": Case(GAN(conditional=True), **NOISE, classes=True),
 }

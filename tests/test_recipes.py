@@ -44,6 +44,7 @@ PAPER = {
     "objective.pool_size": 50,
     "objective.augmentation": [],
     "objective.augmentation_probability": 1.0,
+    "objective.planted_weight": 0.0,
     "generator.kind": "resnet",
     "generator.base_channels": 64,
     "generator.num_blocks": 9,

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from unpaired.data.datasets import DataConfig
     from unpaired.images import Image
     from unpaired.networks import (
+        AttentionGenerator,
         DCGANDiscriminator,
         DCGANGenerator,
         ImageGAN,
@@ -48,6 +49,7 @@ if TYPE_CHECKING:
 
 # Names are imported when first used: torch takes a second to import, and `unpaired --help` does not need it.
 _HOMES = {
+    "AttentionGenerator": "unpaired.networks",
     "CUT": "unpaired.objectives",
     "Callback": "unpaired.training.callbacks",
     "Config": "unpaired.recipes",
@@ -84,6 +86,7 @@ _HOMES = {
 __all__ = [
     "CUT",
     "GAN",
+    "AttentionGenerator",
     "Callback",
     "Config",
     "CycleGAN",

@@ -17,6 +17,7 @@ from unpaired.config import require
 from unpaired.data.datasets import WHOLE_IMAGE_MULTIPLE, WHOLE_IMAGES, DataConfig
 from unpaired.errors import ConfigError
 from unpaired.networks import (
+    AttentionGenerator,
     DCGANDiscriminator,
     DCGANGenerator,
     DiscriminatorConfig,
@@ -188,6 +189,15 @@ def gan_backward() -> Config:
     return replace(paper(), objective=CycleGAN(identity_weight=0, cycle_weight_a=0))
 
 
+def attention() -> Config:
+    """CycleGAN with an attention-gated generator, which keeps content unlike all training images.
+
+    G(x) = m T(x) + (1 - m) x (Alami Mejjati et al. 2018, Tang et al. 2019), and objects of random shape and texture in
+    the training images, which it learns to keep (benchmarks/2026-12-01-attention.md).
+    """
+    return replace(paper(), objective=CycleGAN(planted_weight=20), generator=AttentionGenerator())
+
+
 def pix2pix() -> Config:
     """pix2pix as published (Isola et al. 2017): U-Net-256 with dropout, batch norm, L1 100, on pairs."""
     return Config(
@@ -252,6 +262,7 @@ RECIPES: dict[str, Callable[[], Config]] = {
     "gan-alone": gan_alone,
     "gan-forward": gan_forward,
     "gan-backward": gan_backward,
+    "attention": attention,
     "pix2pix": pix2pix,
     "pix2pix-l1": l1_alone,
     "pix2pix-l1-gan": l1_gan,

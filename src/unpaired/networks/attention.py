@@ -25,6 +25,11 @@ class AttentionGenerator(ResNetSettings):
 
     kind: ClassVar[str] = "attention"
 
+    @property
+    def bytes_per_pixel(self) -> int:
+        """Peak bytes per pixel in float32, measured on a CPU: those of the ResNet, and the blend with the input."""
+        return super().bytes_per_pixel + 32
+
     def build(self, in_channels: int, out_channels: int) -> AttentionModule:
         """Return the untrained network for images with the given channel counts.
 
