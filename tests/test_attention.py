@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import subprocess
 import sys
 from collections.abc import Callable
@@ -25,7 +26,16 @@ from unpaired.networks import AttentionGenerator, PatchGAN, ResNetGenerator
 from unpaired.networks.protocols import HasFeatures, HasMask
 from unpaired.objectives import CUT, CycleGAN, Pix2Pix
 from unpaired.objectives.base import initialised
-from unpaired.objectives.planting import OBJECTS, SHARE, Planted, kept_l1, plant
+from unpaired.objectives.planting import (
+    OBJECTS,
+    OPEN_WEIGHT,
+    SHARE,
+    Planted,
+    kept_l1,
+    mask_cross_entropy,
+    plant,
+    planted_loss,
+)
 from unpaired.public import export
 from unpaired.recipes import Config, attention, build_objective
 from unpaired.runs import train
@@ -45,7 +55,7 @@ def seeded(*shape: int, seed: int = 0) -> Tensor:
 
 
 def with_mask_bias(network: nn.Module, bias: float) -> nn.Module:
-    """Set the mask of every pixel to the sigmoid of 2 `bias`."""
+    """Set the mask of every pixel to the sigmoid of `bias`."""
     with torch.no_grad():
         network.network.head[1].weight[-1].zero_()
         network.network.head[1].bias[-1] = bias
@@ -58,17 +68,22 @@ def with_mask_bias(network: nn.Module, bias: float) -> nn.Module:
 def test_the_output_blends_the_translation_and_the_input_by_the_mask() -> None:
     network, image = initialised(SMALL.build(3, 3), 0, "AtoB").double(), seeded(2, 3, 16, 20).double()
     head = network.network(image)
-    mask = torch.sigmoid(2 * torch.atanh(head[:, 3:]))
+    mask = torch.sigmoid(head[:, 3:])
     assert torch.allclose(network.mask(image), mask, rtol=0, atol=1e-12)
-    assert torch.allclose(network(image), mask * head[:, :3] + (1 - mask) * image, rtol=0, atol=1e-12)
+    assert torch.allclose(network(image), mask * head[:, :3].tanh() + (1 - mask) * image, rtol=0, atol=1e-12)
     assert 0 < network.mask(image).min() < network.mask(image).max() < 1
+    both = network.with_mask(image)
+    assert torch.equal(both, torch.cat([network(image), network.mask(image)], 1))
+    (gradient,) = torch.autograd.grad(both[:, :3].sum(), network.network.head[1].bias)
+    assert gradient[3] == 0
+    assert gradient[:3].abs().min() > 0
 
 
 def test_a_mask_of_0_keeps_every_bit_and_one_of_1_replaces_the_input() -> None:
     network, image = SMALL.build(3, 3), seeded(1, 3, 16, 16)
-    assert torch.equal(with_mask_bias(network, -20)(image), image)
-    made = with_mask_bias(network, 20)(image)
-    assert torch.allclose(made, network.network(image)[:, :3], rtol=0, atol=1e-6)
+    assert torch.equal(with_mask_bias(network, -200)(image), image)
+    made = with_mask_bias(network, 200)(image)
+    assert torch.allclose(made, network.network(image)[:, :3].tanh(), rtol=0, atol=1e-6)
 
 
 @pytest.mark.parametrize("channels", [1, 3, 4])
@@ -128,7 +143,9 @@ def test_objects_replace_their_pixels_and_leave_the_others(channels: int) -> Non
     assert set(made.objects.unique().tolist()) == {0, 1}
     changed = (made.images != images).any(1, keepdim=True)
     assert changed[made.objects == 1].float().mean() > 0.999
-    assert changed.sum() < 2.5 * made.objects.sum()  # the edges are blended
+    assert not changed[made.elsewhere == 1].any()
+    assert ((made.objects + made.elsewhere) <= 1).all()
+    assert (made.objects + made.elsewhere).mean() > 0.95  # edges are neither
     empty = (made.objects.amax((1, 2, 3)) == 0).float().mean()
     assert empty.item() == pytest.approx((1 - SHARE) ** OBJECTS, abs=0.15)  # some lie outside, some are all edge
     assert 0.01 < made.objects.mean() < 0.1
@@ -150,6 +167,20 @@ def test_keeping_counts_the_pixels_of_objects_and_is_averaged_over_all_pixels() 
     assert kept_l1(off, made).item() == pytest.approx(0.5 * made.objects.mean().item(), rel=1e-5)
     elsewhere = torch.where(made.objects == 1, made.images, -images)
     assert kept_l1(elsewhere, made) == 0
+
+
+def test_the_loss_of_a_mask_is_its_cross_entropy() -> None:
+    _, made = planted(8)
+    mask = torch.rand(8, 1, 32, 32, generator=torch.Generator().manual_seed(0)) * 0.98 + 0.01
+    whole = 0.0
+    for closed, opened, value in zip(made.objects.flatten(), made.elsewhere.flatten(), mask.flatten(), strict=True):
+        whole -= math.log(1 - value) if closed else OPEN_WEIGHT * math.log(value) if opened else 0.0
+    assert mask_cross_entropy(mask, made).item() == pytest.approx(whole / mask.numel(), rel=1e-4)
+    off = made.images + 0.5
+    assert planted_loss(off, None, made) == kept_l1(off, made)
+    assert planted_loss(off, mask, made) == kept_l1(off, made) + mask_cross_entropy(mask, made)
+    for saturated in (torch.zeros_like(mask), torch.ones_like(mask)):
+        assert torch.isfinite(mask_cross_entropy(saturated, made))
 
 
 METHODS: dict[str, Any] = {
@@ -176,7 +207,10 @@ def test_the_terms_of_a_method_are_those_of_the_batch_with_objects(name: str) ->
     ours = {**terms_of(objective, batch, images)}
     theirs = terms_of(plain, with_objects, replace(images, planted=None))
     fake = images.fake_b.flip(3) if getattr(images, "mirrored", False) else images.fake_b
-    assert ours["planted_a"].item() == pytest.approx(7 * kept_l1(fake, images.planted.a).item(), rel=1e-5)
+    mask = objective.translators["AtoB"].mask(getattr(images, "input_a", with_objects.a))
+    mask = mask.flip(3) if getattr(images, "mirrored", False) else mask
+    expected = 7 * (kept_l1(fake, images.planted.a) + mask_cross_entropy(mask, images.planted.a))
+    assert ours["planted_a"].item() == pytest.approx(expected.item(), rel=1e-5)
     extra = {"planted_a", "planted_b"} if name == "cyclegan" else {"planted_a"}
     assert set(ours) - set(theirs) == extra
     for term, value in theirs.items():

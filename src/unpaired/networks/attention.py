@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
+import torch
 from torch import Tensor, nn
 
 from unpaired.config import require
@@ -49,6 +50,9 @@ class AttentionModule(nn.Module):
     def __init__(self, config: AttentionGenerator, channels: int) -> None:
         super().__init__()
         self.network = ResNetModule(config, channels, channels + 1)
+        self.network.head = nn.Sequential(
+            *list(self.network.head)[:-1]
+        )  # without the tanh, which the mask does not have
 
     def forward(self, image: Tensor) -> Tensor:
         """Translate a batch; both are n c h w, sides multiples of the configuration's `multiple`."""
@@ -59,11 +63,19 @@ class AttentionModule(nn.Module):
         """Return the mask of a batch, n 1 h w in [0, 1]: 0 keeps a pixel, 1 replaces it by its translation."""
         return self._parts(image)[1]
 
+    def with_mask(self, image: Tensor) -> Tensor:
+        """Return the output of `forward` and the mask in one pass, n channels + 1 h w, with the mask as the last.
+
+        The output has no gradient with respect to the mask, which is then trained by losses of its own.
+        """
+        translation, mask = self._parts(image)
+        return torch.cat([image + mask.detach() * (translation - image), mask], dim=1)
+
     def features(self, image: Tensor) -> Sequence[Tensor]:
         """Return the encoder's activations for CUT's loss, as `ResNetModule.features` does."""
         return self.network.features(image)
 
     def _parts(self, image: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the translation n c h w and the mask n 1 h w; (1 + tanh x) / 2 is the sigmoid of 2 x."""
+        """Return the translation before the gate, n channels h w, and the mask n 1 h w."""
         made: Tensor = self.network(image)
-        return made[:, :-1], (1 + made[:, -1:]) / 2
+        return torch.tanh(made[:, :-1]), torch.sigmoid(made[:, -1:])

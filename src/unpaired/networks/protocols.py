@@ -100,6 +100,13 @@ class HasMask(Protocol):
         """Return masks n 1 h w in [0, 1] for images n c h w in [-1, 1]: 0 keeps a pixel, 1 translates it."""
         ...
 
+    def with_mask(self, image: Tensor) -> Tensor:
+        """Return the translations and, as the last channel, the masks, n c + 1 h w, in one forward pass.
+
+        Gradients of the translations do not reach the masks.
+        """
+        ...
+
 
 def at_size(part: Any, size: int) -> Any:
     """Return the settings of a network for crops of size x size pixels, unchanged if they do not depend on a size."""

@@ -19,7 +19,7 @@ from unpaired.data.datasets import Batch
 from unpaired.networks.protocols import DiscriminatorConfig, GeneratorConfig, HasFeatures
 from unpaired.objectives.base import Objective, Player, Samples, initialised, mask_samples
 from unpaired.objectives.losses import AdversarialKind, adversarial_loss, generator_adversarial
-from unpaired.objectives.planting import PlantedBatch, kept_l1, plant_into
+from unpaired.objectives.planting import PlantedBatch, plant_into, planted_loss, separated, with_mask
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,8 +47,8 @@ class CUT:
     head_channels: int = 256
     """Length of the feature vectors that are compared, after the two-layer head (published: 256)."""
     planted_weight: float = 0.0
-    """Weight of keeping objects of random shape and texture, planted into training images of both domains. Teaches a
-    generator, above all kind attention, to keep content that no training image shows. 0 plants none, as published.
+    """Weight of keeping objects of random shape and texture, planted into training images of both domains. It teaches
+    generators, above all kind attention, to keep content that no training image shows. 0 plants none, as published.
     """
 
     def __post_init__(self) -> None:
@@ -80,6 +80,7 @@ class CUTImages:
     """The input of the generator (mirrored or not), the translation of A, and the identity image of B if it is used.
 
     planted: the batch with planted objects, not mirrored, which takes the place of the batch; None without them.
+    mask_a: the mask of the translation of A, n 1 h w, for the term of planted objects.
     """
 
     input_a: Tensor
@@ -87,6 +88,7 @@ class CUTImages:
     identity_b: Tensor | None
     mirrored: bool
     planted: PlantedBatch | None = None
+    mask_a: Tensor | None = None
 
 
 class CUTObjective(Objective[CUTImages]):
@@ -124,9 +126,10 @@ class CUTObjective(Objective[CUTImages]):
         batch = planted.batch if planted else batch
         mirrored = self.training and self.config.flip_equivariance and bool(torch.rand(()) < 0.5)
         input_a, input_b = (batch.a.flip(3), batch.b.flip(3)) if mirrored else (batch.a, batch.b)
-        generator = self.translators["AtoB"]
-        identity_b = generator(input_b) if self.config.identity_contrast else None
-        return CUTImages(input_a, generator(input_a), identity_b, mirrored, planted)
+        generator = with_mask(self.translators["AtoB"], planted)
+        identity_b = separated(generator(input_b), input_b)[0] if self.config.identity_contrast else None
+        fake_b, mask_a = separated(generator(input_a), input_a)
+        return CUTImages(input_a, fake_b, identity_b, mirrored, planted, mask_a)
 
     def generator_losses(self, batch: Batch, images: CUTImages) -> dict[str, Tensor]:
         """Return the adversarial term and the contrastive terms of eq. 5: on A, and on B if identity contrast is on.
@@ -143,8 +146,10 @@ class CUTObjective(Objective[CUTImages]):
                 share * c.contrast_weight * self._contrast(batch.b, images.identity_b, images.mirrored)
             )
         if images.planted is not None:
-            upright = images.fake_b.flip(3) if images.mirrored else images.fake_b
-            terms["planted_a"] = c.planted_weight * kept_l1(upright, images.planted.a)
+            made, mask = images.fake_b, images.mask_a
+            if images.mirrored:
+                made, mask = made.flip(3), None if mask is None else mask.flip(3)
+            terms["planted_a"] = c.planted_weight * planted_loss(made, mask, images.planted.a)
         return terms
 
     def discriminator_losses(self, batch: Batch, images: CUTImages) -> dict[str, Tensor]:

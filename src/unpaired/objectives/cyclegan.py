@@ -17,7 +17,14 @@ from unpaired.networks.protocols import DiscriminatorConfig, GeneratorConfig
 from unpaired.objectives.augmentation import CHANGES, augmented
 from unpaired.objectives.base import Objective, Samples, initialised, mask_samples
 from unpaired.objectives.losses import AdversarialKind, adversarial_loss, generator_adversarial, l1
-from unpaired.objectives.planting import PlantedBatch, kept_l1, plant_into, require_equal_channels
+from unpaired.objectives.planting import (
+    PlantedBatch,
+    plant_into,
+    planted_loss,
+    require_equal_channels,
+    separated,
+    with_mask,
+)
 from unpaired.objectives.pool import ImagePool
 from unpaired.side_by_side import First, Second, side_by_side
 
@@ -79,8 +86,8 @@ class CycleGAN:
     augmentation_probability: float = 1.0
     """Probability in (0, 1] of each change for each image; below 1 keeps generated colours from drifting."""
     planted_weight: float = 0.0
-    """Weight of keeping objects of random shape and texture, planted into training images of both domains. Teaches a
-    generator, above all kind attention, to keep content that no training image shows. 0 plants none, as published.
+    """Weight of keeping objects of random shape and texture, planted into training images of both domains. It teaches
+    generators, above all kind attention, to keep content that no training image shows. 0 plants none, as published.
     """
 
     def __post_init__(self) -> None:
@@ -124,6 +131,7 @@ class CycleGANImages:
     What no weighted term needs is not made.
 
     planted: the batch with planted objects, which the generators received in place of the batch; None without them.
+    mask_a, mask_b: the masks with which G translated a and F translated b, n 1 h w, for the term of planted objects.
     """
 
     fake_b: Tensor
@@ -133,6 +141,8 @@ class CycleGANImages:
     identity_a: Tensor | None
     identity_b: Tensor | None
     planted: PlantedBatch | None = None
+    mask_a: Tensor | None = None
+    mask_b: Tensor | None = None
 
 
 class CycleGANObjective(Objective[CycleGANImages]):
@@ -171,20 +181,23 @@ class CycleGANObjective(Objective[CycleGANImages]):
         planted = plant_into(batch, c.planted_weight)
         batch = planted.batch if planted else batch
         identity_a = identity_b = None
+        a_to_b, b_to_a = with_mask(self.a_to_b, planted), with_mask(self.b_to_a, planted)
         if c.identity_weight > 0:
-            (fake_b, identity_b), (fake_a, identity_a) = self._both(
+            (made_b, same_b), (made_a, same_a) = self._both(
                 batch,
-                lambda: translate_both(self.a_to_b, batch.a, batch.b),
-                lambda: translate_both(self.b_to_a, batch.b, batch.a),
+                lambda: translate_both(self.a_to_b, batch.a, batch.b, a_to_b),
+                lambda: translate_both(self.b_to_a, batch.b, batch.a, b_to_a),
             )
+            identity_b, identity_a = separated(same_b, batch.b)[0], separated(same_a, batch.a)[0]
         else:
-            fake_b, fake_a = self._both(batch, lambda: self.a_to_b(batch.a), lambda: self.b_to_a(batch.b))
+            made_b, made_a = self._both(batch, lambda: a_to_b(batch.a), lambda: b_to_a(batch.b))
+        (fake_b, mask_a), (fake_a, mask_b) = separated(made_b, batch.b), separated(made_a, batch.a)
         rec_a, rec_b = self._both(
             batch,
-            lambda: self.b_to_a(fake_b) if c.cycle_weight_a > 0 else None,
-            lambda: self.a_to_b(fake_a) if c.cycle_weight_b > 0 else None,
+            lambda: separated(b_to_a(fake_b), batch.a)[0] if c.cycle_weight_a > 0 else None,
+            lambda: separated(a_to_b(fake_a), batch.b)[0] if c.cycle_weight_b > 0 else None,
         )
-        return CycleGANImages(fake_b, fake_a, rec_a, rec_b, identity_a, identity_b, planted)
+        return CycleGANImages(fake_b, fake_a, rec_a, rec_b, identity_a, identity_b, planted, mask_a, mask_b)
 
     def generator_losses(self, batch: Batch, images: CycleGANImages) -> dict[str, Tensor]:
         """Return the weighted terms of eq. 1-3 and the identity terms |G(b) - b| and |F(a) - a|.
@@ -209,8 +222,8 @@ class CycleGANObjective(Objective[CycleGANImages]):
             terms["identity_a"] = c.identity_weight * c.cycle_weight_a * l1(images.identity_a, batch.a)
             terms["identity_b"] = c.identity_weight * c.cycle_weight_b * l1(images.identity_b, batch.b)
         if images.planted is not None:
-            terms["planted_a"] = c.planted_weight * kept_l1(images.fake_b, images.planted.a)
-            terms["planted_b"] = c.planted_weight * kept_l1(images.fake_a, images.planted.b)
+            terms["planted_a"] = c.planted_weight * planted_loss(images.fake_b, images.mask_a, images.planted.a)
+            terms["planted_b"] = c.planted_weight * planted_loss(images.fake_a, images.mask_b, images.planted.b)
         return terms
 
     def discriminator_losses(self, batch: Batch, images: CycleGANImages) -> dict[str, Tensor]:
@@ -279,13 +292,18 @@ def mode_of(pixels: int) -> Mode:
     return next(mode for mode in MODES if pixels <= mode.pixels and mode.instructions in here)
 
 
-def translate_both(translator: nn.Module, first: Tensor, second: Tensor) -> tuple[Tensor, Tensor]:
+def translate_both(
+    translator: nn.Module, first: Tensor, second: Tensor, forward: Callable[[Tensor], Tensor] | None = None
+) -> tuple[Tensor, Tensor]:
     """Return the translations of two batches n c h w, in one forward pass if that is faster and equivalent.
 
     With batch norm it is not equivalent, because the batches would share their statistics.
+
+    forward: the forward pass, by default a call of the translator.
     """
+    forward = forward or translator
     together = mode_of(first.shape[2:].numel()).together and first.shape[1:] == second.shape[1:]
     if not together or any(isinstance(module, nn.BatchNorm2d) for module in translator.modules()):
-        return translator(first), translator(second)
-    made: Tensor = translator(torch.cat([first, second]))
+        return forward(first), forward(second)
+    made = forward(torch.cat([first, second]))
     return made[: len(first)], made[len(first) :]

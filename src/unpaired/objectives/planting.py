@@ -1,9 +1,12 @@
 """Objects of random shape and texture, planted into training images so that generators learn to keep unknown content.
 
-The training images never show a generator anything foreign to both domains. Here some of them contain synthetic
-objects, and the translation has to show them unchanged. The idea is that of outlier exposure (Hendrycks et al. 2019,
+No training image shows content outside of both domains. Here some of them contain synthetic objects, and the
+translation has to show them unchanged. The idea is that of outlier exposure (Hendrycks et al. 2019,
 "Deep Anomaly Detection with Outlier Exposure"): random objects stand for all content outside the training domain. Both
 domains receive objects of the same distribution, so that a discriminator cannot recognise translations by them.
+
+The mask of a generator is trained to be closed on objects and open elsewhere, and by nothing else: a mask that is
+closed everywhere has no cycle and identity loss, and training ends there (benchmarks/2026-12-01-attention.md).
 """
 
 from __future__ import annotations
@@ -13,33 +16,40 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from unpaired.config import require
 from unpaired.data.datasets import Batch
+from unpaired.networks.protocols import HasMask
 from unpaired.ranks import draw_for_own_images
 
 SHARE = 0.5
 """Probability of each of the `OBJECTS` to be planted into an image."""
 
-OBJECTS = 2
+OBJECTS = 3
 """Largest number of objects in an image."""
 
-RADII = (0.05, 0.2)
+RADII = (0.05, 0.22)
 """Smallest and largest half axis of an object, as a fraction of the image's side."""
+
+OPEN_WEIGHT = 0.1
+"""Weight of the cross-entropy of masks outside of planted objects, relative to that on them."""
+
+_LEAST = 1e-6  # of a probability in a logarithm
 
 Uniform = Callable[[float, float], Tensor]
 
 
 @dataclass(frozen=True)
 class Planted:
-    """Images with planted objects, n c h w in [-1, 1], and a map of the objects, n 1 h w: 1 for their pixels, else 0.
+    """Images with planted objects, n c h w in [-1, 1], and maps of their pixels, n 1 h w: 0 or 1.
 
-    The edge of an object is blended with the image and belongs to neither.
+    objects: 1 for the pixels of objects. elsewhere: 1 for the other pixels, except edges, which are blends of both.
     """
 
     images: Tensor
     objects: Tensor
+    elsewhere: Tensor
 
 
 @dataclass(frozen=True)
@@ -74,12 +84,44 @@ def plant(images: Tensor) -> Planted:
 
     Uses torch's global generator with random numbers per image, without synchronising with the device.
     """
-    whole = torch.zeros_like(images[:, :1])
+    objects, elsewhere = torch.zeros_like(images[:, :1]), torch.ones_like(images[:, :1])
     for _ in range(OBJECTS):
         cover, texture = _object(images)
         images = images + cover * (texture - images)
-        whole = torch.maximum(whole * (cover == 0), (cover == 1).to(whole))
-    return Planted(images, whole)
+        objects = torch.maximum(objects * (cover == 0), (cover == 1).to(objects))
+        elsewhere = elsewhere * (cover == 0)
+    return Planted(images, objects, elsewhere)
+
+
+def with_mask(network: nn.Module, planted: object) -> Callable[[Tensor], Tensor]:
+    """Return the forward pass of a generator, with its mask as one more channel if objects are planted and it has one.
+
+    `separated` takes the result apart. The mask is then trained by its cross-entropy alone: cycle and identity losses,
+    which a closed mask minimises, do not reach it.
+    """
+    return network.with_mask if planted and isinstance(network, HasMask) else network
+
+
+def separated(made: Tensor, images: Tensor) -> tuple[Tensor, Tensor | None]:
+    """Return translations n c h w, and their masks n 1 h w or None, from the result of `with_mask` for n c h w."""
+    channels = images.shape[1]
+    return (made, None) if made.shape[1] == channels else (made[:, :channels], made[:, channels:])
+
+
+def planted_loss(made: Tensor, mask: Tensor | None, planted: Planted) -> Tensor:
+    """Return the loss of translations on planted objects: L1 to the input, and the cross-entropy of the masks."""
+    loss = kept_l1(made, planted)
+    return loss if mask is None else loss + mask_cross_entropy(mask, planted)
+
+
+def mask_cross_entropy(mask: Tensor, planted: Planted) -> Tensor:
+    """Return the cross-entropy of masks n 1 h w, whose truth is 0 on planted objects and 1 elsewhere.
+
+    Edges do not count. Elsewhere the weight is `OPEN_WEIGHT`, because most pixels are there.
+    """
+    mask = mask.float().clamp(_LEAST, 1 - _LEAST)
+    closed, opened = planted.objects, planted.elsewhere
+    return -(closed * torch.log(1 - mask) + OPEN_WEIGHT * opened * torch.log(mask)).mean()
 
 
 def kept_l1(made: Tensor, planted: Planted) -> Tensor:

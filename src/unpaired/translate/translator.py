@@ -277,13 +277,19 @@ class Translator:
         given = self._given([source_spec(self.info, direction).accept(whole)], direction)
         return self._run(given, direction, masks=True)[0, 0].cpu().numpy()
 
+    def has_masks(self, direction: str) -> bool:
+        """Return whether the generator of a direction has masks. Raises ConfigError for an unknown direction."""
+        self._info(direction)
+        loaded = self._loaded[direction]
+        return isinstance(loaded, TorchGenerator) and isinstance(loaded.network, HasMask)
+
     def require_masks(self, direction: str) -> None:
         """Raise ConfigError unless the generator of a direction has masks."""
-        info, loaded = self._info(direction), self._loaded[direction]
-        if not isinstance(loaded, TorchGenerator) or not isinstance(loaded.network, HasMask):
+        if not self.has_masks(direction):
+            kind = self._info(direction).generator.kind
             raise ConfigError(
-                f"The generator {info.generator.kind} of {direction} has no masks on the backend {self.backend}; train "
-                "one with generator.kind attention, or use the backend torch."
+                f"The generator {kind} of {direction} has no masks on the backend {self.backend}; train one with "
+                "generator.kind attention, or use the backend torch."
             )
 
     def output_dtype(self, image: Image, direction: str) -> np.dtype[Any]:
