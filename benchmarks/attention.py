@@ -1,14 +1,17 @@
 """Content that no training image shows: drawn strangers in test scenes, translated with and without an attention gate.
 
-    python benchmarks/attention.py OUT [--b winter] [--steps 1500] [--seeds 0 1 2] [--only gated ungated] [--validation]
+    python benchmarks/attention.py OUT [--b winter] [--steps 1500] [--seeds 0 1 2] [--only gated] [--any-hue] [--validation]
 
 Each run is kept in OUT/B-SYSTEM-SEED and continues when it was interrupted; a finished one is not run again. All
-systems have the demo's networks, optimizer and data, and the cycle weights of the recipe `fast`. Measured on 100 unseen
-scenes, in both directions: the error on strangers and the PSNR on the other pixels, with one stranger in each scene,
+systems have the demo's networks, optimizer and data, and the cycle weights of the recipe `fast`. The translation T of a
+gated generator is trained as without a gate, bit for bit, so "gated, open" is T alone: the ungated generator of the
+same seed. --only ungated trains that one by itself, with generator.kind resnet. Measured on 100 unseen scenes, in both
+directions: the error on strangers and the PSNR on the other pixels, with one stranger in each scene,
 and the PSNR on the same scenes without strangers; pixels at the edges of strangers do not count. "changing" is the
 error on pixels that differ between the styles by more than 16 grey levels, divided by that of the unchanged input: a
 generator that changes nothing has 1. Prints means over the seeds [smallest, largest], writes OUT/B.json and a picture,
-OUT/B.png. With --validation other scenes are measured, for comparisons of settings.
+OUT/B.png. --any-hue measures strangers whose colours may be those of the scenes. With --validation other scenes are
+measured, for comparisons of settings.
 """
 
 from __future__ import annotations
@@ -21,10 +24,11 @@ from pathlib import Path
 import numpy as np
 import PIL.Image
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from unpaired.config import override
 from unpaired.images import Image, to_tensor
+from unpaired.models.model_folder import find_model, read_model
 from unpaired.networks import AttentionGenerator
 from unpaired.networks.protocols import GeneratorConfig
 from unpaired.objectives import CycleGAN
@@ -37,18 +41,16 @@ from unpaired.scenes.strangers import draw_strangers
 from unpaired.training.schedule import ScheduleConfig
 from unpaired.translate.translator import Translator
 
-SIZE, A = 64, "summer"
-WEIGHT = 20.0
+SIZE, A, OPEN = 64, "summer", "gated, open"
 TEST, VALIDATION = 0, 77
 """Seeds of the worlds whose test scenes are measured; training scenes are of world 0."""
 
 SYSTEMS: dict[str, tuple[bool, float]] = {
-    "ungated": (False, 0.0),
-    "gated": (True, WEIGHT),
-    "gated, nothing planted": (True, 0.0),
-    "ungated, planted": (False, WEIGHT),
+    "ungated": (False, 1.0),
+    "gated": (True, 1.0),
+    "gated, mask by all losses": (True, 0.0),
 }
-"""Whether the generator has a mask, and the weight of planted objects."""
+"""Whether the generator has a mask, and the weight of the mask's loss on planted objects."""
 
 
 def config_of(system: str, data: Path, b: str, steps: int, seed: int) -> Config:
@@ -61,7 +63,7 @@ def config_of(system: str, data: Path, b: str, steps: int, seed: int) -> Config:
     config = replace(
         base,
         generator=generator,
-        objective=CycleGAN(cycle_weight_a=3, cycle_weight_b=3, planted_weight=weight),
+        objective=CycleGAN(cycle_weight_a=3, cycle_weight_b=3, mask_weight=weight),
         schedule=ScheduleConfig(num_steps=steps),
     )
     return override(
@@ -87,9 +89,9 @@ def pictures(arrays: list[np.ndarray]) -> Tensor:  # type: ignore[type-arg]
 class Scenes:
     """Test scenes in both styles, with and without strangers; n 3 h w by style."""
 
-    def __init__(self, b: str, world: int, count: int = 100) -> None:
+    def __init__(self, b: str, world: int, *, any_hue: bool, count: int = 100) -> None:
         seeds = scene_seeds("test", count, world)
-        strangers = [draw_strangers(seed, SIZE) for seed in seeds]
+        strangers = [draw_strangers(seed, SIZE, any_hue=any_hue) for seed in seeds]
         drawn = {style: [draw_scene(seed, style, SIZE) for seed in seeds] for style in (A, b)}
         self.plain = {style: pictures(drawn[style]) for style in (A, b)}
         self.with_strangers = {
@@ -125,6 +127,28 @@ def figures_of(translator: Translator, scenes: Scenes, b: str) -> dict[str, dict
     return figures
 
 
+class Open(nn.Module):
+    """The translation of a gated generator without its gate."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Translate n c h w."""
+        made: Tensor = self.network.translate(image)  # type: ignore[operator]
+        return made
+
+
+def translators_of(system: str, run: Path) -> dict[str, Translator]:
+    """Return the translators to measure of a run, by name: itself, and without its gate."""
+    info, networks = read_model(find_model(run))
+    found = {system: Translator(info, networks, device="cpu")}
+    if SYSTEMS[system] == (True, 1.0):
+        found = {OPEN: Translator(info, {name: Open(one) for name, one in networks.items()}, device="cpu"), **found}
+    return found
+
+
 def translated(translator: Translator, images: Tensor, direction: str) -> Tensor:
     """Translate n c h w in parts."""
     return torch.cat([translator(part, direction=direction) for part in images.split(10)])
@@ -135,14 +159,13 @@ def decibels(mean_squares: Tensor) -> float:
     return float((-10 * mean_squares.clamp_min(1e-6).log10()).mean())
 
 
-def picture(runs: dict[str, Path], scenes: Scenes, b: str, count: int = 8) -> PIL.Image.Image:
+def picture(translators: dict[str, Translator], scenes: Scenes, b: str, count: int = 8) -> PIL.Image.Image:
     """Return rows for the input, each system (with its mask) and the truth, for both directions beside one another."""
     blocks = []
     for direction, source, target in (("AtoB", A, b), ("BtoA", b, A)):
         given = scenes.with_strangers[source][:count]
         rows = [given]
-        for run in runs.values():
-            translator = Translator.load(run, device="cpu")
+        for translator in translators.values():
             rows.append(translated(translator, given, direction))
             if translator.has_masks(direction):
                 rows.append((2 * translator.masks(given, direction=direction) - 1).expand(-1, 3, -1, -1))
@@ -160,23 +183,25 @@ def main() -> None:
     parser.add_argument("--b", default="winter")
     parser.add_argument("--steps", type=int, default=1500)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
-    parser.add_argument("--only", nargs="+", choices=SYSTEMS, default=["ungated", "gated"])
+    parser.add_argument("--only", nargs="+", choices=SYSTEMS, default=["gated"])
+    parser.add_argument("--any-hue", action="store_true")
     parser.add_argument("--validation", action="store_true")
     given = parser.parse_args()
     data = given.out / f"{A}2{given.b}"
     draw_dataset(data, a=A, b=given.b, count=600, size=SIZE, num_test=1)
-    scenes = Scenes(given.b, VALIDATION if given.validation else TEST)
-    results: dict[str, list[dict[str, dict[str, float]]]] = {system: [] for system in given.only}
-    runs = {}
+    scenes = Scenes(given.b, VALIDATION if given.validation else TEST, any_hue=given.any_hue)
+    results: dict[str, list[dict[str, dict[str, float]]]] = {}
+    first: dict[str, Translator] = {}
     for seed in given.seeds:
         for system in given.only:
             run = given.out / f"{given.b}-{system.replace(', ', '-').replace(' ', '-')}-{seed}"
             train(config_of(system, data, given.b, given.steps, seed), out=run)
-            results[system].append(figures_of(Translator.load(run, device="cpu"), scenes, given.b))
-            runs.setdefault(system, run)
-            print(system, seed, results[system][-1], flush=True)
+            for name, translator in translators_of(system, run).items():
+                results.setdefault(name, []).append(figures_of(translator, scenes, given.b))
+                first.setdefault(name, translator)
+                print(name, seed, results[name][-1], flush=True)
     (given.out / f"{given.b}.json").write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
-    picture(runs, scenes, given.b).save(given.out / f"{given.b}.png")
+    picture(first, scenes, given.b).save(given.out / f"{given.b}.png")
     names = list(next(iter(results.values()))[0]["AtoB"])
     print("| direction | system | " + " | ".join(names) + " |\n|" + "---|" * (2 + len(names)))
     for direction in ("AtoB", "BtoA"):

@@ -71,8 +71,8 @@ METHODS: dict[str, Case] = {
     "pix2pix-cgan": Case(Pix2Pix(l1_weight=0), generator=UNET),
     "cut": Case(CUT(num_patches=16, head_channels=8)),
     "fastcut": Case(CUT(num_patches=16, head_channels=8, identity_contrast=False, flip_equivariance=True)),
-    "cyclegan-attention": Case(CycleGAN(planted_weight=20, pool_size=3), generator=ATTENTION),
-    "cut-attention": Case(CUT(num_patches=16, head_channels=8, planted_weight=20), generator=ATTENTION),
+    "cyclegan-attention": Case(CycleGAN(pool_size=3), generator=ATTENTION),
+    "cut-attention": Case(CUT(num_patches=16, head_channels=8), generator=ATTENTION),
     "gan": Case(GAN(), **NOISE),
     "cgan": Case(GAN(conditional=True), **NOISE, classes=True),
 }

@@ -192,10 +192,10 @@ def gan_backward() -> Config:
 def attention() -> Config:
     """CycleGAN with an attention-gated generator, which keeps content unlike all training images.
 
-    G(x) = m T(x) + (1 - m) x (Alami Mejjati et al. 2018, Tang et al. 2019), and objects of random shape and texture in
-    the training images, which it learns to keep (benchmarks/2026-12-01-attention.md).
+    G(x) = m T(x) + (1 - m) x (Alami Mejjati et al. 2018, Tang et al. 2019). The mask m learns from objects of random
+    shape and texture that are planted into training images (benchmarks/2026-12-01-attention.md).
     """
-    return replace(paper(), objective=CycleGAN(planted_weight=20), generator=AttentionGenerator())
+    return replace(paper(), generator=AttentionGenerator())
 
 
 def pix2pix() -> Config:

@@ -1,16 +1,16 @@
 """The attention-gated generator: translates the pixels that its mask selects and keeps the others.
 
-    G(x) = m T(x) + (1 - m) x
+    G(x) = m(x) T(x) + (1 - m(x)) x
 
-Sources: Alami Mejjati et al. 2018, "Unsupervised Attention-guided Image-to-Image Translation" (section 3.1, eq. 1), and
-Tang et al. 2019, "Attention-Guided Generative Adversarial Networks for Unsupervised Image-to-Image Translation"
-(section 3.2). As in the latter, one network computes the translation T and the mask m; here with a single mask.
+Sources: Alami Mejjati et al. 2018, "Unsupervised Attention-guided Image-to-Image Translation" (section 3.1, eq. 1),
+where the mask has a network of its own, as here; Tang et al. 2019, "Attention-Guided Generative Adversarial Networks
+for Unsupervised Image-to-Image Translation" (section 3.2).
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import torch
@@ -18,6 +18,12 @@ from torch import Tensor, nn
 
 from unpaired.config import require
 from unpaired.networks.resnet import ResNetModule, ResNetSettings
+
+MASK_BLOCKS = 2
+"""Residual blocks of the network of the mask, whose other layers are those of the translating one."""
+
+CLOSED, OPEN = 0.25, 0.75
+"""Probabilities of the mask's network up to which a pixel is kept as it is, and from which it is replaced entirely."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,8 +34,8 @@ class AttentionGenerator(ResNetSettings):
 
     @property
     def bytes_per_pixel(self) -> int:
-        """Peak bytes per pixel in float32, measured on a CPU: those of the ResNet, and the blend with the input."""
-        return super().bytes_per_pixel + 32
+        """Peak bytes per pixel in float32, measured on a CPU: those of the ResNet, and its result beside the mask."""
+        return super().bytes_per_pixel + 40
 
     def build(self, in_channels: int, out_channels: int) -> AttentionModule:
         """Return the untrained network for images with the given channel counts.
@@ -45,37 +51,41 @@ class AttentionGenerator(ResNetSettings):
 
 
 class AttentionModule(nn.Module):
-    """The module of `AttentionGenerator`: n channels h w in [-1, 1] to the same shape and range."""
+    """The module of `AttentionGenerator`: n channels h w in [-1, 1] to the same shape and range.
+
+    network: T, a ResNet generator. selector: the network of the mask m, with one output channel and no tanh.
+    """
 
     def __init__(self, config: AttentionGenerator, channels: int) -> None:
         super().__init__()
-        self.network = ResNetModule(config, channels, channels + 1)
-        self.network.head = nn.Sequential(
-            *list(self.network.head)[:-1]
-        )  # without the tanh, which the mask does not have
+        self.network = ResNetModule(config, channels, channels)
+        shallow = replace(config, num_blocks=MASK_BLOCKS, dropout=False)
+        self.selector = ResNetModule(shallow, channels, 1)
+        self.selector.head = nn.Sequential(*list(self.selector.head)[:-1])
 
     def forward(self, image: Tensor) -> Tensor:
         """Translate a batch; both are n c h w, sides multiples of the configuration's `multiple`."""
-        translation, mask = self._parts(image)
-        return image + mask * (translation - image)  # exactly the image if the mask is 0
+        return image + self.mask(image) * (self.translate(image) - image)  # exactly the image if the mask is 0
+
+    def translate(self, image: Tensor) -> Tensor:
+        """Return the translation T of all pixels, n c h w."""
+        made: Tensor = self.network(image)
+        return made
 
     def mask(self, image: Tensor) -> Tensor:
-        """Return the mask of a batch, n 1 h w in [0, 1]: 0 keeps a pixel, 1 replaces it by its translation."""
-        return self._parts(image)[1]
+        """Return the mask of a batch, n 1 h w in [0, 1]: 0 keeps a pixel, 1 replaces it by its translation.
 
-    def with_mask(self, image: Tensor) -> Tensor:
-        """Return the output of `forward` and the mask in one pass, n channels + 1 h w, with the mask as the last.
-
-        The output has no gradient with respect to the mask, which is then trained by losses of its own.
+        The probability is stretched so that most pixels are 0 or 1; the gradient is that of the probability.
         """
-        translation, mask = self._parts(image)
-        return torch.cat([image + mask.detach() * (translation - image), mask], dim=1)
+        probability = torch.sigmoid(self.mask_logits(image))
+        stretched = ((probability - CLOSED) / (OPEN - CLOSED)).clamp(0, 1)
+        return probability + (stretched - probability).detach() if torch.is_grad_enabled() else stretched
+
+    def mask_logits(self, image: Tensor) -> Tensor:
+        """Return the logits of the probability that a pixel is to be translated, n 1 h w."""
+        logits: Tensor = self.selector(image)
+        return logits
 
     def features(self, image: Tensor) -> Sequence[Tensor]:
-        """Return the encoder's activations for CUT's loss, as `ResNetModule.features` does."""
+        """Return the encoder's activations of T for CUT's loss, as `ResNetModule.features` does."""
         return self.network.features(image)
-
-    def _parts(self, image: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the translation before the gate, n channels h w, and the mask n 1 h w."""
-        made: Tensor = self.network(image)
-        return torch.tanh(made[:, :-1]), torch.sigmoid(made[:, -1:])

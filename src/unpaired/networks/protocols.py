@@ -100,11 +100,12 @@ class HasMask(Protocol):
         """Return masks n 1 h w in [0, 1] for images n c h w in [-1, 1]: 0 keeps a pixel, 1 translates it."""
         ...
 
-    def with_mask(self, image: Tensor) -> Tensor:
-        """Return the translations and, as the last channel, the masks, n c + 1 h w, in one forward pass.
+    def mask_logits(self, image: Tensor) -> Tensor:
+        """Return the logits n 1 h w of the probabilities that pixels are to be translated, for the mask's loss."""
+        ...
 
-        Gradients of the translations do not reach the masks.
-        """
+    def translate(self, image: Tensor) -> Tensor:
+        """Return the translations n c h w of all pixels, whatever the mask."""
         ...
 
 

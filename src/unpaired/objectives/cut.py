@@ -19,7 +19,7 @@ from unpaired.data.datasets import Batch
 from unpaired.networks.protocols import DiscriminatorConfig, GeneratorConfig, HasFeatures
 from unpaired.objectives.base import Objective, Player, Samples, initialised, mask_samples
 from unpaired.objectives.losses import AdversarialKind, adversarial_loss, generator_adversarial
-from unpaired.objectives.planting import PlantedBatch, plant_into, planted_loss, separated, with_mask
+from unpaired.objectives.planting import mask_terms, translating
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,16 +46,16 @@ class CUT:
     """Places drawn in each layer of features for each image (published: 256)."""
     head_channels: int = 256
     """Length of the feature vectors that are compared, after the two-layer head (published: 256)."""
-    planted_weight: float = 0.0
-    """Weight of keeping objects of random shape and texture, planted into training images of both domains. It teaches
-    generators, above all kind attention, to keep content that no training image shows. 0 plants none, as published.
+    mask_weight: float = 1.0
+    """Weight of the loss of a generator's mask (kind attention): cross-entropy on objects of random shape and texture,
+    planted into training images. The other losses train the translation alone then; 0 lets them train the mask.
     """
 
     def __post_init__(self) -> None:
         adversarial_loss(self.adversarial)
         for name in ("contrast_weight", "temperature", "num_patches", "head_channels"):
             require(getattr(self, name) > 0, f"objective.{name} must be positive, not {getattr(self, name)}.")
-        require(self.planted_weight >= 0, f"objective.planted_weight must not be negative, not {self.planted_weight}.")
+        require(self.mask_weight >= 0, f"objective.mask_weight must not be negative, not {self.mask_weight}.")
 
     def without_draws(self) -> CUT:
         """Return the settings without random mirroring; a mirrored batch needs the same memory."""
@@ -77,18 +77,12 @@ class CUT:
 
 @dataclass(frozen=True)
 class CUTImages:
-    """The input of the generator (mirrored or not), the translation of A, and the identity image of B if it is used.
-
-    planted: the batch with planted objects, not mirrored, which takes the place of the batch; None without them.
-    mask_a: the mask of the translation of A, n 1 h w, for the term of planted objects.
-    """
+    """The input of the generator (mirrored or not), the translation of A, and the identity image of B if it is used."""
 
     input_a: Tensor
     fake_b: Tensor
     identity_b: Tensor | None
     mirrored: bool
-    planted: PlantedBatch | None = None
-    mask_a: Tensor | None = None
 
 
 class CUTObjective(Objective[CUTImages]):
@@ -122,21 +116,18 @@ class CUTObjective(Objective[CUTImages]):
 
     def generate(self, batch: Batch) -> CUTImages:
         """Translate A, and B into itself if the identity contrast is on."""
-        planted = plant_into(batch, self.config.planted_weight)
-        batch = planted.batch if planted else batch
         mirrored = self.training and self.config.flip_equivariance and bool(torch.rand(()) < 0.5)
         input_a, input_b = (batch.a.flip(3), batch.b.flip(3)) if mirrored else (batch.a, batch.b)
-        generator = with_mask(self.translators["AtoB"], planted)
-        identity_b = separated(generator(input_b), input_b)[0] if self.config.identity_contrast else None
-        fake_b, mask_a = separated(generator(input_a), input_a)
-        return CUTImages(input_a, fake_b, identity_b, mirrored, planted, mask_a)
+        generator = translating(self.translators["AtoB"], self.config.mask_weight)
+        identity_b = generator(input_b) if self.config.identity_contrast else None
+        return CUTImages(input_a, generator(input_a), identity_b, mirrored)
 
     def generator_losses(self, batch: Batch, images: CUTImages) -> dict[str, Tensor]:
         """Return the adversarial term and the contrastive terms of eq. 5: on A, and on B if identity contrast is on.
 
-        With planted objects also the term planted_a.
+        A generator with a mask adds mask_a.
         """
-        c, batch = self.config, images.planted.batch if images.planted else batch
+        c = self.config
         scores = self.discriminators["B"](images.fake_b)
         terms = {"adversarial_b": generator_adversarial(c.adversarial, scores)}
         share = 0.5 if images.identity_b is not None else 1.0  # the published loss is the mean of both
@@ -145,25 +136,15 @@ class CUTObjective(Objective[CUTImages]):
             terms["contrast_b"] = (
                 share * c.contrast_weight * self._contrast(batch.b, images.identity_b, images.mirrored)
             )
-        if images.planted is not None:
-            made, mask = images.fake_b, images.mask_a
-            if images.mirrored:
-                made, mask = made.flip(3), None if mask is None else mask.flip(3)
-            terms["planted_a"] = c.planted_weight * planted_loss(made, mask, images.planted.a)
-        return terms
+        return terms | mask_terms(self.translators["AtoB"], batch.a, c.mask_weight, "mask_a")
 
     def discriminator_losses(self, batch: Batch, images: CUTImages) -> dict[str, Tensor]:
         """Return the discriminator's loss on real images and on detached translations; there is no pool."""
-        batch = images.planted.batch if images.planted else batch
         return self.discriminator_terms("B", batch.b, images.fake_b.detach(), self.config.adversarial)
 
     def prevents_capture(self) -> str:
         """Return the setting that mirrors some of the batches."""
         return "objective.flip_equivariance" if self.config.flip_equivariance else ""
-
-    def prevents_accumulation(self) -> str:
-        """Return the setting whose random draws would differ between the two passes over a micro-batch, else ""."""
-        return "objective.planted_weight" if self.config.planted_weight > 0 else super().prevents_accumulation()
 
     @torch.no_grad()
     def samples(self, batch: Batch) -> Samples:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -17,14 +17,7 @@ from unpaired.networks.protocols import DiscriminatorConfig, GeneratorConfig
 from unpaired.objectives.augmentation import CHANGES, augmented
 from unpaired.objectives.base import Objective, Samples, initialised, mask_samples
 from unpaired.objectives.losses import AdversarialKind, adversarial_loss, generator_adversarial, l1
-from unpaired.objectives.planting import (
-    PlantedBatch,
-    plant_into,
-    planted_loss,
-    require_equal_channels,
-    separated,
-    with_mask,
-)
+from unpaired.objectives.planting import mask_terms, translating
 from unpaired.objectives.pool import ImagePool
 from unpaired.side_by_side import First, Second, side_by_side
 
@@ -85,14 +78,14 @@ class CycleGAN:
     """
     augmentation_probability: float = 1.0
     """Probability in (0, 1] of each change for each image; below 1 keeps generated colours from drifting."""
-    planted_weight: float = 0.0
-    """Weight of keeping objects of random shape and texture, planted into training images of both domains. It teaches
-    generators, above all kind attention, to keep content that no training image shows. 0 plants none, as published.
+    mask_weight: float = 1.0
+    """Weight of the loss of a generator's mask (kind attention): cross-entropy on objects of random shape and texture,
+    planted into training images. The other losses train the translation alone then; 0 lets them train the mask.
     """
 
     def __post_init__(self) -> None:
         adversarial_loss(self.adversarial)
-        weights = "cycle_weight_a", "cycle_weight_b", "identity_weight", "adversarial_weight", "planted_weight"
+        weights = "cycle_weight_a", "cycle_weight_b", "identity_weight", "adversarial_weight", "mask_weight"
         for name in (*weights, "pool_size"):
             value = getattr(self, name)
             require(value >= 0, f"objective.{name} must not be negative, not {value}.")
@@ -120,7 +113,6 @@ class CycleGAN:
             f"objective.identity_weight must be 0 when the domains differ in channels ({channels_a} and {channels_b}): "
             "a translator cannot take images of its own output domain then.",
         )
-        require_equal_channels(self.planted_weight, channels_a, channels_b)
         return CycleGANObjective(self, generator, discriminator, channels_a, channels_b, seed)
 
 
@@ -129,9 +121,6 @@ class CycleGANImages:
     """What the translators make of one batch, n c h w; an image is named after the domain it shows.
 
     What no weighted term needs is not made.
-
-    planted: the batch with planted objects, which the generators received in place of the batch; None without them.
-    mask_a, mask_b: the masks with which G translated a and F translated b, n 1 h w, for the term of planted objects.
     """
 
     fake_b: Tensor
@@ -140,9 +129,6 @@ class CycleGANImages:
     rec_b: Tensor | None
     identity_a: Tensor | None
     identity_b: Tensor | None
-    planted: PlantedBatch | None = None
-    mask_a: Tensor | None = None
-    mask_b: Tensor | None = None
 
 
 class CycleGANObjective(Objective[CycleGANImages]):
@@ -176,35 +162,31 @@ class CycleGANObjective(Objective[CycleGANImages]):
         return self.translators["BtoA"]
 
     def generate(self, batch: Batch) -> CycleGANImages:
-        """Translate both domains of the batch, with planted objects if they have a weight, and translate them back."""
+        """Translate both domains of the batch and translate the results back."""
         c = self.config
-        planted = plant_into(batch, c.planted_weight)
-        batch = planted.batch if planted else batch
+        a_to_b, b_to_a = translating(self.a_to_b, c.mask_weight), translating(self.b_to_a, c.mask_weight)
         identity_a = identity_b = None
-        a_to_b, b_to_a = with_mask(self.a_to_b, planted), with_mask(self.b_to_a, planted)
         if c.identity_weight > 0:
-            (made_b, same_b), (made_a, same_a) = self._both(
+            (fake_b, identity_b), (fake_a, identity_a) = self._both(
                 batch,
-                lambda: translate_both(self.a_to_b, batch.a, batch.b, a_to_b),
-                lambda: translate_both(self.b_to_a, batch.b, batch.a, b_to_a),
+                lambda: translate_both(a_to_b, batch.a, batch.b),
+                lambda: translate_both(b_to_a, batch.b, batch.a),
             )
-            identity_b, identity_a = separated(same_b, batch.b)[0], separated(same_a, batch.a)[0]
         else:
-            made_b, made_a = self._both(batch, lambda: a_to_b(batch.a), lambda: b_to_a(batch.b))
-        (fake_b, mask_a), (fake_a, mask_b) = separated(made_b, batch.b), separated(made_a, batch.a)
+            fake_b, fake_a = self._both(batch, lambda: a_to_b(batch.a), lambda: b_to_a(batch.b))
         rec_a, rec_b = self._both(
             batch,
-            lambda: separated(b_to_a(fake_b), batch.a)[0] if c.cycle_weight_a > 0 else None,
-            lambda: separated(a_to_b(fake_a), batch.b)[0] if c.cycle_weight_b > 0 else None,
+            lambda: b_to_a(fake_b) if c.cycle_weight_a > 0 else None,
+            lambda: a_to_b(fake_a) if c.cycle_weight_b > 0 else None,
         )
-        return CycleGANImages(fake_b, fake_a, rec_a, rec_b, identity_a, identity_b, planted, mask_a, mask_b)
+        return CycleGANImages(fake_b, fake_a, rec_a, rec_b, identity_a, identity_b)
 
     def generator_losses(self, batch: Batch, images: CycleGANImages) -> dict[str, Tensor]:
         """Return the weighted terms of eq. 1-3 and the identity terms |G(b) - b| and |F(a) - a|.
 
-        With planted objects also the terms planted_a and planted_b, named after the domain of the input.
+        Generators with masks add mask_a and mask_b, named after the domain of the input.
         """
-        c, batch = self.config, images.planted.batch if images.planted else batch
+        c = self.config
         terms = {}
         if c.adversarial_weight > 0:
             # Augmented here, because concurrent functions must not use the random generator.
@@ -221,16 +203,14 @@ class CycleGANObjective(Objective[CycleGANImages]):
         if images.identity_a is not None and images.identity_b is not None:
             terms["identity_a"] = c.identity_weight * c.cycle_weight_a * l1(images.identity_a, batch.a)
             terms["identity_b"] = c.identity_weight * c.cycle_weight_b * l1(images.identity_b, batch.b)
-        if images.planted is not None:
-            terms["planted_a"] = c.planted_weight * planted_loss(images.fake_b, images.mask_a, images.planted.a)
-            terms["planted_b"] = c.planted_weight * planted_loss(images.fake_a, images.mask_b, images.planted.b)
+        terms |= mask_terms(self.a_to_b, batch.a, c.mask_weight, "mask_a")
+        terms |= mask_terms(self.b_to_a, batch.b, c.mask_weight, "mask_b")
         return terms
 
     def discriminator_losses(self, batch: Batch, images: CycleGANImages) -> dict[str, Tensor]:
         """Return each discriminator's loss on real images and on images of its pool; empty without adversarial loss."""
         if self.config.adversarial_weight == 0:
             return {}
-        batch = images.planted.batch if images.planted else batch
         fake_a, fake_b = self.pools["A"].query(images.fake_a), self.pools["B"].query(images.fake_b)
         seen_a = self._augmented(batch.a), self._augmented(fake_a)
         seen_b = self._augmented(batch.b), self._augmented(fake_b)
@@ -245,7 +225,7 @@ class CycleGANObjective(Objective[CycleGANImages]):
         """Return the terms by cycle, a -> b -> a and b -> a -> b, or by discriminator, if these run concurrently."""
         if not self._is_side_by_side(batch):
             return [terms]
-        first = ("adversarial_b", "cycle_a", "identity_b", "planted_a", "discriminator_a")
+        first = ("adversarial_b", "cycle_a", "identity_b", "mask_a", "discriminator_a")
         parts = [{name: term for name, term in terms.items() if (name in first) == mine} for mine in (True, False)]
         return [part for part in parts if part]
 
@@ -275,7 +255,7 @@ class CycleGANObjective(Objective[CycleGANImages]):
     def samples(self, batch: Batch) -> Samples:
         """Return real, fake, reconstructed and (for equal channel counts) identity images of both directions.
 
-        A generator with a mask adds that of the real images.
+        Generators with masks add those of the real images.
         """
         fake_b, fake_a = self.a_to_b(batch.a), self.b_to_a(batch.b)
         a, b = {"real_a": batch.a}, {"real_b": batch.b}
@@ -293,17 +273,15 @@ def mode_of(pixels: int) -> Mode:
 
 
 def translate_both(
-    translator: nn.Module, first: Tensor, second: Tensor, forward: Callable[[Tensor], Tensor] | None = None
+    translator: nn.Module | Callable[[Tensor], Tensor], first: Tensor, second: Tensor
 ) -> tuple[Tensor, Tensor]:
     """Return the translations of two batches n c h w, in one forward pass if that is faster and equivalent.
 
     With batch norm it is not equivalent, because the batches would share their statistics.
-
-    forward: the forward pass, by default a call of the translator.
     """
-    forward = forward or translator
     together = mode_of(first.shape[2:].numel()).together and first.shape[1:] == second.shape[1:]
-    if not together or any(isinstance(module, nn.BatchNorm2d) for module in translator.modules()):
-        return forward(first), forward(second)
-    made = forward(torch.cat([first, second]))
+    network: Any = getattr(translator, "__self__", translator)  # a module, or the one whose method is given
+    if not together or any(isinstance(module, nn.BatchNorm2d) for module in network.modules()):
+        return translator(first), translator(second)
+    made: Tensor = translator(torch.cat([first, second]))
     return made[: len(first)], made[len(first) :]

@@ -25,6 +25,10 @@ _OVERSAMPLING = 4
 _SEEDS = 7919  # separates the draws of strangers from those of scenes
 _HEIGHTS = 0.24, 0.38  # of a stranger, as a fraction of the picture's side
 
+_HUES = (0.15, 0.19), (0.46, 0.51), (0.72, 0.94)
+"""Yellow, turquoise, and violet to pink: in 0-1, hues that summers and winters do not have at half saturation."""
+
+Hues = tuple[tuple[float, float], ...]
 Point = tuple[float, float]
 Colour = tuple[int, int, int]
 Pictures = npt.NDArray[np.uint8]
@@ -49,17 +53,19 @@ class Strangers:
         return np.where(self.cover == 1, 255, np.where(self.cover > 0, 128, 0)).astype(np.uint8)
 
 
-def draw_strangers(seed: int, size: int, *, count: int = 1) -> Strangers:
+def draw_strangers(seed: int, size: int, *, count: int = 1, any_hue: bool = False) -> Strangers:
     """Draw `count` strangers (1 to 8) for the scene of `seed`: people, animals, umbrellas, cars and boxes.
 
     Kind, place, size, colours and texture depend on the seed alone. Raises ConfigError for a count out of range.
+
+    any_hue: colours of all hues, also those of the scenes, in place of `_HUES`; a green car may look like a tree then.
     """
     require(1 <= count <= MOST, f"A scene can have 1 to {MOST} strangers, not {count}.")
     rng = random.Random(_SEEDS * (seed + 1))  # noqa: S311 - not for secrets; its stream is guaranteed to be stable
     colours, cover = np.zeros((size, size, 3), np.float32), np.zeros((size, size), np.float32)
     # The nearest stands lowest and is painted last.
     for foot in sorted(rng.uniform(0.62, 0.96) for _ in range(count)):
-        pen = _Pen(size, rng, rng.uniform(0.15, 0.85), foot)
+        pen = _Pen(size, rng, (rng.uniform(0.15, 0.85), foot), ((0.0, 1.0),) if any_hue else _HUES)
         rng.choice(_KINDS)(pen)
         painted, covered = pen.result()
         colours = colours * (1 - covered[..., None]) + painted
@@ -70,9 +76,9 @@ def draw_strangers(seed: int, size: int, *, count: int = 1) -> Strangers:
 class _Pen:
     """Draws one stranger in coordinates of its own: u to the right and v up, the height 1 and the feet at (0, 0)."""
 
-    def __init__(self, size: int, rng: random.Random, x: float, y: float) -> None:
-        self.rng, self._side = rng, size * _OVERSAMPLING
-        self._place, self._height = (x, y), rng.uniform(*_HEIGHTS)
+    def __init__(self, size: int, rng: random.Random, place: Point, hues: Hues) -> None:
+        self.rng, self._hues, self._side = rng, hues, size * _OVERSAMPLING
+        self._place, self._height = place, rng.uniform(*_HEIGHTS)
         self._mirror = rng.choice((-1, 1))
         self._colours = Image.new("RGB", (self._side, self._side))
         self._cover = Image.new("L", (self._side, self._side))
@@ -102,7 +108,7 @@ class _Pen:
 
     def texture(self) -> _Texture:
         """Return a random texture."""
-        return _Texture(self.rng)
+        return _Texture(self.rng, self._hues)
 
     def _at(self, point: Point) -> Point:
         (x, y), (u, v) = self._place, point
@@ -112,8 +118,8 @@ class _Pen:
 class _Texture:
     """One colour, or two in stripes, checks or dots."""
 
-    def __init__(self, rng: random.Random) -> None:
-        self._first, self._second = _colour(rng), _colour(rng)
+    def __init__(self, rng: random.Random, hues: Hues) -> None:
+        self._first, self._second = _colour(rng, hues), _colour(rng, hues)
         self._pattern = rng.choice(("plain", "plain", "stripes", "checks", "dots"))
         self._period = rng.uniform(0.03, 0.07)
 
@@ -133,9 +139,10 @@ class _Texture:
         return filled
 
 
-def _colour(rng: random.Random) -> Colour:
-    """Return a colour of any hue, at least half saturated."""
-    red, green, blue = colorsys.hsv_to_rgb(rng.random(), rng.uniform(0.5, 1), rng.uniform(0.35, 1))
+def _colour(rng: random.Random, hues: Hues) -> Colour:
+    """Return a colour of a hue in one of the ranges, at least half saturated and not dark."""
+    hue = rng.uniform(*rng.choice(hues))
+    red, green, blue = colorsys.hsv_to_rgb(hue, rng.uniform(0.5, 1), rng.uniform(0.55, 1))
     return round(255 * red), round(255 * green), round(255 * blue)
 
 
