@@ -1,6 +1,6 @@
 """Content that no training image shows: drawn strangers in test scenes, translated with and without an attention gate.
 
-    python benchmarks/attention.py OUT [--b winter] [--steps 1500] [--seeds 0 1 2] [--only gated] [--any-hue] [--validation]
+    python benchmarks/attention.py OUT [--b winter] [--steps 1500] [--seeds 0 1 2] [--only gated] [--any-hue]
 
 Each run is kept in OUT/B-SYSTEM-SEED and continues when it was interrupted; a finished one is not run again. All
 systems have the demo's networks, optimizer and data, and the cycle weights of the recipe `fast`. The translation T of a
