@@ -9,6 +9,7 @@ import struct
 import subprocess
 import sys
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -27,6 +28,7 @@ FACTOR, MARGIN = 6, 64 * 2**20
 HEIGHT, WIDTH = 1800, 2400
 
 
+@cache
 def content(channels: int = 3) -> np.ndarray:
     """Return pixels of 8 bits that compress somewhat, as those of photographs do."""
     small = np.random.default_rng(0).integers(0, 256, (HEIGHT // 24, WIDTH // 24, 3), dtype=np.uint8)

@@ -34,6 +34,9 @@ VERBS = (
     "data check",
     "data draw",
     "data download",
+    "study",
+    "study make",
+    "study analyse",
 )
 
 
@@ -174,7 +177,7 @@ def test_data_draw_writes_unpaired_folders_and_pairs(capsys: pytest.CaptureFixtu
         (["train", "{data}", "--a", "x"], 65, "--a is given alone"),
         (["train", "{data}", "--szie", "64"], 64, "Did you mean --size?"),
         (["train", "{data}", "--steps", "many"], 64, "--steps"),
-        (["train", "{data}", "--steps", "0"], 78, "--steps must be at least 1"),
+        (["train", "{data}", "--steps", "0"], 78, "The number of steps (--steps) must be at least 1, not 0."),
         (["train", "{data}", "--steps", "1", "--epochs", "1"], 78, "--steps and --epochs are both given"),
         (["train", "{data}", "--data.lod-size", "3"], 78, "did you mean data.load_size?"),
         (["train", "{data}", "--data.load-size", "big"], 78, "data.load_size takes a whole number"),

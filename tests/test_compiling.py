@@ -78,7 +78,7 @@ def test_the_order_of_weights_in_memory_changes_nothing_that_is_learnt(name: str
     weights = [weight for weight in other.objective.parameters() if weight.ndim == 4]
     assert all(weight.is_contiguous(memory_format=torch.channels_last) for weight in weights)
     assert any(not weight.is_contiguous() for weight in weights)
-    for one, two in zip(trained(usual, name, range(4)), trained(other, name, range(4)), strict=True):
+    for one, two in zip(trained(usual, name, range(3)), trained(other, name, range(3)), strict=True):
         assert two == pytest.approx(one, rel=1e-9)
     for part, tensors in usual.parts().items():
         for key, value in tensors.items():

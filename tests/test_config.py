@@ -22,6 +22,7 @@ from unpaired.config import (
     flatten,
     free,
     from_dict,
+    load_yaml,
     override,
     read_yaml,
     to_dict,
@@ -31,7 +32,7 @@ from unpaired.data.datasets import DataConfig
 from unpaired.errors import ConfigError
 from unpaired.networks import PatchGAN, PixelGAN, ResNetGenerator
 from unpaired.objectives import CycleGAN
-from unpaired.recipes import Config
+from unpaired.recipes import Config, paper
 from unpaired.training.run_config import RunConfig
 from unpaired.training.schedule import ScheduleConfig
 from unpaired.training.state import OptimizerConfig
@@ -489,3 +490,20 @@ def test_a_value_out_of_range_is_refused_by_the_name_of_the_setting(path: str, v
     with pytest.raises(ConfigError) as error:
         override(Config(), {path: value})
     assert path.split(".")[-1].removeprefix("num_") in str(error.value)
+
+
+@pytest.mark.parametrize("nested", ["- " * 200 + "1", "".join(" " * depth + "a:\n" for depth in range(200))])
+def test_deep_nesting_is_refused_before_any_value_is_built(nested: str, tmp_path: Path) -> None:
+    (tmp_path / "deep.yaml").write_text(nested)
+    with pytest.raises(ConfigError, match="more than 100 levels of nesting"):
+        load_yaml(tmp_path / "deep.yaml")
+
+
+def test_both_parsers_read_the_configuration_of_a_path_that_is_no_unicode(tmp_path: Path) -> None:
+    text = to_yaml(override(paper(), {"data.root": "odd \udcff"}))
+    (tmp_path / "odd.yaml").write_text(text)
+    (tmp_path / "even.yaml").write_text(text.replace("\\uDCFF", "Ã"))
+    odd, even = (load_yaml(tmp_path / f"{name}.yaml") for name in ("odd", "even"))
+    assert odd["data"].pop("root") == "odd \udcff"
+    assert even["data"].pop("root") == "odd Ã"
+    assert odd == even

@@ -15,6 +15,7 @@ import torch
 
 from unpaired.data.check import check_images
 from unpaired.data.datasets import Batch, DataConfig, UnpairedDataset, prepare, shuffled
+from unpaired.data.domains import domain_names
 from unpaired.data.loading import batches
 from unpaired.data.sources import FolderSource, fingerprint, preview_folders, train_folders
 from unpaired.errors import DataError, ImageError
@@ -376,3 +377,18 @@ def test_of_many_bad_images_all_are_named(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="13 of 13 images") as error:
         check_images(FolderSource(tmp_path), CROP)
     assert str(error.value).count(".png") == 13
+
+
+@pytest.mark.parametrize(
+    ("folder", "names"),
+    [
+        ("horse2zebra", ("horse", "zebra")),
+        ("summer2winter_yosemite", ("summer", "winter_yosemite")),
+        ("dataset2024", ("A", "B")),
+        ("mp4-2-gif", ("A", "B")),
+        ("v2", ("A", "B")),
+        ("2photo", ("A", "B")),
+    ],
+)
+def test_domains_are_named_after_a_folder_of_both_but_not_after_a_number(folder: str, names: tuple[str, str]) -> None:
+    assert tuple(domain_names(DataConfig(root=f"data/{folder}")).values()) == names

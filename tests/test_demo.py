@@ -57,7 +57,7 @@ def test_pairs_show_one_scene_in_both_styles_side_by_side(tmp_path: Path) -> Non
 
 
 def test_a_short_demo_learns_to_come_closer_to_truth_than_no_translation(tmp_path: Path) -> None:
-    result = run_demo(tmp_path, num_train=60, num_test=12, num_steps=250, device="cpu")
+    result = run_demo(tmp_path, num_train=60, num_test=12, num_steps=120, device="cpu")
     written = json.loads((tmp_path / "demo.json").read_text())
     assert set(written) == {"seconds", "model", "none", "colour"}
     for direction in ("AtoB", "BtoA"):

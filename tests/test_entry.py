@@ -123,3 +123,16 @@ def test_a_run_without_the_record_of_its_images_is_not_called_no_run(
     (tmp_path / "config.yaml").write_text(to_yaml(toy_config))
     with pytest.raises(DataError, match=r"lacks data\.json, the record of its images"):
         unpaired.info(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("given", "sentence"),
+    [
+        ({"callbacks": 3}, "callbacks must be a list of callbacks, not int"),
+        ({"settings": "data.batch_size"}, "settings must map dotted paths of settings to values, not be str"),
+        ({"steps": 0}, "The number of steps .--steps. must be at least 1, not 0"),
+    ],
+)
+def test_wrong_arguments_of_train_are_named(given: dict[str, Any], sentence: str, two_folders: Path) -> None:
+    with pytest.raises(ConfigError, match=sentence):
+        train(two_folders, **given)

@@ -7,6 +7,7 @@ import math
 import shutil
 import unicodedata
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -223,3 +224,11 @@ def test_the_verb_writes_json_and_page(
     assert "summer → winter" in capsys.readouterr().out
     reported = json.loads((tmp_path / "out" / "evaluation.json").read_text(encoding="utf-8"))
     assert reported["command"] == "unpaired evaluate MODEL DATA"
+
+
+@pytest.mark.parametrize(
+    ("given", "sentence"), [({"count": 0}, "number of images"), ({"metrics": (3,)}, "3 is no metric")]
+)
+def test_wrong_settings_of_an_evaluation_are_named(given: dict[str, Any], sentence: str) -> None:
+    with pytest.raises(ConfigError, match=sentence):
+        Settings(**given)

@@ -9,6 +9,7 @@ import runpy
 import subprocess
 import sys
 import zipfile
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -17,6 +18,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+import unpaired
 from unpaired.cli import main
 from unpaired.errors import ConfigError, ModelError, OutputError
 from unpaired.interop import EXPORTERS, Exporter, ExportResult, torch_export
@@ -293,3 +295,28 @@ def test_a_program_that_would_not_be_the_network_is_refused_and_nothing_stays(
         export_of_user(fault, tmp_path / "out", monkeypatch)
     assert "\n" not in str(error.value)
     assert not (tmp_path / "out").exists() or not any((tmp_path / "out").iterdir())
+
+
+class Failing:
+    kind, label = "failing", "nothing"
+
+    def __init__(self, act: Callable[[], Any]) -> None:
+        self.act = act
+
+    def export(self, model: Path, out: Path) -> Any:
+        return self.act()
+
+
+@pytest.mark.parametrize(
+    ("act", "sentence"),
+    [
+        (lambda: 1 / 0, r"The exporter failing fails \(ZeroDivisionError: division by zero\); fix its export method\."),
+        (list, r"The exporter failing returned list; its export must return an ExportResult\."),
+    ],
+)
+def test_a_fault_of_ones_own_exporter_is_a_sentence(
+    act: Callable[[], Any], sentence: str, model: Path, tmp_path: Path, clean_registries: None
+) -> None:
+    EXPORTERS.register(Failing(act))
+    with pytest.raises(ModelError, match=sentence):
+        unpaired.export(model, tmp_path / "out", format="failing")

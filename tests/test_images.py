@@ -459,3 +459,12 @@ def test_an_image_whose_parts_do_not_fit_is_refused() -> None:
         Image(np.zeros((2, 2, 3)))
     with pytest.raises(ImageError, match="Alpha"):
         Image(np.zeros((2, 2, 3), np.uint8), np.zeros((2, 3), np.uint8))
+
+
+def test_an_image_saves_itself_and_describes_itself_without_its_pixels(tmp_path: Path) -> None:
+    image = Image(np.zeros((4, 6, 3), np.uint16), alpha=np.full((4, 6), 65535, np.uint16), nodata=0.0)
+    assert repr(image) == "Image(4 x 6, 3 channels, alpha, nodata, uint16)"
+    image.save(tmp_path / "x.png")
+    np.testing.assert_array_equal(read_image(tmp_path / "x.png").interleaved, image.interleaved)
+    with pytest.raises(OutputError, match=r"\.xyz"):
+        image.save(tmp_path / "x.xyz")

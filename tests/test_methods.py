@@ -15,13 +15,15 @@ from unpaired.data.datasets import Batch, DataConfig
 from unpaired.errors import Interrupted
 from unpaired.networks import (
     AttentionGenerator,
+    CoupledDiscriminator,
+    CoupledGenerator,
     DCGANDiscriminator,
     DCGANGenerator,
     PatchGAN,
     ResNetGenerator,
     UNetGenerator,
 )
-from unpaired.objectives import CUT, GAN, CycleGAN, Pix2Pix
+from unpaired.objectives import CUT, GAN, BiGAN, CoGAN, CycleGAN, Pix2Pix
 from unpaired.objectives.base import frozen
 from unpaired.objectives.losses import total
 from unpaired.recipes import RECIPES, Config, at_size
@@ -53,6 +55,10 @@ NOISE = {
     "generator": DCGANGenerator(size=32, base_channels=4),
     "discriminator": DCGANDiscriminator(size=32, base_channels=4),
 }
+COUPLED = {
+    "generator": CoupledGenerator(size=32, base_channels=4, num_inversion_steps=3),
+    "discriminator": CoupledDiscriminator(size=32, base_channels=4),
+}
 
 METHODS: dict[str, Case] = {
     "cyclegan": Case(CycleGAN(pool_size=3)),
@@ -75,6 +81,9 @@ METHODS: dict[str, Case] = {
     "cut-attention": Case(CUT(num_patches=16, head_channels=8), generator=ATTENTION),
     "gan": Case(GAN(), **NOISE),
     "cgan": Case(GAN(conditional=True), **NOISE, classes=True),
+    "bigan": Case(BiGAN()),
+    "bigan-wgan": Case(BiGAN(adversarial="wgan_gp")),
+    "cogan": Case(CoGAN(), **COUPLED),
 }
 
 

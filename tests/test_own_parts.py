@@ -491,3 +491,10 @@ def test_an_installed_package_needs_no_recipe_file(site: Path, two_folders: Path
     without = unpaired_with(None, "translate", out, two_folders / "testA", "--overwrite")
     assert without.returncode == 78
     assert "a part of the package unpaired-squeeze 1.5: install that package" in without.stderr
+
+
+def test_a_recipe_file_imports_modules_beside_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    (tmp_path / "beside_it_and_unique.py").write_text("answer = 42\n")
+    (tmp_path / "mine.py").write_text("from beside_it_and_unique import answer\n")
+    assert load_file(tmp_path / "mine.py").answer == 42

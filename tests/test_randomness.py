@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from unpaired.randomness import rng, torch_seeded
+from unpaired.randomness import reseed, rng, torch_seeded
 
 
 def draws(*key: object) -> list[int]:
@@ -56,3 +56,16 @@ def test_torch_seeded_gives_the_state_outside_back_even_after_an_error() -> None
     with pytest.raises(RuntimeError, match="shape"), torch_seeded(1, "weights"):
         torch.randn(100).view(3, 3)
     assert torch.equal(torch.randn(3), expected)
+
+
+@pytest.mark.parametrize("available", [False, True])
+def test_reseeding_draws_what_torch_draws_after_its_manual_seed(
+    available: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.accelerator, "is_available", lambda: available)
+    for seed in (0, 7, 2**63 - 1):
+        torch.manual_seed(seed)
+        expected = torch.randn(3), torch.initial_seed()
+        reseed(seed)
+        assert torch.equal(torch.randn(3), expected[0])
+        assert torch.initial_seed() == expected[1]

@@ -439,7 +439,7 @@ def codes(arguments: list[str]) -> int:
 
 def train_for_long(config: Config, run: Path) -> None:
     """Train, and exit as the command line does."""
-    ranks.PATIENCE = 10
+    ranks.PATIENCE = 5
     try:
         train(config, out=run)
     except RankError as error:

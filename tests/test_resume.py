@@ -80,6 +80,9 @@ def test_a_run_interrupted_at_any_step_ends_in_the_same_state_and_log(
         with pytest.raises(Interrupted) as stopped:
             train(config, out=run, listener=stop_at(step))
         assert stopped.value.signum == signal.SIGTERM
+        page = (run / "report.html").read_text()
+        assert "<dd>stopped; the same command continues it</dd>" in page
+        assert "time left" not in page
         assert info(run).step == step
         train(config, out=run)
         assert info(run).state_sha256 == info(uninterrupted).state_sha256
@@ -301,12 +304,21 @@ def wait_for_step(run: Path, step: int) -> None:
     raise AssertionError(f"step {step} was not reached")
 
 
+LONG = {"schedule.num_steps": 40, "run.sample_every": 0, "data.num_workers": 2}
+
+
+@pytest.fixture(scope="module")
+def long_state(toy_config: Config, drawn_folders: Path, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The state in which `config` with `LONG` ends, made once."""
+    whole = override(toy_config, {"data.root": str(drawn_folders), **SETTINGS, **LONG, "data.num_workers": 0})
+    return train(whole, out=tmp_path_factory.mktemp("long") / "whole").state_sha256
+
+
 @pytest.mark.parametrize(("signum", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGKILL, -9)])
 def test_a_signalled_process_leaves_with_its_code_and_the_same_command_continues(
-    config: Config, tmp_path: Path, signum: int, code: int
+    config: Config, long_state: str, tmp_path: Path, signum: int, code: int
 ) -> None:
-    long = override(config, {"schedule.num_steps": 60, "run.sample_every": 0, "data.num_workers": 2})
-    train(override(long, {"data.num_workers": 0}), out=tmp_path / "whole")
+    long = override(config, LONG)
     starting = subprocess if signum == signal.SIGINT else forked  # one of them is started as users do
     process = starting.Popen(
         command(long, tmp_path / "run", tmp_path), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
@@ -318,7 +330,7 @@ def test_a_signalled_process_leaves_with_its_code_and_the_same_command_continues
     if signum != signal.SIGKILL:
         assert errors.startswith("unpaired: Stopped at step ")
         assert errors.count("\n") == 1
-    assert info(tmp_path / "run").step < 60
+    assert info(tmp_path / "run").step < LONG["schedule.num_steps"]
     again = starting.run(command(long, tmp_path / "run", tmp_path), capture_output=True, text=True, timeout=120)
     assert again.returncode == 0, again.stderr
-    assert info(tmp_path / "run").state_sha256 == info(tmp_path / "whole").state_sha256
+    assert info(tmp_path / "run").state_sha256 == long_state

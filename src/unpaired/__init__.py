@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from unpaired.images import Image
     from unpaired.networks import (
         AttentionGenerator,
+        CoupledDiscriminator,
+        CoupledGenerator,
         DCGANDiscriminator,
         DCGANGenerator,
         ImageGAN,
@@ -32,7 +34,7 @@ if TYPE_CHECKING:
         ResNetGenerator,
         UNetGenerator,
     )
-    from unpaired.objectives import CUT, GAN, CycleGAN, Loss, Pix2Pix
+    from unpaired.objectives import CUT, GAN, BiGAN, CoGAN, CycleGAN, Loss, Pix2Pix
     from unpaired.public import check, evaluate, export, import_weights
     from unpaired.recipes import Config
     from unpaired.registering import register
@@ -50,9 +52,13 @@ if TYPE_CHECKING:
 # Names are imported when first used: torch takes a second to import, and `unpaired --help` does not need it.
 _HOMES = {
     "AttentionGenerator": "unpaired.networks",
+    "BiGAN": "unpaired.objectives",
     "CUT": "unpaired.objectives",
     "Callback": "unpaired.training.callbacks",
+    "CoGAN": "unpaired.objectives",
     "Config": "unpaired.recipes",
+    "CoupledDiscriminator": "unpaired.networks",
+    "CoupledGenerator": "unpaired.networks",
     "CycleGAN": "unpaired.objectives",
     "DCGANDiscriminator": "unpaired.networks",
     "DCGANGenerator": "unpaired.networks",
@@ -87,8 +93,12 @@ __all__ = [
     "CUT",
     "GAN",
     "AttentionGenerator",
+    "BiGAN",
     "Callback",
+    "CoGAN",
     "Config",
+    "CoupledDiscriminator",
+    "CoupledGenerator",
     "CycleGAN",
     "DCGANDiscriminator",
     "DCGANGenerator",

@@ -32,6 +32,10 @@ SCHEMA = 1
 
 _MAX_BYTES = 2**20  # of a configuration file
 _MAX_BRACKETS = 1000  # the parsing time grows with the square of their depth
+_MAX_DEPTH = 100  # libyaml builds nested values by recursion, without a bound
+
+# libyaml reads a configuration ten times as fast as the parser in Python; PyYAML is built without it on rare platforms.
+_Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 def free(default: Any) -> Any:
@@ -205,7 +209,9 @@ def require_rebuildable(config: Any) -> None:
     for field in dataclasses.fields(config):
         part, reason = getattr(config, field.name), ""
         try:
-            back = from_dict(hints[field.name], yaml.safe_load(yaml.safe_dump(to_dict(part))), field.name)
+            values = to_dict(part)
+            values = values if _is_plain(values) else yaml.safe_load(yaml.safe_dump(values))
+            back = from_dict(hints[field.name], values, field.name)
         except (ConfigError, TypeError, yaml.YAMLError) as error:  # of another class, or values that YAML cannot hold
             back, reason = None, str(error).rstrip(".") if isinstance(error, ConfigError) else ""
         if type(back) is not type(part) or back != part:
@@ -213,6 +219,13 @@ def require_rebuildable(config: Any) -> None:
                 f"{field.name} is {type(part).__name__}, which cannot be rebuilt from its settings, so the run could "
                 f"not be resumed and its model could not be loaded; {_remedy(part, hints[field.name], reason)}."
             )
+
+
+def _is_plain(value: Any) -> bool:
+    """Return whether YAML returns a value as it is; exact types only, as it loses or refuses subclasses."""
+    if type(value) is dict:
+        return all(type(key) is str for key in value) and all(map(_is_plain, value.values()))
+    return all(map(_is_plain, value)) if type(value) is list else type(value) in (bool, int, float, str, type(None))
 
 
 def _remedy(part: Any, annotation: Any, reason: str) -> str:
@@ -239,7 +252,11 @@ def load_yaml(path: Path) -> Any:
             raise ConfigError(
                 f"The configuration {shown(path)} has more than {_MAX_BRACKETS:,} brackets; write it without nesting."
             )
-        return _Loader(content.decode()).get_single_data()
+        text = content.decode()
+        # A path that is no Unicode is written with escapes of surrogates, which libyaml refuses.
+        loader = yaml.SafeLoader if "\\ud" in text.lower() else _Loader
+        _check_events(text, loader)
+        return loader(text).get_single_data()
     except OSError as error:
         raise ConfigError(f"Cannot read the configuration {shown(path)}: {error.strerror}; check --config.") from None
     except (yaml.YAMLError, ValueError, RecursionError) as error:
@@ -247,14 +264,18 @@ def load_yaml(path: Path) -> Any:
         raise ConfigError(f"The configuration {shown(path)} is not valid YAML: {reason}.") from None
 
 
-class _Loader(yaml.SafeLoader):
-    """Safe YAML loader without aliases, which could expand a short file to more values than fit in memory."""
+def _check_events(text: str, loader: Any) -> None:
+    """Raise YAMLError for aliases and for deep nesting, before any value is built.
 
-    def compose_node(self, parent: Any, index: Any) -> Any:
-        """Return the next value of the file."""
-        if self.check_event(yaml.AliasEvent):
+    Aliases could expand a short file to more values than fit in memory.
+    """
+    depth = 0
+    for event in yaml.parse(text, Loader=loader):
+        if isinstance(event, yaml.AliasEvent):
             raise yaml.YAMLError("aliases (*name) are not supported; write the value out")
-        return super().compose_node(parent, index)
+        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+        if depth > _MAX_DEPTH:
+            raise yaml.YAMLError(f"more than {_MAX_DEPTH} levels of nesting")
 
 
 def require(condition: bool, sentence: str) -> None:

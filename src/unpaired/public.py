@@ -12,6 +12,7 @@ from unpaired.evaluation.evaluating import Evaluation, Settings
 from unpaired.evaluation.evaluating import evaluate as evaluate_with
 from unpaired.interop import EXPORTERS, ExportResult
 from unpaired.interop.official import Imported, import_official
+from unpaired.interop.running import run_exporter
 from unpaired.recipes import at_size, paper
 from unpaired.suggestions import unknown
 
@@ -92,4 +93,4 @@ def export(model: str | Path, out: str | Path, *, format: str = "official") -> E
     format: kind of an exporter: "official" (.pth files of the official code), "torch-export" (a torch.export program),
     or one that a package or you registered. Raises ModelError, OutputError, and ConfigError for an unknown format.
     """
-    return EXPORTERS.get(format, "format").export(Path(model), Path(out))
+    return run_exporter(EXPORTERS, format, "format", Path(model), Path(out))

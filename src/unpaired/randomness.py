@@ -23,5 +23,16 @@ def rng(seed: int, purpose: str, *counters: int) -> np.random.Generator:
 def torch_seeded(seed: int, purpose: str, *counters: int) -> Iterator[None]:
     """Seed torch's global generators for the block (initial weights, dropout) and restore them afterwards."""
     with torch.random.fork_rng():
-        torch.manual_seed(int(rng(seed, purpose, *counters).integers(2**63)))
+        reseed(int(rng(seed, purpose, *counters).integers(2**63)))
         yield
+
+
+def reseed(seed: int) -> None:
+    """Seed torch's global generators like `torch.manual_seed`, in a hundredth of its time without an accelerator.
+
+    For each kind of accelerator that is absent, `torch.manual_seed` keeps the request with a formatted stack trace.
+    """
+    if torch.accelerator.is_available():
+        torch.manual_seed(seed)
+    else:
+        torch.default_generator.manual_seed(seed)

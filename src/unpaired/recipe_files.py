@@ -22,7 +22,8 @@ def load_file(file: str | Path) -> ModuleType:
     """Execute a user's recipe file and return its module.
 
     Registers its networks and methods (classes with a `kind`), in addition to those that it passes to
-    `unpaired.register`. Only for files that the user named as code. Raises ConfigError if the file is missing or fails.
+    `unpaired.register`. The file may import modules beside it. Only for files that the user named as code. Raises
+    ConfigError if the file is missing or fails.
     """
     path = Path(file)
     if path.suffix != ".py":
@@ -30,6 +31,9 @@ def load_file(file: str | Path) -> ModuleType:
     spec = importlib.util.spec_from_file_location(f"user_recipe_{path.stem}", path)
     if spec is None or spec.loader is None or not path.is_file():
         raise ConfigError(f"The recipe file {shown(file)} does not exist; check --recipe.")
+    folder = str(path.resolve().parent)
+    if folder not in sys.path:
+        sys.path.append(folder)  # last, so that modules beside the file cannot replace installed ones
     module = importlib.util.module_from_spec(spec)
     sys.modules[spec.name] = module  # dataclasses look up their annotations there
     with user_code(path):

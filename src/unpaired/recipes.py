@@ -18,6 +18,8 @@ from unpaired.data.datasets import WHOLE_IMAGE_MULTIPLE, WHOLE_IMAGES, DataConfi
 from unpaired.errors import ConfigError
 from unpaired.networks import (
     AttentionGenerator,
+    CoupledDiscriminator,
+    CoupledGenerator,
     DCGANDiscriminator,
     DCGANGenerator,
     DiscriminatorConfig,
@@ -27,9 +29,9 @@ from unpaired.networks import (
     UNetGenerator,
 )
 from unpaired.networks.protocols import at_size as part_at_size
-from unpaired.networks.protocols import makes_from_noise, validate
+from unpaired.networks.protocols import makes_from_noise, translates_by_search, validate
 from unpaired.networks.recompute import recomputing_networks
-from unpaired.objectives import CUT, GAN, CycleGAN, MethodConfig, Pix2Pix
+from unpaired.objectives import CUT, GAN, BiGAN, CoGAN, CycleGAN, MethodConfig, Pix2Pix
 from unpaired.objectives.losses import adversarial_loss
 from unpaired.recipe_files import load_file as load_file
 from unpaired.recipe_files import register_parts, user_code
@@ -94,6 +96,11 @@ class Config:
             WHOLE_IMAGE_MULTIPLE % multiple == 0 and not makes_from_noise(self.generator),
             f"data.preprocess {name} makes sides multiples of {WHOLE_IMAGE_MULTIPLE}, but this generator needs "
             f"multiples of {multiple}; use a preprocess that crops.",
+        )
+        require(
+            not translates_by_search(self.generator),
+            f"generator.kind {self.generator.kind} makes images of one size, which data.preprocess {name} does not "
+            "provide; use a preprocess that crops.",
         )
         loss = getattr(self.objective, "adversarial", None)
         require(
@@ -253,6 +260,28 @@ def cgan() -> Config:
     return replace(gan(), data=replace(gan().data, classes=True), objective=GAN(conditional=True))
 
 
+def bigan() -> Config:
+    """BiGAN/ALI between image domains (Donahue et al., Dumoulin et al. 2017), with CycleGAN's networks and schedule.
+
+    The comparison of the CycleGAN paper trains its baselines like this (section 5.1.1).
+    """
+    return replace(paper(), objective=BiGAN())
+
+
+def cogan() -> Config:
+    """CoGAN (Liu & Tuzel 2016) with DCGAN's layers, at 64 x 64.
+
+    A translation takes an optimisation, so few images are measured for trust scores and validations are rare.
+    """
+    return Config(
+        data=DataConfig(load_size=72, crop_size=64, batch_size=64),
+        objective=CoGAN(),
+        generator=CoupledGenerator(),
+        discriminator=CoupledDiscriminator(),
+        run=RunConfig(trust_images=32, held_out_every=5000, guardian_every=1000),
+    )
+
+
 RECIPES: dict[str, Callable[[], Config]] = {
     "paper": paper,
     "cyclegan": paper,
@@ -271,6 +300,8 @@ RECIPES: dict[str, Callable[[], Config]] = {
     "fastcut": fastcut,
     "gan": gan,
     "cgan": cgan,
+    "bigan": bigan,
+    "cogan": cogan,
 }
 """Recipes by name; "paper" is the default of every command."""
 

@@ -196,7 +196,7 @@ class RunRecorder:
             status["step"] = f"{latest.step} of {latest.num_steps}"
             status["epoch"] = str(latest.epoch)
             status["speed"] = f"{latest.images_per_second:.1f} images/s"
-            if condition != "finished early":
+            if condition == "training":
                 status["time left"] = duration(latest.seconds_left)
         write_report(
             self._folder.report,

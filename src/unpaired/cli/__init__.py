@@ -7,7 +7,7 @@ import os
 import sys
 from collections.abc import Sequence
 
-from cyclopts import CycloptsError
+from cyclopts import CycloptsError, UnknownOptionError
 
 from unpaired.cli import (  # noqa: F401 - each adds its verbs
     bench,
@@ -18,12 +18,14 @@ from unpaired.cli import (  # noqa: F401 - each adds its verbs
     reproduce,
     sample,
     settings_help,
+    study,
     verify_command,
 )
 from unpaired.cli.advice import advice_of
 from unpaired.cli.app import app
 from unpaired.cli.output import print_below
 from unpaired.cli.settings import dotted_settings
+from unpaired.cli.synonyms import advice
 from unpaired.errors import ConfigError, Interrupted, UnpairedError
 from unpaired.launch import launched
 from unpaired.storage import printable, shown
@@ -54,6 +56,10 @@ def run(tokens: Sequence[str]) -> None:
         if launched().world_size > 1 and tokens and tokens[0] not in SHARED:
             raise ConfigError(f"unpaired {tokens[0]} runs in one process; start it without torchrun.")
         code = app(tokens, exit_on_error=False, print_error=False)
+    except UnknownOptionError as error:
+        option = error.token.keyword or error.token.value or ""
+        advised = advice(tokens, option)
+        fail(f"Unknown option: {option}. {advised}" if advised else " ".join(str(error).split()), USAGE)
     except CycloptsError as error:
         fail(" ".join(str(error).split()), USAGE)
     except Interrupted as stopped:

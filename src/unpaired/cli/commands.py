@@ -70,8 +70,8 @@ def train(
         The run folder (default: runs/NAME OF DATA).
     recipe
         paper (CycleGAN as published), demo, fast, cyclegan, cycle-alone, gan-alone, gan-forward, gan-backward,
-        attention, pix2pix, pix2pix-l1, pix2pix-l1-gan, pix2pix-cgan, cut, fastcut, gan, cgan, or your own as
-        FILE.py:FUNCTION.
+        attention, pix2pix, pix2pix-l1, pix2pix-l1-gan, pix2pix-cgan, cut, fastcut, bigan, cogan, gan, cgan, or your
+        own as FILE.py:FUNCTION.
     config
         YAML file of settings that override those of the recipe.
     steps

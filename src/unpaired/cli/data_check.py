@@ -16,6 +16,7 @@ from rich.table import Table
 
 from unpaired.cli.output import console
 from unpaired.storage import shown
+from unpaired.words import counted
 
 if TYPE_CHECKING:
     from unpaired.doctor.checkup import Checkup
@@ -78,7 +79,7 @@ class CountLine:
         """Show the count, if enough time has passed."""
         if self._terminal and time.monotonic() - self._printed > 0.2:
             self._printed = time.monotonic()
-            print(f"\r\x1b[K{done:,} of {total:,} files", end="", flush=True)
+            print(f"\r\x1b[K{done:,} of {counted(total, 'file')}", end="", flush=True)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

@@ -17,6 +17,7 @@ from unpaired.cli.own_parts import load_parts
 from unpaired.launch import launched
 from unpaired.storage import shown
 from unpaired.training.terminal import print_sentence
+from unpaired.words import counted
 
 if TYPE_CHECKING:
     from unpaired.evaluation.evaluating import Evaluation
@@ -117,7 +118,7 @@ def print_evaluation(found: Evaluation) -> None:
         title = shown(f"{names[result.direction[0]]} → {names[result.direction[-1]]}")
         size = found.facts["size"]
         # A Text, as a name may look like markup.
-        heading = Text(f"{title}, {len(result.names)} images at {size} x {size}", style="table.title")
+        heading = Text(f"{title}, {counted(len(result.names), 'image')} at {size} x {size}", style="table.title")
         table = Table(title=heading, box=None, title_justify="left")
         for column in ("", "translations", "floor: real images", "untranslated"):
             table.add_column(column, justify="left" if not column else "right", no_wrap=True)

@@ -70,8 +70,9 @@ def export(
     """
     load_parts(recipe)
     from unpaired.interop import EXPORTERS
+    from unpaired.interop.running import run_exporter
 
-    made = EXPORTERS.get(format, "--format").export(model, out)
+    made = run_exporter(EXPORTERS, format, "--format", model, out)
     for file in made.files:
         print(shown(file))
     for note in made.notes:

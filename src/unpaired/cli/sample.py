@@ -11,6 +11,7 @@ from unpaired.cli.app import app
 from unpaired.cli.own_parts import load_parts
 from unpaired.storage import shown
 from unpaired.training.terminal import print_sentence
+from unpaired.words import counted
 
 
 @app.command
@@ -54,4 +55,4 @@ def sample(
     sampler = Sampler.load(model, device=device)
     for path in sample_files(sampler, folder, count, seed=seed, class_name=class_, overwrite=overwrite):
         print(shown(path), flush=True)
-    print_sentence(f"Drew {count} images into {folder}")
+    print_sentence(f"Drew {counted(count, 'image')} into {folder}")

@@ -21,6 +21,7 @@ from unpaired.translate.reading import Reader
 from unpaired.translate.record import Record, alone_in, sweep
 from unpaired.translate.translating import QUALITY, Failure, choose_precision, translate_files
 from unpaired.version import __version__
+from unpaired.words import counted
 
 if TYPE_CHECKING:
     from unpaired.translate.translator import Translator
@@ -86,7 +87,7 @@ def translate_all(
         lost = LostMetadata.merged(ranks.all_gather_bytes(report.lost.to_message()))
     for sentence in lost.sentences():
         print_sentence(sentence)
-    print_sentence(f"Translated {num_made} of {len(planned)} images into {shown(folder)} in {precise}")
+    print_sentence(f"Translated {num_made} of {counted(len(planned), 'image')} into {shown(folder)} in {precise}")
     if options.masks is not None:
         print_sentence(f"Masks: {shown(options.masks)}")
     return num_failed

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import re
 import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -20,6 +21,7 @@ from unpaired.data.ranges import resolved_values
 from unpaired.data.sources import FolderSource, fingerprint, preview_folders, refuse_links_out, train_folders
 from unpaired.errors import DataError
 from unpaired.storage import shown
+from unpaired.words import counted
 
 _SKIPPED, _SKIPPED_TEST = "skipped", "skipped_test"
 
@@ -69,9 +71,10 @@ class Domains:
     def described(self, data: DataConfig) -> str:
         """Return a description of the images: "6 + 5 images", "6 pairs" or "6 images of 2 classes"."""
         if self.train_a is None:
-            return f"{len(self.train_b)} images" + (f" of {len(self.classes)} classes" if self.classes else "")
+            classes = f" of {len(self.classes)} classes" if self.classes else ""
+            return counted(len(self.train_b), "image") + classes
         if data.pairing == "paired":
-            return f"{len(self.train_a)} pairs"
+            return counted(len(self.train_a), "pair")
         return f"{len(self.train_a)} + {len(self.train_b)} images"
 
     def check(self, data: DataConfig, min_side: int = 1) -> list[str]:
@@ -176,6 +179,10 @@ def _listed(data: DataConfig) -> Domains:
     return Domains(train_a, train_b, preview_a, preview_b, names)
 
 
+# The 2 of horse2zebra, not that of dataset2024 or v2.
+_HALVES = re.compile(r"(.*[^\W\d])2([^\W\d].*)", re.DOTALL)
+
+
 def domain_names(data: DataConfig) -> dict[str, str]:
     """Return the domains' names: name_a and name_b, else horse and zebra for horse2zebra, else the folders'.
 
@@ -186,9 +193,8 @@ def domain_names(data: DataConfig) -> dict[str, str]:
         guess = ("noise", Path(data.b or data.root).resolve().name)
     elif data.a:
         guess = (Path(data.a).resolve().name, Path(data.b).resolve().name)
-    elif "2" in (stem := Path(data.root).resolve().name):
-        left, right = stem.split("2", 1)
-        guess = (left or "A", right or "B")
+    elif halves := _HALVES.fullmatch(Path(data.root).resolve().name):
+        guess = (halves[1], halves[2])
     # Names of folders may be no valid text; a domain name must be.
     return {"A": shown(data.name_a or guess[0]), "B": shown(data.name_b or guess[1])}
 

@@ -179,7 +179,10 @@ def train_folders(root: str, a: str, b: str) -> tuple[Path, Path]:
         raise DataError("No data: give a DATA folder that holds trainA and trainB, or --a DIR --b DIR.")
     folder = Path(root)
     if not folder.is_dir():
-        raise DataError(f"{folder} is not a folder; give one that holds trainA and trainB, or --a DIR --b DIR.")
+        raise DataError(
+            f"{folder} is not a folder; give one that holds trainA and trainB, or a folder for each domain (--a DIR "
+            "--b DIR)."
+        )
     pair = folder / "trainA", folder / "trainB"
     missing = [path.name for path in pair if not path.is_dir()]
     if missing:

@@ -24,6 +24,7 @@ from unpaired.images.labels import Part
 from unpaired.scanning.file_faults import is_junk
 from unpaired.scanning.inspection import Inspected, inspect_file
 from unpaired.scanning.threads import NUM_THREADS, on_threads
+from unpaired.words import counted
 
 FEW_IMAGES = 100
 COUNT_RATIO = 4.0
@@ -190,7 +191,7 @@ def _check_place(scan: PlaceScan, found: _Findings) -> None:
     elif not scan.images:
         found.add("layout", name, detail=f"{scan.place.folder} holds no image that can be used")
     elif scan.place.split == "train" and len(scan.images) < FEW_IMAGES:
-        found.add("few_images", name, detail=f"{len(scan.images)} images")
+        found.add("few_images", name, detail=counted(len(scan.images), "image"))
     coloured = [image for image in scan.images if not image.flat]  # images of one colour can be grey by accident
     grey = [image for image in coloured if image.grey]
     if 0 < len(grey) <= len(coloured) / 2:

@@ -14,6 +14,7 @@ from unpaired.images import Image, is_image_name, read_image
 from unpaired.pages.html_pages import escaped, html_page, image_uri, status_terms, table_row, terms, write_page
 from unpaired.scanning.predicates import over_background
 from unpaired.scanning.thumbnails import thumbnail
+from unpaired.words import counted
 
 MOST_THUMBNAILS = 24
 """Number of thumbnails per finding."""
@@ -57,7 +58,7 @@ def _counted(counts: Mapping[str, int]) -> str:
 
 def _section(finding: Finding) -> str:
     fault = finding.fault
-    count = f"{finding.num_files:,} files" if finding.num_files != 1 else "1 file"
+    count = counted(finding.num_files, "file")
     about = escaped(finding.place) + (f", {count}" if finding.num_files else "")
     heading = f"<h3><b>{fault.severity}</b> {escaped(fault.title)} <span>{about}</span></h3>"
     advice = terms({"Training": fault.training, "Remedy": fault.remedy})

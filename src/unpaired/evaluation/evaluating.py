@@ -39,6 +39,7 @@ from unpaired.models.bounds import MAX_CROP
 from unpaired.storage import writable
 from unpaired.translate.translator import Translator
 from unpaired.version import __version__
+from unpaired.words import counted
 
 _log = logging.getLogger("unpaired")
 
@@ -163,7 +164,10 @@ class Settings:
     metrics: tuple[Metric, ...] = ()
 
     def __post_init__(self) -> None:
-        require(1 <= self.count <= MAX_IMAGES, f"--count must be 1 to {MAX_IMAGES}, not {self.count}.")
+        count = self.count
+        require(1 <= count <= MAX_IMAGES, f"The number of images (--count) must be 1 to {MAX_IMAGES}, not {count}.")
+        for metric in self.metrics:
+            require(METRICS.accepts(metric), f"{metric!r:.80} is no metric; see unpaired.evaluation.Metric.")
         require(self.batch >= 1, f"--batch must be at least 1, not {self.batch}.")
         fits = self.size is None or MIN_SIZE <= self.size <= MAX_CROP
         require(fits, f"--size must be {MIN_SIZE} to {MAX_CROP}, not {self.size}.")
@@ -215,7 +219,7 @@ def evaluate(
         same = f"{fingerprint} {translator.info}"
         ranks.require_same(same, "The test set or the model", "give all processes the same images and the same model")
         for direction in translator.directions:
-            _log.info(f"Translating {counts[direction[0]]} images {direction}.")
+            _log.info(f"Translating {counted(counts[direction[0]], 'image')} {direction}.")
             results[direction] = _Direction(translator, tests, direction, size, settings, metrics).result()
     facts = {
         "model": str(model),

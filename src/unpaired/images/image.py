@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, Literal
@@ -80,6 +81,17 @@ class Image:
             raise ImageError(f"Alpha must be {shape[:2]} of {self.dtype} here, not {self.alpha.shape}.")
         if self.mask is not None and (self.mask.shape, self.mask.dtype.kind) != (shape[:2], "b"):
             raise ImageError(f"A mask must be {shape[:2]} of bool here, not {self.mask.shape} of {self.mask.dtype}.")
+
+    def __repr__(self) -> str:
+        parts = [f"{self.height} x {self.width}", f"{self.channels} channel{'s' * (self.channels != 1)}"]
+        parts += [name for name in ("alpha", "icc", "nodata", "mask") if getattr(self, name) is not None]
+        return f"Image({', '.join(parts)}, {self.dtype})"
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the image in the format of the suffix; raises the errors of `unpaired.images.write_image`."""
+        from unpaired.images.files import write_image
+
+        write_image(path, self)
 
     @property
     def height(self) -> int:

@@ -25,7 +25,8 @@ from unpaired.interop.exporter_protocol import ExportResult
 from unpaired.interop.new_files import refuse_existing, removed_on_error, write_new
 from unpaired.interop.program_card import program_card
 from unpaired.models.domain_values import values_to_json
-from unpaired.models.model_folder import DirectionInfo, read_model
+from unpaired.models.model_folder import DirectionInfo, ModelInfo, read_model
+from unpaired.networks.protocols import translates_by_search
 from unpaired.randomness import rng, torch_seeded
 from unpaired.storage import shown, writable
 from unpaired.translate.translator import Translator
@@ -53,6 +54,7 @@ class TorchExporter:
         torch cannot export a network or the program differs from it, OutputError if a file exists, StorageError.
         """
         info, networks = read_model(model)
+        _check_traceable(info, model)
         refuse_existing(out, (*(f"{name}.pt2" for name in networks), "export.json", "README.md"))
         translator = Translator(info, networks, device="cpu")
         programs = {f"{name}.pt2": _program(networks[name], info.directions[name], name) for name in networks}
@@ -80,6 +82,17 @@ class TorchExporter:
                 f"Use it with torch {_torch_version()} or newer: see {shown(out / 'README.md')}",
             ),
         )
+
+
+def _check_traceable(info: ModelInfo, path: Path) -> None:
+    """Raise ModelError for generators that translate by an optimisation, whose gradients a program cannot hold."""
+    for direction in info.directions.values():
+        if translates_by_search(direction.generator):
+            raise ModelError(
+                f"The generator {direction.generator.kind} of {shown(path)} translates by an optimisation for each "
+                "image, which a program of torch.export cannot hold; use `unpaired translate`.",
+                setting="format",
+            )
 
 
 def _program(network: nn.Module, info: DirectionInfo, name: str) -> bytes:

@@ -42,6 +42,11 @@ or, in Python:
 
 Images of any size and aspect ratio; the output is as large as the input."""
 
+_SEARCHES = """
+
+A translation is an optimisation of {steps} steps, which takes seconds per image on a processor.
+It works at {size} x {size} pixels: images are resized to it, and results back, so fine detail is lost."""
+
 _SAMPLES = """    pip install unpaired
     unpaired sample PATH_TO_THIS_FOLDER
 
@@ -98,7 +103,11 @@ def _use(directions: Mapping[str, Any]) -> str:
     """Return the commands and the Python code that use the model."""
     if any(entry["generator"]["kind"] == "dcgan" for entry in directions.values()):
         return _SAMPLES
-    return _TRANSLATES.format(first=next(iter(directions)))
+    made = _TRANSLATES.format(first=next(iter(directions)))
+    generator = next(iter(directions.values()))["generator"]
+    if generator["kind"] == "coupled":
+        made += _SEARCHES.format(steps=int(generator["num_inversion_steps"]), size=int(generator["size"]))
+    return made
 
 
 def _text(value: object) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from unpaired.networks.attention import AttentionGenerator
+from unpaired.networks.coupled import CoupledDiscriminator, CoupledGenerator
 from unpaired.networks.dcgan import DCGANDiscriminator, DCGANGenerator
 from unpaired.networks.patchgan import ImageGAN, PatchGAN, PixelGAN
 from unpaired.networks.protocols import DiscriminatorConfig, GeneratorConfig, config_fault
@@ -13,7 +14,7 @@ from unpaired.registry import Registry
 GENERATORS: Registry[type[GeneratorConfig]] = Registry(
     "generator",
     "unpaired.generators",
-    (ResNetGenerator, UNetGenerator, AttentionGenerator, DCGANGenerator),
+    (ResNetGenerator, UNetGenerator, AttentionGenerator, DCGANGenerator, CoupledGenerator),
     protocol=GeneratorConfig,
     required=("multiple", "min_size", "build"),
     refuse=config_fault,
@@ -23,7 +24,7 @@ GENERATORS: Registry[type[GeneratorConfig]] = Registry(
 DISCRIMINATORS: Registry[type[DiscriminatorConfig]] = Registry(
     "discriminator",
     "unpaired.discriminators",
-    (PatchGAN, PixelGAN, ImageGAN, DCGANDiscriminator),
+    (PatchGAN, PixelGAN, ImageGAN, DCGANDiscriminator, CoupledDiscriminator),
     protocol=DiscriminatorConfig,
     required=("min_size", "build"),
     refuse=config_fault,
@@ -34,6 +35,8 @@ __all__ = [
     "DISCRIMINATORS",
     "GENERATORS",
     "AttentionGenerator",
+    "CoupledDiscriminator",
+    "CoupledGenerator",
     "DCGANDiscriminator",
     "DCGANGenerator",
     "DiscriminatorConfig",

@@ -24,6 +24,7 @@ class GeneratorConfig(Protocol):
     - `at_size(size)`: `Scaling`, follows `--size`.
     - `bytes_per_pixel`: `Measured`, memory for translation.
     - `from_noise = True`: generates images from noise n c 1 1; `size` is their side.
+    - `searches = True`: translates by an optimisation for each image: in float32 only, slow, and not exportable.
     - `recomputes = True`: the module derives from `Recomputing`, for activation checkpointing.
     - `crop_shares`: fractions of the crop size that `run.memory` may choose instead, e.g. (1 / 2, 1 / 4).
     - `validate(config)`: raises ConfigError if the rest of the configuration is incompatible.
@@ -117,6 +118,11 @@ def at_size(part: Any, size: int) -> Any:
 def makes_from_noise(generator: GeneratorConfig) -> bool:
     """Return whether a generator generates images from noise instead of translating images."""
     return bool(getattr(generator, "from_noise", False))
+
+
+def translates_by_search(generator: GeneratorConfig) -> bool:
+    """Return whether a generator translates by an optimisation for each image instead of a forward pass."""
+    return bool(getattr(generator, "searches", False))
 
 
 def validate(part: Any, config: Any) -> None:

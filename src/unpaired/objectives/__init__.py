@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from unpaired.networks.protocols import config_fault
+from unpaired.objectives.bigan import BiGAN
+from unpaired.objectives.cogan import CoGAN
 from unpaired.objectives.cut import CUT
 from unpaired.objectives.cyclegan import CycleGAN
 from unpaired.objectives.gan import GAN
@@ -14,11 +16,11 @@ from unpaired.registry import Registry
 METHODS: Registry[type[MethodConfig]] = Registry(
     "method",
     "unpaired.methods",
-    (CycleGAN, Pix2Pix, CUT, GAN),
+    (CycleGAN, Pix2Pix, CUT, GAN, BiGAN, CoGAN),
     protocol=MethodConfig,
     required=("pairing", "build"),
     refuse=lambda part: config_fault(part) or method_fault(part),
 )
 """Methods by kind, as named in recipes."""
 
-__all__ = ["CUT", "GAN", "LOSSES", "METHODS", "CycleGAN", "Loss", "MethodConfig", "Pix2Pix"]
+__all__ = ["CUT", "GAN", "LOSSES", "METHODS", "BiGAN", "CoGAN", "CycleGAN", "Loss", "MethodConfig", "Pix2Pix"]

@@ -10,7 +10,7 @@ import torch
 
 from unpaired import ranks
 from unpaired.artifacts.run_folder import RunFolder
-from unpaired.config import require_rebuildable
+from unpaired.config import require, require_rebuildable
 from unpaired.data.datasets import DataConfig
 from unpaired.devices import resolve_device
 from unpaired.recipes import Config
@@ -145,9 +145,12 @@ def _configured(data: Config | str | Path | None, given: dict[str, Any]) -> Conf
         if given:
             raise TypeError(f"train() takes {', '.join(given)} with a folder, not with a Config, which has it all.")
         return data
+    settings = given.get("settings", {})
+    named = isinstance(settings, Mapping)
+    require(named, f"settings must map dotted paths of settings to values, not be {type(settings).__name__}.")
     places = {"data.root": data, "data.a": given.pop("a", None), "data.b": given.pop("b", None)}
     paths = {key: str(place) for key, place in places.items() if place is not None}
-    return configured(**{**given, "settings": {**paths, **given.get("settings", {})}}).config
+    return configured(**{**given, "settings": {**paths, **settings}}).config
 
 
 def default_out(data: DataConfig) -> Path:

@@ -21,7 +21,7 @@ from unpaired.runs.standing import RunInfo, info
 from unpaired.runs.start import Start, broadcast_start, first_start
 from unpaired.storage import printable
 from unpaired.training.callbacks import Callback, OnFirstRank, Request
-from unpaired.training.loop import GoBack, fit
+from unpaired.training.loop import GoBack, Recorder, fit
 from unpaired.training.machine import peak_memory
 from unpaired.trust.fitting import publish_trust
 
@@ -64,7 +64,7 @@ def _fit(start: Start, context: RunContext) -> bool:
     if start.state.step >= schedule.num_steps:
         return True
     dataset.share, dataset.accumulate = (ranks.rank(), ranks.world_size()), config.run.accumulate
-    recorder = start.recorder
+    recorder: Recorder | None = start.recorder
     if recorder is None or ranks.world_size() > 1:
         recorder = RankRecorder(recorder)
     try:
@@ -79,6 +79,11 @@ def _fit(start: Start, context: RunContext) -> bool:
             worker_retries=config.data.worker_retries,
             callbacks=[*_own_callbacks(start), *context.callbacks],
         )
+    except Interrupted:
+        with ranks.on_rank_zero():
+            if start.recorder is not None:
+                start.recorder.report("stopped; the same command continues it")
+        raise
     except GoBack as wish:
         with ranks.on_rank_zero():
             if start.guardian is not None:

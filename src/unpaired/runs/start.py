@@ -36,7 +36,6 @@ from unpaired.runs.validation_setup import Validation, ValidationSet, describe_s
 from unpaired.selection.best_weights import CheckpointSelection
 from unpaired.selection.early_stopping import RESUMED, early_stopping_reason, with_early_stopping
 from unpaired.storage import printable, shown, write_bytes
-from unpaired.training.loop import Recorder
 from unpaired.training.machine import made_with
 from unpaired.training.schedule import Schedule
 from unpaired.training.state import TrainingState
@@ -52,7 +51,7 @@ class Start:
     domains: Domains
     state: TrainingState
     schedule: Schedule
-    recorder: Recorder | None = None
+    recorder: RunRecorder | None = None
     guardian: Guardian | None = None
     validation: Validation | None = None
 

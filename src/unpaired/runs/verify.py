@@ -16,6 +16,7 @@ from unpaired.models.model_folder import find_model, read_description, read_mode
 from unpaired.selection.best_weights import NAME
 from unpaired.storage import shown
 from unpaired.trust.trust_file import read_reference
+from unpaired.words import counted
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,7 +89,8 @@ def _config(folder: RunFolder) -> str:
 def _data(folder: RunFolder) -> str:
     try:
         data = json.loads(folder.data.read_bytes())
-        return ", ".join(f"{data[domain]['images']} images of {shown(data[domain]['name'])}" for domain in ("A", "B"))
+        domains = (data[domain] for domain in ("A", "B"))
+        return ", ".join(f"{counted(each['images'], 'image')} of {shown(each['name'])}" for each in domains)
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         reason = " ".join(str(error).split())
         raise DataError(f"{shown(folder.data)} is damaged ({reason}); copy it again.") from None
@@ -97,14 +99,14 @@ def _data(folder: RunFolder) -> str:
 def _images(folder: RunFolder) -> str:
     try:
         images = json.loads(folder.images.read_bytes())
-        return f"{sum(len(files) for files in images.values())} files, each with its size and SHA-256"
+        return f"{counted(sum(map(len, images.values())), 'file')}, each with its size and SHA-256"
     except (ValueError, AttributeError, TypeError, RecursionError) as error:
         raise DataError(f"{shown(folder.images)} is damaged ({' '.join(str(error).split())}); copy it again.") from None
 
 
 def _history(folder: RunFolder) -> str:
     try:
-        return f"{len(History(folder.path).entries())} entries"
+        return counted(len(History(folder.path).entries()), "entry")
     except (ValueError, RecursionError) as error:
         path = shown(folder.path / "history.jsonl")
         raise DataError(f"{path} is damaged ({' '.join(str(error).split())}); copy it again.") from None
@@ -117,7 +119,7 @@ def _held_out(path: Path) -> str:
             listed = json.loads(path.read_bytes())
             return f"{len(listed['A'])} + {len(listed['B'])} images, {shown(listed['origin'])}"
         whole = path.read_text(encoding="utf-8").split("\n")[:-1]
-        return f"{len([json.loads(line)['step'] for line in whole])} validations"
+        return counted(len([json.loads(line)["step"] for line in whole]), "validation")
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise DataError(f"{shown(path)} is damaged ({' '.join(str(error).split())}); copy it again.") from None
 
@@ -150,10 +152,11 @@ def _log(folder: RunFolder) -> str:
     needed = _logged_lines(folder)
     if len(lines) < needed:
         raise DataError(
-            f"{shown(folder.log)} has {len(lines)} lines, but the newest checkpoint was saved after {needed}."
+            f"{shown(folder.log)} has {counted(len(lines), 'line')}, but the newest checkpoint was saved after "
+            f"{needed}."
         )
     cut = folder.log.exists() and folder.log.read_bytes()[-1:] not in (b"", b"\n")
-    return f"{len(lines)} lines{', and a truncated one, which continuing removes' if cut else ''}"
+    return f"{counted(len(lines), 'line')}{', and a truncated one, which continuing removes' if cut else ''}"
 
 
 def _logged_lines(folder: RunFolder) -> int:

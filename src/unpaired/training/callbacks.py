@@ -6,7 +6,7 @@ callbacks=[...])`; examples/callback.py is a template.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from enum import IntEnum
 from typing import Protocol, runtime_checkable
@@ -142,6 +142,7 @@ class Stopping(OnFirstRank):
 def on_first_rank(callbacks: Sequence[Callback]) -> list[Callback]:
     """Return a user's callbacks wrapped for calls on rank 0 only; raises ConfigError for an invalid one."""
     wrapped: list[Callback] = []
+    require(isinstance(callbacks, Iterable), f"callbacks must be a list of callbacks, not {type(callbacks).__name__}.")
     for callback in callbacks:
         every, name = getattr(callback, "every", None), type(callback).__name__
         require(

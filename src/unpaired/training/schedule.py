@@ -30,7 +30,8 @@ class ScheduleConfig:
             ok and self.num_epochs_constant + self.num_epochs_decay >= 1,
             "schedule.num_epochs_constant and schedule.num_epochs_decay must add up to at least one epoch.",
         )
-        require(self.num_steps is None or self.num_steps >= 1, f"--steps must be at least 1, not {self.num_steps}.")
+        steps = self.num_steps
+        require(steps is None or steps >= 1, f"The number of steps (--steps) must be at least 1, not {steps}.")
 
 
 @dataclass(frozen=True)

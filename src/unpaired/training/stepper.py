@@ -14,7 +14,7 @@ from unpaired.data.datasets import Batch
 from unpaired.errors import NonFiniteError
 from unpaired.networks.recompute import recomputing_networks
 from unpaired.objectives.base import Objective
-from unpaired.randomness import torch_seeded
+from unpaired.randomness import reseed, torch_seeded
 from unpaired.training.compiling import CompiledSteps
 from unpaired.training.graph import Capture, CapturedStep, capture_graph
 from unpaired.training.run_config import Precision, RunConfig
@@ -105,7 +105,7 @@ class CapturedSteps:
         seed = torch.initial_seed()
         terms = self._captured(batch)
         if terms is None:  # The eager step finds the cause and raises the error.
-            torch.manual_seed(seed)
+            reseed(seed)
             with self._captured.uncaptured():
                 terms = self._take(batch, names)
         return terms

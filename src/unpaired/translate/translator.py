@@ -24,7 +24,7 @@ from unpaired.images import Image
 from unpaired.models.domain_values import DomainValues
 from unpaired.models.input_specs import source_spec, target_spec
 from unpaired.models.model_folder import DirectionInfo, ModelInfo, find_model, read_info
-from unpaired.networks.protocols import HasMask, makes_from_noise
+from unpaired.networks.protocols import HasMask, makes_from_noise, translates_by_search
 from unpaired.storage import shown
 from unpaired.suggestions import unknown
 from unpaired.translate.backends import BACKENDS, LoadedGenerator, RunOptions
@@ -299,6 +299,8 @@ class Translator:
     def _measured(self, image: Image, direction: str, keep_icc: bool) -> Choice:
         """Translate an image in both precisions and return the choice that follows."""
         able = self._loaded[direction].capabilities
+        if translates_by_search(self._info(direction).generator):
+            return Choice("fp32", "a generator that searches needs its digits")
         if "bf16" not in able.fast_precisions:
             return Choice("fp32", f"this {able.device.partition(':')[0]} has no instructions for bf16")
         given = self._given([source_spec(self.info, direction).accept(image, keep_icc=keep_icc)], direction)

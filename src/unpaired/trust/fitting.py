@@ -73,7 +73,8 @@ def _measure(folder: RunFolder, most: int) -> None:
         load_selected(objective, newest.best)
     objective.requires_grad_(False).train(objective.uses_training_mode)
     learnt = to_dict(config.objective).get("adversarial_weight", 1) > 0
-    judges = dict(objective.discriminators.items()) if learnt else {}
+    # A discriminator of both domains together judges no single output.
+    judges = {name: judge for name, judge in objective.discriminators.items() if name in ("A", "B")} if learnt else {}
     trained = {str(name): network for name, network in objective.generators().items()}
     translator = Translator(info, networks, device=config.run.device)
     reference = measure(translator, images, judges, trained if config.optimizer.ema_decay else {})

@@ -12,12 +12,12 @@ from torch import Tensor, nn
 from unpaired import ranks
 from unpaired.devices import has_bf16, resolve_device
 from unpaired.models.model_folder import DirectionInfo, read_network
-from unpaired.networks.protocols import HasMask
+from unpaired.networks.protocols import HasMask, translates_by_search
 from unpaired.randomness import torch_seeded
 from unpaired.translate.backends.backend_protocol import Batch, Capabilities, RunOptions
 from unpaired.translate.fast import fast_form, fast_type
 from unpaired.translate.pixel_limit import bytes_per_pixel, pixels_that_fit
-from unpaired.translate.precision import Precision
+from unpaired.translate.precision import Computed, Precision
 
 _PIXELS_AT_ONCE = {"cpu": 2**14, "cuda": 2**21}  # batches speed up small images, and GPUs
 
@@ -41,10 +41,12 @@ class TorchGenerator:
         self.network, self.torch_device = network.to(device), device
         self._generator = info.generator
         self._fast: dict[torch.dtype, nn.Module] = {}
+        # The gradients of a search need the digits of float32.
+        able: tuple[Computed, ...] = ("fp32",) if translates_by_search(info.generator) else ("fp32", "bf16")
         self.capabilities = Capabilities(
             device=str(device),
-            precisions=("fp32", "bf16"),
-            fast_precisions=("fp32", "bf16") if has_bf16(device) else ("fp32",),
+            precisions=able,
+            fast_precisions=able if has_bf16(device) else ("fp32",),
             pixels_at_once=_PIXELS_AT_ONCE.get(device.type, 1),
             one_by_one=("fp32",) if device.type == "cpu" else (),
             bytes_per_pixel=bytes_per_pixel(info.generator),
