@@ -59,11 +59,11 @@ def config_of(system: str, data: Path, b: str, steps: int, seed: int) -> Config:
     base = demo()
     generator: GeneratorConfig = base.generator
     if gated:
-        generator = AttentionGenerator(**asdict(base.generator))  # type: ignore[call-overload]
+        generator = AttentionGenerator(**asdict(base.generator), mask_weight=weight)  # type: ignore[call-overload]
     config = replace(
         base,
         generator=generator,
-        objective=CycleGAN(cycle_weight_a=3, cycle_weight_b=3, mask_weight=weight),
+        objective=CycleGAN(cycle_weight_a=3, cycle_weight_b=3),
         schedule=ScheduleConfig(num_steps=steps),
     )
     return override(

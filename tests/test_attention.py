@@ -6,7 +6,6 @@ import json
 import math
 import subprocess
 import sys
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -25,9 +24,9 @@ from unpaired.images import Image
 from unpaired.networks import AttentionGenerator, PatchGAN, ResNetGenerator
 from unpaired.networks.attention import CLOSED, OPEN
 from unpaired.networks.protocols import HasFeatures, HasMask
-from unpaired.objectives import CUT, CycleGAN, Pix2Pix
-from unpaired.objectives.base import initialised
-from unpaired.objectives.planting import OBJECTS, OPEN_WEIGHT, Planted, mask_loss, plant
+from unpaired.objectives import CUT, BiGAN, CycleGAN, Pix2Pix
+from unpaired.objectives.base import initialised, samples_with_masks
+from unpaired.objectives.planting import OBJECTS, OPEN_WEIGHT, Planted, mask_loss, open_gates, plant
 from unpaired.public import export
 from unpaired.recipes import Config, attention, build_objective
 from unpaired.runs import train
@@ -35,7 +34,7 @@ from unpaired.scenes.draw import draw_dataset
 from unpaired.scenes.scene import draw_scene
 from unpaired.scenes.strangers import draw_strangers
 from unpaired.training.state import OptimizerConfig, TrainingState
-from unpaired.training.step import train_step
+from unpaired.training.step import generated, player_losses, train_step
 from unpaired.translate.jobs import plan_outputs
 from unpaired.translate.masking import plan_masks
 from unpaired.translate.translator import Translator
@@ -66,7 +65,7 @@ def test_the_output_blends_the_translation_and_the_input_by_the_mask() -> None:
     mask = ((probability - CLOSED) / (OPEN - CLOSED)).clamp(0, 1)
     assert torch.equal(network.mask(image), mask)
     assert set(mask.unique().tolist()) > {0, 1}
-    assert torch.allclose(network(image), mask * network.translate(image) + (1 - mask) * image, rtol=0, atol=1e-12)
+    assert torch.allclose(network(image), mask * network.network(image) + (1 - mask) * image, rtol=0, atol=1e-12)
     assert torch.equal(network(image)[mask.expand(-1, 3, -1, -1) == 0], image[mask.expand(-1, 3, -1, -1) == 0])
 
 
@@ -74,7 +73,7 @@ def test_a_mask_of_0_keeps_every_bit_and_one_of_1_replaces_the_input() -> None:
     network, image = SMALL.build(3, 3), seeded(1, 3, 16, 16)
     with torch.no_grad():
         assert torch.equal(with_mask_bias(network, -3)(image), image)
-        assert torch.allclose(with_mask_bias(network, 3)(image), network.translate(image), rtol=0, atol=1e-6)
+        assert torch.allclose(with_mask_bias(network, 3)(image), network.network(image), rtol=0, atol=1e-6)
 
 
 def test_the_gradient_of_a_mask_does_not_vanish_if_it_is_0() -> None:
@@ -176,6 +175,9 @@ def test_the_loss_of_a_mask_is_its_cross_entropy() -> None:
 METHODS: dict[str, Any] = {
     "cyclegan": CycleGAN(),
     "cyclegan-no-identity": CycleGAN(identity_weight=0),
+    "bigan": BiGAN(),
+    "pix2pix": Pix2Pix(),
+    "pix2pix-backwards": Pix2Pix(direction="BtoA"),
     "cut": CUT(num_patches=8, head_channels=4),
     "fastcut": CUT(num_patches=8, head_channels=4, identity_contrast=False, flip_equivariance=True),
 }
@@ -202,7 +204,7 @@ def test_the_translation_is_trained_as_without_a_gate_bit_for_bit(name: str) -> 
     resnet = ResNetGenerator(base_channels=4, num_blocks=2)
     gated, plain = state_of(METHODS[name]), state_of(METHODS[name], resnet)
     ours, theirs = steps(gated), steps(plain)
-    masks = {"mask_a"} if name.endswith("cut") else {"mask_a", "mask_b"}
+    masks = {f"mask_{direction[0].lower()}" for direction in gated.objective.generators()}
     for one, other in zip(ours, theirs, strict=True):
         assert {key: value for key, value in one.items() if key not in masks} == other
         assert set(one) - set(other) == masks
@@ -211,37 +213,46 @@ def test_the_translation_is_trained_as_without_a_gate_bit_for_bit(name: str) -> 
         assert all(torch.equal(value, mine[key]) for key, value in network.state_dict().items())
 
 
-def test_the_loss_of_the_mask_reaches_the_mask_alone_and_with_a_weight_of_0_all_losses_do() -> None:
-    for weight, reached in ((1.0, 0.0), (0.0, 1.0)):
-        objective = state_of(CycleGAN(mask_weight=weight)).objective
+@pytest.mark.parametrize("weight", [2.0, 0.0])
+def test_the_loss_of_the_mask_reaches_the_mask_alone_and_with_a_weight_of_0_all_losses_do(weight: float) -> None:
+    for reached in (weight == 0,):
+        objective = state_of(CycleGAN(), replace(SMALL, mask_weight=weight)).objective
         batch = Batch(a=seeded(1, 3, 32, 32), b=seeded(1, 3, 32, 32, seed=1))
-        terms = objective.generator_losses(batch, objective.generate(batch))
+        terms = player_losses(objective, "generator", batch, generated(objective, batch, "fp32"), "fp32")
         assert ("mask_a" in terms) == (weight > 0)
         selector = list(objective.a_to_b.selector.parameters())
         gradients = torch.autograd.grad(terms["cycle_a"], selector, allow_unused=True, retain_graph=True)
-        assert any(each is not None and each.abs().max() > 0 for each in gradients) == bool(reached)
+        assert any(each is not None and each.abs().max() > 0 for each in gradients) == reached
         if weight:
             translation = list(objective.a_to_b.network.parameters())
-            assert not any(map(bool_of, torch.autograd.grad(terms["mask_a"], translation, allow_unused=True)))
-
-
-def bool_of(gradient: Tensor | None) -> bool:
-    return gradient is not None
+            assert torch.autograd.grad(terms["mask_a"], translation, allow_unused=True) == (None,) * len(translation)
 
 
 def test_a_resnet_has_no_mask_terms_and_draws_no_random_number_for_them() -> None:
     objective = state_of(CycleGAN(), ResNetGenerator(base_channels=4, num_blocks=1)).objective
     batch = Batch(a=seeded(1, 3, 32, 32), b=seeded(1, 3, 32, 32, seed=1))
     before = torch.get_rng_state()
-    terms = objective.generator_losses(batch, objective.generate(batch))
+    terms = player_losses(objective, "generator", batch, generated(objective, batch, "fp32"), "fp32")
     assert not any(name.startswith("mask") for name in terms)
     assert torch.equal(torch.get_rng_state(), before)
 
 
-@pytest.mark.parametrize("method", [CycleGAN, CUT])
-def test_a_negative_weight_is_refused(method: Callable[..., Any]) -> None:
-    with pytest.raises(ConfigError, match=r"objective\.mask_weight must not be negative, not -1"):
-        method(mask_weight=-1.0)
+def test_a_negative_weight_is_refused() -> None:
+    with pytest.raises(ConfigError, match=r"generator\.mask_weight must not be negative, not -1"):
+        AttentionGenerator(mask_weight=-1.0)
+
+
+def test_gates_are_open_in_training_steps_with_a_loss_of_the_mask_and_nowhere_else() -> None:
+    for weight in (1.0, 0.0):
+        objective = state_of(CycleGAN(), replace(SMALL, mask_weight=weight)).objective
+        with open_gates(objective):
+            assert objective.a_to_b.open == objective.b_to_a.open == (weight > 0)
+        assert not objective.a_to_b.open
+        with pytest.raises(ZeroDivisionError), open_gates(objective):
+            _ = 1 / 0
+        assert not objective.a_to_b.open
+    steps(state := state_of(CycleGAN()), 1)
+    assert not state.objective.a_to_b.open
 
 
 def test_masks_learn_to_close_on_strangers_which_are_drawn_differently() -> None:
@@ -290,11 +301,11 @@ def test_a_run_logs_the_terms_and_draws_the_masks(run: Path) -> None:
     assert {"mask_a", "mask_b"} <= set(terms) | set(terms.get("losses", {}))
     objective = build_objective(replace(attention(), generator=SMALL, discriminator=PatchGAN(base_channels=4)))
     batch = Batch(a=seeded(1, 3, 32, 32), b=seeded(1, 3, 32, 32, seed=1))
-    samples = objective.samples(batch)
+    samples = samples_with_masks(objective, batch)
     assert list(samples["AtoB"]) == ["real_a", "mask_a", "fake_b", "rec_a", "identity_a"]
     assert list(samples["BtoA"])[1] == "mask_b"
     assert torch.equal(samples["AtoB"]["mask_a"], 2 * objective.a_to_b.mask(batch.a) - 1)
-    one_way = state_of(METHODS["cut"]).objective.samples(batch)
+    one_way = samples_with_masks(state_of(METHODS["cut"]).objective, batch)
     assert list(one_way["AtoB"]) == ["real_a", "mask_a", "fake_b", "real_b", "identity_b"]
 
 
@@ -384,9 +395,10 @@ def test_it_is_exported_as_a_program(run: Path, tmp_path: Path) -> None:
 
 
 def test_it_works_with_pairs() -> None:
-    objective = Pix2Pix().build(SMALL, PatchGAN(base_channels=4, num_layers=1), 3, 3, 0)
+    objective = state_of(Pix2Pix(direction="BtoA")).objective
     batch = Batch(a=seeded(1, 3, 32, 32), b=seeded(1, 3, 32, 32, seed=1))
     assert objective.generate(batch).fake.shape == batch.b.shape
+    assert list(samples_with_masks(objective, batch)["BtoA"])[:2] == ["real_b", "mask_b"]
 
 
 # --- strangers -------------------------------------------------------------------------------------

@@ -44,7 +44,6 @@ PAPER = {
     "objective.pool_size": 50,
     "objective.augmentation": [],
     "objective.augmentation_probability": 1.0,
-    "objective.mask_weight": 1.0,  # for generators with masks, which the paper has not
     "generator.kind": "resnet",
     "generator.base_channels": 64,
     "generator.num_blocks": 9,

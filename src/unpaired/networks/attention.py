@@ -31,6 +31,14 @@ class AttentionGenerator(ResNetSettings):
     """Settings of a ResNet generator with a mask: keeps the pixels of the input that the mask does not select."""
 
     kind: ClassVar[str] = "attention"
+    mask_weight: float = 1.0
+    """Weight of the mask's loss: cross-entropy on objects of random shape and texture, planted into copies of training
+    images. The losses of the method train the translation alone then; 0 lets them train translation and mask.
+    """
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require(self.mask_weight >= 0, f"generator.mask_weight must not be negative, not {self.mask_weight}.")
 
     @property
     def bytes_per_pixel(self) -> int:
@@ -54,10 +62,14 @@ class AttentionModule(nn.Module):
     """The module of `AttentionGenerator`: n channels h w in [-1, 1] to the same shape and range.
 
     network: T, a ResNet generator. selector: the network of the mask m, with one output channel and no tanh.
+    mask_weight: that of the mask's loss. open: whether `forward` ignores the mask, as in training steps with this loss.
     """
+
+    open = False
 
     def __init__(self, config: AttentionGenerator, channels: int) -> None:
         super().__init__()
+        self.mask_weight = config.mask_weight
         self.network = ResNetModule(config, channels, channels)
         shallow = replace(config, num_blocks=MASK_BLOCKS, dropout=False)
         self.selector = ResNetModule(shallow, channels, 1)
@@ -65,12 +77,8 @@ class AttentionModule(nn.Module):
 
     def forward(self, image: Tensor) -> Tensor:
         """Translate a batch; both are n c h w, sides multiples of the configuration's `multiple`."""
-        return image + self.mask(image) * (self.translate(image) - image)  # exactly the image if the mask is 0
-
-    def translate(self, image: Tensor) -> Tensor:
-        """Return the translation T of all pixels, n c h w."""
         made: Tensor = self.network(image)
-        return made
+        return made if self.open else image + self.mask(image) * (made - image)  # the image itself if the mask is 0
 
     def mask(self, image: Tensor) -> Tensor:
         """Return the mask of a batch, n 1 h w in [0, 1]: 0 keeps a pixel, 1 replaces it by its translation.

@@ -95,7 +95,14 @@ class HasFeatures(Protocol):
 
 @runtime_checkable
 class HasMask(Protocol):
-    """A generator module that translates only the pixels which its mask selects."""
+    """A generator module that translates only the pixels which its mask selects.
+
+    mask_weight: weight of the mask's own loss. open: whether a forward pass translates all pixels, whatever the mask;
+    set in training steps if `mask_weight` is above 0.
+    """
+
+    mask_weight: float
+    open: bool
 
     def mask(self, image: Tensor) -> Tensor:
         """Return masks n 1 h w in [0, 1] for images n c h w in [-1, 1]: 0 keeps a pixel, 1 translates it."""
@@ -103,10 +110,6 @@ class HasMask(Protocol):
 
     def mask_logits(self, image: Tensor) -> Tensor:
         """Return the logits n 1 h w of the probabilities that pixels are to be translated, for the mask's loss."""
-        ...
-
-    def translate(self, image: Tensor) -> Tensor:
-        """Return the translations n c h w of all pixels, whatever the mask."""
         ...
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import ClassVar, Generic, Literal, TypeVar
+from typing import Any, ClassVar, Generic, Literal, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -111,9 +111,17 @@ class Objective(nn.Module, ABC, Generic[ImagesT]):
         return {"generator": self.translators, "discriminator": self.discriminators}
 
 
-def mask_samples(network: nn.Module, image: Tensor, name: str) -> dict[str, Tensor]:
-    """Return the mask of a generator as a column of the sample grid, n 1 h w in [-1, 1]; {} if it has no mask."""
-    return {name: 2 * network.mask(image) - 1} if isinstance(network, HasMask) else {}
+@torch.no_grad()
+def samples_with_masks(objective: Objective[Any], batch: Batch) -> Samples:
+    """Return the samples of a method, with a column mask_a or mask_b, n 1 h w in [-1, 1], for generators with masks."""
+    samples = dict(objective.samples(batch))
+    for direction, network in objective.generators().items():
+        source = direction[0].lower()
+        if isinstance(network, HasMask) and f"real_{source}" in samples.get(direction, {}):
+            columns = dict(samples[direction])
+            real = columns.pop(f"real_{source}")
+            samples[direction] = {f"real_{source}": real, f"mask_{source}": 2 * network.mask(real) - 1, **columns}
+    return samples
 
 
 @contextmanager

@@ -17,9 +17,8 @@ from torch import Tensor, nn
 from unpaired.config import require
 from unpaired.data.datasets import Batch
 from unpaired.networks.protocols import DiscriminatorConfig, GeneratorConfig, HasFeatures
-from unpaired.objectives.base import Objective, Player, Samples, initialised, mask_samples
+from unpaired.objectives.base import Objective, Player, Samples, initialised
 from unpaired.objectives.losses import AdversarialKind, adversarial_loss, generator_adversarial
-from unpaired.objectives.planting import mask_terms, translating
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,16 +45,11 @@ class CUT:
     """Places drawn in each layer of features for each image (published: 256)."""
     head_channels: int = 256
     """Length of the feature vectors that are compared, after the two-layer head (published: 256)."""
-    mask_weight: float = 1.0
-    """Weight of the loss of a generator's mask (kind attention): cross-entropy on objects of random shape and texture,
-    planted into training images. The other losses train the translation alone then; 0 lets them train the mask.
-    """
 
     def __post_init__(self) -> None:
         adversarial_loss(self.adversarial)
         for name in ("contrast_weight", "temperature", "num_patches", "head_channels"):
             require(getattr(self, name) > 0, f"objective.{name} must be positive, not {getattr(self, name)}.")
-        require(self.mask_weight >= 0, f"objective.mask_weight must not be negative, not {self.mask_weight}.")
 
     def without_draws(self) -> CUT:
         """Return the settings without random mirroring; a mirrored batch needs the same memory."""
@@ -118,15 +112,12 @@ class CUTObjective(Objective[CUTImages]):
         """Translate A, and B into itself if the identity contrast is on."""
         mirrored = self.training and self.config.flip_equivariance and bool(torch.rand(()) < 0.5)
         input_a, input_b = (batch.a.flip(3), batch.b.flip(3)) if mirrored else (batch.a, batch.b)
-        generator = translating(self.translators["AtoB"], self.config.mask_weight)
+        generator = self.translators["AtoB"]
         identity_b = generator(input_b) if self.config.identity_contrast else None
         return CUTImages(input_a, generator(input_a), identity_b, mirrored)
 
     def generator_losses(self, batch: Batch, images: CUTImages) -> dict[str, Tensor]:
-        """Return the adversarial term and the contrastive terms of eq. 5: on A, and on B if identity contrast is on.
-
-        A generator with a mask adds mask_a.
-        """
+        """Return the adversarial term and the contrastive terms of eq. 5: on A, and on B if identity contrast is on."""
         c = self.config
         scores = self.discriminators["B"](images.fake_b)
         terms = {"adversarial_b": generator_adversarial(c.adversarial, scores)}
@@ -136,7 +127,7 @@ class CUTObjective(Objective[CUTImages]):
             terms["contrast_b"] = (
                 share * c.contrast_weight * self._contrast(batch.b, images.identity_b, images.mirrored)
             )
-        return terms | mask_terms(self.translators["AtoB"], batch.a, c.mask_weight, "mask_a")
+        return terms
 
     def discriminator_losses(self, batch: Batch, images: CUTImages) -> dict[str, Tensor]:
         """Return the discriminator's loss on real images and on detached translations; there is no pool."""
@@ -150,7 +141,7 @@ class CUTObjective(Objective[CUTImages]):
     def samples(self, batch: Batch) -> Samples:
         """Return the input, its translation and the identity image of domain B."""
         generator = self.translators["AtoB"]
-        made = {"real_a": batch.a, **mask_samples(generator, batch.a, "mask_a"), "fake_b": generator(batch.a)}
+        made = {"real_a": batch.a, "fake_b": generator(batch.a)}
         return {"AtoB": {**made, "real_b": batch.b, "identity_b": generator(batch.b)}}
 
     def _contrast(self, source: Tensor, made: Tensor, mirrored: bool) -> Tensor:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -15,9 +15,8 @@ from unpaired.data.datasets import Batch
 from unpaired.networks import winograd
 from unpaired.networks.protocols import DiscriminatorConfig, GeneratorConfig
 from unpaired.objectives.augmentation import CHANGES, augmented
-from unpaired.objectives.base import Objective, Samples, initialised, mask_samples
+from unpaired.objectives.base import Objective, Samples, initialised
 from unpaired.objectives.losses import AdversarialKind, adversarial_loss, generator_adversarial, l1
-from unpaired.objectives.planting import mask_terms, translating
 from unpaired.objectives.pool import ImagePool
 from unpaired.side_by_side import First, Second, side_by_side
 
@@ -78,15 +77,10 @@ class CycleGAN:
     """
     augmentation_probability: float = 1.0
     """Probability in (0, 1] of each change for each image; below 1 keeps generated colours from drifting."""
-    mask_weight: float = 1.0
-    """Weight of the loss of a generator's mask (kind attention): cross-entropy on objects of random shape and texture,
-    planted into training images. The other losses train the translation alone then; 0 lets them train the mask.
-    """
 
     def __post_init__(self) -> None:
         adversarial_loss(self.adversarial)
-        weights = "cycle_weight_a", "cycle_weight_b", "identity_weight", "adversarial_weight", "mask_weight"
-        for name in (*weights, "pool_size"):
+        for name in ("cycle_weight_a", "cycle_weight_b", "identity_weight", "adversarial_weight", "pool_size"):
             value = getattr(self, name)
             require(value >= 0, f"objective.{name} must not be negative, not {value}.")
         require(
@@ -164,28 +158,24 @@ class CycleGANObjective(Objective[CycleGANImages]):
     def generate(self, batch: Batch) -> CycleGANImages:
         """Translate both domains of the batch and translate the results back."""
         c = self.config
-        a_to_b, b_to_a = translating(self.a_to_b, c.mask_weight), translating(self.b_to_a, c.mask_weight)
         identity_a = identity_b = None
         if c.identity_weight > 0:
             (fake_b, identity_b), (fake_a, identity_a) = self._both(
                 batch,
-                lambda: translate_both(a_to_b, batch.a, batch.b),
-                lambda: translate_both(b_to_a, batch.b, batch.a),
+                lambda: translate_both(self.a_to_b, batch.a, batch.b),
+                lambda: translate_both(self.b_to_a, batch.b, batch.a),
             )
         else:
-            fake_b, fake_a = self._both(batch, lambda: a_to_b(batch.a), lambda: b_to_a(batch.b))
+            fake_b, fake_a = self._both(batch, lambda: self.a_to_b(batch.a), lambda: self.b_to_a(batch.b))
         rec_a, rec_b = self._both(
             batch,
-            lambda: b_to_a(fake_b) if c.cycle_weight_a > 0 else None,
-            lambda: a_to_b(fake_a) if c.cycle_weight_b > 0 else None,
+            lambda: self.b_to_a(fake_b) if c.cycle_weight_a > 0 else None,
+            lambda: self.a_to_b(fake_a) if c.cycle_weight_b > 0 else None,
         )
         return CycleGANImages(fake_b, fake_a, rec_a, rec_b, identity_a, identity_b)
 
     def generator_losses(self, batch: Batch, images: CycleGANImages) -> dict[str, Tensor]:
-        """Return the weighted terms of eq. 1-3 and the identity terms |G(b) - b| and |F(a) - a|.
-
-        Generators with masks add mask_a and mask_b, named after the domain of the input.
-        """
+        """Return the weighted terms of eq. 1-3 and the identity terms |G(b) - b| and |F(a) - a|."""
         c = self.config
         terms = {}
         if c.adversarial_weight > 0:
@@ -203,8 +193,6 @@ class CycleGANObjective(Objective[CycleGANImages]):
         if images.identity_a is not None and images.identity_b is not None:
             terms["identity_a"] = c.identity_weight * c.cycle_weight_a * l1(images.identity_a, batch.a)
             terms["identity_b"] = c.identity_weight * c.cycle_weight_b * l1(images.identity_b, batch.b)
-        terms |= mask_terms(self.a_to_b, batch.a, c.mask_weight, "mask_a")
-        terms |= mask_terms(self.b_to_a, batch.b, c.mask_weight, "mask_b")
         return terms
 
     def discriminator_losses(self, batch: Batch, images: CycleGANImages) -> dict[str, Tensor]:
@@ -225,7 +213,7 @@ class CycleGANObjective(Objective[CycleGANImages]):
         """Return the terms by cycle, a -> b -> a and b -> a -> b, or by discriminator, if these run concurrently."""
         if not self._is_side_by_side(batch):
             return [terms]
-        first = ("adversarial_b", "cycle_a", "identity_b", "mask_a", "discriminator_a")
+        first = ("adversarial_b", "cycle_a", "identity_b", "discriminator_a")
         parts = [{name: term for name, term in terms.items() if (name in first) == mine} for mine in (True, False)]
         return [part for part in parts if part]
 
@@ -253,14 +241,10 @@ class CycleGANObjective(Objective[CycleGANImages]):
 
     @torch.no_grad()
     def samples(self, batch: Batch) -> Samples:
-        """Return real, fake, reconstructed and (for equal channel counts) identity images of both directions.
-
-        Generators with masks add those of the real images.
-        """
+        """Return real, fake, reconstructed and (for equal channel counts) identity images of both directions."""
         fake_b, fake_a = self.a_to_b(batch.a), self.b_to_a(batch.b)
-        a, b = {"real_a": batch.a}, {"real_b": batch.b}
-        a |= mask_samples(self.a_to_b, batch.a, "mask_a") | {"fake_b": fake_b, "rec_a": self.b_to_a(fake_b)}
-        b |= mask_samples(self.b_to_a, batch.b, "mask_b") | {"fake_a": fake_a, "rec_b": self.a_to_b(fake_a)}
+        a = {"real_a": batch.a, "fake_b": fake_b, "rec_a": self.b_to_a(fake_b)}
+        b = {"real_b": batch.b, "fake_a": fake_a, "rec_b": self.a_to_b(fake_a)}
         if batch.a.shape[1] == batch.b.shape[1]:
             a["identity_a"], b["identity_b"] = self.b_to_a(batch.a), self.a_to_b(batch.b)
         return {"AtoB": a, "BtoA": b}
@@ -272,16 +256,13 @@ def mode_of(pixels: int) -> Mode:
     return next(mode for mode in MODES if pixels <= mode.pixels and mode.instructions in here)
 
 
-def translate_both(
-    translator: nn.Module | Callable[[Tensor], Tensor], first: Tensor, second: Tensor
-) -> tuple[Tensor, Tensor]:
+def translate_both(translator: nn.Module, first: Tensor, second: Tensor) -> tuple[Tensor, Tensor]:
     """Return the translations of two batches n c h w, in one forward pass if that is faster and equivalent.
 
     With batch norm it is not equivalent, because the batches would share their statistics.
     """
     together = mode_of(first.shape[2:].numel()).together and first.shape[1:] == second.shape[1:]
-    network: Any = getattr(translator, "__self__", translator)  # a module, or the one whose method is given
-    if not together or any(isinstance(module, nn.BatchNorm2d) for module in network.modules()):
+    if not together or any(isinstance(module, nn.BatchNorm2d) for module in translator.modules()):
         return translator(first), translator(second)
     made: Tensor = translator(torch.cat([first, second]))
     return made[: len(first)], made[len(first) :]

@@ -11,15 +11,19 @@ tends to close everywhere, which has no cycle and identity loss (benchmarks/2026
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from functools import partial
+from typing import Any, TypeGuard
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from unpaired.data.datasets import Batch
 from unpaired.networks.protocols import HasMask
+from unpaired.objectives.base import Objective
 from unpaired.ranks import draw_for_own_images
 
 OBJECTS = 6
@@ -64,25 +68,39 @@ def plant(images: Tensor) -> Planted:
     return Planted(images, objects, elsewhere)
 
 
-def translating(network: nn.Module, weight: float) -> nn.Module | Callable[[Tensor], Tensor]:
-    """Return the part of a generator that the losses of a method train: without its gate, if `weight` is above 0.
+@contextmanager
+def open_gates(objective: Objective[Any]) -> Iterator[None]:
+    """Let generators whose masks have a loss of their own translate all pixels in the block."""
+    gated = [network for network in objective.generators().values() if _has_mask_loss(network)]
+    for network in gated:
+        network.open = True
+    try:
+        yield
+    finally:
+        for network in gated:
+            network.open = False
 
-    weight: that of the mask's own loss, see `mask_loss`.
+
+def mask_terms(objective: Objective[Any], batch: Batch) -> dict[str, Tensor]:
+    """Return the weighted losses of the generators' masks, "mask_a" for the one that translates A; {} without masks.
+
+    `COPIES` of each training image are planted.
     """
-    return network.translate if weight > 0 and isinstance(network, HasMask) else network
+    terms = {}
+    for direction, network in objective.generators().items():
+        if _has_mask_loss(network):
+            images = batch.a if direction == "AtoB" else batch.b
+            # Planted one after the other, so that the objects of an image do not depend on the number of ranks.
+            copies = [plant(images) for _ in range(COPIES)]
+            together = Planted(
+                *(torch.cat([getattr(copy, field.name) for copy in copies]) for field in fields(Planted))
+            )
+            terms[f"mask_{direction[0].lower()}"] = network.mask_weight * mask_loss(network, together)
+    return terms
 
 
-def mask_terms(network: nn.Module, images: Tensor, weight: float, name: str) -> dict[str, Tensor]:
-    """Return the weighted loss of a generator's mask by name; {} for a weight of 0 or a generator without a mask.
-
-    images: training images of the generator's source domain, n c h w; `COPIES` of them are planted.
-    """
-    if weight == 0 or not isinstance(network, HasMask):
-        return {}
-    # Planted one after the other, so that the objects of an image do not depend on the number of ranks.
-    copies = [plant(images) for _ in range(COPIES)]
-    together = Planted(*(torch.cat([getattr(copy, field.name) for copy in copies]) for field in fields(Planted)))
-    return {name: weight * mask_loss(network, together)}
+def _has_mask_loss(network: nn.Module) -> TypeGuard[HasMask]:
+    return isinstance(network, HasMask) and network.mask_weight > 0
 
 
 def mask_loss(network: HasMask, planted: Planted) -> Tensor:
