@@ -35,7 +35,7 @@ RADII = (0.05, 0.22)
 COPIES = 2
 """Copies of each training image in a step, with different objects."""
 
-OPEN_WEIGHT = 0.4
+OPEN_WEIGHT = 0.6
 """Weight of a mask's cross-entropy outside of planted objects, relative to that on them."""
 
 Uniform = Callable[[float, float], Tensor]
