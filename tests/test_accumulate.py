@@ -21,7 +21,7 @@ from unpaired.data.datasets import Batch
 from unpaired.data.domains import open_domains
 from unpaired.errors import ConfigError, NonFiniteError
 from unpaired.networks import DCGANGenerator, PatchGAN, ResNetGenerator, UNetGenerator
-from unpaired.objectives import CUT, GAN, CycleGAN, Pix2Pix
+from unpaired.objectives import CUT, GAN, CycleGAN, FeatureGAN, Pix2Pix
 from unpaired.objectives.base import Objective
 from unpaired.randomness import torch_seeded
 from unpaired.ranks import possible_micro_batches, shard_of_micro_batches
@@ -54,13 +54,15 @@ def built(method: str) -> Objective[Any]:
             return Pix2Pix(adversarial_weight=0).build(UNET, JUDGE, 3, 3, 0)
         case "cut":
             return CUT(num_patches=ALL_PLACES, head_channels=8).build(GENERATOR, JUDGE, 3, 3, 0)
+        case "feature-gan":
+            return FeatureGAN(pool_size=5).build(GENERATOR, JUDGE, 3, 3, 0)
         case "gan":
             networks = DCGANGenerator(base_channels=4, size=32, norm="instance"), replace(JUDGE, num_discriminators=2)
             return GAN(noise_channels=5).build(*networks, 5, 3, 0)
     raise AssertionError(method)
 
 
-METHODS = ("cyclegan", "cyclegan, no identity", "cycle alone", "pix2pix", "l1 alone", "cut", "gan")
+METHODS = ("cyclegan", "cyclegan, no identity", "cycle alone", "pix2pix", "l1 alone", "cut", "feature-gan", "gan")
 
 
 def state_of(method: str, num_parts: int) -> TrainingState:

@@ -24,7 +24,7 @@ from unpaired.images import Image
 from unpaired.networks import AttentionGenerator, PatchGAN, ResNetGenerator
 from unpaired.networks.attention import CLOSED, OPEN
 from unpaired.networks.protocols import HasFeatures, HasMask
-from unpaired.objectives import CUT, BiGAN, CycleGAN, Pix2Pix
+from unpaired.objectives import CUT, BiGAN, CycleGAN, FeatureGAN, Pix2Pix, SimGAN
 from unpaired.objectives.base import initialised, samples_with_masks
 from unpaired.objectives.planting import OBJECTS, OPEN_WEIGHT, Planted, mask_loss, open_gates, plant
 from unpaired.public import export
@@ -176,6 +176,8 @@ METHODS: dict[str, Any] = {
     "cyclegan": CycleGAN(),
     "cyclegan-no-identity": CycleGAN(identity_weight=0),
     "bigan": BiGAN(),
+    "simgan": SimGAN(),
+    "feature-gan": FeatureGAN(),
     "pix2pix": Pix2Pix(),
     "pix2pix-backwards": Pix2Pix(direction="BtoA"),
     "cut": CUT(num_patches=8, head_channels=4),
@@ -260,7 +262,7 @@ def test_masks_learn_to_close_on_strangers_which_are_drawn_differently() -> None
     network = initialised(AttentionGenerator(base_channels=16, num_blocks=1, num_downs=1).build(3, 3), 0, "AtoB")
     optimizer = torch.optim.Adam(network.selector.parameters(), 1e-3)
     scenes = torch.stack([picture(draw_scene(seed, "summer", 32)) for seed in range(60)])
-    for step in range(150):
+    for step in range(260):
         torch.manual_seed(step)
         optimizer.zero_grad()
         mask_loss(network, plant(scenes[step % 56 : step % 56 + 4])).backward()

@@ -99,6 +99,7 @@ def test_a_dry_run_needs_images_for_the_memory_plan_alone(toy_config: Config, tm
 def test_every_resolver_says_what_it_is_for() -> None:
     assert [resolver.__name__ for resolver in RESOLVERS] == [
         "repeat_remedies",
+        "pin_files",
         "read_values",
         "choose_precision",
         "fit_memory",

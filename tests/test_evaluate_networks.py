@@ -21,7 +21,7 @@ from unpaired.errors import ModelError
 from unpaired.evaluation.frechet import Moments, frechet_distance, frechet_interval
 from unpaired.evaluation.inception import PUBLISHED, Inception, InceptionModule
 from unpaired.evaluation.lpips import LPIPS, LPIPSModule
-from unpaired.evaluation.weights import Weights, fill, read_weights
+from unpaired.untrusted.weights import Weights, fill, read_weights
 
 
 def normal(*shape: int, seed: int) -> Tensor:

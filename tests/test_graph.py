@@ -28,7 +28,7 @@ from unpaired.data.datasets import Batch
 from unpaired.errors import NonFiniteError
 from unpaired.networks import DCGANDiscriminator, DCGANGenerator, PatchGAN, ResNetGenerator, UNetGenerator
 from unpaired.networks.recompute import recomputing_networks
-from unpaired.objectives import CUT, GAN, CycleGAN, Pix2Pix
+from unpaired.objectives import CUT, GAN, CycleGAN, Pix2Pix, SimGAN
 from unpaired.objectives.augmentation import CHANGES
 from unpaired.objectives.base import Objective
 from unpaired.objectives.pool import ImagePool
@@ -124,13 +124,15 @@ def built(method: str) -> Objective[Any]:
         case "fastcut":
             config = CUT(num_patches=16, head_channels=8, identity_contrast=False, flip_equivariance=True)
             return config.build(GENERATOR, JUDGE, 3, 3, 0)
+        case "simgan":
+            return SimGAN(pool_size=3).build(GENERATOR, JUDGE, 3, 3, 0)
         case "gan":
             return GAN(noise_channels=5).build(*SMALL_GAN, 5, 3, 0)
     raise AssertionError(method)
 
 
 METHODS = ("cyclegan", "cyclegan, dropout, batch norm", "cycle alone", "cyclegan, wgan_gp", "cyclegan, augmentation",
-           "pix2pix", "l1 alone", "cut", "gan")  # fmt: skip
+           "pix2pix", "l1 alone", "cut", "simgan", "gan")  # fmt: skip
 
 
 def state_of(method: str, dtype: torch.dtype = torch.float32, device: torch.device = CPU) -> TrainingState:

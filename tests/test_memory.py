@@ -22,7 +22,7 @@ from unpaired.training.run_config import Precision
 from unpaired.training.state import TrainingState
 from unpaired.training.step import gradients_of, train_step
 
-TRANSLATING = [name for name, case in METHODS.items() if case.objective.pairing != "noise"]
+TRANSLATING = [name for name, case in METHODS.items() if getattr(case.generator, "recomputes", False)]
 
 
 def recomputed(config: Config, *, on: bool) -> Config:

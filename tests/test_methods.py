@@ -23,7 +23,7 @@ from unpaired.networks import (
     ResNetGenerator,
     UNetGenerator,
 )
-from unpaired.objectives import CUT, GAN, BiGAN, CoGAN, CycleGAN, Pix2Pix
+from unpaired.objectives import CUT, GAN, BiGAN, CoGAN, CycleGAN, FeatureGAN, Pix2Pix, SimGAN, Style
 from unpaired.objectives.base import frozen
 from unpaired.objectives.losses import total
 from unpaired.recipes import RECIPES, Config, at_size
@@ -79,6 +79,14 @@ METHODS: dict[str, Case] = {
     "fastcut": Case(CUT(num_patches=16, head_channels=8, identity_contrast=False, flip_equivariance=True)),
     "cyclegan-attention": Case(CycleGAN(pool_size=3), generator=ATTENTION),
     "cut-attention": Case(CUT(num_patches=16, head_channels=8), generator=ATTENTION),
+    "simgan": Case(SimGAN(pool_size=3)),
+    "simgan-backwards": Case(SimGAN(direction="BtoA", adversarial="lsgan", pool_size=3)),
+    "simgan-warmups": Case(
+        SimGAN(pool_size=3, num_refiner_steps=2, num_refiner_warmup_steps=2, num_discriminator_warmup_steps=1)
+    ),
+    "feature-gan": Case(FeatureGAN(pool_size=3)),
+    "style": Case(Style()),
+    "style-adversarial-backwards": Case(Style(adversarial_weight=1, direction="BtoA")),
     "gan": Case(GAN(), **NOISE),
     "cgan": Case(GAN(conditional=True), **NOISE, classes=True),
     "bigan": Case(BiGAN()),

@@ -96,6 +96,17 @@ def test_every_image_of_a_batch_is_drawn_for_on_its_own() -> None:
     assert any(row.any() and not row.all() for row in new)
 
 
+def test_an_alternating_pool_shows_one_stored_image_in_every_two() -> None:
+    pool = ImagePool(4, seed=0, name="A", alternating=True)
+    numbers = torch.arange(64.0).view(64, 1, 1, 1)
+    shown = torch.cat([pool.query(batch) for batch in numbers.split(4)])
+    new = (shown == numbers).flatten().tolist()
+    assert all(new[:4])  # the pool fills first
+    assert new[4:] == [True, False] * 30
+    singly = ImagePool(4, seed=0, name="A", alternating=True)
+    assert torch.equal(torch.cat([singly.query(number[None]) for number in numbers]), shown)
+
+
 def test_what_is_stored_shares_no_memory_with_what_comes_and_goes() -> None:
     pool = ImagePool(2, seed=1, name="A")
     for number in range(30):

@@ -33,7 +33,7 @@ from unpaired.errors import ConfigError, EndedElsewhere, Interrupted, NonFiniteE
 from unpaired.evaluation.evaluating import Settings, evaluate
 from unpaired.launch import Launch, launched
 from unpaired.networks import DCGANDiscriminator, DCGANGenerator, PatchGAN, ResNetGenerator, UNetGenerator
-from unpaired.objectives import CUT, GAN, CycleGAN, Pix2Pix
+from unpaired.objectives import CUT, GAN, CycleGAN, FeatureGAN, Pix2Pix
 from unpaired.objectives.base import Objective, initialised
 from unpaired.randomness import torch_seeded
 from unpaired.recipes import Config
@@ -117,6 +117,8 @@ def method(name: str) -> TrainingState:
             return double(Pix2Pix(conditional=True).build(unet, judge, 3, 3, 0))
         case "cut":
             return double(CUT(num_patches=9, head_channels=8, flip_equivariance=True).build(generator, judge, 3, 3, 0))
+        case "feature-gan":
+            return double(FeatureGAN(pool_size=5).build(generator, judge, 3, 3, 0))
         case "wgan":
             return double(CycleGAN(pool_size=0, adversarial="wgan_gp").build(generator, judge, 3, 3, 0))
         case _:  # batch norms: what each process normalises with is its own, so only the ranks agree
@@ -146,7 +148,16 @@ def take_steps(name: str, num_steps: int) -> tuple[dict[str, Tensor], str]:
     return found, state.sha256()
 
 
-METHODS = {"cyclegan": 1, "pix2pix": 1, "pix2pix dropout": 1, "cut": 1, "wgan": 1, "cyclegan pool": 4, "gan": 2}
+METHODS = {
+    "cyclegan": 1,
+    "pix2pix": 1,
+    "pix2pix dropout": 1,
+    "cut": 1,
+    "feature-gan": 4,
+    "wgan": 1,
+    "cyclegan pool": 4,
+    "gan": 2,
+}
 
 
 def all_methods() -> dict[str, tuple[dict[str, Any], str]]:

@@ -11,15 +11,17 @@ import pytest
 import torch
 
 from unpaired.cli import main
-from unpaired.errors import ConfigError, DataError
+from unpaired.errors import ConfigError, DataError, ModelError
 from unpaired.evaluation.segmentation import nearest_colours
 from unpaired.reproduce import labelled
-from unpaired.reproduce.methods import ABLATION, COMPARISON, Trial, config_of, trials
+from unpaired.reproduce.methods import ABLATION, COMPARISON, Trial, config_of, rows_of, trials
+from unpaired.reproduce.pictures import draw_methods
 from unpaired.reproduce.published import LABELS_TO_PHOTO, PHOTO_TO_LABELS
 from unpaired.reproduce.reader import Reader, trained_reader, training_images
-from unpaired.reproduce.tables import REAL, Judge, Table, agreement, make_table, to_markdown
+from unpaired.reproduce.tables import REAL, UNTRANSLATED, Judge, Table, agreement, make_table, to_markdown
 from unpaired.scenes.draw import draw_pairs
 from unpaired.scenes.scene import LABEL_COLOURS
+from unpaired.study.table_one import MAP_TO_PHOTO, PHOTO_TO_MAP, PUBLISHED
 
 
 @pytest.fixture(scope="module")
@@ -31,7 +33,10 @@ def test_the_paper_is_quoted_as_it_is() -> None:
     assert LABELS_TO_PHOTO["cyclegan"] == (0.52, 0.17, 0.11)
     assert PHOTO_TO_LABELS["cyclegan"] == (0.58, 0.22, 0.16)
     assert (LABELS_TO_PHOTO["pix2pix"], PHOTO_TO_LABELS["pix2pix"]) == ((0.71, 0.25, 0.18), (0.85, 0.40, 0.32))
-    assert list(LABELS_TO_PHOTO) == list(PHOTO_TO_LABELS) == [*ABLATION, "pix2pix"]
+    baselines = ["cogan", "bigan", "simgan", "feature-gan"]
+    assert list(LABELS_TO_PHOTO) == list(PHOTO_TO_LABELS) == [*baselines, *ABLATION, "pix2pix"]
+    assert len(PUBLISHED) == len(baselines) + 1
+    assert PUBLISHED["CycleGAN"] == {MAP_TO_PHOTO: (26.8, 2.8), PHOTO_TO_MAP: (23.2, 3.4)}
 
 
 def test_the_reader_learns_from_pairs_whose_classes_are_exact(scenes: labelled.Labelled) -> None:
@@ -77,9 +82,15 @@ def test_every_method_of_the_tables_is_trained_with_the_same_networks(scenes: la
     assert len({trial.folder(Path()) for trial in configs}) == len(configs)
     first = next(iter(configs.values()))
     for trial, config in configs.items():
-        assert (config.generator, config.discriminator) == (first.generator, first.discriminator)
+        own = trial.method == "cogan"  # its two generators share layers
+        assert own or (config.generator, config.discriminator) == (first.generator, first.discriminator)
         assert (config.schedule.num_steps, config.run.seed) == (7, trial.seed)
         assert getattr(config.objective, "identity_weight", 0) == 0
+    assert {trial.direction for trial in configs if trial.method == "cogan"} == {"AtoB"}
+    for name in ("simgan", "feature-gan"):
+        backwards = config_of(Trial(name, "BtoA", 0), scenes, 7, "vgg16:vgg.pth")
+        assert backwards.objective.direction == "BtoA"
+        assert getattr(backwards.objective, "features", "vgg16:vgg.pth") == "vgg16:vgg.pth"
     ways = {trial.direction for trial in configs if trial.method == "pix2pix"}
     assert ways == {"AtoB", "BtoA"}
     assert {trial.direction for trial in configs if trial.method == "cyclegan"} == {"AtoB"}  # it learns both
@@ -87,21 +98,49 @@ def test_every_method_of_the_tables_is_trained_with_the_same_networks(scenes: la
     assert (Path(cut.data.a).name, Path(cut.data.b).name) == ("trainB", "trainA")
 
 
+def test_rows_are_chosen_by_name_and_come_in_the_order_of_the_table() -> None:
+    assert rows_of("fcn", None) == COMPARISON
+    assert rows_of("fcn", "pix2pix, simgan") == ("simgan", "pix2pix")
+    assert rows_of("ablation", "cyclegan") == ("cyclegan",)
+    for chosen, word in (("simgam", "did you mean simgan"), ("gan-alone", "row of the table fcn"), (",", "no row")):
+        with pytest.raises(ConfigError, match=word):
+            rows_of("fcn", chosen)
+
+
 def test_a_table_is_made_continued_and_written(scenes: labelled.Labelled, tmp_path: Path) -> None:
     table = make_table(scenes, tmp_path, methods=("cyclegan", "pix2pix"), seeds=(0,), steps=1, reader_steps=2)
-    assert set(table.rows["AtoB"]) == {REAL, "cyclegan", "pix2pix"}
-    assert set(table.rows["BtoA"]) == {"cyclegan", "pix2pix"}
+    assert list(table.rows["AtoB"]) == [REAL, UNTRANSLATED, "cyclegan", "pix2pix"]
+    assert list(table.rows["BtoA"]) == [UNTRANSLATED, "cyclegan", "pix2pix"]
+    untranslated = [table.rows[direction][UNTRANSLATED][0]["psnr"] for direction in ("AtoB", "BtoA")]
+    assert untranslated[0] == pytest.approx(untranslated[1], abs=1e-4)  # both compare inputs with truths
     saved = json.loads((tmp_path / "table.json").read_text(encoding="utf-8"), parse_constant=pytest.fail)
     assert (
         saved["AtoB"][REAL]["0"]["psnr"] is None
     )  # of images with themselves it is infinite, which JSON has no word for
     assert saved["BtoA"]["pix2pix"]["0"]["class_iou"] == table.rows["BtoA"]["pix2pix"][0]["class_iou"]
+    files = [path.stat().st_mtime_ns for path in sorted(tmp_path.glob("*/scores.json"))]
+    assert len(files) == 3
     again = make_table(scenes, tmp_path, methods=("cyclegan", "pix2pix"), seeds=(0,), steps=1, reader_steps=2)
     assert again == table
+    assert files == [path.stat().st_mtime_ns for path in sorted(tmp_path.glob("*/scores.json"))]  # no new translation
+    (tmp_path / "cyclegan-0" / "scores.json").write_text('{"key": "of another model", "scores": {}}', encoding="utf-8")
+    assert make_table(scenes, tmp_path, methods=("cyclegan",), seeds=(0,), steps=1, reader_steps=2).rows["AtoB"] == {
+        name: rows for name, rows in table.rows["AtoB"].items() if name != "pix2pix"
+    }
+    draw_methods(tmp_path / "fcn.png", scenes, tmp_path, methods=("cyclegan", "pix2pix"), seed=0)
+    with PIL.Image.open(tmp_path / "fcn.png") as picture:
+        assert picture.width > 4 * 128
+        assert picture.height > 3 * 128  # three test images
     page = to_markdown(table)
     assert "| 0.52 / 0.17 / 0.11 |" in page
     assert "| – | – | 1.000 |" in page
     assert "Photo to labels" in page
+
+
+def test_features_that_are_missing_are_refused_before_training(scenes: labelled.Labelled, tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match=r"none\.pth"):
+        make_table(scenes, tmp_path, methods=("pix2pix", "feature-gan"), seeds=(0,), steps=1, features="vgg16:none.pth")
+    assert not list(tmp_path.iterdir())
 
 
 def test_agreement_counts_pairs_of_methods() -> None:
@@ -109,7 +148,11 @@ def test_agreement_counts_pairs_of_methods() -> None:
     table = Table({"BtoA": rows}, 1, (0,), 1)
     sentence = agreement(table, "BtoA", PHOTO_TO_LABELS)
     assert "in 2 of 3 pairs" in sentence
-    assert "cyclegan over gan-alone" in sentence
+    assert "not for cyclegan over gan-alone." in sentence
+    rows["gan-alone"] = {0: {"class_iou": 0.15}, 1: {"class_iou": 0.35}}
+    assert "cyclegan over gan-alone (the ranges of the seeds overlap)" in agreement(table, "BtoA", PHOTO_TO_LABELS)
+    del rows["gan-alone"]
+    assert agreement(table, "BtoA", PHOTO_TO_LABELS).endswith("holds for every pair of methods (1).")
 
 
 def test_maps_become_labels_in_pure_colours(tmp_path: Path) -> None:

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
         ResNetGenerator,
         UNetGenerator,
     )
-    from unpaired.objectives import CUT, GAN, BiGAN, CoGAN, CycleGAN, Loss, Pix2Pix
+    from unpaired.objectives import CUT, GAN, BiGAN, CoGAN, CycleGAN, FeatureGAN, Loss, Pix2Pix, SimGAN
     from unpaired.public import check, evaluate, export, import_weights
     from unpaired.recipes import Config
     from unpaired.registering import register
@@ -63,6 +63,7 @@ _HOMES = {
     "DCGANDiscriminator": "unpaired.networks",
     "DCGANGenerator": "unpaired.networks",
     "DataConfig": "unpaired.data.datasets",
+    "FeatureGAN": "unpaired.objectives",
     "GAN": "unpaired.objectives",
     "Image": "unpaired.images",
     "ImageGAN": "unpaired.networks",
@@ -76,6 +77,7 @@ _HOMES = {
     "RunInfo": "unpaired.runs",
     "Sampler": "unpaired.translate.sampling",
     "ScheduleConfig": "unpaired.training.schedule",
+    "SimGAN": "unpaired.objectives",
     "StepView": "unpaired.training.callbacks",
     "Translator": "unpaired.translate.translator",
     "UNetGenerator": "unpaired.networks",
@@ -103,6 +105,7 @@ __all__ = [
     "DCGANDiscriminator",
     "DCGANGenerator",
     "DataConfig",
+    "FeatureGAN",
     "Image",
     "ImageGAN",
     "Loss",
@@ -115,6 +118,7 @@ __all__ = [
     "RunInfo",
     "Sampler",
     "ScheduleConfig",
+    "SimGAN",
     "StepView",
     "Translator",
     "UNetGenerator",

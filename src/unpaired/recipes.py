@@ -31,7 +31,7 @@ from unpaired.networks import (
 from unpaired.networks.protocols import at_size as part_at_size
 from unpaired.networks.protocols import makes_from_noise, translates_by_search, validate
 from unpaired.networks.recompute import recomputing_networks
-from unpaired.objectives import CUT, GAN, BiGAN, CoGAN, CycleGAN, MethodConfig, Pix2Pix
+from unpaired.objectives import CUT, GAN, BiGAN, CoGAN, CycleGAN, FeatureGAN, MethodConfig, Pix2Pix, SimGAN, Style
 from unpaired.objectives.losses import adversarial_loss
 from unpaired.recipe_files import load_file as load_file
 from unpaired.recipe_files import register_parts, user_code
@@ -244,6 +244,32 @@ def fastcut() -> Config:
     )
 
 
+def simgan() -> Config:
+    """SimGAN as the CycleGAN paper compares it (section 5.1.2): the paper's networks and least squares, L1 10."""
+    return replace(paper(), objective=SimGAN(adversarial="lsgan"))
+
+
+def feature_gan() -> Config:
+    """Feature loss + GAN as the CycleGAN paper compares it, with random features in place of VGG-16's relu4_2."""
+    return replace(paper(), objective=FeatureGAN(adversarial="lsgan"))
+
+
+def style() -> Config:
+    """Feed-forward style transfer (Johnson et al. 2016): Adam at 1e-3, 40,000 steps on 4 images, random features.
+
+    The generator is the paper's ResNet, as CycleGAN adopted it, with instance norm; it upsamples without checkerboards,
+    and the rate decays over the second half. `objective.features` takes the weights of VGG-16, the published features.
+    """
+    return replace(
+        paper(),
+        generator=ResNetGenerator(upsampling="resize"),
+        data=DataConfig(batch_size=4),
+        objective=Style(),
+        optimizer=OptimizerConfig(learning_rate=1e-3, beta1=0.9),
+        schedule=ScheduleConfig(num_steps=40_000),
+    )
+
+
 def gan() -> Config:
     """Images from noise (Goodfellow et al. 2014) with the networks and sizes of DCGAN (Radford et al. 2016)."""
     return Config(
@@ -263,7 +289,7 @@ def cgan() -> Config:
 def bigan() -> Config:
     """BiGAN/ALI between image domains (Donahue et al., Dumoulin et al. 2017), with CycleGAN's networks and schedule.
 
-    The comparison of the CycleGAN paper trains its baselines like this (section 5.1.1).
+    The comparison of the CycleGAN paper trains its baselines like this (section 5.1.2).
     """
     return replace(paper(), objective=BiGAN())
 
@@ -298,6 +324,9 @@ RECIPES: dict[str, Callable[[], Config]] = {
     "pix2pix-cgan": cgan_alone,
     "cut": cut,
     "fastcut": fastcut,
+    "simgan": simgan,
+    "feature-gan": feature_gan,
+    "style": style,
     "gan": gan,
     "cgan": cgan,
     "bigan": bigan,

@@ -70,8 +70,8 @@ def train(
         The run folder (default: runs/NAME OF DATA).
     recipe
         paper (CycleGAN as published), demo, fast, cyclegan, cycle-alone, gan-alone, gan-forward, gan-backward,
-        attention, pix2pix, pix2pix-l1, pix2pix-l1-gan, pix2pix-cgan, cut, fastcut, bigan, cogan, gan, cgan, or your
-        own as FILE.py:FUNCTION.
+        attention, pix2pix, pix2pix-l1, pix2pix-l1-gan, pix2pix-cgan, cut, fastcut, simgan, feature-gan, bigan, cogan,
+        style, gan, cgan, or your own as FILE.py:FUNCTION.
     config
         YAML file of settings that override those of the recipe.
     steps
@@ -157,7 +157,7 @@ def train(
 @app.command
 def translate(
     model: Annotated[Path, Parameter(name="MODEL")],
-    inputs: Annotated[tuple[str, ...], Parameter(name="INPUT", negative=())],
+    inputs: Annotated[tuple[str, ...], Parameter(name="INPUT", negative=())] = (),
     /,
     *,
     direction: str = "AtoB",
@@ -176,22 +176,27 @@ def translate(
     device: str = "auto",
     precision: Literal["auto", "fp32", "bf16"] = "auto",
     backend: str = "torch",
+    style: Path | None = None,
+    features: str | None = None,
+    strength: float | None = None,
+    iterations: int | None = None,
     recipe: Path | None = None,
 ) -> int:
     """Translate images of any size with a run or a model folder; each result is exactly as large as its input.
 
-    Several processes that torchrun starts share the images.
+    Several processes that torchrun starts share the images. With --style there is no MODEL: each image is optimised
+    until its textures and colours are those of the style (Gatys et al. 2016), which takes minutes an image.
 
     Parameters
     ----------
     model
-        A run folder, or the model folder in it.
+        A run folder, or the model folder in it; with --style the first input.
     inputs
         Images, folders (searched through) and globs.
     direction
         AtoB or BtoA.
     out
-        Folder for the results (default: MODEL/translated/DIRECTION).
+        Folder for the results (default: MODEL/translated/DIRECTION; translated/style with --style).
     format
         File format of the results, e.g. png (default: that of each input).
     batch
@@ -220,12 +225,22 @@ def translate(
         fp32; bf16 (8-bit results only, faster if the processor supports it); auto: bf16 if near enough (40 dB).
     backend
         Backend that runs the networks: torch, or the kind of an installed one.
+    style
+        Image, or folder of images, whose style the inputs get instead of being translated by a model.
+    features
+        With --style, network that compares images: random (the default), vgg16:FILE or vgg19:FILE (weights as
+        PyTorch publishes them), or discriminator:RUN.
+    strength
+        With --style, weight of the style relative to the content (default: 30).
+    iterations
+        With --style, steps of the optimisation of an image (default: 100).
     recipe
         Your own FILE.py with the parts that this needs, such as a network, a format or a metric; it is executed.
     """
     load_parts(recipe)
     without_shapes()
     with importing():
+        from unpaired.cli.style_options import StyleOptions, open_style, refuse_unsuitable
         from unpaired.cli.translation import TranslateOptions, translate_all
         from unpaired.config import require
         from unpaired.images.foreign import passed_over
@@ -244,11 +259,19 @@ def translate(
         share=1.0 if keep_best is None else parse_share(keep_best),
         masks=masks,
     )
-    translator = Translator.load(model, device=device, precision=precision, max_pixels=max_pixels, backend=backend)
+    chosen = StyleOptions(style=style, features=features, strength=strength, iterations=iterations)
+    given = refuse_unsuitable(
+        chosen, options, model, inputs, scores=scores or keep_best is not None, precision=precision, backend=backend
+    )
+    if style is not None:
+        translator = open_style(chosen, device=device, max_pixels=max_pixels)
+    else:
+        translator = Translator.load(model, device=device, precision=precision, max_pixels=max_pixels, backend=backend)
     require(direction in translator.directions, unknown(repr(direction), translator.directions, "direction"))
-    folder = out if out is not None else model / "translated" / direction
+    default = Path("translated/style") if style is not None else model / "translated" / direction
+    folder = out if out is not None else default
     plan = plan_outputs(
-        inputs,
+        given,
         folder,
         format=format,
         overwrite=overwrite,

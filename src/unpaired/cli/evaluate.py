@@ -20,7 +20,7 @@ from unpaired.training.terminal import print_sentence
 from unpaired.words import counted
 
 if TYPE_CHECKING:
-    from unpaired.evaluation.evaluating import Evaluation
+    from unpaired.evaluation.evaluating import Comparison, Evaluation
 
 
 @app.command
@@ -38,6 +38,9 @@ def evaluate(
     inception: Path | None = None,
     lpips: Annotated[tuple[Path, Path] | None, Parameter(negative=())] = None,
     lpips_trunk: Literal["alex", "vgg"] = "alex",
+    baseline: Literal["style"] | None = None,
+    baseline_count: int = 24,
+    features: str = "random",
     device: str = "auto",
     recipe: Path | None = None,
 ) -> None:
@@ -72,6 +75,12 @@ def evaluate(
         Two files of weights for LPIPS: the classifier and the authors' channel weights.
     lpips_trunk
         Classifier of the LPIPS files: alex or vgg.
+    baseline
+        style: compare with style transfer from the training images of the target domain in DATA, which takes minutes.
+    baseline_count
+        Largest number of images of a domain for the baseline.
+    features
+        Features of the baseline: random, vgg16:FILE, vgg19:FILE or discriminator:RUN.
     device
         auto, cpu, cuda, cuda:N or mps.
     recipe
@@ -83,8 +92,13 @@ def evaluate(
     from unpaired.evaluation.inception import Inception
     from unpaired.evaluation.lpips import LPIPS
     from unpaired.evaluation.page import to_html
+    from unpaired.evaluation.style_baseline import StyleBaseline
     from unpaired.storage import make_folder, write_bytes
+    from unpaired.translate.style_transfer import StyleTransfer
 
+    beside = None
+    if baseline is not None:
+        beside = StyleBaseline(count=baseline_count, transfer=StyleTransfer(features=features))
     settings = Settings(
         size=size,
         count=count,
@@ -93,6 +107,7 @@ def evaluate(
         unseen=unseen,
         inception=Inception.load(inception) if inception else None,
         lpips=LPIPS.load(*lpips, trunk=lpips_trunk) if lpips else None,
+        baseline=beside,
     )
     folder = out if out is not None else model / "evaluation"
     found = measure(model, data, settings=settings, device=device)
@@ -128,3 +143,18 @@ def print_evaluation(found: Evaluation) -> None:
         console(width=120).print(table)
         if result.two_sample_p is not None:
             print_sentence(f"Two-sample test of translations and real images: p = {result.two_sample_p:.3f}")
+        if result.direction in found.baseline:
+            console(width=120).print(_baseline_table(title, found.baseline[result.direction]))
+
+
+def _baseline_table(title: str, compared: Comparison) -> Table:
+    """Return the figures of the baseline beside those of the model and of untranslated images, on the same images."""
+    from unpaired.evaluation.page import baseline_cells, label_with_arrow
+
+    heading = Text(f"{title}, style transfer, the first {len(compared.model.names)} images", style="table.title")
+    table = Table(title=heading, box=None, title_justify="left")
+    for column in ("", "translations", "style transfer", "untranslated"):
+        table.add_column(column, justify="left" if not column else "right", no_wrap=True)
+    for row, cells in baseline_cells(compared):
+        table.add_row(Text(shown(label_with_arrow(row))), *cells)
+    return table

@@ -22,6 +22,8 @@ def reproduce(
     steps: int = 1500,
     seeds: Annotated[tuple[int, ...], Parameter(negative=(), consume_multiple=True)] = (0, 1, 2),
     size: int | None = None,
+    methods: str | None = None,
+    features: str = "random",
 ) -> None:
     """Reproduce a table of the CycleGAN paper: train its methods alike, and evaluate their translations as it does.
 
@@ -31,7 +33,7 @@ def reproduce(
     Parameters
     ----------
     table
-        fcn (CycleGAN, CUT and pix2pix; tables 2 and 3) or ablation (CycleGAN without its parts; tables 4 and 5).
+        fcn (the paper's methods, and CUT; tables 2 and 3) or ablation (CycleGAN without its parts; tables 4 and 5).
     out
         Folder for the data, the runs and the table (default: runs/reproduce-DATA).
     data
@@ -44,13 +46,19 @@ def reproduce(
         Seeds, with a run of each method for each.
     size
         Side of the images (default: 64; cityscapes 128).
+    methods
+        Rows of the table, comma-separated (default: all of them).
+    features
+        Features of the row feature-gan: random, vgg16:FILE, vgg19:FILE or discriminator:PATH.
     """
     from unpaired.config import require
     from unpaired.reproduce import labelled
-    from unpaired.reproduce.methods import ABLATION, COMPARISON
+    from unpaired.reproduce.methods import rows_of
+    from unpaired.reproduce.pictures import draw_methods
     from unpaired.reproduce.tables import make_table, to_markdown
     from unpaired.storage import write_bytes
 
+    rows = rows_of(table, methods)
     folder = out if out is not None else Path("runs") / f"reproduce-{data}"
     require(data == "drawn" or root is not None, f"--data {data} needs --root DIR, the folder of the data.")
     if data == "drawn":
@@ -60,9 +68,12 @@ def reproduce(
         prepare = labelled.cityscapes if data == "cityscapes" else labelled.maps
         print_sentence(f"Preparing {root}.")
         prepared = prepare(root, folder / "data", size=size or (128 if data == "cityscapes" else 64))
-    methods = COMPARISON if table == "fcn" else ABLATION
-    made = make_table(prepared, folder, methods=methods, seeds=seeds, steps=steps, listener=ProgressLines())
+    made = make_table(
+        prepared, folder, methods=rows, seeds=seeds, steps=steps, features=features, listener=ProgressLines()
+    )
     page = to_markdown(made)
+    picture = folder / f"{table}.png"
+    draw_methods(picture, prepared, folder, methods=rows, seed=seeds[0])
     write_bytes(folder / f"{table}.md", page.encode())
     print(page, end="")
-    print_sentence(f"Wrote {folder / f'{table}.md'}")
+    print_sentence(f"Wrote {folder / f'{table}.md'} and {picture.name}, test images translated by each method.")

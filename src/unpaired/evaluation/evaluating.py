@@ -7,7 +7,7 @@ import logging
 import math
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +33,7 @@ from unpaired.evaluation.metric_protocol import (
     features_name,
     option,
 )
+from unpaired.evaluation.style_baseline import StyleBaseline, style_translators
 from unpaired.evaluation.test_set import TestSet, batch_of, index_batches, open_test_set
 from unpaired.images.tensors import as_files
 from unpaired.models.bounds import MAX_CROP
@@ -84,11 +85,25 @@ class DirectionResult:
 
 
 @dataclass(frozen=True)
+class Comparison:
+    """A baseline and the model on the same images of one direction."""
+
+    baseline: DirectionResult
+    model: DirectionResult
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the figures by name: those of the baseline, and those of the model on the same images."""
+        rows = {"figures": self.baseline.rows, "model_on_the_same_images": self.model.rows}
+        return {name: {key: _json_figures(row.to_dict()) for key, row in found.items()} for name, found in rows.items()}
+
+
+@dataclass(frozen=True)
 class Evaluation:
-    """The results of all directions, and the facts that they depend on."""
+    """The results of all directions, the facts that they depend on, and the baseline by direction, if there is one."""
 
     directions: dict[str, DirectionResult]
     facts: dict[str, Any]
+    baseline: dict[str, Comparison] = field(default_factory=dict)
 
     def to_json(self) -> str:
         """Return the figures with their intervals, and those of each image by its name.
@@ -105,6 +120,8 @@ class Evaluation:
                     for index, image in enumerate(_distinct(result.names))
                 },
             }
+        if self.baseline:
+            found["baseline_figures"] = {name: compared.to_dict() for name, compared in self.baseline.items()}
         return json.dumps(found, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
 
 
@@ -152,6 +169,7 @@ class Settings:
         inception: adds FID and KID.
         lpips: adds LPIPS.
         metrics: additional metrics, such as those that need a file of weights.
+        baseline: style transfer as a baseline, None for none.
     """
 
     size: int | None = None
@@ -162,6 +180,7 @@ class Settings:
     inception: Inception | None = None
     lpips: LPIPS | None = None
     metrics: tuple[Metric, ...] = ()
+    baseline: StyleBaseline | None = None
 
     def __post_init__(self) -> None:
         count = self.count
@@ -215,12 +234,16 @@ def evaluate(
     counts = {domain: min(settings.count, len(tests.side(domain))) for domain in "AB"}
     tests.check(counts)
     results, fingerprint, metrics = {}, tests.fingerprint(), settings.every_metric()
+    compared: dict[str, Comparison] = {}
+    beside = _baselines(data, translator, tests, size, settings)
     with ranks.process_group(translator.device):
         same = f"{fingerprint} {translator.info}"
         ranks.require_same(same, "The test set or the model", "give all processes the same images and the same model")
         for direction in translator.directions:
             _log.info(f"Translating {counted(counts[direction[0]], 'image')} {direction}.")
             results[direction] = _Direction(translator, tests, direction, size, settings, metrics).result()
+        for direction, baseline in beside.items():
+            compared[direction] = _compared(translator, baseline, tests, direction, size, settings)
     facts = {
         "model": str(model),
         "data": str(data),
@@ -239,7 +262,31 @@ def evaluate(
     }
     if others := _external_metrics():
         facts["metrics"] = others
-    return Evaluation(results, facts)
+    if settings.baseline is not None:
+        facts |= settings.baseline.facts()
+    return Evaluation(results, facts, compared)
+
+
+def _baselines(
+    data: str | Path, translator: Translator, tests: TestSet, size: int, settings: Settings
+) -> dict[str, Translator]:
+    """Return the baseline of each direction, opened before anything is translated."""
+    if settings.baseline is None:
+        return {}
+    return style_translators(data, translator, size, settings.baseline, side_by_side=tests.side_by_side)
+
+
+def _compared(
+    translator: Translator, baseline: Translator, tests: TestSet, direction: str, size: int, settings: Settings
+) -> Comparison:
+    """Return the figures of the baseline and of the model on the same, first images of a direction."""
+    assert settings.baseline is not None
+    few = replace(settings, count=min(settings.count, settings.baseline.count))
+    count = min(few.count, len(tests.side(direction[0])))
+    _log.info(f"Transferring the style to {count} images {direction}.")
+    metrics = few.every_metric()
+    made, model = (_Direction(each, tests, direction, size, few, metrics).result() for each in (baseline, translator))
+    return Comparison(made, model)
 
 
 def _external_metrics() -> dict[str, str]:

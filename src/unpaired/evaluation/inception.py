@@ -14,8 +14,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from unpaired.evaluation.weights import Weights, fill, read_weights
 from unpaired.images.tensors import as_files
+from unpaired.untrusted.weights import Weights, fill, read_weights
 
 PUBLISHED = "6726825d0af5f729cebd5821db510b11b1cfad8faad88a03f1befd49fb9129b2"
 """SHA-256 of pt_inception-2015-12-05-6726825d.pth, the published file."""

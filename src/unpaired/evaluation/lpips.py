@@ -13,12 +13,14 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from unpaired.evaluation.weights import Weights, fill, read_weights
 from unpaired.images.tensors import floats
+from unpaired.networks.vgg import PUBLISHED as PUBLISHED_VGG
+from unpaired.networks.vgg import vgg_layers
+from unpaired.untrusted.weights import Weights, fill, read_weights
 
 Trunk = Literal["alex", "vgg"]
 
-PUBLISHED: dict[Trunk, str] = {"alex": "7be5be79", "vgg": "397923af"}
+PUBLISHED: dict[Trunk, str] = {"alex": "7be5be79", "vgg": PUBLISHED_VGG[16]}
 """How the SHA-256 of the published classifiers begin: alexnet-owt-7be5be79.pth and vgg16-397923af.pth say it."""
 
 MIN_SIZE: dict[Trunk, int] = {"alex": 31, "vgg": 16}
@@ -102,7 +104,7 @@ class LPIPSModule(nn.Module):
 
     def __init__(self, trunk: Trunk) -> None:
         super().__init__()
-        self.features = _alexnet() if trunk == "alex" else _vgg16()
+        self.features = _alexnet() if trunk == "alex" else vgg_layers(16)
         # The layers that are compared, and their channels.
         taps = (
             {1: 64, 4: 192, 7: 384, 9: 256, 11: 256} if trunk == "alex" else {3: 64, 8: 128, 15: 256, 22: 512, 29: 512}
@@ -139,18 +141,6 @@ def _alexnet() -> nn.Sequential:
         *(nn.Conv2d(384, 256, 3, padding=1), nn.ReLU()),
         *(nn.Conv2d(256, 256, 3, padding=1), nn.ReLU()),
     )
-
-
-def _vgg16() -> nn.Sequential:
-    layers: list[nn.Module] = []
-    channels = 3
-    for number, (width, depth) in enumerate(((64, 2), (128, 2), (256, 3), (512, 3), (512, 3))):
-        if number:
-            layers.append(nn.MaxPool2d(2))
-        for _ in range(depth):
-            layers += [nn.Conv2d(channels, width, 3, padding=1), nn.ReLU()]
-            channels = width
-    return nn.Sequential(*layers)
 
 
 def _within(weights: Weights, prefix: str) -> Weights:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from unpaired.evaluation.evaluating import DirectionResult, Evaluation, Row
+from unpaired.evaluation.evaluating import Comparison, DirectionResult, Evaluation, Row
 from unpaired.evaluation.intervals import Interval
 from unpaired.evaluation.test_set import as_tested, open_test_set
 from unpaired.images import from_tensor
@@ -49,8 +49,29 @@ def _section(result: DirectionResult, evaluation: Evaluation, translator: Transl
     return (
         f"<h2>{head}</h2><table><thead><tr><th>figure</th><th>translations</th><th>real images (floor)</th>"
         f"<th>untranslated</th><th>sensitive to</th></tr></thead><tbody>{lines}</tbody></table>{note}"
-        f"{_pictures(result, evaluation, translator, data)}"
+        f"{_baseline(evaluation.baseline.get(result.direction))}{_pictures(result, evaluation, translator, data)}"
     )
+
+
+def _baseline(compared: Comparison | None) -> str:
+    """Return the table of the baseline, "" if there is none."""
+    if compared is None:
+        return ""
+    lines = "".join(table_row([label_with_arrow(row), *cells]) for row, cells in baseline_cells(compared))
+    return (
+        f"<h3>Style transfer, the first {len(compared.model.names)} images</h3><table><thead><tr><th>figure</th>"
+        f"<th>translations</th><th>style transfer</th><th>untranslated</th></tr></thead><tbody>{lines}</tbody></table>"
+    )
+
+
+def baseline_cells(compared: Comparison) -> list[tuple[Row, list[str]]]:
+    """Return the rows of a comparison, with the text of each figure: translations, baseline, untranslated."""
+    found = []
+    for name, row in compared.baseline.rows.items():
+        model = compared.model.rows.get(name)
+        intervals = (None if model is None else model.made, row.made, row.untranslated)
+        found.append((row, [formatted(interval, row.metric.digits) for interval in intervals]))
+    return found
 
 
 def _line(row: Row) -> str:

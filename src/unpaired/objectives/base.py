@@ -14,6 +14,7 @@ from unpaired.compat.torch_private import BatchNorm
 from unpaired.config import require
 from unpaired.data.datasets import Batch
 from unpaired.networks.layers import initialise
+from unpaired.networks.perceptual import FeatureNetwork
 from unpaired.networks.protocols import HasMask
 from unpaired.objectives.losses import adversarial_loss, discriminator_adversarial, gradient_penalty
 from unpaired.objectives.pool import ImagePool
@@ -38,11 +39,13 @@ class Objective(nn.Module, ABC, Generic[ImagesT]):
     order: the order of the two optimizer steps.
     uses_training_mode: whether the generators stay in training mode during inference.
     num_micro_batches: micro-batches per step, for gradient accumulation.
+    step: steps taken before the one at hand, for losses that depend on it.
     """
 
     order: ClassVar[tuple[Player, Player]] = ("generator", "discriminator")
     uses_training_mode: ClassVar[bool] = False
     num_micro_batches = 1
+    step = 0
 
     def __init__(self) -> None:
         super().__init__()
@@ -105,6 +108,12 @@ class Objective(nn.Module, ABC, Generic[ImagesT]):
     def independent_terms(self, batch: Batch, terms: Mapping[str, Tensor]) -> list[Mapping[str, Tensor]]:
         """Return the terms as one group, or as two that share only weights, for concurrent backward passes."""
         return [terms]
+
+    def changing_buffers(self) -> list[Tensor]:
+        """Return the buffers that a step may change: all but those of feature networks, whose weights are fixed."""
+        features = (module for module in self.modules() if isinstance(module, FeatureNetwork))
+        fixed = {id(buffer) for network in features for buffer in network.buffers()}
+        return [buffer for buffer in self.buffers() if id(buffer) not in fixed]
 
     def players(self) -> dict[Player, nn.ModuleDict]:
         """Return the networks that each player's optimizer updates."""

@@ -1,7 +1,7 @@
 """BiGAN/ALI between two image domains: one discriminator of pairs (Donahue et al. and Dumoulin et al., ICLR 2017).
 
 Both papers learn a generator, noise to image, together with its inverse. Here the objective is applied to images of A
-and B, as in the comparison of the CycleGAN paper (section 5.1.1): G translates a, F translates b, and one discriminator
+and B, as in the comparison of the CycleGAN paper (section 5.1.2): G translates a, F translates b, and one discriminator
 separates the pairs (a, G(a)) from the pairs (F(b), b). There is no cycle and no identity term.
 """
 

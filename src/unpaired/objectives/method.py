@@ -17,8 +17,12 @@ class MethodConfig(Protocol):
     pairing: type of training data: two folders without correspondence, aligned pairs, or noise and images.
     adversarial: kind of the adversarial loss, a setting; omitted by methods without one.
 
-    Optional: `validate(config)` raises ConfigError if the rest of the configuration is incompatible; `without_draws()`
-    returns settings whose steps use no random numbers and need the same memory.
+    Optional capabilities:
+
+    - `validate(config)`: raises ConfigError if the rest of the configuration is incompatible.
+    - `without_draws()`: returns settings whose steps use no random numbers and need the same memory.
+    - `pinned(config)`: returns the settings with the SHA-256 of the files that they name, which the run keeps.
+    - `described()`: returns the method in words for model cards.
     """
 
     kind: ClassVar[str]
@@ -37,6 +41,12 @@ class MethodConfig(Protocol):
         Raises ConfigError if the method cannot use these networks or channels.
         """
         ...
+
+
+def described(method: Any) -> str:
+    """Return the method in words, its kind if it has no description of its own."""
+    describe = getattr(method, "described", None)
+    return str(method.kind if describe is None else describe())
 
 
 def method_fault(part: Any) -> str:

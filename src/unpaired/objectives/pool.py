@@ -16,12 +16,15 @@ class ImagePool:
 
     Until `size` images are stored, each new image is stored and returned. After that, with probability 1/2 the new
     image is returned unchanged; otherwise a random stored image is returned and replaced by the new one. The decision
-    is independent for each image of a batch. Random numbers are indexed by the number of images seen, so the state of
-    the pool is its images and that number. `size` 0 returns every image unchanged.
+    is independent for each image of a batch (CycleGAN section 4). If `alternating`, every second image is exchanged
+    instead: half of an even batch, and every second batch of one image (Shrivastava et al. 2017, section 2.3). Random
+    numbers are indexed by the number of images seen, so the state of the pool is its images and that number. `size` 0
+    returns every image unchanged.
     """
 
-    def __init__(self, size: int, *, seed: int, name: str) -> None:
+    def __init__(self, size: int, *, seed: int, name: str, alternating: bool = False) -> None:
         self.size = size
+        self.alternating = alternating
         self.images: list[Tensor] = []
         self.num_seen = 0
         self.seed, self.name = seed, name
@@ -43,7 +46,8 @@ class ImagePool:
         if num_held < self.size:
             return num_held, False
         draw = rng(self.seed, f"pool {self.name}", number)
-        return (None, False) if draw.random() < 0.5 else (int(draw.integers(self.size)), True)
+        stays = number % 2 == 0 if self.alternating else draw.random() < 0.5
+        return (None, False) if stays else (int(draw.integers(self.size)), True)
 
     def _exchange(self, image: Tensor) -> Tensor:
         slot, exchanged = self.choose(self.num_seen, len(self.images))

@@ -6,6 +6,7 @@ training pairs. Its scores are comparable between methods and with its scores on
 
 from __future__ import annotations
 
+import hashlib
 import logging
 from pathlib import Path
 
@@ -82,6 +83,11 @@ def trained_reader(data: Labelled, folder: Path, *, num_steps: int = 1000, seed:
     reader.eval()
     write_bytes(path, safetensors.torch.save(dict(reader.state_dict())))
     return reader
+
+
+def reader_sha256(reader: Reader) -> str:
+    """Return the SHA-256 of the weights."""
+    return hashlib.sha256(safetensors.torch.save(dict(reader.state_dict()))).hexdigest()
 
 
 def training_images(data: Labelled) -> tuple[Tensor, Tensor]:

@@ -7,7 +7,6 @@ from pathlib import Path
 
 from torch import nn
 
-from unpaired.config import to_dict
 from unpaired.data.domains import Domains
 from unpaired.data.normalising import spec_from_config
 from unpaired.data.pairs import HalfSource
@@ -17,6 +16,7 @@ from unpaired.models.domain_values import DomainValues
 from unpaired.models.model_folder import DirectionInfo, GeneratorMode, ModelInfo, TrainingInfo, write_model
 from unpaired.models.selection_info import ChoiceInfo, SheetInfo
 from unpaired.objectives.base import Direction
+from unpaired.objectives.method import described
 from unpaired.recipes import Config
 
 _MOST_HEADERS = 64  # largest number of training images whose headers are read for their shape
@@ -48,7 +48,7 @@ def publish_model(
         seed=config.run.seed,
         load_size=config.data.load_size,
         crop_size=config.data.crop_size,
-        objective=to_dict(config.objective)["kind"],
+        objective=described(config.objective),
         weights="averaged" if config.optimizer.ema_decay else "trained",
     )
     red, green, blue = config.data.background

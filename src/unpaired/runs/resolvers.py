@@ -56,6 +56,12 @@ def repeat_remedies(config: Config, known: Known) -> Config:
     return remedied(config, known.entries)
 
 
+def pin_files(config: Config, known: Known) -> Config:
+    """Record the SHA-256 of the weights that the method's settings name, so that a run continues only with these."""
+    pinned = getattr(config.objective, "pinned", None)
+    return config if pinned is None else replace(config, objective=pinned(config))
+
+
 def read_values(config: Config, known: Known) -> Config:
     """Set what depends on the images, if they were decoded: their types, and the values of percentiles."""
     if known.domains is None or not known.scanned:
@@ -80,6 +86,7 @@ def fit_memory(config: Config, known: Known) -> Config:
 
 RESOLVERS: dict[Resolver, str] = {
     repeat_remedies: "the guardian",
+    pin_files: "the weights of its features",
     read_values: "the images",
     choose_precision: "this machine",
     fit_memory: "memory plan",

@@ -27,7 +27,7 @@ def step_gradients(objective: Objective[Any], batch: Batch, precision: Precision
 
     The objective is restored afterwards, without gradients.
     """
-    pools, buffers = dict(objective.pools), [(buffer, buffer.clone()) for buffer in objective.buffers()]
+    pools, buffers = dict(objective.pools), [(buffer, buffer.clone()) for buffer in objective.changing_buffers()]
     objective.pools.update({name: ImagePool(0, seed=pool.seed, name=name) for name, pool in pools.items()})
     objective.zero_grad(set_to_none=True)
     try:

@@ -201,7 +201,7 @@ class CapturedStep:
     def _unconditional(self) -> list[Tensor]:
         """Return the tensors that a step changes before its checks are complete: norm statistics, the first player."""
         objective = self._state.objective
-        changed = list(objective.buffers())
+        changed = objective.changing_buffers()
         if objective.order[0] == "discriminator":
             moments = self._state.optimizers["discriminator"].state
             changed += [tensor for weight, own in moments.items() for tensor in (weight, *own.values())]

@@ -27,7 +27,7 @@ class StaticPool(ImagePool):
         self._displaced: list[Tensor] = []
         self._asked = 0  # images of this step so far, which may come in micro-batches
         self._queried = False
-        super().__init__(pool.size, seed=pool.seed, name=pool.name)
+        super().__init__(pool.size, seed=pool.seed, name=pool.name, alternating=pool.alternating)
         self.restore(pool.images, pool.num_seen)
 
     @property

@@ -53,21 +53,24 @@ def both_players(state: TrainingState, batch: Batch, precision: Precision, check
     The host reads no value here, so that a CUDA graph can capture it (`unpaired.training.graph`).
     """
     objective, seen = state.objective, dict[str, Tensor]()
+    objective.step, updated = state.step, list[Player]()
     parts = batch.parts(objective.num_micro_batches)
     made = {0: generated(objective, batch, precision)} if len(parts) == 1 else {}
     for player in objective.order:
         terms = accumulated(state, player, parts, made, precision)
-        if not terms:  # an ablation without this player
+        if not terms:  # an ablation without this player, or a step of the other one alone
             continue
         # Every term is a mean over images, so from here on all values are those of the whole batch, equal on all ranks.
         ranks.all_reduce_mean([*terms.values(), *gradients_of(objective.players()[player]).values()])
         check(player, terms)
         seen.update(terms)
+        updated.append(player)
         if player == "discriminator":
             state.optimizers[player].step()
     # The discriminators' loss does not depend on the generators' step, so in either order this one comes last.
-    state.optimizers["generator"].step()
-    ranks.all_reduce_mean([buffer for buffer in objective.buffers() if buffer.is_floating_point()])
+    if "generator" in updated:
+        state.optimizers["generator"].step()
+    ranks.all_reduce_mean([buffer for buffer in objective.changing_buffers() if buffer.is_floating_point()])
     return seen
 
 
@@ -79,7 +82,7 @@ def all_or_nothing(state: TrainingState) -> Iterator[None]:
     """
     objective = state.objective
     pools = {pool: (list(pool.images), pool.num_seen) for pool in objective.pools.values()}
-    buffers = [(buffer, buffer.clone()) for buffer in objective.buffers()]
+    buffers = [(buffer, buffer.clone()) for buffer in objective.changing_buffers()]
     undo = state.keep("discriminator") if objective.order[0] == "discriminator" else lambda: None
     try:
         yield

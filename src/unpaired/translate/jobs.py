@@ -84,7 +84,39 @@ def plan_outputs(
     """
     out = Path("translated") / direction if out is None else out
     suffix = None if format is None else _suffix(format)
+    found = find_images(inputs, out, purpose="image to translate", follow_symlinks=follow_symlinks)
     jobs: dict[Job, None] = {}  # an ordered set: duplicates are translated once
+    for root, source in found.images:
+        relative = Path(source.name) if root is None else source.relative_to(root)
+        jobs[Job(source, out / _named(relative, suffix, source))] = None
+    plan = Plan(tuple(jobs), found.passed_over, found.left_out)
+    _check_targets(plan.jobs)
+    check_existing(plan.jobs, out, overwrite=overwrite, resume=resume)
+    return plan
+
+
+@dataclass(frozen=True)
+class Found:
+    """images: the folder searched, None for a file that was named, and the file. The rest as in `Plan`."""
+
+    images: tuple[tuple[Path | None, Path], ...]
+    passed_over: tuple[Path, ...]
+    left_out: tuple[Path, ...]
+
+
+def find_images(
+    inputs: Sequence[str | os.PathLike[str]],
+    out: Path | None = None,
+    *,
+    purpose: str = "image",
+    follow_symlinks: bool = False,
+) -> Found:
+    """Return the images among files, in folders and matched by globs, in order.
+
+    out: a folder of results that is not searched. purpose: the noun in the message if there is none. Raises DataError
+    as `plan_outputs` does.
+    """
+    images: list[tuple[Path | None, Path]] = []
     passed_over: dict[Path, None] = {}
     left_out: list[Path] = []
     for given in inputs:
@@ -97,16 +129,12 @@ def plan_outputs(
                     f"{shown(source)} is a link that leads out of {shown(root)}; add --follow-symlinks if the links "
                     "are your own."
                 )
-            relative = Path(source.name) if root is None else source.relative_to(root)
-            jobs[Job(source, out / _named(relative, suffix, source))] = None
-    if not jobs:
+            images.append((root, source))
+    if not images:
         named = ", ".join(shown(os.fspath(given)) for given in inputs) or "no input"
         others = instead(list(passed_over)) or f"images end in {', '.join(sorted(FORMATS.suffixes))}"
-        raise DataError(f"There is no image to translate in {named}; {others}.")
-    plan = Plan(tuple(jobs), tuple(passed_over), tuple(dict.fromkeys(left_out)))
-    _check_targets(plan.jobs)
-    check_existing(plan.jobs, out, overwrite=overwrite, resume=resume)
-    return plan
+        raise DataError(f"There is no {purpose} in {named}; {others}.")
+    return Found(tuple(images), tuple(passed_over), tuple(dict.fromkeys(left_out)))
 
 
 def _suffix(format: str) -> str:
@@ -131,7 +159,7 @@ def _named(source: Path, suffix: str | None, file: Path) -> Path:
     return source.with_suffix(suffix or ".png")
 
 
-def _expand(given: str, out: Path, left_out: list[Path]) -> Iterator[tuple[Path | None, Path]]:
+def _expand(given: str, out: Path | None, left_out: list[Path]) -> Iterator[tuple[Path | None, Path]]:
     """Yield (the folder searched or None, file) for an input; an existing name is never treated as a glob.
 
     Adds junk folders, which are not searched, to `left_out`. A match of a glob without an image suffix is yielded like
@@ -157,12 +185,12 @@ def _expand(given: str, out: Path, left_out: list[Path]) -> Iterator[tuple[Path 
                 yield None if _looks_like_image(match) else match.parent, match
 
 
-def _files_below(folder: Path, out: Path, left_out: list[Path]) -> Iterator[Path]:
+def _files_below(folder: Path, out: Path | None, left_out: list[Path]) -> Iterator[Path]:
     """Yield every file below `folder`, sorted, except those in `out` and in junk folders.
 
     Links to folders are not followed and are yielded as files. Raises DataError for a folder that cannot be read.
     """
-    results = os.path.realpath(out)
+    results = None if out is None else os.path.realpath(out)
     for root, folders, files in os.walk(folder, onerror=refuse_folder):
         folders[:] = sorted(name for name in folders if os.path.realpath(Path(root) / name) != results)
         left_out += without_junk(root, folders)

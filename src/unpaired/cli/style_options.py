@@ -1,0 +1,123 @@
+"""`unpaired translate --style`: opens the style, reports progress, and refuses options that need a model."""
+
+from __future__ import annotations
+
+import sys
+import time
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from cyclopts import CycloptsError
+
+from unpaired.config import require
+from unpaired.launch import launched
+from unpaired.storage import shown
+from unpaired.training.terminal import duration, print_sentence
+from unpaired.translate.jobs import find_images
+from unpaired.translate.style_images import StyleImages
+from unpaired.translate.style_transfer import StyleTransfer, style_translator
+
+if TYPE_CHECKING:
+    from unpaired.cli.translation import TranslateOptions
+    from unpaired.translate.translator import Translator
+
+_FIRST_REPORT, _SPACING = 10.0, 30.0  # seconds, in a log file
+
+
+@dataclass(frozen=True, kw_only=True)
+class StyleOptions:
+    """The options of style transfer; None where none was given. style: an image or a folder of images."""
+
+    style: Path | None
+    features: str | None
+    strength: float | None
+    iterations: int | None
+
+    def settings(self) -> StyleTransfer:
+        """Return the settings of the optimisation. Raises ConfigError."""
+        given = {"features": self.features, "strength": self.strength, "num_iterations": self.iterations}
+        return replace(StyleTransfer(), **{name: value for name, value in given.items() if value is not None})  # type: ignore[arg-type]
+
+
+def refuse_unsuitable(
+    style: StyleOptions,
+    options: TranslateOptions,
+    model: Path,
+    inputs: tuple[str, ...],
+    *,
+    scores: bool,
+    precision: str,
+    backend: str,
+) -> tuple[str, ...]:
+    """Return the inputs to translate: with a style, MODEL is the first of them.
+
+    Raises ConfigError if options of a model and of a style are combined, CycloptsError if there is no input.
+    """
+    if style.style is None:
+        for name in ("features", "strength", "iterations"):
+            require(
+                getattr(style, name) is None,
+                f"--{name} is an option of style transfer; add --style with an image or a folder, or leave it out.",
+            )
+        if not inputs:
+            raise CycloptsError(
+                msg=f"Give images to translate after the model: unpaired translate {shown(model)} IMAGE..."
+            )
+        return inputs
+    needs_model = {
+        "--direction BtoA": options.direction == "BtoA",
+        "--scores and --keep-best": scores,
+        "--masks": options.masks is not None,
+        "--precision bf16": precision == "bf16",
+        f"--backend {backend}": backend != "torch",
+    }
+    for option, given in needs_model.items():
+        require(not given, f"{option} cannot be combined with --style, which uses no model; leave it out.")
+    require(
+        not (model / "model.json").is_file() and not (model / "config.yaml").is_file(),
+        f"{shown(model)} is a model or a run, and --style uses none; give images only, or leave out --style.",
+    )
+    return (str(model), *inputs)
+
+
+def open_style(style: StyleOptions, *, device: str, max_pixels: int | None) -> Translator:
+    """Return the translator that transfers the style, and print a sentence about it.
+
+    Raises DataError if there is no style image, and as `style_translator` does.
+    """
+    assert style.style is not None
+    settings = style.settings()
+    files = [path for _, path in find_images([style.style], purpose="style image").images]
+    images = StyleImages.of_files(files)
+    opened = style_translator(images, settings, device=device, max_pixels=max_pixels, progress=_Report())
+    many = "1 image" if len(images) == 1 else f"{len(images)} images, averaged"
+    print_sentence(
+        f"Style of {many}: {shown(style.style)}   Features: {shown(settings.features)}   "
+        f"{settings.num_iterations} iterations an image"
+    )
+    return opened
+
+
+class _Report:
+    """Prints the progress of an image: a line that is updated on a terminal, now and then one in a log file."""
+
+    def __init__(self) -> None:
+        self._start = self._printed = time.monotonic()
+        self._terminal = sys.stderr.isatty()
+
+    def __call__(self, iteration: int, number: int) -> None:
+        """Print the progress on standard error, if enough time has passed; rank 0 only."""
+        now = time.monotonic()
+        if iteration == 1:
+            self._start, self._printed = now, now - _SPACING + _FIRST_REPORT
+        if launched().rank or not (self._terminal or now - self._printed >= _SPACING):
+            return
+        self._printed = now
+        left = (now - self._start) / max(iteration - 1, 1) * (number - iteration)
+        line = f"iteration {iteration}/{number}  {duration(left)} left"
+        if not self._terminal:
+            print(line, file=sys.stderr, flush=True)
+            return
+        # The line is removed before that of the result is printed.
+        print(f"\r\x1b[K{line}" if iteration < number else "\r\x1b[K", end="", file=sys.stderr, flush=True)
