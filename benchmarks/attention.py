@@ -136,7 +136,7 @@ class Open(nn.Module):
 
     def forward(self, image: Tensor) -> Tensor:
         """Translate n c h w."""
-        made: Tensor = self.network.translate(image)  # type: ignore[operator]
+        made: Tensor = self.network.network(image)  # type: ignore[operator]
         return made
 
 
