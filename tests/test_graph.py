@@ -26,7 +26,14 @@ from unpaired.artifacts.history import History
 from unpaired.config import override
 from unpaired.data.datasets import Batch
 from unpaired.errors import NonFiniteError
-from unpaired.networks import DCGANDiscriminator, DCGANGenerator, PatchGAN, ResNetGenerator, UNetGenerator
+from unpaired.networks import (
+    AttentionGenerator,
+    DCGANDiscriminator,
+    DCGANGenerator,
+    PatchGAN,
+    ResNetGenerator,
+    UNetGenerator,
+)
 from unpaired.networks.recompute import recomputing_networks
 from unpaired.objectives import CUT, GAN, CycleGAN, Pix2Pix, SimGAN
 from unpaired.objectives.augmentation import CHANGES
@@ -114,6 +121,8 @@ def built(method: str) -> Objective[Any]:
             return CycleGAN(pool_size=2, adversarial="wgan_gp").build(GENERATOR, JUDGE, 3, 3, 0)
         case "cyclegan, augmentation":
             return CycleGAN(pool_size=2, augmentation=tuple(CHANGES)).build(GENERATOR, JUDGE, 3, 3, 0)
+        case "cyclegan, attention":
+            return CycleGAN(pool_size=2).build(AttentionGenerator(base_channels=4, num_blocks=1), JUDGE, 3, 3, 0)
         case "pix2pix":
             generator = UNetGenerator(base_channels=4, num_downs=5, dropout=True)
             return Pix2Pix().build(generator, replace(JUDGE, norm="batch"), 3, 3, 0)
@@ -132,7 +141,7 @@ def built(method: str) -> Objective[Any]:
 
 
 METHODS = ("cyclegan", "cyclegan, dropout, batch norm", "cycle alone", "cyclegan, wgan_gp", "cyclegan, augmentation",
-           "pix2pix", "l1 alone", "cut", "simgan", "gan")  # fmt: skip
+           "cyclegan, attention", "pix2pix", "l1 alone", "cut", "simgan", "gan")  # fmt: skip
 
 
 def state_of(method: str, dtype: torch.dtype = torch.float32, device: torch.device = CPU) -> TrainingState:

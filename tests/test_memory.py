@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from test_methods import METHODS, batch_of, config_of
 from unpaired.config import override
 from unpaired.errors import ConfigError
-from unpaired.networks import ResNetGenerator, UNetGenerator
+from unpaired.networks import AttentionGenerator, ResNetGenerator, UNetGenerator
 from unpaired.networks.recompute import recomputing_networks
 from unpaired.recipes import Config
 from unpaired.runs import build_objective, info, train
@@ -81,6 +81,7 @@ def test_recomputing_takes_the_same_steps_bit_for_bit(name: str, precision: Prec
         ResNetGenerator(base_channels=4, num_blocks=2, antialias=True, norm="batch"),
         UNetGenerator(base_channels=4, num_downs=5, dropout=True, upsampling="resize"),
         UNetGenerator(base_channels=4, num_downs=5, norm="instance"),
+        AttentionGenerator(base_channels=4, num_blocks=2, norm="batch", dropout=True),
     ],
 )
 def test_every_kind_of_generator_recomputes_to_the_same_bits(generator: Any) -> None:

@@ -14,6 +14,7 @@ from unpaired.config import from_dict, override, to_dict
 from unpaired.data.datasets import Batch, DataConfig
 from unpaired.errors import Interrupted
 from unpaired.networks import (
+    AttentionGenerator,
     CoupledDiscriminator,
     CoupledGenerator,
     DCGANDiscriminator,
@@ -49,6 +50,7 @@ class Case:
 
 
 UNET = UNetGenerator(num_downs=5, base_channels=4, dropout=True)
+ATTENTION = AttentionGenerator(base_channels=4, num_blocks=2)
 NOISE = {
     "generator": DCGANGenerator(size=32, base_channels=4),
     "discriminator": DCGANDiscriminator(size=32, base_channels=4),
@@ -75,6 +77,8 @@ METHODS: dict[str, Case] = {
     "pix2pix-cgan": Case(Pix2Pix(l1_weight=0), generator=UNET),
     "cut": Case(CUT(num_patches=16, head_channels=8)),
     "fastcut": Case(CUT(num_patches=16, head_channels=8, identity_contrast=False, flip_equivariance=True)),
+    "cyclegan-attention": Case(CycleGAN(pool_size=3), generator=ATTENTION),
+    "cut-attention": Case(CUT(num_patches=16, head_channels=8), generator=ATTENTION),
     "simgan": Case(SimGAN(pool_size=3)),
     "simgan-backwards": Case(SimGAN(direction="BtoA", adversarial="lsgan", pool_size=3)),
     "simgan-warmups": Case(

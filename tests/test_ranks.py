@@ -32,7 +32,14 @@ from unpaired.devices import resolve_device
 from unpaired.errors import ConfigError, EndedElsewhere, Interrupted, NonFiniteError, RankError
 from unpaired.evaluation.evaluating import Settings, evaluate
 from unpaired.launch import Launch, launched
-from unpaired.networks import DCGANDiscriminator, DCGANGenerator, PatchGAN, ResNetGenerator, UNetGenerator
+from unpaired.networks import (
+    AttentionGenerator,
+    DCGANDiscriminator,
+    DCGANGenerator,
+    PatchGAN,
+    ResNetGenerator,
+    UNetGenerator,
+)
 from unpaired.objectives import CUT, GAN, CycleGAN, FeatureGAN, Pix2Pix
 from unpaired.objectives.base import Objective, initialised
 from unpaired.randomness import torch_seeded
@@ -117,6 +124,9 @@ def method(name: str) -> TrainingState:
             return double(Pix2Pix(conditional=True).build(unet, judge, 3, 3, 0))
         case "cut":
             return double(CUT(num_patches=9, head_channels=8, flip_equivariance=True).build(generator, judge, 3, 3, 0))
+        case "attention":
+            gated = AttentionGenerator(base_channels=4, num_blocks=1)
+            return double(CycleGAN(pool_size=0).build(gated, judge, 3, 3, 0))
         case "feature-gan":
             return double(FeatureGAN(pool_size=5).build(generator, judge, 3, 3, 0))
         case "wgan":
@@ -153,6 +163,7 @@ METHODS = {
     "pix2pix": 1,
     "pix2pix dropout": 1,
     "cut": 1,
+    "attention": 1,
     "feature-gan": 4,
     "wgan": 1,
     "cyclegan pool": 4,

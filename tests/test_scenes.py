@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import time
 
 import numpy as np
@@ -41,10 +42,23 @@ def test_the_same_seed_draws_the_same_picture_and_another_seed_another(style: st
 
 
 def test_styles_of_one_seed_differ() -> None:
-    pictures = [draw_scene(3, style, 64).astype(float) for style in STYLES]
-    for i, one in enumerate(pictures):
-        for other in pictures[i + 1 :]:
-            assert np.abs(one - other).mean() > 20
+    for style, other in itertools.combinations(STYLES, 2):
+        one, two = (draw_scene(3, name, 64).astype(float) for name in (style, other))
+        least = 2 if (style, other) == ("summer", "blossom") else 20  # these two differ in some trees only
+        assert np.abs(one - two).mean() > least
+
+
+def test_blossom_differs_from_summer_in_trees_and_their_mirror_images_only() -> None:
+    num_changed = num_trees = 0
+    for seed in range(10):
+        labels, summer, blossom = (draw_scene(seed, style, 64).astype(int) for style in ("labels", "summer", "blossom"))
+        changed = np.abs(summer - blossom).max(axis=2) > 0
+        may = np.any([(labels == LABEL_COLOURS[name]).all(axis=2) for name in ("tree", "water")], axis=0)
+        near = np.any([np.roll(may, (i, j), (0, 1)) for i in (-1, 0, 1) for j in (-1, 0, 1)], axis=0)  # mixed edges
+        assert (changed & ~near).sum() <= 2  # twigs between the middle dots of two pixels
+        num_changed += changed.sum()
+        num_trees += (labels == LABEL_COLOURS["tree"]).all(axis=2).sum()
+    assert num_changed > 0.5 * num_trees > 0
 
 
 def test_labels_use_their_flat_colours_only_and_all_of_them() -> None:

@@ -22,7 +22,7 @@ from unpaired.cli import main
 from unpaired.cli.quick import importing
 from unpaired.errors import ImageError, OutputError, StorageError, UnpairedError
 from unpaired.images import Image, ValueRange, read_image, write_image
-from unpaired.networks import ResNetGenerator, UNetGenerator
+from unpaired.networks import AttentionGenerator, ResNetGenerator, UNetGenerator
 from unpaired.networks.layers import initialise
 from unpaired.translate import (
     DirectionInfo,
@@ -292,6 +292,7 @@ KINDS = {
     "batch norm": ResNetGenerator(base_channels=8, num_blocks=1, norm="batch"),
     "dropout": ResNetGenerator(base_channels=8, num_blocks=1, dropout=True),
     "unet": UNetGenerator(base_channels=8, num_downs=5),
+    "attention": AttentionGenerator(base_channels=8, num_blocks=1),
 }
 
 

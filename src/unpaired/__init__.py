@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from unpaired.data.datasets import DataConfig
     from unpaired.images import Image
     from unpaired.networks import (
+        AttentionGenerator,
         CoupledDiscriminator,
         CoupledGenerator,
         DCGANDiscriminator,
@@ -50,6 +51,7 @@ if TYPE_CHECKING:
 
 # Names are imported when first used: torch takes a second to import, and `unpaired --help` does not need it.
 _HOMES = {
+    "AttentionGenerator": "unpaired.networks",
     "BiGAN": "unpaired.objectives",
     "CUT": "unpaired.objectives",
     "Callback": "unpaired.training.callbacks",
@@ -92,6 +94,7 @@ _HOMES = {
 __all__ = [
     "CUT",
     "GAN",
+    "AttentionGenerator",
     "BiGAN",
     "Callback",
     "CoGAN",

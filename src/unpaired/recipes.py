@@ -17,6 +17,7 @@ from unpaired.config import require
 from unpaired.data.datasets import WHOLE_IMAGE_MULTIPLE, WHOLE_IMAGES, DataConfig
 from unpaired.errors import ConfigError
 from unpaired.networks import (
+    AttentionGenerator,
     CoupledDiscriminator,
     CoupledGenerator,
     DCGANDiscriminator,
@@ -195,6 +196,15 @@ def gan_backward() -> Config:
     return replace(paper(), objective=CycleGAN(identity_weight=0, cycle_weight_a=0))
 
 
+def attention() -> Config:
+    """CycleGAN with an attention-gated generator, which keeps content unlike all training images.
+
+    G(x) = m T(x) + (1 - m) x (Alami Mejjati et al. 2018, Tang et al. 2019). The mask m learns from objects of random
+    shape and texture that are planted into training images (benchmarks/2026-12-01-attention.md).
+    """
+    return replace(paper(), generator=AttentionGenerator())
+
+
 def pix2pix() -> Config:
     """pix2pix as published (Isola et al. 2017): U-Net-256 with dropout, batch norm, L1 100, on pairs."""
     return Config(
@@ -307,6 +317,7 @@ RECIPES: dict[str, Callable[[], Config]] = {
     "gan-alone": gan_alone,
     "gan-forward": gan_forward,
     "gan-backward": gan_backward,
+    "attention": attention,
     "pix2pix": pix2pix,
     "pix2pix-l1": l1_alone,
     "pix2pix-l1-gan": l1_gan,

@@ -21,7 +21,7 @@ from unpaired.artifacts.samples import draw_samples, write_samples
 from unpaired.data.datasets import Batch
 from unpaired.errors import MissingExtraError
 from unpaired.models.model_folder import sweep_model
-from unpaired.objectives.base import Direction
+from unpaired.objectives.base import Direction, samples_with_masks
 from unpaired.randomness import torch_seeded
 from unpaired.selection.early_stopping import early_stopping_reason, had_plateau
 from unpaired.selection.validation import StepEvaluation, read_evaluations
@@ -125,7 +125,7 @@ class RunRecorder:
     def sample(self, state: TrainingState) -> None:
         """Draw real | fake | reconstructed | identity of the preview images, with the EMA weights if there are any."""
         with ema_weights(state), inference_mode(state.objective), torch_seeded(0, "samples"):
-            samples = state.objective.samples(self._preview)
+            samples = samples_with_masks(state.objective, self._preview)
         grid = draw_samples(samples, names=self._names, caption=f"step {state.step}")
         write_samples(self._folder.sample(state.step), grid)
         if self._board is not None:

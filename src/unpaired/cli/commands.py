@@ -70,8 +70,8 @@ def train(
         The run folder (default: runs/NAME OF DATA).
     recipe
         paper (CycleGAN as published), demo, fast, cyclegan, cycle-alone, gan-alone, gan-forward, gan-backward,
-        pix2pix, pix2pix-l1, pix2pix-l1-gan, pix2pix-cgan, cut, fastcut, simgan, feature-gan, bigan, cogan, style, gan,
-        cgan, or your own as FILE.py:FUNCTION.
+        attention, pix2pix, pix2pix-l1, pix2pix-l1-gan, pix2pix-cgan, cut, fastcut, simgan, feature-gan, bigan, cogan,
+        style, gan, cgan, or your own as FILE.py:FUNCTION.
     config
         YAML file of settings that override those of the recipe.
     steps
@@ -172,6 +172,7 @@ def translate(
     pairs: Literal["auto", "side-by-side", "no"] = "auto",
     scores: Annotated[bool, Parameter(negative=(), show_default=False)] = False,
     keep_best: str | None = None,
+    masks: Path | None = None,
     max_pixels: int | None = None,
     device: str = "auto",
     precision: Literal["auto", "fp32", "bf16"] = "auto",
@@ -215,6 +216,8 @@ def translate(
         Write scores.csv beside the results: how far to trust each, and which inputs are out of distribution.
     keep_best
         Write only the most trusted share of the results, e.g. 20%; implies --scores.
+    masks
+        Also write the mask of each image to this folder: white where it is translated (generator.kind attention).
     max_pixels
         Pixels that are decoded and translated at once (default: as many as fit the free memory).
     device
@@ -254,6 +257,7 @@ def translate(
         overwrite=overwrite,
         resume=resume,
         share=1.0 if keep_best is None else parse_share(keep_best),
+        masks=masks,
     )
     chosen = StyleOptions(style=style, features=features, strength=strength, iterations=iterations)
     given = refuse_unsuitable(

@@ -104,6 +104,7 @@ def draw(
     num_test: int | None = None,
     size: int = 64,
     seed: int = 0,
+    strangers: int = 0,
 ) -> None:
     """Write drawn landscapes as trainA, trainB, testA and testB, or as side-by-side pairs.
 
@@ -112,7 +113,7 @@ def draw(
     root
         Folder to write to.
     a
-        Style of domain A: summer, winter, night or labels.
+        Style of domain A: summer, winter, night, labels or blossom.
     b
         Style of domain B, likewise.
     paired
@@ -125,11 +126,17 @@ def draw(
         Side of each image in pixels.
     seed
         Seed of the world; other seeds share no scene.
+    strangers
+        Objects in each test scene that no training scene contains; strangers/ has their masks.
     """
+    from unpaired.config import require
     from unpaired.scenes.draw import draw_dataset, draw_pairs
 
-    write = draw_pairs if paired else draw_dataset
-    write(root, a=a, b=b, count=count, size=size, seed=seed, num_test=num_test)
+    if paired:
+        require(not strangers, "--strangers is for unpaired scenes; remove --paired.")
+        draw_pairs(root, a=a, b=b, count=count, size=size, seed=seed, num_test=num_test)
+    else:
+        draw_dataset(root, a=a, b=b, count=count, size=size, seed=seed, num_test=num_test, strangers=strangers)
     print_sentence(
         f"Wrote {root}: {a} and {b}, {count} training scenes {'in pairs' if paired else 'each'}, {size} x {size}"
     )

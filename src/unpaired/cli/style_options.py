@@ -68,6 +68,7 @@ def refuse_unsuitable(
     needs_model = {
         "--direction BtoA": options.direction == "BtoA",
         "--scores and --keep-best": scores,
+        "--masks": options.masks is not None,
         "--precision bf16": precision == "bf16",
         f"--backend {backend}": backend != "torch",
     }

@@ -15,6 +15,7 @@ from unpaired.storage import shown
 from unpaired.training.terminal import print_sentence
 from unpaired.translate.jobs import Job, check_existing
 from unpaired.translate.lost_metadata import LostMetadata
+from unpaired.translate.masking import plan_masks, write_masks
 from unpaired.translate.outputs import OutputFolders
 from unpaired.translate.reading import Reader
 from unpaired.translate.record import Record, alone_in, sweep
@@ -29,7 +30,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class TranslateOptions:
-    """The options besides inputs and model. share: fraction of the results to keep, the most trusted ones."""
+    """The options besides inputs and model.
+
+    share: fraction of the results to keep, the most trusted ones.
+    masks: the folder for masks, None for none.
+    """
 
     direction: str
     batch: int | None
@@ -37,12 +42,14 @@ class TranslateOptions:
     overwrite: bool
     resume: bool
     share: float
+    masks: Path | None = None
 
 
 def translate_all(
     translator: Translator, scorer: Scorer | None, planned: tuple[Job, ...], folder: Path, options: TranslateOptions
 ) -> int:
     """Translate the planned jobs into `folder`, report each result and lost metadata; return the number of failures."""
+    masks = _planned_masks(translator, planned, folder, options)
     with _held(translator, planned, folder, options):
         reader = Reader(translator)
         precise = choose_precision(
@@ -75,12 +82,25 @@ def translate_all(
         )
         if sorter is not None and not chosen:
             report.count_finished(report.finished - sorter.left_out, len(planned) - len(sorter.left_out))
+        write_masks(translator, masks[ranks.rank() :: ranks.world_size()], direction=options.direction)
         num_made, num_failed = _sum(report.num_made), _sum(report.num_failed)
         lost = LostMetadata.merged(ranks.all_gather_bytes(report.lost.to_message()))
     for sentence in lost.sentences():
         print_sentence(sentence)
     print_sentence(f"Translated {num_made} of {counted(len(planned), 'image')} into {shown(folder)} in {precise}")
+    if options.masks is not None:
+        print_sentence(f"Masks: {shown(options.masks)}")
     return num_failed
+
+
+def _planned_masks(
+    translator: Translator, planned: Sequence[Job], folder: Path, options: TranslateOptions
+) -> tuple[Job, ...]:
+    """Return the masks to write, none without `options.masks`. Raises as `require_masks` and `plan_masks` do."""
+    if options.masks is None:
+        return ()
+    translator.require_masks(options.direction)
+    return plan_masks(planned, folder, options.masks, overwrite=options.overwrite or options.resume)
 
 
 class _Report:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from unpaired.networks.attention import AttentionGenerator
 from unpaired.networks.coupled import CoupledDiscriminator, CoupledGenerator
 from unpaired.networks.dcgan import DCGANDiscriminator, DCGANGenerator
 from unpaired.networks.patchgan import ImageGAN, PatchGAN, PixelGAN
@@ -13,7 +14,7 @@ from unpaired.registry import Registry
 GENERATORS: Registry[type[GeneratorConfig]] = Registry(
     "generator",
     "unpaired.generators",
-    (ResNetGenerator, UNetGenerator, DCGANGenerator, CoupledGenerator),
+    (ResNetGenerator, UNetGenerator, AttentionGenerator, DCGANGenerator, CoupledGenerator),
     protocol=GeneratorConfig,
     required=("multiple", "min_size", "build"),
     refuse=config_fault,
@@ -33,6 +34,7 @@ DISCRIMINATORS: Registry[type[DiscriminatorConfig]] = Registry(
 __all__ = [
     "DISCRIMINATORS",
     "GENERATORS",
+    "AttentionGenerator",
     "CoupledDiscriminator",
     "CoupledGenerator",
     "DCGANDiscriminator",

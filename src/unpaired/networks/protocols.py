@@ -29,6 +29,7 @@ class GeneratorConfig(Protocol):
     - `crop_shares`: fractions of the crop size that `run.memory` may choose instead, e.g. (1 / 2, 1 / 4).
     - `validate(config)`: raises ConfigError if the rest of the configuration is incompatible.
     - the module has `features(image)`: `HasFeatures`, required by CUT.
+    - the module has `mask(image)`: `HasMask`, shown in sample grids and returned by `Translator.masks`.
     """
 
     kind: ClassVar[str]
@@ -89,6 +90,26 @@ class HasFeatures(Protocol):
 
     def features(self, image: Tensor) -> Sequence[Tensor]:
         """Return the encoder's activations, n c' h' w' each, for images n c h w in [-1, 1]."""
+        ...
+
+
+@runtime_checkable
+class HasMask(Protocol):
+    """A generator module that translates only the pixels which its mask selects.
+
+    mask_weight: weight of the mask's own loss. open: whether a forward pass translates all pixels, whatever the mask;
+    set in training steps if `mask_weight` is above 0.
+    """
+
+    mask_weight: float
+    open: bool
+
+    def mask(self, image: Tensor) -> Tensor:
+        """Return masks n 1 h w in [0, 1] for images n c h w in [-1, 1]: 0 keeps a pixel, 1 translates it."""
+        ...
+
+    def mask_logits(self, image: Tensor) -> Tensor:
+        """Return the logits n 1 h w of the probabilities that pixels are to be translated, for the mask's loss."""
         ...
 
 

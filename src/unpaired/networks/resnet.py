@@ -6,7 +6,7 @@ In the paper's shorthand with k = 64 and 9 blocks: c7s1-64, d128, d256, R256 x 9
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import ClassVar
+from typing import ClassVar, Self
 
 from torch import Tensor, nn
 
@@ -28,10 +28,9 @@ from unpaired.networks.winograd import Convolution3x3
 
 
 @dataclass(frozen=True, kw_only=True)
-class ResNetGenerator:
-    """Settings of the ResNet generator: an image in, an image of the same size out."""
+class ResNetSettings:
+    """Settings of a network with the layers of the ResNet generator, shared by the generators that contain one."""
 
-    kind: ClassVar[str] = "resnet"
     base_channels: int = 64
     """Channels of the first layer, 1 to 1024 (the papers' ngf: 64); doubled by each halving of the resolution."""
     num_blocks: int = 9
@@ -82,13 +81,20 @@ class ResNetGenerator:
         """
         return 400 + (30 if self.antialias else 13) * self.base_channels
 
-    def at_size(self, size: int) -> ResNetGenerator:
+    def at_size(self, size: int) -> Self:
         """Return the published depth for crops of size x size: 6 blocks below 256, else 9 (section 7.1).
 
         Unchanged if any setting but antialias differs from its default.
         """
-        published = replace(self, antialias=False) == ResNetGenerator()
+        published = replace(self, antialias=False) == type(self)()
         return replace(self, num_blocks=9 if size >= 256 else 6) if published else self
+
+
+@dataclass(frozen=True, kw_only=True)
+class ResNetGenerator(ResNetSettings):
+    """Settings of the ResNet generator: an image in, an image of the same size out."""
+
+    kind: ClassVar[str] = "resnet"
 
     def build(self, in_channels: int, out_channels: int) -> ResNetModule:
         """Return the untrained network for images with the given channel counts."""
@@ -98,7 +104,7 @@ class ResNetGenerator:
 class ResNetModule(Recomputing):
     """The module of `ResNetGenerator`: n in_channels h w in [-1, 1] to n out_channels h w in (-1, 1)."""
 
-    def __init__(self, config: ResNetGenerator, in_channels: int, out_channels: int) -> None:
+    def __init__(self, config: ResNetSettings, in_channels: int, out_channels: int) -> None:
         super().__init__()
         width, norm, bias = config.base_channels, config.norm, needs_bias(config.norm)
         self.stem = nn.Sequential(
@@ -168,14 +174,14 @@ class ResidualBlock(nn.Module):
         return y
 
 
-def _down(config: ResNetGenerator, width: int, out: int) -> nn.Module:
+def _down(config: ResNetSettings, width: int, out: int) -> nn.Module:
     stride = 1 if config.antialias else 2
     conv = nn.Conv2d(width, out, 3, stride=stride, padding=1, bias=needs_bias(config.norm))
     blur = [BlurDown()] if config.antialias else []
     return nn.Sequential(conv, make_norm(config.norm, out), nn.ReLU(True), *blur)
 
 
-def _up(config: ResNetGenerator, width: int, out: int) -> nn.Module:
+def _up(config: ResNetSettings, width: int, out: int) -> nn.Module:
     bias = needs_bias(config.norm)
     norm, relu = make_norm(config.norm, out), nn.ReLU(True)
     if config.antialias:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import ClassVar, Generic, Literal, TypeVar
+from typing import Any, ClassVar, Generic, Literal, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -15,6 +15,7 @@ from unpaired.config import require
 from unpaired.data.datasets import Batch
 from unpaired.networks.layers import initialise
 from unpaired.networks.perceptual import FeatureNetwork
+from unpaired.networks.protocols import HasMask
 from unpaired.objectives.losses import adversarial_loss, discriminator_adversarial, gradient_penalty
 from unpaired.objectives.pool import ImagePool
 from unpaired.randomness import torch_seeded
@@ -117,6 +118,19 @@ class Objective(nn.Module, ABC, Generic[ImagesT]):
     def players(self) -> dict[Player, nn.ModuleDict]:
         """Return the networks that each player's optimizer updates."""
         return {"generator": self.translators, "discriminator": self.discriminators}
+
+
+@torch.no_grad()
+def samples_with_masks(objective: Objective[Any], batch: Batch) -> Samples:
+    """Return the samples of a method, with a column mask_a or mask_b, n 1 h w in [-1, 1], for generators with masks."""
+    samples = dict(objective.samples(batch))
+    for direction, network in objective.generators().items():
+        source = direction[0].lower()
+        if isinstance(network, HasMask) and f"real_{source}" in samples.get(direction, {}):
+            columns = dict(samples[direction])
+            real = columns.pop(f"real_{source}")
+            samples[direction] = {f"real_{source}": real, f"mask_{source}": 2 * network.mask(real) - 1, **columns}
+    return samples
 
 
 @contextmanager

@@ -9,6 +9,7 @@ import numpy as np
 from unpaired.config import require
 from unpaired.images import Image, write_image
 from unpaired.scenes.scene import STYLES, draw_scene, scene_seeds
+from unpaired.scenes.strangers import MOST, draw_strangers
 from unpaired.storage import storage_error
 from unpaired.suggestions import unknown
 
@@ -22,6 +23,7 @@ def draw_dataset(
     size: int,
     seed: int = 0,
     num_test: int | None = None,
+    strangers: int = 0,
 ) -> None:
     """Write unpaired training scenes to root/trainA and root/trainB, and paired test scenes to root/testA and testB.
 
@@ -31,10 +33,18 @@ def draw_dataset(
 
     count: training scenes per domain.
     num_test: test scenes, by default a tenth of `count`, at least one.
+    strangers: objects in each test scene that no training scene contains, 0 to 8, the same in both styles. Their pixels
+    are 255 in the masks root/strangers, their edges 128.
 
-    Raises ConfigError for an unknown style or size, OutputError or StorageError if the disk fails.
+    Raises ConfigError for an unknown style, size or count, OutputError or StorageError if the disk fails.
     """
     _check(a, b, count, num_test)
+    require(0 <= strangers <= MOST, f"--strangers must be 0 to {MOST}, not {strangers}.")
+    masks = root / "strangers"
+    require(
+        bool(strangers) == masks.exists() or not (root / "testA").exists(),
+        f"{root} holds test scenes {'without' if strangers else 'with'} strangers; draw into another folder.",
+    )
     for split, style in (("trainA", a), ("trainB", b), ("testA", a), ("testB", b)):
         training = split.startswith("train")
         # Not _A and _B: `pairs.matched` ignores these endings, as published pairs have them.
@@ -43,7 +53,15 @@ def draw_dataset(
         for index, scene in enumerate(scene_seeds(split, count if training else _num_test(count, num_test), seed)):
             path, formerly = (root / split / f"scene-{index:06d}{mark}.png" for mark in (end, ""))
             if not path.exists() and not formerly.exists():
-                write_image(path, Image(pixels=draw_scene(scene, style, size)))
+                picture = draw_scene(scene, style, size)
+                if strangers and not training:
+                    picture = draw_strangers(scene, size, count=strangers).pasted(picture)
+                write_image(path, Image(pixels=picture))
+    if strangers:
+        _make(masks)
+        for index, scene in enumerate(scene_seeds("test", _num_test(count, num_test), seed)):
+            mask = draw_strangers(scene, size, count=strangers).mask
+            write_image(masks / f"scene-{index:06d}.png", Image(pixels=mask[:, :, None]))
 
 
 def draw_pairs(

@@ -6,7 +6,8 @@ the roof stays red (`ROOF_RED`), and the rest is covered by snow in winter (`ROO
 
 The colours are ambiguous by design, so that colour alone does not determine the class. Summer sky and water share their
 blues, and in winter one becomes dusk and the other ice. Meadows and leaves share their greens, and only the meadow
-becomes white. White in winter is ground, ice, roof, tree top or cloud.
+becomes white. White in winter is ground, ice, roof, tree top or cloud. In blossom only the crowns of deciduous trees
+differ from summer.
 """
 
 from __future__ import annotations
@@ -40,7 +41,12 @@ LABEL_COLOURS: dict[str, tuple[int, int, int]] = {
 SHADOW = 128
 """Offset added to a material's number in shadow."""
 
-_SHADOW_TINT = {"summer": (0.66, 0.72, 0.80), "winter": (0.80, 0.86, 0.95), "night": (0.6, 0.6, 0.7)}
+_SHADOW_TINT = {
+    "summer": (0.66, 0.72, 0.80),
+    "blossom": (0.66, 0.72, 0.80),
+    "winter": (0.80, 0.86, 0.95),
+    "night": (0.6, 0.6, 0.7),
+}
 # A shadow on water would contradict the mirror image, and a dark rim around it would look like a bank.
 _UNSHADED = ("water",)
 
@@ -107,7 +113,8 @@ class _Row:
     """The label class of a material and its colour in each style.
 
     A colour is "rrggbb", or "rrggbb rrggbb": a gradient down the picture, whose two ends are reached at the
-    heights `span` (0 the top edge, 1 the bottom edge). `grain` scales the fine texture, 0 for none.
+    heights `span` (0 the top edge, 1 the bottom edge). `grain` scales the fine texture, 0 for none. Without a colour
+    for `blossom` the material looks as in summer.
     """
 
     label: str
@@ -116,10 +123,12 @@ class _Row:
     night: str
     span: tuple[float, float] = (0.0, 1.0)
     grain: float = 0.0
+    blossom: str = ""
 
     def colours(self, style: str) -> list[str]:
         """Return the one or two end colours of this material's gradient in a style."""
-        return {"summer": self.summer, "winter": self.winter, "night": self.night}[style].split()
+        colours = {"summer": self.summer, "winter": self.winter, "night": self.night}
+        return {**colours, "blossom": self.blossom or self.summer}[style].split()
 
 
 _AIR, _MOUNT, _LAND, _DEEP = (0.0, 0.52), (0.15, 0.60), (0.48, 1.0), (0.55, 0.86)
@@ -152,9 +161,9 @@ ROWS: dict[Material, _Row] = {
     _M.WATER: _Row("water", "badef2 3a80d4", "c2dbe9 eff5fa", "36487e 0a1030", _DEEP),
     _M.GLINT: _Row("water", "d2eaf8 64a4e4", "d8e8f2 fbfcfe", "5c6ea4 34487c", _DEEP),
     _M.TRUNK: _Row("tree", "6a4a34", "6a4a34", "201c2c", grain=0.6),
-    _M.CROWN_DARK: _Row("tree", "3f7d34", "5c4438", "0c2a2a", _LAND, 1.0),
-    _M.CROWN: _Row("tree", "5c9a3e", "5c4438", "143834", _LAND, 1.0),
-    _M.CROWN_LIGHT: _Row("tree", "84b84e", "5c4438", "24504a", _LAND, 1.0),
+    _M.CROWN_DARK: _Row("tree", "3f7d34", "5c4438", "0c2a2a", _LAND, 1.0, "d07c9c"),
+    _M.CROWN: _Row("tree", "5c9a3e", "5c4438", "143834", _LAND, 1.0, "eca6bc"),
+    _M.CROWN_LIGHT: _Row("tree", "84b84e", "5c4438", "24504a", _LAND, 1.0, "fbdbe4"),
     _M.SHRUB: _Row("tree", "c8482c", "7a5040", "34202c", grain=1.0),
     _M.SHRUB_TOP: _Row("tree", "e07a38", "f6f8fc", "4a3038", grain=1.0),
     _M.CONIFER: _Row("conifer", "24533f", "24533f", "081a24", grain=0.8),

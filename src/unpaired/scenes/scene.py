@@ -1,4 +1,4 @@
-"""Drawn scenes of the demo: landscapes from a seed, in summer, in winter, at night, or as labels.
+"""Drawn scenes of the demo: landscapes from a seed, in summer, in winter, at night, in blossom, or as labels.
 
 The same seed in two styles is the same place, aligned to the pixel. Translations from one style to another can
 therefore be compared with ground truth, although training uses two unpaired sets.
@@ -20,8 +20,9 @@ from unpaired.scenes.paint import paint_materials
 
 __all__ = ["LABEL_COLOURS", "STYLES", "Scene", "draw_scene", "sample_scene", "scene_seeds"]
 
-STYLES: tuple[str, ...] = ("summer", "winter", "night", "labels")
-"""Styles of scenes; the first three are pictures, `labels` is a map of classes."""
+STYLES: tuple[str, ...] = ("summer", "winter", "night", "labels", "blossom")
+"""Styles of scenes: pictures, of which blossom differs from summer in some trees only, and `labels`, a map of classes.
+"""
 
 MIN_SIZE = 32
 """The smallest side of a picture, in pixels."""
@@ -49,6 +50,7 @@ class _Light:
 _LIGHTS = {
     "summer": _Light(glow=(0.75, 0.62, 0.4), glow_reach=0.16, mirror=0.3),
     "winter": _Light(glow=(0.7, 0.5, 0.32), glow_reach=0.18, mirror=0.08, lamps=0.15, leafless=True),
+    "blossom": _Light(glow=(0.75, 0.62, 0.4), glow_reach=0.16, mirror=0.3),
     "night": _Light(glow=(0.28, 0.3, 0.34), glow_reach=0.12, mirror=0.4, lamps=0.35),
 }
 

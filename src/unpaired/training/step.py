@@ -16,6 +16,7 @@ from unpaired.data.datasets import Batch
 from unpaired.errors import NonFiniteError
 from unpaired.objectives.base import Objective, Player, frozen
 from unpaired.objectives.losses import total
+from unpaired.objectives.planting import mask_terms, open_gates
 from unpaired.side_by_side import side_by_side
 from unpaired.training.run_config import Precision
 from unpaired.training.state import TrainingState
@@ -123,7 +124,7 @@ def accumulated(
 
 def generated(objective: Objective[Any], batch: Batch, precision: Precision, *, graph: bool = True) -> Any:
     """Return the images that a method generates from a batch, with or without the graph for the generators."""
-    with torch.set_grad_enabled(graph), autocast(batch.a.device, precision):
+    with torch.set_grad_enabled(graph), autocast(batch.a.device, precision), open_gates(objective):
         return objective.generate(batch)
 
 
@@ -136,13 +137,16 @@ def detached(images: Any) -> Any:
 def player_losses(
     objective: Objective[Any], player: Player, batch: Batch, images: Any, precision: Precision
 ) -> dict[str, Tensor]:
-    """Return a player's terms, in float32 at least; those of the generators with the discriminators frozen."""
-    with autocast(batch.a.device, precision):
+    """Return a player's terms, in float32 at least; those of the generators with the discriminators frozen.
+
+    The losses of masks are terms of the generators, whatever the method.
+    """
+    with autocast(batch.a.device, precision), open_gates(objective):
         if player == "discriminator":
             terms = objective.discriminator_losses(batch, images)
         else:
             with frozen(objective.discriminators):
-                terms = objective.generator_losses(batch, images)
+                terms = {**objective.generator_losses(batch, images), **mask_terms(objective, batch)}
     reduced = (torch.bfloat16, torch.float16)
     return {name: term.float() if term.dtype in reduced else term for name, term in terms.items()}
 

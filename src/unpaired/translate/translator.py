@@ -24,7 +24,7 @@ from unpaired.images import Image
 from unpaired.models.domain_values import DomainValues
 from unpaired.models.input_specs import source_spec, target_spec
 from unpaired.models.model_folder import DirectionInfo, ModelInfo, find_model, read_info
-from unpaired.networks.protocols import makes_from_noise, translates_by_search
+from unpaired.networks.protocols import HasMask, makes_from_noise, translates_by_search
 from unpaired.storage import shown
 from unpaired.suggestions import unknown
 from unpaired.translate.backends import BACKENDS, LoadedGenerator, RunOptions
@@ -258,6 +258,40 @@ class Translator:
                 results += self._translate_alike(part, direction, keep_icc, precision, eight_bit=coarse)
         return results
 
+    def masks(self, image: Any, *, direction: str = "AtoB") -> Any:
+        """Return the mask of an image, for generators with masks such as the kind attention.
+
+        A tensor c h w or n c h w in [-1, 1] gives a float32 tensor 1 h w or n 1 h w in [0, 1], on its device: 0 for
+        pixels that a translation keeps, 1 for those that it replaces. Anything else that `__call__` takes gives a
+        float32 array h w, and a list gives a list. Raises ConfigError for a generator without masks, else as
+        `__call__` does.
+        """
+        self.require_masks(direction)
+        if isinstance(image, (list, tuple)):
+            return [self.masks(item, direction=direction) for item in image]
+        if isinstance(image, Tensor):
+            given = self._checked(image, direction)
+            mask = self._run(given if image.ndim == 4 else given[None], direction, masks=True).to(image.device)
+            return mask if image.ndim == 4 else mask[0]
+        whole = as_image(image, self._info(direction).in_channels, self.max_pixels)
+        given = self._given([source_spec(self.info, direction).accept(whole)], direction)
+        return self._run(given, direction, masks=True)[0, 0].cpu().numpy()
+
+    def has_masks(self, direction: str) -> bool:
+        """Return whether the generator of a direction has masks. Raises ConfigError for an unknown direction."""
+        self._info(direction)
+        loaded = self._loaded[direction]
+        return isinstance(loaded, TorchGenerator) and isinstance(loaded.network, HasMask)
+
+    def require_masks(self, direction: str) -> None:
+        """Raise ConfigError unless the generator of a direction has masks."""
+        if not self.has_masks(direction):
+            kind = self._info(direction).generator.kind
+            raise ConfigError(
+                f"The generator {kind} of {direction} has no masks on the backend {self.backend}; train one with "
+                "generator.kind attention, or use the backend torch."
+            )
+
     def output_dtype(self, image: Image, direction: str) -> np.dtype[Any]:
         """Return the dtype of the result, see `result_dtype`."""
         return result_dtype(image.dtype, *self._values(direction))
@@ -321,6 +355,12 @@ class Translator:
         return results
 
     def _translate_tensor(self, tensor: Tensor, direction: str) -> Tensor:
+        given = self._checked(tensor, direction)
+        made = self._run(given if given.ndim == 4 else given[None], direction, self.policy.for_tensors)
+        return (made if tensor.ndim == 4 else made[0]).to(tensor.device)
+
+    def _checked(self, tensor: Tensor, direction: str) -> Tensor:
+        """Return a tensor to translate, c h w or n c h w. Raises ConfigError if it is none."""
         channels = self._info(direction).in_channels
         if tensor.ndim not in (3, 4) or not tensor.is_floating_point() or tensor.shape[-3] != channels:
             raise ConfigError(
@@ -329,11 +369,18 @@ class Translator:
             )
         if tensor.numel() == 0 or not bool((tensor.abs() <= 1.001).all()):
             raise ConfigError("A tensor to translate holds values in [-1, 1], and at least one; scale it first.")
-        made = self._run(tensor if tensor.ndim == 4 else tensor[None], direction, self.policy.for_tensors)
-        return (made if tensor.ndim == 4 else made[0]).to(tensor.device)
+        return tensor
 
-    def _run(self, images: Tensor, direction: str, precision: Computed = "fp32", *, eight_bit: bool = False) -> Tensor:
-        """Translate n c h w in [-1, 1], of any size; the result is float32, on the backend's device."""
+    def _run(
+        self,
+        images: Tensor,
+        direction: str,
+        precision: Computed = "fp32",
+        *,
+        eight_bit: bool = False,
+        masks: bool = False,
+    ) -> Tensor:
+        """Translate n c h w in [-1, 1], of any size, or compute its masks; float32, on the backend's device."""
         info, loaded = self._info(direction), self._loaded[direction]
         height, width = images.shape[-2:]
         self._refuse_large(len(images), height, width, direction)
@@ -341,7 +388,8 @@ class Translator:
         batch = padded(images.float(), info.generator.multiple, info.generator.min_size)
         most = loaded.capabilities.max_batch or len(batch)
         try:
-            made = [self._run_batch(part, direction, options) for part in torch.split(batch, most)]
+            run = self._run_masks if masks else self._run_batch
+            made = [run(part, direction, options) for part in torch.split(batch, most)]
         except MemoryError:
             raise ImageError(
                 f"{len(images)} x {width} x {height} pixels do not fit into memory; {_smaller(len(images))}."
@@ -349,6 +397,12 @@ class Translator:
         # Cloned out of inference mode, so that callers may use it in autograd.
         whole = made[0] if len(made) == 1 else torch.cat(made)
         return whole[..., :height, :width].float().clone(memory_format=torch.contiguous_format)
+
+    def _run_masks(self, images: Tensor, direction: str, options: RunOptions) -> Tensor:
+        """Return the masks n 1 h w of padded images n c h w."""
+        loaded = self._loaded[direction]
+        assert isinstance(loaded, TorchGenerator)
+        return loaded.run_masks(images)
 
     def _run_batch(self, images: Tensor, direction: str, options: RunOptions) -> Tensor:
         """Run the backend on padded images n c h w: on tensors if it supports them, else on arrays."""

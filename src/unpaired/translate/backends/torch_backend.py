@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
@@ -11,7 +12,7 @@ from torch import Tensor, nn
 from unpaired import ranks
 from unpaired.devices import has_bf16, resolve_device
 from unpaired.models.model_folder import DirectionInfo, read_network
-from unpaired.networks.protocols import translates_by_search
+from unpaired.networks.protocols import HasMask, translates_by_search
 from unpaired.randomness import torch_seeded
 from unpaired.translate.backends.backend_protocol import Batch, Capabilities, RunOptions
 from unpaired.translate.fast import fast_form, fast_type
@@ -64,16 +65,17 @@ class TorchGenerator:
         if options.eight_bit or options.precision == "bf16":
             height, width = options.size
             fast = fast_type(self.network, self.torch_device, options.precision, height * width)
-        try:
+        with _memory_errors(), torch.inference_mode():
             images = images.to(self.torch_device)
-            with torch.inference_mode():
-                if fast is None:
-                    return self._forward(images, self.network)
-                return self._forward(images.to(fast, memory_format=torch.channels_last), self._fast_network(fast))
-        except RuntimeError as error:  # torch's own errors differ only in their text
-            if not isinstance(error, torch.OutOfMemoryError) and "memory" not in str(error):
-                raise
-            raise MemoryError from None
+            if fast is None:
+                return self._forward(images, self.network)
+            return self._forward(images.to(fast, memory_format=torch.channels_last), self._fast_network(fast))
+
+    def run_masks(self, images: Tensor) -> Tensor:
+        """Return the masks n 1 h w in [0, 1] of images n c h w, in float32; the network has `mask(image)`."""
+        assert isinstance(self.network, HasMask)
+        with _memory_errors(), torch.inference_mode():
+            return self.network.mask(images.to(self.torch_device))
 
     def pixels_that_fit(self) -> int | None:
         """Return the pixels of a batch for which there is free memory; None if unknown."""
@@ -101,3 +103,14 @@ class TorchGenerator:
             with torch_seeded(0, "translate"), ranks.single_process():
                 alone.append(network(images[index : index + 1]))
         return torch.cat(alone)
+
+
+@contextmanager
+def _memory_errors() -> Iterator[None]:
+    """Raise MemoryError for torch's errors of running out of memory, which differ only in their text."""
+    try:
+        yield
+    except RuntimeError as error:
+        if not isinstance(error, torch.OutOfMemoryError) and "memory" not in str(error):
+            raise
+        raise MemoryError from None
