@@ -97,24 +97,28 @@ def draw(
     root: Annotated[Path, Parameter(name="DIR")],
     /,
     *,
-    a: str = "summer",
-    b: str = "winter",
+    world: Literal["landscapes", "shapes", "fruit"] = "landscapes",
+    a: str | None = None,
+    b: str | None = None,
     paired: Annotated[bool, Parameter(negative=(), show_default=False)] = False,
     count: int = 600,
     num_test: int | None = None,
     size: int = 64,
     seed: int = 0,
 ) -> None:
-    """Write drawn landscapes as trainA, trainB, testA and testB, or as side-by-side pairs.
+    """Write drawn scenes as trainA, trainB, testA and testB, or as side-by-side pairs.
 
     Parameters
     ----------
     root
         Folder to write to.
+    world
+        What is drawn. Landscapes change in colour and texture; the objects of shapes and fruit change in form.
     a
-        Style of domain A: summer, winter, night or labels.
+        Style of domain A: summer, winter, night or labels; circles or squares; round-fruit or long-fruit (default: the
+        first of the world).
     b
-        Style of domain B, likewise.
+        Style of domain B, likewise (default: the second of the world).
     paired
         Write train and test folders of A and B side by side, as pix2pix takes them.
     count
@@ -127,7 +131,9 @@ def draw(
         Seed of the world; other seeds share no scene.
     """
     from unpaired.scenes.draw import draw_dataset, draw_pairs
+    from unpaired.scenes.worlds import WORLDS
 
+    a, b = a or WORLDS[world][0], b or WORLDS[world][1]
     write = draw_pairs if paired else draw_dataset
     write(root, a=a, b=b, count=count, size=size, seed=seed, num_test=num_test)
     print_sentence(

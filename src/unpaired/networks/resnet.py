@@ -11,6 +11,7 @@ from typing import ClassVar
 from torch import Tensor, nn
 
 from unpaired.config import require
+from unpaired.networks.deformable import DeformableConvolution3x3
 from unpaired.networks.layers import (
     MAX_BASE_CHANNELS,
     BlurDown,
@@ -24,6 +25,7 @@ from unpaired.networks.layers import (
     resize_convolution,
 )
 from unpaired.networks.recompute import Recomputing
+from unpaired.networks.self_attention import SelfAttention
 from unpaired.networks.winograd import Convolution3x3
 
 
@@ -52,11 +54,22 @@ class ResNetGenerator:
     """Blur after the convolution of each halving and before that of each doubling, as CUT's authors do; excludes other
     kinds of upsampling.
     """
+    num_deformable_blocks: int = 0
+    """Last residual blocks whose convolutions are deformable (Dai et al. 2017), 0 to num_blocks (published: 0). They
+    read at learnt offsets, so that shapes can change; on a GPU such runs are not bit-reproducible.
+    """
+    num_attention_blocks: int = 0
+    """First residual blocks that are followed by self-attention (Zhang et al. 2019), 0 to num_blocks (published: 0).
+    Its time grows with the square of the pixels.
+    """
 
     def __post_init__(self) -> None:
         require_count("generator.base_channels", self.base_channels, MAX_BASE_CHANNELS)
         require_count("generator.num_blocks", self.num_blocks, 64)
         require(0 <= self.num_downs <= 5, f"generator.num_downs must be 0 to 5, not {self.num_downs}.")
+        for name in ("num_deformable_blocks", "num_attention_blocks"):
+            count = getattr(self, name)
+            require(0 <= count <= self.num_blocks, f"generator.{name} must be 0 to num_blocks, not {count}.")
         require(
             not self.antialias or self.upsampling == "transposed",
             f"generator.antialias has its own upsampling; remove generator.upsampling {self.upsampling}.",
@@ -109,7 +122,7 @@ class ResNetModule(Recomputing):
             downs.append(_down(config, width, 2 * width))
             width *= 2
         self.downs = nn.Sequential(*downs)
-        self.blocks = nn.Sequential(*(ResidualBlock(width, norm, config.dropout) for _ in range(config.num_blocks)))
+        self.blocks = nn.Sequential(*(_block(config, width, index) for index in range(config.num_blocks)))
         ups: list[nn.Module] = []
         for _ in range(config.num_downs):
             ups.append(_up(config, width, width // 2))
@@ -148,17 +161,17 @@ class ResNetModule(Recomputing):
 class ResidualBlock(nn.Module):
     """x + f(x), f two reflection-padded 3 x 3 convolutions with norms, ReLU after the first only."""
 
-    def __init__(self, width: int, norm: NormKind, dropout: bool) -> None:
+    def __init__(self, width: int, norm: NormKind, dropout: bool, *, deformable: bool = False) -> None:
         super().__init__()
-        bias = needs_bias(norm)
+        bias, convolution = needs_bias(norm), DeformableConvolution3x3 if deformable else Convolution3x3
         self.body = nn.Sequential(
             nn.ReflectionPad2d(1),
-            Convolution3x3(width, width, bias=bias),
+            convolution(width, width, bias=bias),
             make_norm(norm, width),
             nn.ReLU(True),
             Dropout(0.5 if dropout else 0.0),
             nn.ReflectionPad2d(1),
-            Convolution3x3(width, width, bias=bias),
+            convolution(width, width, bias=bias),
             make_norm(norm, width),
         )
 
@@ -166,6 +179,13 @@ class ResidualBlock(nn.Module):
         """Return x + f(x), n c h w."""
         y: Tensor = x + self.body(x)
         return y
+
+
+def _block(config: ResNetGenerator, width: int, index: int) -> nn.Module:
+    """Return residual block `index`, with self-attention behind it if the settings ask for it."""
+    deformable = index >= config.num_blocks - config.num_deformable_blocks
+    block = ResidualBlock(width, config.norm, config.dropout, deformable=deformable)
+    return nn.Sequential(block, SelfAttention(width)) if index < config.num_attention_blocks else block
 
 
 def _down(config: ResNetGenerator, width: int, out: int) -> nn.Module:

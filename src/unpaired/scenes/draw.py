@@ -8,7 +8,8 @@ import numpy as np
 
 from unpaired.config import require
 from unpaired.images import Image, write_image
-from unpaired.scenes.scene import STYLES, draw_scene, scene_seeds
+from unpaired.scenes.scene import scene_seeds
+from unpaired.scenes.worlds import ALL_STYLES, draw_style, world_of
 from unpaired.storage import storage_error
 from unpaired.suggestions import unknown
 
@@ -32,7 +33,8 @@ def draw_dataset(
     count: training scenes per domain.
     num_test: test scenes, by default a tenth of `count`, at least one.
 
-    Raises ConfigError for an unknown style or size, OutputError or StorageError if the disk fails.
+    Raises ConfigError for an unknown style or size or styles of two worlds, OutputError or StorageError if the disk
+    fails.
     """
     _check(a, b, count, num_test)
     for split, style in (("trainA", a), ("trainB", b), ("testA", a), ("testB", b)):
@@ -43,7 +45,7 @@ def draw_dataset(
         for index, scene in enumerate(scene_seeds(split, count if training else _num_test(count, num_test), seed)):
             path, formerly = (root / split / f"scene-{index:06d}{mark}.png" for mark in (end, ""))
             if not path.exists() and not formerly.exists():
-                write_image(path, Image(pixels=draw_scene(scene, style, size)))
+                write_image(path, Image(pixels=draw_style(scene, style, size)))
 
 
 def draw_pairs(
@@ -69,13 +71,17 @@ def draw_pairs(
         for index, scene in enumerate(seeds):
             path = root / split / f"scene-{index:06d}.png"
             if not path.exists():
-                sides = [draw_scene(scene, style, size) for style in (a, b)]
+                sides = [draw_style(scene, style, size) for style in (a, b)]
                 write_image(path, Image(pixels=np.concatenate(sides, axis=1)))
 
 
 def _check(a: str, b: str, count: int, num_test: int | None) -> None:
     for option, style in (("--a", a), ("--b", b)):
-        require(style in STYLES, unknown(f"{style} for {option}", STYLES, "style"))
+        require(style in ALL_STYLES, unknown(f"{style} for {option}", ALL_STYLES, "style"))
+    require(
+        world_of(a) == world_of(b),
+        f"--a {a} and --b {b} are styles of different worlds, {world_of(a)} and {world_of(b)}; choose both from one.",
+    )
     require(count >= 1, f"--count must be at least 1, not {count}.")
     require(num_test is None or num_test >= 0, f"--num-test must not be negative, not {num_test}.")
 
