@@ -28,5 +28,6 @@ class SelfAttention(nn.Module):
         query, key, value = (part(x).flatten(2).transpose(1, 2) for part in (self.query, self.key, self.value))
         # Without the usual division by the root of the channels: eq. 1 has none.
         attended = F.scaled_dot_product_attention(query, key, value, scale=1.0)
-        y: Tensor = x + self.gamma * self.out(attended.transpose(1, 2).unflatten(2, x.shape[2:]))
+        count, _, height, width = x.shape
+        y: Tensor = x + self.gamma * self.out(attended.transpose(1, 2).reshape(count, -1, height, width))
         return y

@@ -194,8 +194,8 @@ def _turned(thing: Thing, x: Floats, y: Floats) -> tuple[Floats, Floats]:
 def _places(size: int) -> tuple[Floats, Floats]:
     """Return x and y of each dot of the oversampled picture."""
     axis = (np.arange(size * _OVERSAMPLING, dtype=np.float32) + 0.5) / (size * _OVERSAMPLING)
-    x, y = np.meshgrid(axis, axis)
-    return x, y
+    shape = (len(axis), len(axis))
+    return np.broadcast_to(axis, shape), np.broadcast_to(axis[:, None], shape)
 
 
 def _reduced(picture: Floats) -> Floats:
@@ -206,16 +206,18 @@ def _reduced(picture: Floats) -> Floats:
 
 
 def _colour(hue: float, chroma: float) -> Floats:
-    """Return offsets of red, green and blue whose largest and smallest differ by `chroma` and add up to 0."""
+    """Return offsets of red, green and blue whose largest and smallest differ by `chroma`, on either side of 0."""
     wheel = np.clip(np.abs((hue + np.array([0, 2 / 3, 1 / 3])) % 1 * 6 - 3) - 1, 0, 1)
-    return (chroma * (wheel - (wheel.max() + wheel.min()) / 2)).astype(np.float32)
+    offsets: Floats = (chroma * (wheel - (wheel.max() + wheel.min()) / 2)).astype(np.float32)
+    return offsets
 
 
 def _ground(table: Table, x: Floats, y: Floats) -> Floats:
     levels = table.brightness + table.slope[0] * (x - 0.5) + table.slope[1] * (y - 0.5)
     for amplitude, across, along, phase in table.waves:
         levels = levels + amplitude * np.sin(across * x + along * y + phase)
-    return (levels[..., None] + _colour(table.hue, _GROUND_CHROMA)).astype(np.float32)
+    ground: Floats = (levels[..., None] + _colour(table.hue, _GROUND_CHROMA)).astype(np.float32)
+    return ground
 
 
 def _add_shadow(picture: Floats, thing: Thing, form: Form, x: Floats, y: Floats) -> None:
