@@ -52,6 +52,8 @@ PAPER = {
     "generator.dropout": False,
     "generator.upsampling": "transposed",
     "generator.antialias": False,
+    "generator.num_deformable_blocks": 0,
+    "generator.num_attention_blocks": 0,
     "discriminator.kind": "patchgan",
     "discriminator.base_channels": 64,
     "discriminator.num_layers": 3,

@@ -82,8 +82,8 @@ class StillLife:
 def sample_still_life(seed: int) -> StillLife:
     """Return the objects and the table of a seed, an integer >= 0; independent of the style."""
     rng = random.Random(seed)  # noqa: S311 - not for secrets; its stream is guaranteed to be stable
-    count = rng.choice((1, 2, 2, 3))
-    smallest, largest = {1: (0.17, 0.21), 2: (0.135, 0.17), 3: (0.11, 0.13)}[count]
+    count = rng.choice((1, 1, 2, 2, 3))
+    smallest, largest = {1: (0.19, 0.22), 2: (0.15, 0.18), 3: (0.11, 0.13)}[count]
     things = []
     for row in range(count):
         radius = rng.uniform(smallest, largest)
