@@ -61,6 +61,8 @@ CONFIGURATIONS: dict[str, dict[str, Any]] = {
     },
     "loose, field 34, unet, 2 skips": {**LOOSE, **UNET, "discriminator.num_layers": 2, "generator.num_skips": 2},
     "loose, field 34, 2 halvings": {**LOOSE, "discriminator.num_layers": 2, "generator.num_downs": 2},
+    "displacement": {"generator.displacement": True},
+    "loose, field 34, displacement": {**LOOSE, "discriminator.num_layers": 2, "generator.displacement": True},
     "loose, field 70": {**LOOSE, "discriminator.num_layers": 3},
 }
 """Settings that differ from the demo's, by name."""
@@ -78,6 +80,7 @@ def config_of(name: str, data: Path, size: int, steps: int, seed: int) -> Config
         "run.sample_every": 0,
         "run.checkpoint_every": 5 * steps,
         "run.log_every": 100,
+        "run.trust_images": 0,
     }
     return override(at_size(demo(), size), settings)
 

@@ -54,6 +54,7 @@ PAPER = {
     "generator.antialias": False,
     "generator.num_deformable_blocks": 0,
     "generator.num_attention_blocks": 0,
+    "generator.displacement": False,
     "discriminator.kind": "patchgan",
     "discriminator.base_channels": 64,
     "discriminator.num_layers": 3,

@@ -1,4 +1,4 @@
-"""Networks that can change shapes: deformable convolutions, self-attention, U-Nets without outer skips."""
+"""Networks that can change shapes: deformable convolutions, self-attention, displacement, fewer skips in U-Nets."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from unpaired.config import from_dict, to_dict
 from unpaired.errors import ConfigError
 from unpaired.networks import GeneratorConfig, ResNetGenerator, UNetGenerator
 from unpaired.networks.deformable import DeformableConvolution3x3
+from unpaired.networks.displacement import Displacement, displaced
 from unpaired.networks.self_attention import SelfAttention
 from unpaired.objectives.base import initialised
 
@@ -117,11 +118,66 @@ def test_self_attention_reads_everywhere() -> None:
     assert (gradient.abs().sum((0, 1)) > 0).all()
 
 
+# --- displacement ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("down", "right"), [(0, 0), (2, 0), (0, -3), (1, 2)])
+def test_a_constant_field_moves_the_image(down: int, right: int) -> None:
+    image = seeded(2, 3, 9, 8)
+    field = torch.tensor([down, right]).double().view(1, 2, 1, 1).expand(2, 2, 9, 8)
+    y = (torch.arange(9) + down).clamp(0, 8)
+    x = (torch.arange(8) + right).clamp(0, 7)
+    assert displaced(image, field).allclose(image[:, :, y][..., x], rtol=0, atol=1e-12)
+
+
+def test_a_field_reads_between_pixels() -> None:
+    image, field = seeded(1, 2, 5, 6), 0.7 * seeded(1, 2, 5, 6, seed=1)
+    made = displaced(image, field)
+    for y in range(5):
+        for x in range(6):
+            for channel in range(2):
+                value = read(image[0, channel], y + float(field[0, 0, y, x]), x + float(field[0, 1, y, x]))
+                assert float(made[0, channel, y, x]) == pytest.approx(value, abs=1e-9)
+
+
+def test_half_precision_finds_the_places_of_large_images() -> None:
+    image = torch.arange(1024.0).bfloat16().expand(1, 1, 4, 1024) / 1024
+    made = displaced(image, torch.full((1, 2, 4, 1024), 0.0).bfloat16())
+    assert made.dtype == torch.bfloat16
+    assert torch.equal(made, image)
+
+
+def test_a_new_generator_with_displacement_keeps_its_input_apart_from_what_it_draws() -> None:
+    config = replace(SMALL, displacement=True)
+    network = initialised(config.build(3, 3), 0, "AtoB").double()
+    for parameter in network.head.parameters():  # type: ignore[union-attr]
+        nn.init.zeros_(parameter)
+    image = seeded(1, 3, 16, 16).clamp(-0.9, 0.9)
+    assert network(image).allclose(image, rtol=0, atol=1e-9)
+    network.displacement.bias.data.copy_(torch.tensor([1.0, 0.0]))  # type: ignore[union-attr]
+    assert network(image)[..., :-2, :].allclose(image[..., 2:, :], rtol=0, atol=1e-9)  # a pixel of the halved features
+
+
+def test_the_field_and_what_is_drawn_both_learn() -> None:
+    network = initialised(replace(SMALL, displacement=True).build(3, 3), 0, "AtoB")
+    network(seeded(1, 3, 16, 16).clamp(-1, 1).float()).square().sum().backward()
+    for parameter in network.parameters():
+        assert parameter.grad is not None
+        assert torch.isfinite(parameter.grad).all()
+    assert network.displacement.weight.grad.abs().sum() > 0  # type: ignore[union-attr]
+
+
+def test_displacement_needs_equal_channels() -> None:
+    with pytest.raises(ConfigError, match=r"generator\.displacement needs as many channels"):
+        replace(SMALL, displacement=True).build(3, 1)
+
+
 # --- the ResNet generator --------------------------------------------------------------------------
 
 
 def test_the_published_generator_has_none_of_them() -> None:
     kinds = [type(module) for module in ResNetGenerator(base_channels=2).build(3, 3).modules()]
+    assert Displacement not in kinds
     assert DeformableConvolution3x3 not in kinds
     assert SelfAttention not in kinds
 

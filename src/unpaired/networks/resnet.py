@@ -8,10 +8,12 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
+import torch
 from torch import Tensor, nn
 
 from unpaired.config import require
 from unpaired.networks.deformable import DeformableConvolution3x3
+from unpaired.networks.displacement import Displacement
 from unpaired.networks.layers import (
     MAX_BASE_CHANNELS,
     BlurDown,
@@ -61,6 +63,10 @@ class ResNetGenerator:
     num_attention_blocks: int = 0
     """First residual blocks that are followed by self-attention (Zhang et al. 2019), 0 to num_blocks (published: 0).
     Its time grows with the square of the pixels.
+    """
+    displacement: bool = False
+    """Move the pixels of the input by a learnt field and add what the network draws (published: off), so that shapes
+    can change. Needs as many output as input channels.
     """
 
     def __post_init__(self) -> None:
@@ -123,19 +129,29 @@ class ResNetModule(Recomputing):
             width *= 2
         self.downs = nn.Sequential(*downs)
         self.blocks = nn.Sequential(*(_block(config, width, index) for index in range(config.num_blocks)))
+        if config.displacement:
+            require(
+                in_channels == out_channels,
+                f"generator.displacement needs as many channels in B as in A, not {in_channels} and {out_channels}.",
+            )
+        self.displacement = Displacement(width) if config.displacement else None
         ups: list[nn.Module] = []
         for _ in range(config.num_downs):
             ups.append(_up(config, width, width // 2))
             width //= 2
         self.ups = nn.Sequential(*ups)
-        self.head = nn.Sequential(nn.ReflectionPad2d(3), nn.Conv2d(width, out_channels, 7), nn.Tanh())
+        head = nn.Sequential(nn.ReflectionPad2d(3), nn.Conv2d(width, out_channels, 7))
+        self.head = head if config.displacement else head.append(nn.Tanh())
 
     def forward(self, image: Tensor) -> Tensor:
         """Translate a batch; both are n c h w, sides multiples of the configuration's `multiple`."""
         features = self.run(self.stem, image)
-        for parts in (self.downs, self.blocks, self.ups):
+        for parts in (self.downs, self.blocks):
             features = self.run_each(parts, features)
-        return self.run(self.head, features)
+        moved = None if self.displacement is None else self.displacement(image, features)
+        features = self.run_each(self.ups, features)
+        drawn = self.run(self.head, features)
+        return drawn if moved is None else torch.tanh(moved + drawn)
 
     def features(self, image: Tensor) -> list[Tensor]:
         """Return the encoder's activations for CUT's loss, n c' h' w' each (Park et al. 2020, section 4).

@@ -117,7 +117,10 @@ def _own_setting(config: ResNetGenerator | UNetGenerator) -> str:
     """Return a setting that makes another network of a generator than the official code has, else ""."""
     if isinstance(config, UNetGenerator):
         return "num_skips" if config.outermost_skip > 0 else ""
-    return next((name for name in ("num_deformable_blocks", "num_attention_blocks") if getattr(config, name)), "")
+    return next(
+        (name for name in ("num_deformable_blocks", "num_attention_blocks", "displacement") if getattr(config, name)),
+        "",
+    )
 
 
 def _discriminators(path: Path) -> dict[str, tuple[Any, dict[str, Tensor]]]:
