@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,7 @@ from unpaired.evaluation.metrics import psnr, ssim
 from unpaired.evaluation.object_masks import mask_iou, moved_share, object_masks
 from unpaired.images import Image, write_image
 from unpaired.images.tensors import as_files, levels
+from unpaired.networks import UNetGenerator
 from unpaired.recipes import Config, at_size, demo
 from unpaired.reproduce.tables import spread
 from unpaired.runs import train
@@ -40,15 +42,15 @@ VALIDATION = 1001
 """Seed of the scenes for exploring; the runs' own and the table's have seed 0."""
 
 LOOSE = {"objective.cycle_weight_a": 1.0, "objective.cycle_weight_b": 1.0, "objective.identity_weight": 0.0}
-UNET = {"generator.kind": "unet", "generator.num_downs": 4, "generator.norm": "instance"}
+UNET = UNetGenerator(num_downs=4, base_channels=32, norm="instance")
 
 CONFIGURATIONS: dict[str, dict[str, Any]] = {
     "paper": {},
     "no identity": {"objective.identity_weight": 0.0},
     "cycle 1, no identity": LOOSE,
-    "unet": UNET,
-    "unet, 2 skips": {**UNET, "generator.num_skips": 2},
-    "unet, 0 skips": {**UNET, "generator.num_skips": 0},
+    "unet": {"generator": UNET},
+    "unet, 2 skips": {"generator": replace(UNET, num_skips=2)},
+    "unet, 0 skips": {"generator": replace(UNET, num_skips=0)},
     "deformable 3": {"generator.num_deformable_blocks": 3},
     "attention 2": {"generator.num_attention_blocks": 2},
     "field 34": {"discriminator.num_layers": 2},
@@ -59,13 +61,12 @@ CONFIGURATIONS: dict[str, dict[str, Any]] = {
         "discriminator.num_layers": 2,
         "generator.num_deformable_blocks": 3,
     },
-    "loose, field 34, unet, 2 skips": {**LOOSE, **UNET, "discriminator.num_layers": 2, "generator.num_skips": 2},
     "loose, field 34, 2 halvings": {**LOOSE, "discriminator.num_layers": 2, "generator.num_downs": 2},
     "displacement": {"generator.displacement": True},
     "loose, field 34, displacement": {**LOOSE, "discriminator.num_layers": 2, "generator.displacement": True},
     "loose, field 70": {**LOOSE, "discriminator.num_layers": 3},
 }
-"""Settings that differ from the demo's, by name."""
+"""Settings, or whole parts, that differ from the demo's, by name."""
 
 
 def config_of(name: str, data: Path, size: int, steps: int, seed: int) -> Config:
@@ -82,7 +83,9 @@ def config_of(name: str, data: Path, size: int, steps: int, seed: int) -> Config
         "run.log_every": 100,
         "run.trust_images": 0,
     }
-    return override(at_size(demo(), size), settings)
+    parts = {name: part for name, part in settings.items() if "." not in name}
+    values = {path: value for path, value in settings.items() if "." in path}
+    return override(replace(at_size(demo(), size), **parts), values)
 
 
 Figures = dict[str, dict[str, Any]]

@@ -168,6 +168,19 @@ def fast() -> Config:
     )
 
 
+def geometry() -> Config:
+    """A CycleGAN for 64 x 64 whose generators move pixels, for domains whose objects differ in shape.
+
+    Measured on drawn fruit on a CPU (benchmarks/2026-12-01-geometry.md): the demo's networks with displacement, cycle
+    weights of 1 and no identity term. Where shapes need not change, `fast` and `demo` are better.
+    """
+    return replace(
+        demo(),
+        objective=CycleGAN(cycle_weight_a=1, cycle_weight_b=1, identity_weight=0),
+        generator=replace(demo().generator, displacement=True),  # type: ignore[call-arg]
+    )
+
+
 def cycle_alone() -> Config:
     """The paper's ablation without adversarial losses (section 5.1.4, "Cycle alone")."""
     return replace(paper(), objective=CycleGAN(identity_weight=0, adversarial_weight=0))
@@ -248,6 +261,7 @@ RECIPES: dict[str, Callable[[], Config]] = {
     "cyclegan": paper,
     "demo": demo,
     "fast": fast,
+    "geometry": geometry,
     "cycle-alone": cycle_alone,
     "gan-alone": gan_alone,
     "gan-forward": gan_forward,

@@ -19,10 +19,14 @@ class Displacement(nn.Module):
     """Displaces an image by a field that a convolution predicts from the generator's features.
 
     The weights of the convolution start at 0, and the displacement with them.
+
+    width: channels of the features.
+    scale: sides of the image, in sides of the features.
     """
 
-    def __init__(self, width: int) -> None:
+    def __init__(self, width: int, scale: int) -> None:
         super().__init__()
+        self.scale = scale
         # Not an nn.Conv2d, because the initial weights of those are drawn from N(0, 0.02).
         self.weight = nn.Parameter(torch.zeros(2, width, 3, 3))
         self.bias = nn.Parameter(torch.zeros(2))
@@ -30,13 +34,13 @@ class Displacement(nn.Module):
     def forward(self, image: Tensor, features: Tensor) -> Tensor:
         """Return the displaced image, n c h w in [-1, 1], before its tanh: atanh of values clamped to 0.97.
 
-        features: n width h' w', the field's resolution; h / h' and w / w' are whole numbers. The field, n 2 h' w' as
-        (down, right) in pixels of the features, says where each place reads. Beyond the border lies its nearest pixel.
+        features: n width h/scale w/scale, the resolution of the field, which is (down, right) in its own pixels and
+        interpolated. Beyond the border of the image lies its nearest pixel.
         """
         padded = F.pad(features, (1, 1, 1, 1), mode="replicate")
-        field = F.conv2d(padded, self.weight, self.bias) * (image.shape[2] / features.shape[2])
-        if field.shape[2:] != image.shape[2:]:
-            field = F.interpolate(field, size=image.shape[2:], mode="bilinear", align_corners=False)
+        field = F.conv2d(padded, self.weight, self.bias) * self.scale
+        if self.scale > 1:
+            field = F.interpolate(field, scale_factor=self.scale, mode="bilinear", align_corners=False)
         return torch.atanh(displaced(image, field).clamp(-_LARGEST, _LARGEST))
 
 

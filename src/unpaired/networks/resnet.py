@@ -95,11 +95,13 @@ class ResNetGenerator:
 
     @property
     def bytes_per_pixel(self) -> int:
-        """Peak bytes per pixel in float32, measured on a CPU.
+        """Peak bytes per pixel in float32, measured on a CPU; without self-attention, whose memory has no such rate.
 
-        With antialias the first halving is a convolution at full resolution with twice as many channels.
+        With antialias the first halving is a convolution at full resolution with twice as many channels. Deformable
+        convolutions hold the nine values that their taps read.
         """
-        return 400 + (30 if self.antialias else 13) * self.base_channels
+        taps = 27 * self.base_channels // self.multiple if self.num_deformable_blocks else 0
+        return 400 + (30 if self.antialias else 13) * self.base_channels + taps
 
     def at_size(self, size: int) -> ResNetGenerator:
         """Return the published depth for crops of size x size: 6 blocks below 256, else 9 (section 7.1).
@@ -134,7 +136,7 @@ class ResNetModule(Recomputing):
                 in_channels == out_channels,
                 f"generator.displacement needs as many channels in B as in A, not {in_channels} and {out_channels}.",
             )
-        self.displacement = Displacement(width) if config.displacement else None
+        self.displacement = Displacement(width, config.multiple) if config.displacement else None
         ups: list[nn.Module] = []
         for _ in range(config.num_downs):
             ups.append(_up(config, width, width // 2))
