@@ -64,6 +64,13 @@ CONFIGURATIONS: dict[str, dict[str, Any]] = {
     "loose, field 34, 2 halvings": {**LOOSE, "discriminator.num_layers": 2, "generator.num_downs": 2},
     "displacement": {"generator.displacement": True},
     "loose, field 34, displacement": {**LOOSE, "discriminator.num_layers": 2, "generator.displacement": True},
+    "cycle 4, field 34, displacement": {
+        "objective.cycle_weight_a": 4.0,
+        "objective.cycle_weight_b": 4.0,
+        "objective.identity_weight": 0.0,
+        "discriminator.num_layers": 2,
+        "generator.displacement": True,
+    },
     "loose, field 70": {**LOOSE, "discriminator.num_layers": 3},
 }
 """Settings, or whole parts, that differ from the demo's, by name."""
