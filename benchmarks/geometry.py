@@ -43,7 +43,6 @@ VALIDATION = 1001
 
 FIELD_34: dict[str, Any] = {"discriminator.num_layers": 2}
 LOOSE = {"objective.cycle_weight_a": 1.0, "objective.cycle_weight_b": 1.0, "objective.identity_weight": 0.0}
-CYCLE_4 = {"objective.cycle_weight_a": 4.0, "objective.cycle_weight_b": 4.0, "objective.identity_weight": 0.0}
 UNET = UNetGenerator(num_downs=4, base_channels=32, norm="instance")
 
 CONFIGURATIONS: dict[str, dict[str, Any]] = {
@@ -56,11 +55,22 @@ CONFIGURATIONS: dict[str, dict[str, Any]] = {
     "unet, no skips": {**FIELD_34, "generator": replace(UNET, num_skips=0)},
     "deformable": {**FIELD_34, "generator.num_deformable_blocks": 3},
     "attention": {**FIELD_34, "generator.num_attention_blocks": 2},
-    "geometry": {**FIELD_34, "generator.displacement": True},
+    "geometry": {
+        **FIELD_34,
+        "objective.cycle_weight_a": 4.0,
+        "objective.cycle_weight_b": 4.0,
+        "objective.identity_weight": 0.0,
+        "generator.displacement": True,
+    },
+    "displacement": {**FIELD_34, "generator.displacement": True},
     "displacement, field 16": {"discriminator.num_layers": 1, "generator.displacement": True},
+    "displacement, no identity": {
+        **FIELD_34,
+        "objective.identity_weight": 0.0,
+        "generator.displacement": True,
+    },
+    "displacement, loose": {**FIELD_34, **LOOSE, "generator.displacement": True},
     "loose": {**FIELD_34, **LOOSE},
-    "loose, displacement": {**FIELD_34, **LOOSE, "generator.displacement": True},
-    "cycle 4, displacement": {**FIELD_34, **CYCLE_4, "generator.displacement": True},
 }
 """Settings, or whole parts, that differ from the demo's, by name.
 

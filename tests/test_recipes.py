@@ -128,9 +128,14 @@ def test_another_size_leaves_a_generator_that_is_not_the_published_one_as_it_is(
     assert at_size(own, 128).generator == own.generator
 
 
-def test_geometry_is_the_demo_with_displacement() -> None:
+def test_geometry_is_the_demo_with_displacement_without_identity_term() -> None:
     demo, geometry = flatten(named("demo")), flatten(named("geometry"))
-    assert {path: value for path, value in geometry.items() if demo[path] != value} == {"generator.displacement": True}
+    assert {path: value for path, value in geometry.items() if demo[path] != value} == {
+        "objective.cycle_weight_a": 4,
+        "objective.cycle_weight_b": 4,
+        "objective.identity_weight": 0,
+        "generator.displacement": True,
+    }
 
 
 @pytest.mark.parametrize("size", [30, 130, 16, 0])

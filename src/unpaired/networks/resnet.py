@@ -66,7 +66,7 @@ class ResNetGenerator:
     """
     displacement: bool = False
     """Move the pixels of the input by a learnt field and add what the network draws (published: off), so that shapes
-    can change. Needs as many output as input channels.
+    can change. Needs as many output as input channels; together with an identity term the input may stay as it is.
     """
 
     def __post_init__(self) -> None:
