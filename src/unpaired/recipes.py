@@ -171,9 +171,9 @@ def fast() -> Config:
 def geometry() -> Config:
     """A CycleGAN for 64 x 64 whose generators move pixels, for domains whose objects differ in shape.
 
-    Measured on drawn fruit and landscapes on a CPU (benchmarks/2026-12-01-geometry.md): the demo with displacement, cycle
-    weights of 4 and no identity term, with which such a generator may return its input. The field of the discriminators,
-    34 pixels, should cover an object.
+    Measured on drawn fruit and landscapes on a CPU (benchmarks/2026-12-01-geometry.md): the demo with displacement,
+    cycle weights of 4 and no identity term; with the term such a generator may return its input. The field of the
+    discriminators, 34 pixels, should cover an object.
     """
     return override(
         replace(demo(), objective=CycleGAN(cycle_weight_a=4, cycle_weight_b=4, identity_weight=0)),
