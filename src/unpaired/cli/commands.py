@@ -69,9 +69,9 @@ def train(
     out
         The run folder (default: runs/NAME OF DATA).
     recipe
-        paper (CycleGAN as published), demo, fast, cyclegan, cycle-alone, gan-alone, gan-forward, gan-backward,
-        attention, pix2pix, pix2pix-l1, pix2pix-l1-gan, pix2pix-cgan, cut, fastcut, simgan, feature-gan, bigan, cogan,
-        style, gan, cgan, or your own as FILE.py:FUNCTION.
+        paper (CycleGAN as published), demo, fast, geometry, cyclegan, cycle-alone, gan-alone, gan-forward,
+        gan-backward, attention, pix2pix, pix2pix-l1, pix2pix-l1-gan, pix2pix-cgan, cut, fastcut, simgan, feature-gan,
+        bigan, cogan, style, gan, cgan, or your own as FILE.py:FUNCTION.
     config
         YAML file of settings that override those of the recipe.
     steps
