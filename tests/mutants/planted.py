@@ -693,8 +693,8 @@ NETWORKS = (
         "skips-on-the-other-side",
         "Official U-Nets load without an error and give noise.",
         "networks/unet.py",
-        "up(torch.cat(halves, 1)), skips[level], features)",
-        "up(torch.cat(halves, 1)), features, skips[level])",
+        "halves = (skips[level], features) if",
+        "halves = (features, skips[level]) if",
         ("test_unet.py::test_outputs_and_gradients_are_those_of_the_nested_formulation",),
     ),
 )
@@ -1724,8 +1724,24 @@ BASELINES = (
         "torch.default_generator.manual_seed(0)",
         ("test_randomness.py::test_reseeding_draws_what_torch_draws_after_its_manual_seed",),
     ),
+    Mutant(
+        "gate-of-the-wrong-side",
+        "An attention-gated generator keeps what its mask selects and redraws the rest.",
+        "networks/attention.py",
+        "image + self.mask(image) * (made - image)",
+        "made + self.mask(image) * (image - made)",
+        ("test_attention.py::test_the_output_blends_the_translation_and_the_input_by_the_mask",),
+    ),
+    Mutant(
+        "displacement-of-the-other-axis",
+        "Generators that move pixels read rows where columns are meant.",
+        "networks/displacement.py",
+        "grid = torch.stack((right, down), dim=-1)",
+        "grid = torch.stack((down, right), dim=-1)",
+        ("test_shape_networks.py::test_a_constant_field_moves_the_image",),
+    ),
 )
-"""Methods of the paper's comparison, style transfer, seeds."""
+"""Methods of the paper's comparison, style transfer, gates, shapes, seeds."""
 
 MUTANTS = (
     *LOSSES,
