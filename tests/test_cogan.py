@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +22,7 @@ from unpaired.errors import ConfigError, ModelError
 from unpaired.models.model_folder import read_description
 from unpaired.networks import CoupledDiscriminator, CoupledGenerator, DiscriminatorConfig, GeneratorConfig
 from unpaired.networks.coupled import Couple, InvertingGenerator
-from unpaired.networks.inversion import nearest_latent
+from unpaired.networks.inversion import _Adam, nearest_latent
 from unpaired.objectives import CoGAN
 from unpaired.objectives.cogan import CoGANObjective
 from unpaired.recipes import RECIPES, at_size, cogan
@@ -268,6 +270,29 @@ def test_a_run_is_monitored_validated_scored_and_verified_like_any_other(run: Pa
     with PIL.Image.open(tmp_path / "out" / "picture.png") as made:
         assert made.size == (50, 41)
     assert (tmp_path / "out" / "scores.csv").exists()
+
+
+def test_a_process_that_only_translates_needs_no_compiler(run: Path, tmp_path: Path) -> None:
+    """A fresh one: `unpaired translate` defers a part of torch that other tests have imported."""
+    PIL.Image.new("RGB", (20, 20), "green").save(tmp_path / "picture.png")
+    words = ["translate", run, tmp_path / "picture.png", "--out", tmp_path / "out", "--device", "cpu"]
+    done = subprocess.run(
+        [sys.executable, "-m", "unpaired", *map(str, words)], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "out" / "picture.png").exists()
+
+
+def test_the_search_takes_the_steps_of_adam() -> None:
+    values = seeded(2, 5, 1, 1, seed=1)
+    expected = values.clone()
+    adam, published = _Adam(values), torch.optim.Adam([expected], lr=0.1)
+    for step in range(20):
+        gradient = seeded(2, 5, 1, 1, seed=step + 2)
+        expected.grad, published.param_groups[0]["lr"] = gradient.clone(), 0.1 / (step + 1)
+        published.step()
+        adam.step(gradient, 0.1 / (step + 1))
+        assert torch.equal(values, expected)
 
 
 def test_a_published_direction_translates_as_in_training_and_says_so_in_its_card(run: Path) -> None:

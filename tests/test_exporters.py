@@ -39,7 +39,13 @@ NETWORKS: dict[str, DirectionInfo] = {
     "antialias": DirectionInfo(
         generator=ResNetGenerator(base_channels=2, num_blocks=1, num_downs=1, antialias=True, norm="none")
     ),
+    "displacement": DirectionInfo(
+        generator=ResNetGenerator(base_channels=2, num_blocks=1, num_downs=1, displacement=True)
+    ),
+    "deformable": DirectionInfo(generator=ResNetGenerator(base_channels=2, num_blocks=1, num_deformable_blocks=1)),
+    "attention": DirectionInfo(generator=ResNetGenerator(base_channels=2, num_blocks=1, num_attention_blocks=1)),
     "unet": DirectionInfo(generator=UNetGenerator(base_channels=2, num_downs=5)),
+    "unet, one skip": DirectionInfo(generator=UNetGenerator(base_channels=2, num_downs=5, num_skips=1)),
     "noise": DirectionInfo(
         generator=UNetGenerator(base_channels=2, num_downs=5, norm="batch", dropout=True), mode="training"
     ),

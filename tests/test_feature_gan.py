@@ -156,6 +156,9 @@ def test_settings_that_do_not_fit_are_refused(config: Config, tmp_path: Path) ->
     small = override(config, {"data.crop_size": 12, "data.load_size": 12})
     with pytest.raises(ConfigError, match="at least 16 for random convolutions, not 12"):
         train(small, out=tmp_path / "small")
+    too_deep = override(config, {"objective.feature_layers": "x1.layer1,x4.layer1"})
+    with pytest.raises(ConfigError, match=r"\['x4\.layer1'\], and images of \d+ x \d+ pixels are too small for it"):
+        train(too_deep, out=tmp_path / "deep")
 
 
 def test_the_recipe_is_that_of_the_comparison_but_for_the_features() -> None:

@@ -70,6 +70,15 @@ METHODS: dict[str, Case] = {
     "cyclegan-hinge": Case(
         CycleGAN(adversarial="hinge"), discriminator=PatchGAN(base_channels=4, num_layers=1, num_discriminators=2)
     ),
+    "cyclegan-shapes": Case(
+        CycleGAN(cycle_weight_a=1, cycle_weight_b=1, identity_weight=0, pool_size=3),
+        generator=ResNetGenerator(
+            base_channels=4, num_blocks=2, num_deformable_blocks=1, num_attention_blocks=1, displacement=True
+        ),
+    ),
+    "cyclegan-unet-skips": Case(
+        CycleGAN(pool_size=3), generator=UNetGenerator(num_downs=4, base_channels=4, norm="instance", num_skips=1)
+    ),
     "pix2pix": Case(Pix2Pix(), generator=UNET, discriminator=PatchGAN(base_channels=4, num_layers=1, norm="batch")),
     "pix2pix-backwards": Case(Pix2Pix(direction="BtoA"), generator=UNET),
     "pix2pix-l1": Case(Pix2Pix(adversarial_weight=0), generator=UNET),

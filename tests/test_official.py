@@ -838,6 +838,10 @@ def test_the_printed_command_suits_the_network(tmp_path: Path) -> None:
         (ResNetGenerator(base_channels=2, upsampling="resize"), "upsampling resize"),
         (ResNetGenerator(base_channels=2, norm="none"), "is not zero"),
         (UNetGenerator(base_channels=2, num_downs=5), "no unet_32"),
+        (UNetGenerator(base_channels=2, num_downs=7, num_skips=4), "generator.num_skips"),
+        (ResNetGenerator(base_channels=2, num_blocks=6, num_deformable_blocks=1), "generator.num_deformable_blocks"),
+        (ResNetGenerator(base_channels=2, num_blocks=6, displacement=True), "generator.displacement"),
+        (ResNetGenerator(base_channels=2, num_blocks=6, num_attention_blocks=1), "generator.num_attention_blocks"),
         (UNetGenerator(base_channels=2, num_downs=7, upsampling="resize"), "upsampling resize"),
     ],
 )

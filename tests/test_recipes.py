@@ -52,6 +52,9 @@ PAPER = {
     "generator.dropout": False,
     "generator.upsampling": "transposed",
     "generator.antialias": False,
+    "generator.num_deformable_blocks": 0,
+    "generator.num_attention_blocks": 0,
+    "generator.displacement": False,
     "discriminator.kind": "patchgan",
     "discriminator.base_channels": 64,
     "discriminator.num_layers": 3,
@@ -123,6 +126,16 @@ def test_another_size_scales_the_recipe_as_the_paper_does(size: int, load_size: 
 def test_another_size_leaves_a_generator_that_is_not_the_published_one_as_it_is() -> None:
     own = replace(paper(), generator=ResNetGenerator(num_blocks=4, upsampling="resize"))
     assert at_size(own, 128).generator == own.generator
+
+
+def test_geometry_is_the_demo_with_displacement_without_identity_term() -> None:
+    demo, geometry = flatten(named("demo")), flatten(named("geometry"))
+    assert {path: value for path, value in geometry.items() if demo[path] != value} == {
+        "objective.cycle_weight_a": 4,
+        "objective.cycle_weight_b": 4,
+        "objective.identity_weight": 0,
+        "generator.displacement": True,
+    }
 
 
 @pytest.mark.parametrize("size", [30, 130, 16, 0])

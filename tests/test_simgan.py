@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -9,12 +10,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from unpaired import cli
 from unpaired.data.datasets import Batch, DataConfig
 from unpaired.errors import ConfigError
 from unpaired.networks import PatchGAN, ResNetGenerator
 from unpaired.objectives import SimGAN
 from unpaired.objectives.simgan import SimGANObjective
 from unpaired.recipes import RECIPES, Config
+from unpaired.scenes.draw import draw_dataset
 from unpaired.training.schedule import ScheduleConfig
 from unpaired.training.state import OptimizerConfig, TrainingState
 from unpaired.training.step import train_step
@@ -124,3 +127,15 @@ def test_the_recipe_is_that_of_the_comparison() -> None:
     recipe, paper = RECIPES["simgan"](), RECIPES["paper"]()
     assert (recipe.generator, recipe.discriminator) == (paper.generator, paper.discriminator)
     assert recipe.objective == SimGAN(adversarial="lsgan", l1_weight=10, pool_size=50)
+
+
+def test_the_command_that_training_suggests_names_the_only_direction(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    draw_dataset(tmp_path / "data", a="summer", b="winter", count=2, size=32, num_test=1)
+    small = ["--generator.base-channels", "2", "--generator.num-blocks", "1", "--discriminator.base-channels", "2"]
+    words = ["train", tmp_path / "data", "--recipe", "simgan", "--objective.direction", "BtoA", "--size", "32", *small]
+    with pytest.raises(SystemExit) as left:
+        cli.main([*map(str, words), "--steps", "1", "--out", str(tmp_path / "run"), "--device", "cpu"])
+    assert left.value.code == 0
+    assert "IMAGE... --direction BtoA\n" in capsys.readouterr().out

@@ -18,7 +18,7 @@ import torch
 
 from simulated import Person, lines_of, session_of, toy_key, written
 from unpaired.cli import main
-from unpaired.errors import ConfigError, DataError, NonFiniteError
+from unpaired.errors import ConfigError, DataError, NonFiniteError, OutputError
 from unpaired.images import Image, write_image
 from unpaired.models.domain_values import DomainValues
 from unpaired.networks import ResNetGenerator
@@ -27,7 +27,7 @@ from unpaired.scenes.draw import draw_dataset
 from unpaired.study.image_choice import Counts
 from unpaired.study.making import PAGE, make_study
 from unpaired.study.page_images import encoded
-from unpaired.study.study_key import StudyKey, read_key
+from unpaired.study.study_key import Rule, StudyKey, read_key
 from unpaired.study.study_page import to_page
 from unpaired.study.study_settings import StudySettings, consent_text
 from unpaired.translate import DirectionInfo, ModelInfo, TrainingInfo, write_model
@@ -108,6 +108,19 @@ def test_the_same_call_makes_the_same_files_and_another_seed_other_ones(
         assert (tmp_path / "again" / name).read_bytes() == (made / name).read_bytes()
         assert (tmp_path / "other" / name).read_bytes() != (made / name).read_bytes()
     assert read_key(made / "key.json").study != read_key(tmp_path / "other" / "key.json").study
+
+
+def test_the_key_of_another_study_is_not_replaced(models: list[Path], scenes: Path, tmp_path: Path) -> None:
+    make_study(models[:1], scenes, tmp_path, settings=SETTINGS)
+    kept = (tmp_path / "key.json").read_bytes()
+    make_study(models[:1], scenes, tmp_path, settings=SETTINGS)
+    for other in (replace(SETTINGS, seed=1), replace(SETTINGS, rule=Rule(max_failed_checks=4))):
+        with pytest.raises(OutputError, match="holds the key of another study, or of this one with another rule"):
+            make_study(models[:1], scenes, tmp_path, settings=other)
+    assert (tmp_path / "key.json").read_bytes() == kept
+    (tmp_path / "key.json").write_bytes(b"{")
+    with pytest.raises(OutputError, match=r"remove .*key\.json if nobody has answered"):
+        make_study(models[:1], scenes, tmp_path, settings=SETTINGS)
 
 
 def test_no_image_is_shown_twice_and_a_pair_is_of_two_scenes(made: Path) -> None:

@@ -106,6 +106,7 @@ CHANGES: dict[str, tuple[int, dict[str, Any], str]] = {
     "unknown line": (3, {"line": "rank"}, "line 4 is of an unknown kind"),
     "control": (3, {"trial": "\x1b[31m"}, r"line 4 names the unknown trial \x1b[31m"),
     "list": (3, {"trial": []}, "line 4 names the unknown trial []"),
+    "list of images": (3, {"left": ["zzz"]}, "line 4 names images that are not those of its trial"),
 }
 
 

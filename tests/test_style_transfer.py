@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -168,7 +169,7 @@ def test_the_verb_writes_results_and_resumes(
     code, printed, _ = run(capsys, *command)
     assert code == 0
     assert "Style of 3 images, averaged" in printed
-    assert "Translated 2 of 2 images" in printed
+    assert re.search(r"Translated 2 of 2 images into .* in fp32 \(the only precision of style transfer\)", printed)
     with PIL.Image.open(tmp_path / "out" / "summer.png") as made:
         assert made.size == summer.size
     assert (tmp_path / "out" / "grey.jpg").exists()
@@ -218,12 +219,25 @@ def test_a_model_and_a_style_exclude_one_another(
     code, _, err = run(capsys, "translate", tmp_path, winter, "--style", winter)
     assert code == 78
     assert "is a model or a run, and --style uses none" in err
+    code, _, err = run(capsys, "translate", winter, "--style", tmp_path)  # not its sample grids as styles
+    assert code == 78
+    assert f"{tmp_path} is a model or a run, and --style uses none" in err
 
 
 def test_a_damaged_style_image_is_named(tmp_path: Path, summer: PIL.Image.Image) -> None:
     (tmp_path / "style.png").write_bytes(b"\x89PNG\r\n\x1a\n no image")
     with pytest.raises(DataError, match=r"style\.png"):
         style_translator(StyleImages.of_files([tmp_path / "style.png"]))
+
+
+def test_a_style_image_that_does_not_fit_the_others_is_named(
+    winter: Path, summer: PIL.Image.Image, tmp_path: Path
+) -> None:
+    first, other = files(winter)[0], tmp_path / "cut.png"
+    other.write_bytes(first.read_bytes()[:-200])  # its header is whole
+    translator = style_translator(StyleImages.of_files([first, other]), FEW)
+    with pytest.raises(ImageError, match=r"The style image .*cut\.png cannot be used: "):
+        translator(summer)
 
 
 def test_gram_matrices_of_a_batch_are_those_of_its_images() -> None:
@@ -264,3 +278,10 @@ def test_the_baseline_of_an_evaluation_is_on_the_same_images(tmp_path: Path) -> 
     assert "Style transfer, the first 2 images" in to_html(found, str(tmp_path / "model"), str(data))
     with pytest.raises(ConfigError, match="baseline-count"):
         StyleBaseline(count=0)
+
+
+@pytest.mark.parametrize("option", [["--baseline-count", "3"], ["--features", "random"]])
+def test_options_of_the_baseline_need_it(option: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    code, _, err = run(capsys, "evaluate", tmp_path, tmp_path, *option)
+    assert code == 78
+    assert f"{option[0]} belongs to --baseline style" in err

@@ -693,8 +693,8 @@ NETWORKS = (
         "skips-on-the-other-side",
         "Official U-Nets load without an error and give noise.",
         "networks/unet.py",
-        "up(torch.cat(halves, 1)), skips[level], features)",
-        "up(torch.cat(halves, 1)), features, skips[level])",
+        "halves = (skips[level], features) if",
+        "halves = (features, skips[level]) if",
         ("test_unet.py::test_outputs_and_gradients_are_those_of_the_nested_formulation",),
     ),
 )
@@ -1639,6 +1639,110 @@ PAGES = (
     ),
 )
 
+BASELINES = (
+    Mutant(
+        "bigan-both-real",
+        "BiGAN's discriminator sees the pairs of A in both places, so it has nothing to separate.",
+        "objectives/bigan.py",
+        "PAIRS, images.encoded.detach(), images.decoded.detach(), self.config.adversarial",
+        "PAIRS, images.encoded.detach(), images.encoded.detach(), self.config.adversarial",
+        (
+            "test_bigan.py::test_the_discriminator_separates_the_two_kinds_of_pairs_and_the_generators_exchange_its_labels",
+        ),
+    ),
+    Mutant(
+        "bigan-generators-help-the-discriminator",
+        "BiGAN's generators minimise the discriminator's own loss instead of the one with exchanged labels.",
+        "objectives/bigan.py",
+        "judge(images.decoded), judge(images.encoded))",
+        "judge(images.encoded), judge(images.decoded))",
+        (
+            "test_bigan.py::test_the_discriminator_separates_the_two_kinds_of_pairs_and_the_generators_exchange_its_labels",
+        ),
+    ),
+    Mutant(
+        "cogan-discriminators-apart",
+        "CoGAN's discriminators share no layer.",
+        "networks/coupled.py",
+        "self.shared = other.shared",
+        "self.own = self.own",
+        ("test_cogan.py::test_generators_share_their_first_layers_and_discriminators_their_last",),
+    ),
+    Mutant(
+        "cogan-renders-the-input",
+        "A translation by CoGAN is the inverted input in its own domain.",
+        "networks/coupled.py",
+        "images: Tensor = self.target(self.shared(latents))",
+        "images: Tensor = self.source(self.shared(latents))",
+        ("test_cogan.py::test_an_image_of_one_generator_is_inverted_and_rendered_by_the_other",),
+    ),
+    Mutant(
+        "simgan-keeps-to-the-target",
+        "SimGAN's self-regularisation compares with a random image of the other domain.",
+        "objectives/simgan.py",
+        "self.distance(images.fake, images.source)",
+        "self.distance(images.fake, images.real)",
+        ("test_simgan.py::test_the_terms_are_those_of_the_paper_in_both_directions",),
+    ),
+    Mutant(
+        "simgan-without-history",
+        "SimGAN's discriminator sees new translations only.",
+        "objectives/simgan.py",
+        "fake = self.pools[self.domain].query(images.fake)",
+        "fake = images.fake.detach()",
+        ("test_simgan.py::test_half_of_what_the_discriminator_sees_comes_from_the_history",),
+    ),
+    Mutant(
+        "features-without-gradient",
+        "The feature loss is computed and teaches the generator nothing.",
+        "objectives/feature_gan.py",
+        "found = self.features(fake, self.compared)",
+        "found = self.features(fake.detach(), self.compared)",
+        ("test_feature_gan.py::test_the_gradient_flows_through_fixed_features",),
+    ),
+    Mutant(
+        "gram-of-positions-summed",
+        "Gram matrices grow with the image, so a style image of another size is another style.",
+        "networks/gram.py",
+        "return vectors @ vectors.transpose(1, 2) / vectors.shape[2]",
+        "return vectors @ vectors.transpose(1, 2)",
+        ("test_style.py::test_gram_matrices_are_mean_products_of_channels_over_positions",),
+    ),
+    Mutant(
+        "style-of-the-content",
+        "Style transfer learns the style of its own input.",
+        "objectives/style.py",
+        "features(images.style, features.style)",
+        "features(images.content, features.style)",
+        ("test_style.py::test_the_terms_are_those_of_the_papers",),
+    ),
+    Mutant(
+        "seeded-with-zero",
+        "Every indexed draw of torch is the same one.",
+        "randomness.py",
+        "torch.default_generator.manual_seed(seed)",
+        "torch.default_generator.manual_seed(0)",
+        ("test_randomness.py::test_reseeding_draws_what_torch_draws_after_its_manual_seed",),
+    ),
+    Mutant(
+        "gate-of-the-wrong-side",
+        "An attention-gated generator keeps what its mask selects and redraws the rest.",
+        "networks/attention.py",
+        "image + self.mask(image) * (made - image)",
+        "made + self.mask(image) * (image - made)",
+        ("test_attention.py::test_the_output_blends_the_translation_and_the_input_by_the_mask",),
+    ),
+    Mutant(
+        "displacement-of-the-other-axis",
+        "Generators that move pixels read rows where columns are meant.",
+        "networks/displacement.py",
+        "grid = torch.stack((right, down), dim=-1)",
+        "grid = torch.stack((down, right), dim=-1)",
+        ("test_shape_networks.py::test_a_constant_field_moves_the_image",),
+    ),
+)
+"""Methods of the paper's comparison, style transfer, gates, shapes, seeds."""
+
 MUTANTS = (
     *LOSSES,
     *CYCLEGAN,
@@ -1664,4 +1768,5 @@ MUTANTS = (
     *ONE_PASS,
     *RUNS,
     *PAGES,
+    *BASELINES,
 )

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import shlex
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -69,9 +69,9 @@ def train(
     out
         The run folder (default: runs/NAME OF DATA).
     recipe
-        paper (CycleGAN as published), demo, fast, cyclegan, cycle-alone, gan-alone, gan-forward, gan-backward,
-        attention, pix2pix, pix2pix-l1, pix2pix-l1-gan, pix2pix-cgan, cut, fastcut, simgan, feature-gan, bigan, cogan,
-        style, gan, cgan, or your own as FILE.py:FUNCTION.
+        paper (CycleGAN as published), demo, fast, geometry, cyclegan, cycle-alone, gan-alone, gan-forward,
+        gan-backward, attention, pix2pix, pix2pix-l1, pix2pix-l1-gan, pix2pix-cgan, cut, fastcut, simgan, feature-gan,
+        bigan, cogan, style, gan, cgan, or your own as FILE.py:FUNCTION.
     config
         YAML file of settings that override those of the recipe.
     steps
@@ -147,10 +147,11 @@ def train(
     print_sentence(f"Model: {run.path / 'model'}   Report: {run.path / 'report.html'}")
     path, own = shlex.quote(str(run.path)), option_of(recipe, resolved)
     draws = run.objective == "gan"
+    way = " --direction BtoA" if getattr(resolved.objective, "direction", "AtoB") == "BtoA" else ""
     print_sentence(
         f"Draw with it: unpaired sample {path}{own}"
         if draws
-        else f"Translate with it: unpaired translate {path} IMAGE...{own}"
+        else f"Translate with it: unpaired translate {path} IMAGE...{way}{own}"
     )
 
 
@@ -194,7 +195,7 @@ def translate(
     inputs
         Images, folders (searched through) and globs.
     direction
-        AtoB or BtoA.
+        AtoB or BtoA, or the names of the domains, as in summer2winter.
     out
         Folder for the results (default: MODEL/translated/DIRECTION; translated/style with --style).
     format
@@ -242,9 +243,8 @@ def translate(
     with importing():
         from unpaired.cli.style_options import StyleOptions, open_style, refuse_unsuitable
         from unpaired.cli.translation import TranslateOptions, translate_all
-        from unpaired.config import require
         from unpaired.images.foreign import passed_over
-        from unpaired.suggestions import unknown
+        from unpaired.translate.directions import direction_named
         from unpaired.translate.jobs import plan_outputs
         from unpaired.translate.sheets import take_halves
         from unpaired.translate.translator import Translator
@@ -267,7 +267,8 @@ def translate(
         translator = open_style(chosen, device=device, max_pixels=max_pixels)
     else:
         translator = Translator.load(model, device=device, precision=precision, max_pixels=max_pixels, backend=backend)
-    require(direction in translator.directions, unknown(repr(direction), translator.directions, "direction"))
+    direction = direction_named(direction, translator.directions, translator.info.domains)
+    options = replace(options, direction=direction)
     default = Path("translated/style") if style is not None else model / "translated" / direction
     folder = out if out is not None else default
     plan = plan_outputs(

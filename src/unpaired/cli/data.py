@@ -97,8 +97,9 @@ def draw(
     root: Annotated[Path, Parameter(name="DIR")],
     /,
     *,
-    a: str = "summer",
-    b: str = "winter",
+    world: Literal["landscapes", "shapes", "fruit"] = "landscapes",
+    a: str | None = None,
+    b: str | None = None,
     paired: Annotated[bool, Parameter(negative=(), show_default=False)] = False,
     count: int = 600,
     num_test: int | None = None,
@@ -106,16 +107,19 @@ def draw(
     seed: int = 0,
     strangers: int = 0,
 ) -> None:
-    """Write drawn landscapes as trainA, trainB, testA and testB, or as side-by-side pairs.
+    """Write drawn scenes as trainA, trainB, testA and testB, or as side-by-side pairs.
 
     Parameters
     ----------
     root
         Folder to write to.
+    world
+        What is drawn. Landscapes change in colour and texture; the objects of shapes and fruit change in form.
     a
-        Style of domain A: summer, winter, night, labels or blossom.
+        Style of domain A: summer, winter, night, labels or blossom; circles or squares; round-fruit or long-fruit
+        (default: the first of the world).
     b
-        Style of domain B, likewise.
+        Style of domain B, likewise (default: the second of the world).
     paired
         Write train and test folders of A and B side by side, as pix2pix takes them.
     count
@@ -131,7 +135,9 @@ def draw(
     """
     from unpaired.config import require
     from unpaired.scenes.draw import draw_dataset, draw_pairs
+    from unpaired.scenes.worlds import WORLDS
 
+    a, b = a or WORLDS[world][0], b or WORLDS[world][1]
     if paired:
         require(not strangers, "--strangers is for unpaired scenes; remove --paired.")
         draw_pairs(root, a=a, b=b, count=count, size=size, seed=seed, num_test=num_test)

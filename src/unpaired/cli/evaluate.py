@@ -39,8 +39,8 @@ def evaluate(
     lpips: Annotated[tuple[Path, Path] | None, Parameter(negative=())] = None,
     lpips_trunk: Literal["alex", "vgg"] = "alex",
     baseline: Literal["style"] | None = None,
-    baseline_count: int = 24,
-    features: str = "random",
+    baseline_count: int | None = None,
+    features: str | None = None,
     device: str = "auto",
     recipe: Path | None = None,
 ) -> None:
@@ -78,15 +78,16 @@ def evaluate(
     baseline
         style: compare with style transfer from the training images of the target domain in DATA, which takes minutes.
     baseline_count
-        Largest number of images of a domain for the baseline.
+        Largest number of images of a domain for the baseline (default: 24).
     features
-        Features of the baseline: random, vgg16:FILE, vgg19:FILE or discriminator:RUN.
+        Features of the baseline: random (the default), vgg16:FILE, vgg19:FILE or discriminator:RUN.
     device
         auto, cpu, cuda, cuda:N or mps.
     recipe
         Your own FILE.py with the parts that this needs, such as a network, a format or a metric; it is executed.
     """
     load_parts(recipe)
+    from unpaired.config import require
     from unpaired.evaluation.evaluating import Settings
     from unpaired.evaluation.evaluating import evaluate as measure
     from unpaired.evaluation.inception import Inception
@@ -98,7 +99,12 @@ def evaluate(
 
     beside = None
     if baseline is not None:
-        beside = StyleBaseline(count=baseline_count, transfer=StyleTransfer(features=features))
+        number = StyleBaseline().count if baseline_count is None else baseline_count
+        beside = StyleBaseline(count=number, transfer=StyleTransfer(features=features or "random"))
+    for option, value in {"--baseline-count": baseline_count, "--features": features}.items():
+        require(
+            value is None or baseline is not None, f"{option} belongs to --baseline style; add that, or leave it out."
+        )
     settings = Settings(
         size=size,
         count=count,

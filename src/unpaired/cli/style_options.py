@@ -74,10 +74,11 @@ def refuse_unsuitable(
     }
     for option, given in needs_model.items():
         require(not given, f"{option} cannot be combined with --style, which uses no model; leave it out.")
-    require(
-        not (model / "model.json").is_file() and not (model / "config.yaml").is_file(),
-        f"{shown(model)} is a model or a run, and --style uses none; give images only, or leave out --style.",
-    )
+    for place in (model, style.style):
+        require(
+            not (place / "model.json").is_file() and not (place / "config.yaml").is_file(),
+            f"{shown(place)} is a model or a run, and --style uses none; give images only, or leave out --style.",
+        )
     return (str(model), *inputs)
 
 

@@ -35,8 +35,10 @@ from unpaired.evaluation.metric_protocol import (
 )
 from unpaired.evaluation.style_baseline import StyleBaseline, style_translators
 from unpaired.evaluation.test_set import TestSet, batch_of, index_batches, open_test_set
+from unpaired.headway import Headway
 from unpaired.images.tensors import as_files
 from unpaired.models.bounds import MAX_CROP
+from unpaired.networks.protocols import translates_by_search
 from unpaired.storage import writable
 from unpaired.translate.translator import Translator
 from unpaired.version import __version__
@@ -365,8 +367,12 @@ class _Direction:
     def _translations(self, own: dict[str, list[Tensor]]) -> Iterator[Tensor]:
         """Yield the translations rounded as in 8-bit files, and collect figures and features on the way."""
         stores = {MADE: self.images, BEFORE: self.untranslated, FEATURES: own}
-        for made in ranks.distributed_map(index_batches(self.count, self.settings.batch), self._translated):
+        slow = translates_by_search(self.translator.info.directions[self.direction].generator)
+        batches = index_batches(self.count, 1 if slow else self.settings.batch)
+        headway = Headway(f"Translating {self.direction}", self.count)
+        for made in ranks.distributed_map(batches, self._translated):
             fake = made.pop(FAKE)
+            headway.advance(len(fake))
             for name, values in made.items():
                 sort, _, key = name.partition(" ")
                 stores[sort].setdefault(key, []).append(values)

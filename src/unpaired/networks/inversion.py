@@ -20,6 +20,7 @@ LEARNING_RATE = 0.1
 """Largest rate of Adam, for latent values in [-1, 1]; it decays linearly to a tenth."""
 
 _AT_ONCE = 32
+_BETA1, _BETA2, _EPSILON = 0.9, 0.999, 1e-8  # Adam's defaults
 
 
 def nearest_latent(render: Callable[[Tensor], Tensor], image: Tensor, channels: int, starts: int, steps: int) -> Tensor:
@@ -34,17 +35,36 @@ def nearest_latent(render: Callable[[Tensor], Tensor], image: Tensor, channels: 
     with torch.inference_mode(False), torch.enable_grad():
         target = image.detach().clone()  # out of inference mode
         latents = _best_candidates(render, target, channels, starts).requires_grad_()
-        optimizer = torch.optim.Adam([latents], lr=LEARNING_RATE)
+        adam = _Adam(latents)
         for step in range(steps):
-            optimizer.param_groups[0]["lr"] = LEARNING_RATE * (1 - 0.9 * step / steps)
             distance = _distances(render(latents), target).sum()  # no start influences another
-            (latents.grad,) = torch.autograd.grad(distance, latents)
-            optimizer.step()
+            (gradient,) = torch.autograd.grad(distance, latents)
             with torch.no_grad():
+                adam.step(gradient, LEARNING_RATE * (1 - 0.9 * step / steps))
                 latents.clamp_(-1, 1)
         with torch.no_grad():
             best = _distances(render(latents), target).argmin(0, keepdim=True)
             return latents.detach()[best]
+
+
+class _Adam:
+    """Adam (Kingma & Ba 2015, algorithm 1) for one tensor, which it changes; the same numbers as torch.optim.Adam.
+
+    That one imports torch's compiler at its first use, which takes seconds, and fails in commands that defer a part of
+    torch (`compat.torch_private.without_shapes`).
+    """
+
+    def __init__(self, values: Tensor) -> None:
+        self._values, self._count = values, 0
+        self._mean, self._square = torch.zeros_like(values), torch.zeros_like(values)
+
+    def step(self, gradient: Tensor, rate: float) -> None:
+        """Take one step against the gradient; without recording of gradients."""
+        self._count += 1
+        self._mean.lerp_(gradient, 1 - _BETA1)
+        self._square.mul_(_BETA2).addcmul_(gradient, gradient, value=1 - _BETA2)
+        deviation = self._square.sqrt() / (1 - _BETA2**self._count) ** 0.5
+        self._values.addcdiv_(self._mean, deviation + _EPSILON, value=-rate / (1 - _BETA1**self._count))
 
 
 @torch.no_grad()

@@ -8,9 +8,12 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import ClassVar, Self
 
+import torch
 from torch import Tensor, nn
 
 from unpaired.config import require
+from unpaired.networks.deformable import DeformableConvolution3x3
+from unpaired.networks.displacement import Displacement
 from unpaired.networks.layers import (
     MAX_BASE_CHANNELS,
     BlurDown,
@@ -24,6 +27,7 @@ from unpaired.networks.layers import (
     resize_convolution,
 )
 from unpaired.networks.recompute import Recomputing
+from unpaired.networks.self_attention import SelfAttention
 from unpaired.networks.winograd import Convolution3x3
 
 
@@ -51,11 +55,26 @@ class ResNetSettings:
     """Blur after the convolution of each halving and before that of each doubling, as CUT's authors do; excludes other
     kinds of upsampling.
     """
+    num_deformable_blocks: int = 0
+    """Last residual blocks whose convolutions are deformable (Dai et al. 2017), 0 to num_blocks (published: 0). They
+    read at learnt offsets, so that shapes can change; on a GPU such runs are not bit-reproducible.
+    """
+    num_attention_blocks: int = 0
+    """First residual blocks that are followed by self-attention (Zhang et al. 2019), 0 to num_blocks (published: 0).
+    Its time grows with the square of the pixels.
+    """
+    displacement: bool = False
+    """Move the pixels of the input by a learnt field and add what the network draws (published: off), so that shapes
+    can change. Needs as many output as input channels; together with an identity term the input may stay as it is.
+    """
 
     def __post_init__(self) -> None:
         require_count("generator.base_channels", self.base_channels, MAX_BASE_CHANNELS)
         require_count("generator.num_blocks", self.num_blocks, 64)
         require(0 <= self.num_downs <= 5, f"generator.num_downs must be 0 to 5, not {self.num_downs}.")
+        for name in ("num_deformable_blocks", "num_attention_blocks"):
+            count = getattr(self, name)
+            require(0 <= count <= self.num_blocks, f"generator.{name} must be 0 to num_blocks, not {count}.")
         require(
             not self.antialias or self.upsampling == "transposed",
             f"generator.antialias has its own upsampling; remove generator.upsampling {self.upsampling}.",
@@ -75,11 +94,13 @@ class ResNetSettings:
 
     @property
     def bytes_per_pixel(self) -> int:
-        """Peak bytes per pixel in float32, measured on a CPU.
+        """Peak bytes per pixel in float32, measured on a CPU; without self-attention, whose memory has no such rate.
 
-        With antialias the first halving is a convolution at full resolution with twice as many channels.
+        With antialias the first halving is a convolution at full resolution with twice as many channels. Deformable
+        convolutions hold the nine values that their taps read.
         """
-        return 400 + (30 if self.antialias else 13) * self.base_channels
+        taps = 27 * self.base_channels // self.multiple if self.num_deformable_blocks else 0
+        return 400 + (30 if self.antialias else 13) * self.base_channels + taps
 
     def at_size(self, size: int) -> Self:
         """Return the published depth for crops of size x size: 6 blocks below 256, else 9 (section 7.1).
@@ -115,20 +136,30 @@ class ResNetModule(Recomputing):
             downs.append(_down(config, width, 2 * width))
             width *= 2
         self.downs = nn.Sequential(*downs)
-        self.blocks = nn.Sequential(*(ResidualBlock(width, norm, config.dropout) for _ in range(config.num_blocks)))
+        self.blocks = nn.Sequential(*(_block(config, width, index) for index in range(config.num_blocks)))
+        if config.displacement:
+            require(
+                in_channels == out_channels,
+                f"generator.displacement needs as many channels in B as in A, not {in_channels} and {out_channels}.",
+            )
+        self.displacement = Displacement(width, config.multiple) if config.displacement else None
         ups: list[nn.Module] = []
         for _ in range(config.num_downs):
             ups.append(_up(config, width, width // 2))
             width //= 2
         self.ups = nn.Sequential(*ups)
-        self.head = nn.Sequential(nn.ReflectionPad2d(3), nn.Conv2d(width, out_channels, 7), nn.Tanh())
+        head = nn.Sequential(nn.ReflectionPad2d(3), nn.Conv2d(width, out_channels, 7))
+        self.head = head if config.displacement else head.append(nn.Tanh())
 
     def forward(self, image: Tensor) -> Tensor:
         """Translate a batch; both are n c h w, sides multiples of the configuration's `multiple`."""
         features = self.run(self.stem, image)
-        for parts in (self.downs, self.blocks, self.ups):
+        for parts in (self.downs, self.blocks):
             features = self.run_each(parts, features)
-        return self.run(self.head, features)
+        moved = None if self.displacement is None else self.displacement(image, features)
+        features = self.run_each(self.ups, features)
+        drawn = self.run(self.head, features)
+        return drawn if moved is None else torch.tanh(moved + drawn)
 
     def features(self, image: Tensor) -> list[Tensor]:
         """Return the encoder's activations for CUT's loss, n c' h' w' each (Park et al. 2020, section 4).
@@ -154,17 +185,17 @@ class ResNetModule(Recomputing):
 class ResidualBlock(nn.Module):
     """x + f(x), f two reflection-padded 3 x 3 convolutions with norms, ReLU after the first only."""
 
-    def __init__(self, width: int, norm: NormKind, dropout: bool) -> None:
+    def __init__(self, width: int, norm: NormKind, dropout: bool, *, deformable: bool = False) -> None:
         super().__init__()
-        bias = needs_bias(norm)
+        bias, convolution = needs_bias(norm), DeformableConvolution3x3 if deformable else Convolution3x3
         self.body = nn.Sequential(
             nn.ReflectionPad2d(1),
-            Convolution3x3(width, width, bias=bias),
+            convolution(width, width, bias=bias),
             make_norm(norm, width),
             nn.ReLU(True),
             Dropout(0.5 if dropout else 0.0),
             nn.ReflectionPad2d(1),
-            Convolution3x3(width, width, bias=bias),
+            convolution(width, width, bias=bias),
             make_norm(norm, width),
         )
 
@@ -172,6 +203,13 @@ class ResidualBlock(nn.Module):
         """Return x + f(x), n c h w."""
         y: Tensor = x + self.body(x)
         return y
+
+
+def _block(config: ResNetSettings, width: int, index: int) -> nn.Module:
+    """Return residual block `index`, with self-attention behind it if the settings ask for it."""
+    deformable = index >= config.num_blocks - config.num_deformable_blocks
+    block = ResidualBlock(width, config.norm, config.dropout, deformable=deformable)
+    return nn.Sequential(block, SelfAttention(width)) if index < config.num_attention_blocks else block
 
 
 def _down(config: ResNetSettings, width: int, out: int) -> nn.Module:

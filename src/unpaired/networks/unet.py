@@ -49,10 +49,18 @@ class UNetGenerator:
     """Doubling of the resolution. transposed: transposed convolutions, as published. resize: nearest neighbour, then a
     3 x 3 convolution, which avoids checkerboard artefacts. resize_zeros: the same with zero padding.
     """
+    num_skips: int | None = None
+    """Skip connections, counted from the bottleneck, 0 to num_downs - 1. Fewer leave the outermost levels without one,
+    so that outlines are not copied to the output. Not given: every level has one, as published.
+    """
 
     def __post_init__(self) -> None:
         require_count("generator.base_channels", self.base_channels, MAX_BASE_CHANNELS)
         require(2 <= self.num_downs <= 12, f"generator.num_downs must be 2 to 12, not {self.num_downs}.")
+        require(
+            self.num_skips is None or 0 <= self.num_skips < self.num_downs,
+            f"generator.num_skips must be 0 to num_downs - 1, not {self.num_skips}.",
+        )
 
     @property
     def multiple(self) -> int:
@@ -69,6 +77,11 @@ class UNetGenerator:
         """Output channels of each level's encoder layer, the outermost level first."""
         return tuple(self.base_channels * min(2**level, 8) for level in range(self.num_downs))
 
+    @property
+    def outermost_skip(self) -> int:
+        """Level of the outermost skip connection, 0 as published; num_downs - 1 if there is none."""
+        return 0 if self.num_skips is None else self.num_downs - 1 - self.num_skips
+
     recomputes: ClassVar[bool] = True
     crop_shares: ClassVar[tuple[float, ...]] = (1 / 2, 1 / 4)  # one level less for each halving of the crop
 
@@ -79,7 +92,11 @@ class UNetGenerator:
 
     def at_size(self, size: int) -> UNetGenerator:
         """Return a U-Net-256 with the maximum number of levels for the size; a U-Net of another depth is unchanged."""
-        return replace(self, num_downs=min(8, (size & -size).bit_length() - 1)) if self.num_downs == 8 else self
+        if self.num_downs != 8:
+            return self
+        num_downs = min(8, (size & -size).bit_length() - 1)
+        num_skips = None if self.num_skips is None else max(0, min(self.num_skips, num_downs - 1))
+        return replace(self, num_downs=num_downs, num_skips=num_skips)
 
     def build(self, in_channels: int, out_channels: int) -> UNetModule:
         """Return the untrained network for images with the given channel counts."""
@@ -97,6 +114,7 @@ class UNetModule(Recomputing):
     def __init__(self, config: UNetGenerator, in_channels: int, out_channels: int) -> None:
         super().__init__()
         widths, innermost = config.widths, config.num_downs - 1
+        self.outermost_skip = config.outermost_skip
         self.downs = nn.ModuleList()
         self.ups = nn.ModuleList()
         for level, width in enumerate(widths):
@@ -104,9 +122,8 @@ class UNetModule(Recomputing):
             outer_out = widths[level - 1] if level else out_channels
             norm: NormKind = config.norm if 0 < level < innermost else "none"
             self.downs.append(UNetDown(config, outer_in, width, norm, activation=level > 0))
-            inner = (
-                width if level == innermost else 2 * width
-            )  # features of the level below, concatenated with the skip
+            # Features of the level below, concatenated with the skip if there is one.
+            inner = 2 * width if config.outermost_skip <= level < innermost else width
             self.ups.append(UNetUp(config, inner, outer_out, outermost=level == 0, dropout=4 <= level < innermost))
 
     def forward(self, image: Tensor) -> Tensor:
@@ -118,7 +135,8 @@ class UNetModule(Recomputing):
             skips.append(features)
         features = self.ups[-1](skips.pop())
         for level in reversed(range(len(skips))):
-            features = self.run(lambda *halves, up=self.ups[level]: up(torch.cat(halves, 1)), skips[level], features)
+            halves = (skips[level], features) if level >= self.outermost_skip else (features,)
+            features = self.run(lambda *halves, up=self.ups[level]: up(torch.cat(halves, 1)), *halves)
         return torch.tanh(features)
 
 

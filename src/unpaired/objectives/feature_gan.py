@@ -51,6 +51,7 @@ class FeatureGAN(SimGAN):
         smallest, size = found.min_size, config.data.crop_size
         require(size >= smallest, f"data.crop_size (--size) must be at least {smallest} for {found.title}, not {size}.")
         sentence = f"The feature loss compares {', '.join(self.compared(found))} of {found.title}."
+        self.require_found(found, torch.zeros(1, config.data.channels_a, size, size))
         _log.info(printable(sentence))
         return replace(self, features_sha256=found.sha256)
 
@@ -63,6 +64,17 @@ class FeatureGAN(SimGAN):
         )
         published = ("relu4_2",) if "relu4_2" in features.layers else features.content
         return self.feature_layers or published
+
+    def require_found(self, features: FeatureNetwork, images: Tensor) -> None:
+        """Raise ConfigError if images n c h w are too small for one of the named feature maps."""
+        found = features(images) if self.feature_layers else {}
+        missing = [name for name in self.feature_layers if name not in found]
+        height, width = images.shape[-2:]
+        require(
+            not missing,
+            f"objective.feature_layers names {missing[:1]}, and images of {height} x {width} pixels are too small for "
+            f"it; choose from {', '.join(found)}.",
+        )
 
     def described(self) -> str:
         """Return the method with the kind of its features, for model cards."""

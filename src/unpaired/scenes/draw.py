@@ -8,8 +8,9 @@ import numpy as np
 
 from unpaired.config import require
 from unpaired.images import Image, write_image
-from unpaired.scenes.scene import STYLES, draw_scene, scene_seeds
+from unpaired.scenes.scene import scene_seeds
 from unpaired.scenes.strangers import MOST, draw_strangers
+from unpaired.scenes.worlds import ALL_STYLES, draw_style, world_of
 from unpaired.storage import storage_error
 from unpaired.suggestions import unknown
 
@@ -36,10 +37,12 @@ def draw_dataset(
     strangers: objects in each test scene that no training scene contains, 0 to 8, the same in both styles. Their pixels
     are 255 in the masks root/strangers, their edges 128.
 
-    Raises ConfigError for an unknown style, size or count, OutputError or StorageError if the disk fails.
+    Raises ConfigError for an unknown style, size or count, for styles of two worlds, and for strangers in another world
+    than landscapes; OutputError or StorageError if the disk fails.
     """
     _check(a, b, count, num_test)
     require(0 <= strangers <= MOST, f"--strangers must be 0 to {MOST}, not {strangers}.")
+    require(not strangers or world_of(a) == "landscapes", "--strangers is for --world landscapes; remove one of them.")
     masks = root / "strangers"
     require(
         bool(strangers) == masks.exists() or not (root / "testA").exists(),
@@ -53,7 +56,7 @@ def draw_dataset(
         for index, scene in enumerate(scene_seeds(split, count if training else _num_test(count, num_test), seed)):
             path, formerly = (root / split / f"scene-{index:06d}{mark}.png" for mark in (end, ""))
             if not path.exists() and not formerly.exists():
-                picture = draw_scene(scene, style, size)
+                picture = draw_style(scene, style, size)
                 if strangers and not training:
                     picture = draw_strangers(scene, size, count=strangers).pasted(picture)
                 write_image(path, Image(pixels=picture))
@@ -87,13 +90,17 @@ def draw_pairs(
         for index, scene in enumerate(seeds):
             path = root / split / f"scene-{index:06d}.png"
             if not path.exists():
-                sides = [draw_scene(scene, style, size) for style in (a, b)]
+                sides = [draw_style(scene, style, size) for style in (a, b)]
                 write_image(path, Image(pixels=np.concatenate(sides, axis=1)))
 
 
 def _check(a: str, b: str, count: int, num_test: int | None) -> None:
     for option, style in (("--a", a), ("--b", b)):
-        require(style in STYLES, unknown(f"{style} for {option}", STYLES, "style"))
+        require(style in ALL_STYLES, unknown(f"{style} for {option}", ALL_STYLES, "style"))
+    require(
+        world_of(a) == world_of(b),
+        f"--a {a} and --b {b} are styles of different worlds, {world_of(a)} and {world_of(b)}; choose both from one.",
+    )
     require(count >= 1, f"--count must be at least 1, not {count}.")
     require(num_test is None or num_test >= 0, f"--num-test must not be negative, not {num_test}.")
 

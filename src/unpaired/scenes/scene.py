@@ -65,15 +65,20 @@ def draw_scene(seed: int, style: str, size: int) -> npt.NDArray[np.uint8]:
     """
     if style not in STYLES:
         raise ConfigError(f"The style {style!r} is unknown; choose one of {', '.join(STYLES)}.")
-    if not MIN_SIZE <= size <= _MAX_SIZE:
-        raise ConfigError(f"A scene cannot be {size} pixels wide; choose a size from {MIN_SIZE} to {_MAX_SIZE}.")
-    if seed < 0:
-        raise ConfigError(f"The scene seed {seed} is negative; choose one of 0 or more.")
+    require_drawable(seed, size)
     scene = sample_scene(seed)
     if style == "labels":
         materials = paint_materials(scene, size * _OVERSAMPLING, leafless=False)
         return label_image(_pixel_centres(materials))
     return _draw_picture(scene, style, size)
+
+
+def require_drawable(seed: int, size: int) -> None:
+    """Raise ConfigError if a scene's seed is negative or its side is not in 32..4096 pixels."""
+    if not MIN_SIZE <= size <= _MAX_SIZE:
+        raise ConfigError(f"A scene cannot be {size} pixels wide; choose a size from {MIN_SIZE} to {_MAX_SIZE}.")
+    if seed < 0:
+        raise ConfigError(f"The scene seed {seed} is negative; choose one of 0 or more.")
 
 
 def scene_seeds(split: str, count: int, seed: int) -> list[int]:
@@ -106,7 +111,7 @@ def _draw_picture(scene: Scene, style: str, size: int) -> npt.NDArray[np.uint8]:
     picture = np.array(colours.convert("RGB").reduce(_OVERSAMPLING), np.float32)
     centres = _pixel_centres(materials)
     _add_mirror_image(picture, centres, scene, light)
-    picture += 5 * (_grain(size) * GRAIN[centres])[..., None]
+    picture += 5 * (grain(size) * GRAIN[centres])[..., None]
     _add_glow(picture, scene, light)
     np.clip(np.rint(picture), 0, 255, out=picture)
     return picture.astype(np.uint8)
@@ -147,7 +152,7 @@ def _shine(picture: Floats, x: float, y: float, reach: float, colour: tuple[floa
 
 
 @lru_cache(maxsize=4)
-def _grain(size: int) -> Floats:
+def grain(size: int) -> Floats:
     """Return fine texture in [-1, 1], size size, the same in every scene and style, so that it is predictable."""
     noise = np.random.default_rng(0).uniform(-1, 1, (size, size)).astype(np.float32)
     noise.flags.writeable = False

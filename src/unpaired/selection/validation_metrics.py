@@ -15,6 +15,7 @@ from unpaired.evaluation import METRICS, ImageMetric, Translated
 from unpaired.evaluation.features import MIN_SIZE, RandomConvolutions, standardised
 from unpaired.evaluation.intervals import Interval
 from unpaired.evaluation.kernel import kernel_distance
+from unpaired.headway import Headway
 from unpaired.images.tensors import as_files
 
 LEAST = 8
@@ -83,7 +84,11 @@ class ValidationMetrics:
         return figures
 
     def _translated(self, translate: Translate, images: Tensor) -> Tensor:
-        return torch.cat([translate(part).float() for part in torch.split(images, self._batch)])
+        parts, headway = [], Headway("Validation", len(images))
+        for part in torch.split(images, self._batch):
+            parts.append(translate(part).float())
+            headway.advance(len(part))
+        return torch.cat(parts)
 
     def _distance(self, made: Tensor, target: str) -> Interval:
         made_features, real_features = standardised(_features(made), self._features[target])

@@ -193,7 +193,7 @@ class _Reader:
 
     def _answer(self, number: int, line: Mapping[str, Any], trial: Trial) -> Answer:
         left, right, choice = (line.get(name) for name in ("left", "right", "choice"))
-        if {left, right} != set(trial.images):
+        if sorted(map(str, (left, right))) != sorted(trial.images):
             raise _invalid(self._path, number, "names images that are not those of its trial")
         times = [_time(line.get(name)) for name in ("shown_ms", "response_ms")]
         if choice not in ("left", "right") or any(map(math.isnan, times)) or type(line.get("interrupted")) is not bool:

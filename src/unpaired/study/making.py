@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 
 from unpaired.config import require
-from unpaired.errors import ConfigError
+from unpaired.errors import ConfigError, DataError, OutputError
 from unpaired.evaluation.features import MIN_SIZE
 from unpaired.evaluation.test_set import TestSet, open_test_set
 from unpaired.models.bounds import MAX_CROP
@@ -17,7 +17,7 @@ from unpaired.pages.html_pages import write_page
 from unpaired.storage import make_folder, shown, writable, write_bytes
 from unpaired.study.answer_places import KEY
 from unpaired.study.study_images import StudyImages
-from unpaired.study.study_key import Kind, StudyKey
+from unpaired.study.study_key import Kind, StudyKey, read_key
 from unpaired.study.study_page import to_page
 from unpaired.study.study_settings import StudySettings
 from unpaired.study.study_trials import TrialMaker
@@ -47,7 +47,7 @@ def make_study(
     Args:
         models: run or model folders.
         data: folder with test images, as for `evaluate`.
-        out: the study folder.
+        out: the study folder; it must not hold the key of another study.
         settings: those of the study.
         device: that of the translations.
         command: recorded in the key.
@@ -103,10 +103,25 @@ def make_study(
 
 
 def _write(out: Path, key: StudyKey, images: StudyImages, consent: str) -> None:
+    """Write page and key. Raises OutputError rather than replace another key, without which answers are worthless."""
+    if (out / KEY).exists() and not _is_of(out / KEY, key):
+        raise OutputError(
+            f"{shown(out)} holds the key of another study, or of this one with another rule, which its answers need; "
+            f"choose another --out, or remove {shown(out / KEY)} if nobody has answered."
+        )
     for folder in (out / PAGE.parent, out / ANSWERS):
         make_folder(folder)
     write_page(out / PAGE, to_page(key, images.files, consent=consent))
     write_bytes(out / KEY, key.to_json().encode())
+
+
+def _is_of(path: Path, key: StudyKey) -> bool:
+    """Return whether a file is the key of the same study with the same rule."""
+    try:
+        found = read_key(path)
+    except DataError:
+        return False
+    return (found.study, found.rule) == (key.study, key.rule)
 
 
 def _check_models(settings: StudySettings, count: int) -> None:

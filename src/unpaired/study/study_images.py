@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from torch import Tensor
 
 from unpaired.evaluation.test_set import TestSet, tested_at
+from unpaired.headway import Headway
 from unpaired.randomness import rng, torch_seeded
 from unpaired.storage import writable
 from unpaired.study.page_images import encoded, flat, noise
@@ -35,6 +36,7 @@ class StudyImages:
         self.origins: dict[str, Origin] = {}
         self._translators, self._tests, self._size, self._seed = translators, tests, size, seed
         self._direction = direction
+        self._headway = Headway("Translating for the study")
         self._ids = rng(seed, "study ids", salt)
         self._noise = rng(seed, "study noise", salt)
 
@@ -55,6 +57,7 @@ class StudyImages:
         image = self._tested(index, model, self._direction[0])
         with torch_seeded(self._seed, "study translation", index):  # pix2pix translates with dropout
             made = self._translators[model](image, direction=self._direction)
+        self._headway.advance()
         return self._add(made, "model", model, index)
 
     def obvious(self, number: int) -> str:

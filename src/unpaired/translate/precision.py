@@ -55,10 +55,12 @@ class PrecisionPolicy:
     bits are always translated in fp32. Raises ConfigError for another precision.
     """
 
-    def __init__(self, requested: Precision) -> None:
+    def __init__(self, requested: Precision, reason: str = AS_REQUESTED) -> None:
+        """reason: why the precision is used, unless it is "auto"."""
         known = get_args(Precision)
         require(requested in known, unknown(repr(requested), known, "precision"))
         self.requested: Precision = requested
+        self._reason = reason
         self._choices: dict[str, Choice] = {}
 
     @property
@@ -68,7 +70,7 @@ class PrecisionPolicy:
 
     def decided(self, direction: str) -> Choice | None:
         """Return the choice for the 8-bit images of a direction; None if "auto" is not resolved yet."""
-        return Choice(self.requested, AS_REQUESTED) if self.requested != "auto" else self._choices.get(direction)
+        return Choice(self.requested, self._reason) if self.requested != "auto" else self._choices.get(direction)
 
     def decide(self, direction: str, choice: Choice) -> Choice:
         """Resolve "auto" for the 8-bit images of a direction, and return the choice."""
@@ -102,7 +104,7 @@ class PrecisionPolicy:
             inspect: reads a picture and returns the choice that follows from it, None if it cannot decide.
             stacks: whether there are stacks of slices, which decide nothing.
         """
-        found = Choice(self.requested, AS_REQUESTED) if self.requested != "auto" else None
+        found = Choice(self.requested, self._reason) if self.requested != "auto" else None
         if found is None and len(pictures) >= _WORTH_CHECKING:
             found = next(filter(None, map(inspect, pictures[:_MOST_INSPECTED])), None)
         if found is None:

@@ -26,6 +26,7 @@ from unpaired.networks.perceptual import FeatureNetwork
 from unpaired.translate.backends.backend_protocol import Batch, Capabilities, RunOptions
 from unpaired.translate.lbfgs import minimise
 from unpaired.translate.pixel_limit import pixels_that_fit
+from unpaired.translate.precision import PrecisionPolicy
 from unpaired.translate.style_images import StyleImages
 from unpaired.translate.translator import Translator
 
@@ -47,6 +48,7 @@ class StyleTransfer:
     """
 
     kind: ClassVar[str] = "style-transfer"
+    searches: ClassVar[bool] = True
     features: str = "random"
     features_sha256: str = ""
     strength: float = 30.0
@@ -197,4 +199,6 @@ def stylised(
         )
         spec = target_spec(info, direction)
         generators[direction] = StyleGenerator(chosen, features, images, spec, on, progress)
-    return Translator(replace(info, directions=described), generators, max_pixels=max_pixels)
+    made = Translator(replace(info, directions=described), generators, max_pixels=max_pixels)
+    made.policy = PrecisionPolicy("fp32", "the only precision of style transfer")
+    return made

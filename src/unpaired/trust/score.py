@@ -20,6 +20,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from unpaired.headway import Headway
 from unpaired.images import Image
 from unpaired.images.tensors import as_files
 from unpaired.models.input_specs import source_spec, target_spec
@@ -174,7 +175,10 @@ def measure(
         instruments = Instruments(translator, direction, judges, raw)
         step = max(1, min(8, _PIXELS // given[0, 0].numel()))
         batches = [given[start : start + step] for start in range(0, len(given), step)]
-        parts = [instruments(some, as_files(translator(some, direction=direction).cpu())) for some in batches]
+        parts, headway = [], Headway(f"Measuring {direction}", len(given))
+        for some in batches:
+            parts.append(instruments(some, as_files(translator(some, direction=direction).cpu())))
+            headway.advance(len(some))
         found = {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
         if direction[0] in typical:
             found["typicality"] = typical[direction[0]].among_themselves().double()

@@ -95,6 +95,10 @@ def _check_known(entry: DirectionInfo, path: Path) -> None:
         raise ModelError(
             f"The official code has no generator like the {config.kind} of {shown(path)}; {_ANY}.", setting="format"
         )
+    if own := _own_setting(config):
+        raise ModelError(
+            f"The official code has no network with generator.{own}, as {shown(path)} is; {_ANY}.", setting="format"
+        )
     if official_name(config) not in _KNOWN:
         raise ModelError(
             f"The official code has no {official_name(config)}, as {shown(path)} is; it knows {', '.join(_KNOWN)}; "
@@ -107,6 +111,16 @@ def _check_known(entry: DirectionInfo, path: Path) -> None:
             f"{config.num_downs} times; {_ANY}.",
             setting="format",
         )
+
+
+def _own_setting(config: ResNetGenerator | UNetGenerator) -> str:
+    """Return a setting that makes another network of a generator than the official code has, else ""."""
+    if isinstance(config, UNetGenerator):
+        return "num_skips" if config.outermost_skip > 0 else ""
+    return next(
+        (name for name in ("num_deformable_blocks", "num_attention_blocks", "displacement") if getattr(config, name)),
+        "",
+    )
 
 
 def _discriminators(path: Path) -> dict[str, tuple[Any, dict[str, Tensor]]]:
