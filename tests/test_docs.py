@@ -198,6 +198,25 @@ def test_links_lead_somewhere() -> None:
             assert (page.parent / target).exists(), f"{page.name} links to {target}"
 
 
+def test_links_to_a_heading_find_it() -> None:
+    headings = {page.resolve(): set(map(_anchor, _headings(page))) for page in PAGES}
+    for page in PAGES:
+        for target, anchor in re.findall(r"\]\(([^)#:]*)#([^)]+)\)", page.read_text(encoding="utf-8")):
+            linked = (page.parent / target).resolve() if target else page.resolve()
+            if "docs/api" not in linked.as_posix():  # their headings are made from docstrings
+                assert anchor in headings[linked], f"{page.name} links to {target}#{anchor}"
+
+
+def _headings(page: Path) -> list[str]:
+    return re.findall(r"^#+ (.*)$", page.read_text(encoding="utf-8"), re.MULTILINE)
+
+
+def _anchor(heading: str) -> str:
+    """The name of a heading in links, as the site and repository hosts make it."""
+    words = re.sub(r"\[([^]]*)\]\([^)]*\)", r"\1", heading).lower()
+    return re.sub(r"[^\w\- ]", "", words).strip().replace(" ", "-")
+
+
 def test_the_modules_that_the_manual_names_exist() -> None:
     package = ROOT / "src" / "unpaired"
     named = set[str]()

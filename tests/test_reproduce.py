@@ -194,3 +194,28 @@ def test_data_that_are_not_drawn_need_a_folder(tmp_path: Path, capsys: pytest.Ca
         main(["reproduce", "fcn", "--data", "maps", "--out", str(tmp_path)])
     assert end.value.code == ConfigError.exit_code
     assert "--root" in capsys.readouterr().err
+
+
+def test_features_without_their_row_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for words in (["ablation"], ["fcn", "--methods", "simgan"]):
+        with pytest.raises(SystemExit) as left:
+            main(["reproduce", *words, "--features", "random", "--out", str(tmp_path / "out")])
+        assert left.value.code == 78
+        assert "--features belongs to the row feature-gan" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_seed_that_is_given_twice_counts_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    seen: list[tuple[int, ...]] = []
+
+    def make(*given: object, seeds: tuple[int, ...], **settings: object) -> None:
+        seen.append(seeds)
+        raise ConfigError("enough")
+
+    monkeypatch.setattr("unpaired.reproduce.tables.make_table", make)
+    monkeypatch.setattr("unpaired.reproduce.labelled.drawn", lambda *given, **settings: None)
+    with pytest.raises(SystemExit):
+        main(["reproduce", "fcn", "--seeds", "1", "0", "1", "--out", str(tmp_path)])
+    assert seen == [(1, 0)]

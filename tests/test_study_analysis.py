@@ -60,6 +60,7 @@ def test_the_standard_error_is_the_spread_of_the_rates_of_studies() -> None:
         hits = generator.binomial(40, generator.beta(2.68, 7.32, 25))
         found = rate([int(each) for each in hits], [40] * 25)
         rates.append(found.value)
+        assert found.error is not None
         errors.append(found.error)
     assert np.mean(errors) == pytest.approx(np.std(rates), rel=0.12)
 
@@ -241,6 +242,7 @@ def test_an_interval_has_width_even_if_nobody_was_fooled_or_there_is_one_partici
     alone = rate([10], [40])
     assert alone.low < 0.25 < alone.high
     assert (alone.low, alone.high) == binomial_interval(10, 40)
+    assert alone.error is None
 
 
 def test_both_intervals_agree_for_common_answers_and_use_the_spread_of_participants() -> None:

@@ -23,7 +23,7 @@ def reproduce(
     seeds: Annotated[tuple[int, ...], Parameter(negative=(), consume_multiple=True)] = (0, 1, 2),
     size: int | None = None,
     methods: str | None = None,
-    features: str = "random",
+    features: str | None = None,
 ) -> None:
     """Reproduce a table of the CycleGAN paper: train its methods alike, and evaluate their translations as it does.
 
@@ -49,7 +49,7 @@ def reproduce(
     methods
         Rows of the table, comma-separated (default: all of them).
     features
-        Features of the row feature-gan: random, vgg16:FILE, vgg19:FILE or discriminator:PATH.
+        Features of the row feature-gan: random (the default), vgg16:FILE, vgg19:FILE or discriminator:PATH.
     """
     from unpaired.config import require
     from unpaired.reproduce import labelled
@@ -58,7 +58,11 @@ def reproduce(
     from unpaired.reproduce.tables import make_table, to_markdown
     from unpaired.storage import write_bytes
 
-    rows = rows_of(table, methods)
+    rows, seeds = rows_of(table, methods), tuple(dict.fromkeys(seeds))
+    require(
+        features is None or "feature-gan" in rows,
+        "--features belongs to the row feature-gan, which is not among the rows to make; leave it out.",
+    )
     folder = out if out is not None else Path("runs") / f"reproduce-{data}"
     require(data == "drawn" or root is not None, f"--data {data} needs --root DIR, the folder of the data.")
     if data == "drawn":
@@ -69,7 +73,13 @@ def reproduce(
         print_sentence(f"Preparing {root}.")
         prepared = prepare(root, folder / "data", size=size or (128 if data == "cityscapes" else 64))
     made = make_table(
-        prepared, folder, methods=rows, seeds=seeds, steps=steps, features=features, listener=ProgressLines()
+        prepared,
+        folder,
+        methods=rows,
+        seeds=seeds,
+        steps=steps,
+        features=features or "random",
+        listener=ProgressLines(),
     )
     page = to_markdown(made)
     picture = folder / f"{table}.png"

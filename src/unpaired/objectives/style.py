@@ -95,8 +95,9 @@ class StyleObjective(Objective[StyleImages]):
     """A generator, a fixed feature network, and a discriminator that takes part only with an adversarial weight.
 
     The target of a translation is the Gram matrix of the style image beside it in the batch. Averaged over steps, the
-    gradient of the squared distance is that to the averaged Gram matrix of the collection: the two differ by the
-    variance of the Gram matrices, which the generator cannot change.
+    gradient of the squared distance is that to the average of the Gram matrices of the collection, as both losses
+    differ by a variance that the generator cannot change. Distances are relative, so each Gram matrix has a weight in
+    that average: the inverse of its squared norm.
     """
 
     def __init__(

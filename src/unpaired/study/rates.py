@@ -25,12 +25,12 @@ RESAMPLES = 4000
 class Rate:
     """The mean of a rate over participants.
 
-    error: bootstrap standard error, the ± of the tables. low, high: 95 % interval. num_participants, num_answers: the
-    counts behind it.
+    error: bootstrap standard error, the ± of the tables; None with one participant. low, high: 95 % interval.
+    num_participants, num_answers: the counts behind it.
     """
 
     value: float
-    error: float
+    error: float | None
     low: float
     high: float
     num_participants: int
@@ -48,7 +48,7 @@ def rate(hits: Sequence[int], answers: Sequence[int], *, seed: int = 0) -> Rate:
     """
     rates = np.asarray(hits, np.float64) / np.asarray(answers, np.float64)
     low, high = clustered_interval(rates, sum(answers))
-    error = 0.0
+    error = None
     if len(rates) > 1:
         error, *ends = bootstrap(rates, seed=seed)
         low, high = min(low, ends[0]), max(high, ends[1])

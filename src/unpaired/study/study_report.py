@@ -195,9 +195,9 @@ def code(value: object) -> str:
     return shown(" ".join(str(value).split())).replace("`", "'")
 
 
-def percent(share: float) -> str:
-    """Return a share in per cent, with one digit."""
-    return f"{100 * share:.1f}"
+def percent(share: float | None) -> str:
+    """Return a share in per cent, with one digit; "–" for None."""
+    return "–" if share is None else f"{100 * share:.1f}"
 
 
 def interval(found: Rate) -> str:
