@@ -4,8 +4,8 @@ No training image shows content outside of both domains. Here copies of them con
 a generator learns to be closed on these and open elsewhere. The idea is that of outlier exposure (Hendrycks et al.
 2019, "Deep Anomaly Detection with Outlier Exposure"): random objects stand for all content outside the training domain.
 
-Nothing else trains the mask then: the method's losses train the translation T without the gate. They would also close
-the mask, because a generator that keeps everything has no cycle and identity loss (benchmarks/2026-12-01-attention.md).
+Nothing else trains the mask then: the method's losses train the translation T without the gate. A mask that these
+train instead stayed half open and did not recognise unknown content (benchmarks/2026-12-01-attention.md).
 """
 
 from __future__ import annotations
