@@ -29,7 +29,7 @@ from unpaired.training.inference_weights import ema_weights, inference_mode
 from unpaired.training.machine import peak_memory
 from unpaired.training.progress import Progress
 from unpaired.training.state import TrainingState
-from unpaired.training.terminal import duration
+from unpaired.words import duration
 
 
 class Guardian(Protocol):

@@ -434,7 +434,10 @@ class _Direction:
         return replace(description, own={name: torch.cat(values) for name, values in kept.items()})
 
     def _batches(self, count: int, end: int) -> Iterator[Tensor]:
-        return (self._batch(indices, end) for indices in index_batches(count, self.settings.batch))
+        headway = Headway(f"Measuring real images of {self.direction[0 if end == 0 else -1]}", count)
+        for indices in index_batches(count, self.settings.batch):
+            yield self._batch(indices, end)
+            headway.advance(len(indices))
 
     def _batch(self, indices: range, end: int) -> Tensor:
         """Return images of the source (end 0) or the target (end 1) of the direction."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
@@ -17,12 +18,15 @@ from unpaired.monitoring.guardian import Guardian
 from unpaired.monitoring.rewind import go_back
 from unpaired.recipes import Config
 from unpaired.runs.context import RunContext
+from unpaired.runs.estimate import Estimate
 from unpaired.runs.standing import RunInfo, info
 from unpaired.runs.start import Start, broadcast_start, first_start
 from unpaired.storage import printable
-from unpaired.training.callbacks import Callback, OnFirstRank, Request
+from unpaired.training.callbacks import Callback, OnFirstRank, Request, StepView
 from unpaired.training.loop import GoBack, Recorder, fit
 from unpaired.training.machine import peak_memory
+from unpaired.training.pace import Pace
+from unpaired.training.terminal import ProgressLines
 from unpaired.trust.fitting import publish_trust
 
 _log = logging.getLogger("unpaired")
@@ -78,6 +82,7 @@ def _fit(start: Start, context: RunContext) -> bool:
             num_workers=config.data.num_workers,
             worker_retries=config.data.worker_retries,
             callbacks=[*_own_callbacks(start), *context.callbacks],
+            watch=_watch(start, context),
         )
     except Interrupted:
         with ranks.on_rank_zero():
@@ -95,6 +100,22 @@ def _fit(start: Start, context: RunContext) -> bool:
             ) from None
         return False
     return request is not Request.RESTART
+
+
+def _watch(start: Start, context: RunContext) -> Callable[[StepView], None]:
+    """Return what watches the steps: the live display and the estimate of the run's time, on rank 0 only."""
+    if ranks.rank():
+        return lambda view: None
+    estimate = Estimate(start.config, start.schedule, context.device)
+    if not isinstance(context.listener, ProgressLines):
+        return estimate
+    pace = Pace(context.listener.pace, start.config.data.batch_size)
+
+    def watch(view: StepView) -> None:
+        pace(view)
+        estimate(view)
+
+    return watch
 
 
 def _own_callbacks(start: Start) -> list[Callback]:
