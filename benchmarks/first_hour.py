@@ -30,6 +30,9 @@ COLUMNS, ROWS = 80, 40
 KEPT = 20.0
 """Seconds between two states of the live line in the transcript."""
 
+STOP = "# Ctrl-C after "
+"""Comment of a command that is stopped, before the number of seconds."""
+
 SILENCE = 60.0
 """Seconds without a new text that are a fault."""
 
@@ -70,10 +73,11 @@ class Transcript:
         """Run a command in a pseudo-terminal and record it; stop_after: seconds until Ctrl-C. Returns its exit code."""
         begun = time.monotonic()
         self.add(f"$ {shlex.join(command)}", begun)
+        sys.stderr.write(f"{self.lines[-1]}\n")
         child, terminal = pty.fork()
         if child == 0:
             os.chdir(folder)
-            os.execvp(command[0], list(command))
+            os.execvp(command[0], list(command))  # noqa: S606 - no shell, as the words are split already
         fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", ROWS, COLUMNS, 0, 0))
         screen, heard, kept, stopped = Terminal(), begun, begun - KEPT + 1, False
         while True:
@@ -113,7 +117,8 @@ def main() -> int:
     transcript = Transcript()
     with tempfile.TemporaryDirectory() as folder:
         for line in given.commands:
-            transcript.run(shlex.split(line), Path(folder))
+            command, _, seconds = line.partition(STOP)
+            transcript.run(shlex.split(command), Path(folder), float(seconds.split()[0]) if seconds else None)
     print("\n".join(transcript.lines))
     print(f"Longest silence: {transcript.silence:.0f} s")
     return 1 if transcript.silence > SILENCE else 0

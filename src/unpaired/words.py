@@ -6,8 +6,8 @@ _HOUR, _DAY = 3600, 86400
 
 
 def counted(count: int, noun: str) -> str:
-    """Return a count with its noun, whose plural ends in s or ies: "1 file", "2,000 files", "3 entries"."""
-    plural = f"{noun[:-1]}ies" if noun.endswith("y") else f"{noun}s"
+    """Return a count with its noun, whose plural ends in s or ies: "1 file", "2,000 files", "3 entries", "6 days"."""
+    plural = f"{noun[:-1]}ies" if noun.endswith("y") and noun[-2:-1] not in tuple("aeiou") else f"{noun}s"
     return f"{count:,} {noun if count == 1 else plural}"
 
 

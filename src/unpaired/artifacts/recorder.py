@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from unpaired.artifacts.checkpoint import save_checkpoint, sweep
-from unpaired.artifacts.history import History
+from unpaired.artifacts.history import ALARMS, History
 from unpaired.artifacts.report import write_report
 from unpaired.artifacts.run_folder import RunFolder
 from unpaired.artifacts.samples import draw_samples, write_samples
@@ -30,6 +30,9 @@ from unpaired.training.machine import peak_memory
 from unpaired.training.progress import Progress
 from unpaired.training.state import TrainingState
 from unpaired.words import duration
+
+TRAINING = "training"
+"""The state of a run that goes on, in its report."""
 
 
 class Guardian(Protocol):
@@ -131,7 +134,7 @@ class RunRecorder:
         if self._board is not None:
             pixels = torch.frombuffer(bytearray(grid.convert("RGB").tobytes()), dtype=torch.uint8)
             self._board.add_image("samples", pixels.view(grid.height, grid.width, 3), state.step, dataformats="HWC")
-        self.report("training")
+        self.report(TRAINING)
 
     def event(self, step: int, kind: str, sentence: str) -> None:
         """Write a line of history.jsonl."""
@@ -168,7 +171,7 @@ class RunRecorder:
         # The model comes last, so that its step proves that all of this was done.
         finished = self._latest is not None and state.step == self._latest.num_steps
         early = early_stopping_reason(self._history.entries())
-        self.report("finished early" if early else "finished" if finished else "training")
+        self.report("finished early" if early else "finished" if finished else TRAINING)
         if self._selection is None:
             with ema_weights(state):
                 self._publish(state.objective.generators(), state.step, state.step)
@@ -190,13 +193,13 @@ class RunRecorder:
 
     def report(self, condition: str) -> None:
         """Write report.html from the present files of the folder."""
-        status = {"state": condition}
+        status, entries = {"state": condition}, self._history.entries()
         if self._latest is not None:
             latest = self._latest
             status["step"] = f"{latest.step} of {latest.num_steps}"
             status["epoch"] = str(latest.epoch)
             status["speed"] = f"{latest.images_per_second:.1f} images/s"
-            if condition == "training":
+            if condition == TRAINING:
                 status["time left"] = duration(latest.seconds_left)
         write_report(
             self._folder.report,
@@ -207,7 +210,9 @@ class RunRecorder:
             config_yaml=self._facts["config"],
             data=self._facts["data"],
             machine=self._facts["machine"],
-            notes=[entry["sentence"] for entry in self._history.entries()],
+            notes=[entry["sentence"] for entry in entries if entry["kind"] not in ALARMS],
+            warnings=[entry["sentence"] for entry in entries if entry["kind"] in ALARMS],
+            live=condition == TRAINING,
             checks=read_evaluations(self._folder.path / "guardian.jsonl"),
             held_out=self._selection.evaluations if self._selection is not None else (),
             best_step=None if self._selection is None or self._selection.best is None else self._selection.best.step,

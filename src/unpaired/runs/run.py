@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import asdict
 from pathlib import Path
 
@@ -13,7 +13,7 @@ from unpaired import ranks
 from unpaired.artifacts.rank_recorder import RankRecorder
 from unpaired.artifacts.run_folder import RunFolder
 from unpaired.config import flatten
-from unpaired.errors import Interrupted
+from unpaired.errors import Interrupted, UnpairedError
 from unpaired.monitoring.guardian import Guardian
 from unpaired.monitoring.rewind import go_back
 from unpaired.recipes import Config
@@ -88,6 +88,11 @@ def _fit(start: Start, context: RunContext) -> bool:
         with ranks.on_rank_zero():
             if start.recorder is not None:
                 start.recorder.report("stopped; the same command continues it")
+        raise
+    except UnpairedError:
+        if start.recorder is not None:
+            with suppress(UnpairedError):  # such as a full disk, which the first error is about
+                start.recorder.report("stopped by an error")
         raise
     except GoBack as wish:
         with ranks.on_rank_zero():
