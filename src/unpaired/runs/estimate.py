@@ -61,7 +61,7 @@ class Estimate:
         if self._calls > 2 and self._last is not None:
             self._seconds.append(now - self._last)
         self._last = now
-        if sum(self._seconds) >= MEASURED:
+        if self._seconds and sum(self._seconds) >= MEASURED:
             self._done = True
             step, left = statistics.median(self._seconds), view.num_steps - view.step
             if step * left >= LEAST:
@@ -83,13 +83,12 @@ def per_step(seconds: float) -> str:
 def shorter_alternative(config: Config, schedule: Schedule, device: torch.device, left: float) -> float | None:
     """Return the seconds of the recipe fast at 64 x 64 on this machine, measured; None if they are not much fewer.
 
-    Only for a CycleGAN on unpaired images in one process on a CPU, from two hours on, and without run.memory, which the
+    Only for a CycleGAN in one process on a CPU, from two hours on, and without run.memory, which the
     measurement would add to. Takes some seconds and leaves the run as it is: it has networks and random numbers of its
     own.
     """
-    comparable = isinstance(config.objective, CycleGAN) and config.data.pairing == "unpaired"
     alone = device.type == "cpu" and ranks.world_size() == 1 and not config.run.memory
-    if left < LONG or not comparable or not alone:
+    if left < LONG or not isinstance(config.objective, CycleGAN) or not alone:
         return None
     other = at_size(fast(), SIZE)
     other = replace(other, data=replace(config.data, load_size=other.data.load_size, crop_size=SIZE, batch_size=1))

@@ -59,9 +59,9 @@ class Pace:
             return
         self._reported = now
         self._recent.append((now, view.step))
-        while len(self._recent) > 2 and now - self._recent[1][0] > _WINDOW:
+        # The first step is slower than the others, so it is left out as soon as there is another one.
+        if len(self._recent) > 2 and (self._recent[0] == self._begun[0] or now - self._recent[1][0] > _WINDOW):
             self._recent.popleft()
-        # The first step is slower than the others, which is left out as soon as there is another one.
         steps_per_second, mean = _speed(self._recent[0], now, view.step), _speed(self._begun[-1], now, view.step)
         mean = _speed(self._begun[0], now, view.step) if mean is None else mean
         self._report(
