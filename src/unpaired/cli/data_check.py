@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 _STYLES = {"error": "red", "warning": "yellow", "note": "cyan"}
 _MOST_EXAMPLES = 3
 
+_COLUMNS = {"finding": 13, "where": 13, "training": 18, "what to do": 21}
+"""Columns of the findings and the widths that leave their options and words whole; all fit a terminal of 80 columns."""
+
 
 def print_checkup(checkup: Checkup) -> None:
     """Print the folders, then the findings with a few names each, the gravest first."""
@@ -43,8 +46,8 @@ def print_checkup(checkup: Checkup) -> None:
         )
     console().print(folders)
     table = Table(show_lines=True)
-    for name in ("finding", "where", "training", "what to do"):
-        table.add_column(name)
+    for name, width in _COLUMNS.items():
+        table.add_column(name, min_width=width, overflow="fold")
     for fault, findings in itertools.groupby(checkup.findings, lambda finding: finding.fault):
         title = f"[{_STYLES[fault.severity]}]{fault.severity}[/] {escape(fault.title)}"
         where = "\n".join(map(_where, findings))
