@@ -20,6 +20,7 @@ from unpaired.artifacts.run_folder import RunFolder
 from unpaired.artifacts.samples import draw_samples, write_samples
 from unpaired.data.datasets import Batch
 from unpaired.errors import MissingExtraError
+from unpaired.live_line import rewrite
 from unpaired.models.model_folder import sweep_model
 from unpaired.objectives.base import Direction, samples_with_masks
 from unpaired.randomness import torch_seeded
@@ -127,6 +128,7 @@ class RunRecorder:
 
     def sample(self, state: TrainingState) -> None:
         """Draw real | fake | reconstructed | identity of the preview images, with the EMA weights if there are any."""
+        rewrite("Drawing the sample grid")
         with ema_weights(state), inference_mode(state.objective), torch_seeded(0, "samples"):
             samples = samples_with_masks(state.objective, self._preview)
         grid = draw_samples(samples, names=self._names, caption=f"step {state.step}")

@@ -22,8 +22,10 @@ if TYPE_CHECKING:
 _STYLES = {"error": "red", "warning": "yellow", "note": "cyan"}
 _MOST_EXAMPLES = 3
 
-_COLUMNS = {"finding": 13, "where": 13, "training": 18, "what to do": 21}
-"""Columns of the findings and the widths that leave their options and words whole; all fit a terminal of 80 columns."""
+_COLUMNS = {"finding": 13, "where": 15, "training": 18, "what to do": 21}
+"""Columns of the findings, and widths on a terminal of 80 columns that leave their words and options whole."""
+
+_BORDERS = 13  # columns of lines and spaces between four columns
 
 
 def print_checkup(checkup: Checkup) -> None:
@@ -46,8 +48,9 @@ def print_checkup(checkup: Checkup) -> None:
         )
     console().print(folders)
     table = Table(show_lines=True)
+    least = sum(_COLUMNS.values()) + _BORDERS
     for name, width in _COLUMNS.items():
-        table.add_column(name, min_width=width, overflow="fold")
+        table.add_column(name, width=width if least <= console().width < 100 else None, overflow="fold")
     for fault, findings in itertools.groupby(checkup.findings, lambda finding: finding.fault):
         title = f"[{_STYLES[fault.severity]}]{fault.severity}[/] {escape(fault.title)}"
         where = "\n".join(map(_where, findings))
