@@ -97,14 +97,12 @@ class _Guarded:
         self.stream = stream
 
     def write(self, text: str) -> int:
-        with _lock:
-            erase()
-            return self.stream.write(text)
+        erase()
+        return self.stream.write(text)
 
     def writelines(self, lines: Iterable[str]) -> None:
-        with _lock:
-            erase()
-            self.stream.writelines(lines)
+        erase()
+        self.stream.writelines(lines)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.stream, name)
