@@ -3,18 +3,30 @@
 from __future__ import annotations
 
 import io
+import os
+import re
+import signal
+import struct
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from contextlib import contextmanager, redirect_stderr, redirect_stdout, suppress
+from pathlib import Path
 
 import pytest
 
+import forked
 from unpaired import live_line
 from unpaired.cli.output import ByteLines, print_below
+from unpaired.config import override, to_yaml
 from unpaired.headway import Headway, followed
 from unpaired.live_line import erase, has_live_line, live_line_on, rewrite
+from unpaired.recipes import Config
 from unpaired.training.terminal import sentences_printed
+
+if sys.platform != "win32":
+    import fcntl
+    import termios
 
 ERASED = "\r\x1b[K"
 
@@ -153,3 +165,32 @@ def test_a_download_shows_its_share_and_the_time_left(clock: list[float]) -> Non
             if received == 5_000_000:
                 assert terminal.lines == ["5.0 of 10.0 MB  50%  10 s left"]
     assert terminal.lines == ["10.0 of 10.0 MB  100%", ""]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs a pseudo-terminal")
+def test_a_run_on_a_terminal_of_80_columns_from_its_first_step_to_ctrl_c(
+    toy_config: Config, two_folders: Path, tmp_path: Path
+) -> None:
+    file, number = tmp_path / "toy.yaml", f"{10**6}"
+    file.write_text(to_yaml(override(toy_config, {"data.root": str(two_folders), "schedule.num_steps": 10**6})))
+    ours, theirs = os.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
+    line = [sys.executable, "-m", "unpaired", "train", "--config", str(file), "--out", "run"]
+    process = forked.Popen(line, stdout=theirs, stderr=theirs, cwd=tmp_path)
+    os.close(theirs)
+    shown, stopped = "", False
+    with suppress(OSError):  # the end of a pseudo-terminal
+        while part := os.read(ours, 65536).decode():
+            shown += part
+            if not stopped and re.search(rf"step +[1-9]\d*/{number}  .* left  adv ", shown):
+                stopped = True
+                process.send_signal(signal.SIGINT)
+    os.close(ours)
+    assert process.wait(60) == 130
+    lines = shown.replace("\r\n", "\n").split("\n")
+    assert all(len(state) < 80 for text in lines for state in text.split(ERASED)[1:] if state.startswith("step"))
+    final = [text.rpartition(ERASED)[2] for text in lines]
+    assert final[0] == "Scanning 6 + 5 images."
+    assert final[-3] == "Stopping when this step is done and saved; a second Ctrl-C leaves at once, without saving."
+    assert final[-2].startswith("unpaired: Stopped at step ")
+    assert final[-1] == ""
