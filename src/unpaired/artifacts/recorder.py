@@ -35,6 +35,10 @@ from unpaired.words import duration
 TRAINING = "training"
 """The state of a run that goes on, in its report."""
 
+# Between sample grids the report is written again at a logged step, so that a page that reloads itself has news.
+_FIRST_REPORT, _LEAST_SPACING = 20.0, 60.0  # seconds
+_TIMES = 300  # times its own duration that must pass: a third of a percent of the run
+
 
 class Guardian(Protocol):
     """The part of the guardian that the recorder needs."""
@@ -106,6 +110,7 @@ class RunRecorder:
         self._board = _summary_writer(folder, next_step) if tensorboard else None
         self._selection = selection
         self.guardian: Guardian | None = None
+        self._next_report = time.monotonic() + _FIRST_REPORT
 
     def progress(self, progress: Progress) -> None:
         """Write a line of log.jsonl and TensorBoard's scalars (if enabled), and call the listener."""
@@ -125,6 +130,8 @@ class RunRecorder:
             self._board.add_scalar("learning_rate", progress.learning_rate, progress.step)
             self._board.add_scalar("images_per_second", progress.images_per_second, progress.step)
         self._listener(progress)
+        if time.monotonic() >= self._next_report:
+            self.report(TRAINING)
 
     def sample(self, state: TrainingState) -> None:
         """Draw real | fake | reconstructed | identity of the preview images, with the EMA weights if there are any."""
@@ -195,6 +202,7 @@ class RunRecorder:
 
     def report(self, condition: str) -> None:
         """Write report.html from the present files of the folder."""
+        begun = time.monotonic()
         status, entries = {"state": condition}, self._history.entries()
         if self._latest is not None:
             latest = self._latest
@@ -220,6 +228,8 @@ class RunRecorder:
             best_step=None if self._selection is None or self._selection.best is None else self._selection.best.step,
             publishes_best=self._selection is not None and self._selection.selected is not None,
         )
+        now = time.monotonic()
+        self._next_report = now + max(_LEAST_SPACING, _TIMES * (now - begun))
 
 
 def _progress_of(record: Mapping[str, Any]) -> Progress | None:

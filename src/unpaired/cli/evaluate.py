@@ -119,7 +119,10 @@ def evaluate(
         baseline=beside,
     )
     folder = out if out is not None else model / "evaluation"
-    found = measure(model, data, settings=settings, device=device)
+    first = not launched().rank
+    found = measure(
+        model, data, settings=settings, device=device, listener=print_evaluation if first else lambda part: None
+    )
     if launched().rank:  # rank 0 has the same results and writes them
         return
     make_folder(folder)
@@ -127,7 +130,6 @@ def evaluate(
     write_bytes(folder / "evaluation.json", found.to_json().encode())
     page = to_html(found, str(model), str(data), device=device, command=command)
     write_bytes(folder / "evaluation.html", page.encode())
-    print_evaluation(found)
     print_sentence(
         f"Figures of each image: {shown(folder / 'evaluation.json')}   Page: {shown(folder / 'evaluation.html')}"
     )
