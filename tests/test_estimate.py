@@ -104,5 +104,5 @@ def test_times_are_given_in_one_unit() -> None:
         "2.1 s a step",
         "14 s a step",
     ]
-    found = [rough_duration(seconds) for seconds in (45, 2400, 20_000, 520_000)]
-    assert found == ["45 s", "40 min", "6 h", "6 days"]
+    found = [rough_duration(seconds) for seconds in (45, 2400, 5500, 20_000, 190_000, 520_000, 1e7)]
+    assert found == ["45 s", "40 min", "1.5 h", "5.6 h", "2.2 days", "6 days", "116 days"]

@@ -50,12 +50,12 @@ def test_a_step_is_a_line(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_the_live_line_of_a_step_fits_80_columns_and_gets_shorter_on_narrower_ones() -> None:
     line = live_line(PACE, 79)
-    assert line == "step     12/246000  2.1 s/step  6 d 0 h left  adv 1.23  cyc 2.47  ide 3.70"
+    assert line == "step     12/246000  2.1 s/step  6 d 0 h left  adv 1.23 cyc 2.47 ide 3.70"
     assert live_line(PACE, 60) == "step     12/246000  2.1 s/step  6 d 0 h left  adv 1.23"
     assert live_line(PACE, 20) == "step     12/246000"
     wide = live_line(replace(PACE, steps_per_second=5.14), 200)
-    assert wide.endswith("5.1 steps/s  6 d 0 h left  adv 1.23  cyc 2.47  ide 3.70  dis 4.94")
-    assert "cycl 1.00  cyca 2.00" in live_line(replace(PACE, losses={"cycle_a": 1.0, "cyca": 2.0}), 200)
+    assert wide.endswith("5.1 steps/s  6 d 0 h left  adv 1.23 cyc 2.47 ide 3.70 dis 4.94")
+    assert "cycl 1.00 cyca 2.00" in live_line(replace(PACE, losses={"cycle_a": 1.0, "cyca": 2.0}), 200)
 
 
 def test_a_terminal_shows_each_step_in_place_and_keeps_one_a_minute_and_the_last(

@@ -24,11 +24,12 @@ def duration(seconds: float) -> str:
 
 
 def rough_duration(seconds: float) -> str:
-    """Return an estimated duration in one unit: 45 s, 12 min, 3 h, 6 days."""
+    """Return an estimated duration in one unit: 45 s, 12 min, 1.5 h, 6 days."""
     if seconds < 90:
         return f"{round(seconds)} s"
     if seconds < 1.5 * _HOUR:
         return f"{round(seconds / 60)} min"
     if seconds < 2 * _DAY:
-        return f"{round(seconds / _HOUR)} h"
-    return counted(round(seconds / _DAY), "day")
+        return f"{seconds / _HOUR:.2g} h"
+    days = seconds / _DAY
+    return f"{days:.2g} days" if days < 10 else f"{days:,.0f} days"

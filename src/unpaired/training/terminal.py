@@ -136,11 +136,11 @@ def live_line(pace: StepPace, width: int) -> str:
     parts = []
     if pace.steps_per_second is not None and pace.seconds_left is not None:
         parts = [_speed(pace.steps_per_second), f"{duration(pace.seconds_left)} left"]
-    for part in [*parts, *_short(pace.losses)]:
-        if len(line) + 2 + len(part) > width:
+    for part in [*(f"  {part}" for part in parts), " ", *(f" {loss}" for loss in _short(pace.losses))]:
+        if len(line) + len(part) > width:
             break
-        line = f"{line}  {part}"
-    return line[:width]
+        line += part
+    return line.rstrip()[:width]
 
 
 def _place(step: Progress | StepPace) -> str:
