@@ -1,4 +1,4 @@
-"""Translators and batches for other programs' workers: pickled by path, columns in and out, the files of `translate`."""
+"""Translators pickled by path for other programs' workers; columns in and out give the files of `translate`."""
 
 from __future__ import annotations
 

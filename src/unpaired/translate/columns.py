@@ -4,7 +4,8 @@ A batch is a dictionary of columns of one length. `plan_rows` makes the rows, in
 other functions run in workers and take and return batches:
 
     source, target, half    of the job, as text
-    pixels                  h w c with alpha last, if there is alpha
+    pixels                  uint8, h w c with alpha last, if there is alpha; of deeper types the bytes of each value
+    dtype                   of the values: Ray and Arrow refuse a column of arrays of several types
     alpha                   whether the last channel is alpha
     icc                     the ICC profile, b"" without one
     error                   the message of an image that failed, "" for the others
@@ -59,7 +60,7 @@ def plan_rows(
         direction: "AtoB" or "BtoA".
         resume: leave out images whose result exists, whichever model it is from.
     """
-    plan = plan_outputs(inputs, out, resume=resume, direction=direction)
+    plan = plan_outputs(inputs, out, overwrite=resume, direction=direction)
     jobs, _ = take_halves(plan.jobs, translator.info, direction=direction)
     choose_precision(translator, jobs, direction=direction)
     return [
@@ -163,11 +164,12 @@ def _jobs(batch: Batch) -> list[Job]:
 
 
 def _images(batch: Batch) -> list[Image]:
-    rows = zip(batch["pixels"], batch["alpha"], batch["icc"], strict=True)
-    return [_image(np.asarray(pixels), bool(alpha), bytes(icc)) for pixels, alpha, icc in rows]
+    rows = zip(batch["pixels"], batch["dtype"], batch["alpha"], batch["icc"], strict=True)
+    return [_image(np.asarray(pixels), str(dtype), bool(alpha), bytes(icc)) for pixels, dtype, alpha, icc in rows]
 
 
-def _image(pixels: Array, alpha: bool, icc: bytes) -> Image:
+def _image(given: Array, dtype: str, alpha: bool, icc: bytes) -> Image:
+    pixels = np.ascontiguousarray(given).view(dtype)
     if not alpha:
         return Image(pixels, icc=icc or None)
     return Image(np.ascontiguousarray(pixels[..., :-1]), np.ascontiguousarray(pixels[..., -1]), icc=icc or None)
@@ -175,12 +177,13 @@ def _image(pixels: Array, alpha: bool, icc: bytes) -> Image:
 
 def _columns(images: Sequence[Image | None], errors: Sequence[str]) -> Columns:
     """Return the columns of images; pixels are an array of arrays, because images have sizes of their own."""
-    pixels = np.empty(len(images), object)
-    for number, image in enumerate(images):
-        pixels[number] = _NOTHING if image is None else image.interleaved
     known = [image or Image(_NOTHING) for image in images]
+    pixels = np.empty(len(known), object)
+    for number, image in enumerate(known):
+        pixels[number] = np.ascontiguousarray(image.interleaved).view(np.uint8)
     return {
         "pixels": pixels,
+        "dtype": [str(image.dtype) for image in known],
         "alpha": [image.alpha is not None for image in known],
         "icc": [image.icc or b"" for image in known],
         "error": list(errors),
