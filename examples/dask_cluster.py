@@ -8,8 +8,11 @@ MODEL, IMAGES and OUT are folders that all machines see under the same path. The
 `unpaired translate MODEL IMAGES --out OUT`, byte for byte, for the same number of threads. `--resume` goes on with a
 job that was stopped.
 
-A task reads, translates and writes a batch of images. A translator is pickled as the path of its folder, so each worker
-loads the model once. If a worker dies, Dask repeats its batches on another one.
+A task reads, translates and writes a batch of images, so pixels stay in one worker. A translator is pickled as the path
+of its folder, so each worker loads the model once. If a worker dies, Dask repeats its batches on another one.
+
+For a pipeline of your own: in `work`, use `read_columns`, `translate_columns` and `write_columns` of
+`unpaired.translate.columns` one by one, or call the translator with a list of arrays.
 
 On a cluster, start workers with one thread each, as the local ones here: `dask worker ADDRESS --nthreads 1`.
 """
@@ -27,18 +30,16 @@ from typing import Any
 from distributed import Client, LocalCluster, as_completed
 
 import unpaired
-from unpaired.translate.columns import plan_rows, read_columns, translate_columns, write_columns
+from unpaired.translate.columns import plan_rows, translate_batch
 
 BATCH = 16  # images
 AHEAD = 4  # batches per worker that the scheduler knows of at once, so that millions of images do not fill its memory
 
 
-def translate_batch(
-    rows: Sequence[Mapping[str, str]], translator: unpaired.Translator, direction: str
-) -> dict[str, list[Any]]:
+def work(rows: Sequence[Mapping[str, str]], translator: unpaired.Translator, direction: str) -> dict[str, list[Any]]:
     """Read, translate and write one batch in a worker; return its sources, targets and errors."""
-    batch = {name: [row[name] for row in rows] for name in ("source", "target", "half")}
-    return write_columns(translate_columns(read_columns(batch), translator=translator, direction=direction))
+    batch = {name: [row[name] for row in rows] for name in rows[0]}
+    return translate_batch(batch, translator=translator, direction=direction)
 
 
 def run(
@@ -49,13 +50,11 @@ def run(
     shared = client.submit(pickle.loads, pickle.dumps(translator))
     batches = (rows[start : start + BATCH] for start in range(0, len(rows), BATCH))
     room = AHEAD * len(client.scheduler_info(n_workers=-1)["workers"])
-    running = as_completed(
-        [client.submit(translate_batch, batch, shared, direction) for batch in itertools.islice(batches, room)]
-    )
+    running = as_completed([client.submit(work, batch, shared, direction) for batch in itertools.islice(batches, room)])
     for finished in running:
         yield finished.result()
         for batch in itertools.islice(batches, 1):
-            running.add(client.submit(translate_batch, batch, shared, direction))
+            running.add(client.submit(work, batch, shared, direction))
 
 
 def main() -> int:

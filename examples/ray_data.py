@@ -8,15 +8,17 @@ MODEL, IMAGES and OUT are folders that all machines see under the same path. The
 `unpaired translate MODEL IMAGES --out OUT`, byte for byte, for the same number of threads. `--resume` goes on with a
 job that was stopped.
 
-Images are read and written by Ray's tasks and translated by a pool of workers. A translator is pickled as the path of
-its folder, so each worker loads the model once. If a worker dies, Ray starts another one and repeats its batches.
+A translator is pickled as the path of its folder, so each worker loads the model once. If a worker dies, Ray starts
+another one and repeats its batches.
 
-For a pipeline of your own: keep `Translate`, and put your stages in place of `read_columns` and `write_columns`.
+For a pipeline of your own: in `Translate.__call__`, use `read_columns`, `translate_columns` and `write_columns` of
+`unpaired.translate.columns` one by one, or call the translator with a list of arrays.
 """
 
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -26,7 +28,7 @@ import ray
 from ray.data import ActorPoolStrategy
 
 import unpaired
-from unpaired.translate.columns import plan_rows, read_columns, translate_columns, write_columns
+from unpaired.translate.columns import plan_rows, translate_batch
 
 BATCH = 16  # images
 
@@ -38,8 +40,11 @@ class Translate:
         self._translator, self._direction = translator, direction
 
     def __call__(self, batch: Mapping[str, Sequence[Any]]) -> dict[str, Any]:
-        """Return the batch with translated pixels."""
-        return translate_columns(batch, translator=self._translator, direction=self._direction)
+        """Read, translate and write a batch, in one stage.
+
+        A stage of its own for writing would wait until the workers are done, if they occupy all processors.
+        """
+        return translate_batch(batch, translator=self._translator, direction=self._direction)
 
 
 def main() -> int:
@@ -61,19 +66,15 @@ def main() -> int:
         print("All images are translated already.")
         return 0
 
-    ray.init(address=options.address)
+    local = {} if options.address else {"num_cpus": max(options.workers, os.cpu_count() or 1)}
+    ray.init(address=options.address, **local)
     blocks = min(len(rows), max(4 * options.workers, len(rows) // 256))
-    results = (
-        ray.data.from_items(rows, override_num_blocks=blocks)
-        .map_batches(read_columns, batch_size=BATCH)
-        .map_batches(
-            Translate,
-            fn_constructor_kwargs={"translator": translator, "direction": options.direction},
-            compute=ActorPoolStrategy(size=options.workers),
-            num_gpus=options.gpus,
-            batch_size=BATCH,
-        )
-        .map_batches(write_columns, batch_size=BATCH)
+    results = ray.data.from_items(rows, override_num_blocks=blocks).map_batches(
+        Translate,
+        fn_constructor_kwargs={"translator": translator, "direction": options.direction},
+        compute=ActorPoolStrategy(size=options.workers),
+        num_gpus=options.gpus,
+        batch_size=BATCH,
     )
     failures = [row["error"] for row in results.iter_rows() if row["error"]]
     for failure in failures:

@@ -1,7 +1,8 @@
 """Batches of images as columns of arrays, as Ray Data, Dask and Spark pass them between workers.
 
-A batch is a dictionary of columns of one length. `plan_rows` makes the rows, in the process that plans; the three
-other functions run in workers and take and return batches:
+A batch is a dictionary of columns of one length. `plan_rows` makes the rows, in the process that plans; the other
+functions run in workers and take and return batches. `translate_batch` reads, translates and writes, so that pixels
+stay in one worker; its three parts are for pipelines with stages of their own.
 
     source, target, half    of the job, as text
     pixels                  uint8, h w c with alpha last, if there is alpha; of deeper types the bytes of each value
@@ -10,7 +11,7 @@ other functions run in workers and take and return batches:
     icc                     the ICC profile, b"" without one
     error                   the message of an image that failed, "" for the others
 
-Files that are written by `write_columns` are those of `unpaired translate`, byte for byte.
+Files written by `write_columns` are those of `unpaired translate`, byte for byte.
 """
 
 from __future__ import annotations
@@ -68,6 +69,13 @@ def plan_rows(
         for job in jobs
         if not (resume and job.target.exists())
     ]
+
+
+def translate_batch(batch: Batch, *, translator: Translator, direction: str = "AtoB") -> Columns:
+    """Read, translate and write a batch of rows, and return its `source`, `target` and `error`; raises as the parts."""
+    most = MAX_PIXELS if translator.max_pixels is None else min(MAX_PIXELS, translator.max_pixels)
+    read = read_columns(batch, max_pixels=most)
+    return write_columns(translate_columns(read, translator=translator, direction=direction))
 
 
 def read_columns(batch: Batch, *, max_pixels: int = MAX_PIXELS) -> Columns:
