@@ -2,8 +2,8 @@
 
     OMP_NUM_THREADS=1 python benchmarks/processor_seconds.py --size 64 128 --precision fp32 --official CHECKOUT
 
-The arguments are those of `unpaired bench`, and "seconds" of its report are then those that the process had a processor.
-With several threads they would hide that threads wait for one another, so more than one is refused.
+The arguments are those of `unpaired bench`; "seconds" of its report are then those during which the process had a
+processor. With several threads they would hide that threads wait for one another, so more than one is refused.
 """
 
 from __future__ import annotations
