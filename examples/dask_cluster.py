@@ -24,12 +24,14 @@ import itertools
 import pickle
 import sys
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 from distributed import Client, LocalCluster, as_completed
 
 import unpaired
+from unpaired.errors import UnpairedError
 from unpaired.translate.columns import plan_rows, translate_batch
 
 BATCH = 16  # images
@@ -71,8 +73,13 @@ def main() -> int:
 
     translator = unpaired.load(options.model, precision="auto")
     rows = plan_rows(translator, options.images, options.out, direction=options.direction, resume=options.resume)
-    address = options.scheduler or LocalCluster(n_workers=options.workers, threads_per_worker=1)
-    with Client(address) as client:
+    if not rows:
+        print("All images are translated already.")
+        return 0
+
+    with ExitStack() as held:
+        own = LocalCluster(n_workers=options.workers, threads_per_worker=1) if options.scheduler is None else None
+        client = held.enter_context(Client(options.scheduler if own is None else held.enter_context(own)))
         results = list(run(client, translator, rows, options.direction))
     failures = [error for result in results for error in result["error"] if error]
     for failure in failures:
@@ -82,4 +89,8 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        sys.exit(main())
+    except UnpairedError as error:  # one sentence: a wrong path, results that exist, a full disk
+        print(error, file=sys.stderr)
+        sys.exit(error.exit_code)

@@ -28,6 +28,7 @@ import ray
 from ray.data import ActorPoolStrategy
 
 import unpaired
+from unpaired.errors import UnpairedError
 from unpaired.translate.columns import plan_rows, translate_batch
 
 BATCH = 16  # images
@@ -84,4 +85,8 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        sys.exit(main())
+    except UnpairedError as error:  # one sentence: a wrong path, results that exist, a full disk
+        print(error, file=sys.stderr)
+        sys.exit(error.exit_code)

@@ -24,7 +24,7 @@ from typing import Any, cast
 import numpy as np
 
 from unpaired.config import require
-from unpaired.errors import ImageError, StorageError, UnpairedError
+from unpaired.errors import ImageError, OutputError, StorageError, UnpairedError
 from unpaired.images import MAX_PIXELS, Image, encode_image, is_stack, keeps_alpha, read_image
 from unpaired.storage import shown, write_bytes
 from unpaired.suggestions import unknown
@@ -52,7 +52,7 @@ def plan_rows(
     """Return one row for each image to translate, and decide the precision of `translator` if it is "auto".
 
     Paths are absolute, because workers run in other folders. Raises as `plan_outputs`, `take_halves` and
-    `choose_precision` do.
+    `choose_precision` do, and OutputError if results exist and `resume` is not set.
 
     Args:
         translator: the loaded model; workers get it after this call.
@@ -61,13 +61,20 @@ def plan_rows(
         direction: "AtoB" or "BtoA".
         resume: leave out images whose result exists, whichever model it is from.
     """
-    plan = plan_outputs(inputs, out, overwrite=resume, direction=direction)
+    plan = plan_outputs(inputs, out, overwrite=True, direction=direction)  # nothing is overwritten, see below
+    finished = {job.target for job in plan.jobs if job.target.exists()}
+    if finished and not resume:
+        raise OutputError(
+            f"{len(finished)} of {len(plan.jobs)} outputs exist already in {shown(out)}; resume, or choose another "
+            "folder.",
+            setting="resume",
+        )
     jobs, _ = take_halves(plan.jobs, translator.info, direction=direction)
     choose_precision(translator, jobs, direction=direction)
     return [
         {"source": str(job.source.absolute()), "target": str(job.target.absolute()), "half": job.half}
         for job in jobs
-        if not (resume and job.target.exists())
+        if job.target not in finished
     ]
 
 
