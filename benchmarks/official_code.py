@@ -2,11 +2,11 @@
 
     python benchmarks/official_code.py CHECKOUT
 
-CHECKOUT is a clone of junyanz/pytorch-CycleGAN-and-pix2pix; only its `models` and `util` are imported, so torchvision
-is not needed. Prints three tables: what imported networks answer (float32), whether exported files are the imported
-ones to the bit and load there, and how far losses and weights are apart after three training steps from the same
-weights on the same images (float64; convolution biases in front of instance norm are left out, as they have no effect
-and Adam moves them by rounding noise alone).
+CHECKOUT is a clone of junyanz/pytorch-CycleGAN-and-pix2pix; 2a7afba (2025) and c941617 (2020) were run. Only its
+`models` and `util` are imported, so torchvision is not needed. Prints three tables: what imported networks answer
+(float32), whether exported files are the imported ones to the bit and load there, and how far losses and weights are
+apart after three training steps from the same weights on the same images (float64; convolution biases in front of
+instance norm are left out, as they have no effect and Adam moves them by rounding noise alone).
 """
 
 from __future__ import annotations
@@ -53,7 +53,8 @@ def exchange(networks: Any) -> None:
         for norm in ("instance", "batch"):
             for dropout in (False, True):
                 torch.manual_seed(0)
-                theirs = quietly(networks.define_G, 3, 3, 16, name, norm, dropout, "normal", 0.02, [])
+                theirs = quietly(networks.define_G, 3, 3, 16, name, norm, dropout, "normal", 0.02)
+                quietly(networks.init_weights, theirs, "normal", 0.02)  # since 2025 define_G leaves that to setup
                 theirs.eval()
                 with tempfile.TemporaryDirectory() as scratch:
                     folder = Path(scratch)
@@ -76,12 +77,14 @@ def options(kind: str, adversarial: str) -> SimpleNamespace:
     """Return the official options of a small model; what is not here has no part in a step."""
     cycle = kind == "cycle_gan"
     return SimpleNamespace(
-        isTrain=True, gpu_ids=[], checkpoints_dir=tempfile.gettempdir(), name="none", preprocess="none",
+        isTrain=True, gpu_ids=[], device=torch.device("cpu"), checkpoints_dir=tempfile.gettempdir(), name="none",
+        preprocess="none",
         model=kind, direction="AtoB", input_nc=3, output_nc=3, ngf=8, ndf=8, netD="basic", n_layers_D=3,
         netG="resnet_6blocks" if cycle else "unet_128", norm="instance" if cycle else "batch", no_dropout=True,
         init_type="normal", init_gain=0.02, gan_mode={"lsgan": "lsgan", "cross_entropy": "vanilla"}[adversarial],
         pool_size=50 if cycle else 0, lr=2e-4, beta1=0.5, lambda_A=10.0, lambda_B=10.0, lambda_identity=0.5,
-        lambda_L1=100.0,
+        lambda_L1=100.0, lr_policy="linear", epoch_count=1, n_epochs=100, n_epochs_decay=100, continue_train=False,
+        verbose=False,
     )  # fmt: skip
 
 
@@ -98,7 +101,9 @@ def step_apart(module: Any, kind: str, adversarial: str) -> tuple[float, float]:
     """Return the largest relative difference of losses, and of weights, over STEPS steps of both codes."""
     config = ours(kind, adversarial)
     state = TrainingState(build_objective(config).double(), config.optimizer)
-    theirs = quietly(module.create_model, options(kind, adversarial))
+    chosen = options(kind, adversarial)
+    theirs = quietly(module.create_model, chosen)
+    quietly(theirs.setup, chosen)
     pairs = _pairs(kind, state.objective, theirs)
     for network, settings, official in pairs:
         official.double().load_state_dict(to_official(settings(config), network.state_dict()))

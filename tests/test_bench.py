@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, get_args
@@ -12,12 +13,12 @@ import torch
 
 from unpaired.bench import gradients
 from unpaired.bench.cases import CapturedTrainingCase, Mode, TrainingCase, TranslationCase, Way
-from unpaired.bench.ceilings import measure_ceilings
+from unpaired.bench.ceilings import CONVOLUTION_FLOP, Ceiling, measure_ceilings
 from unpaired.bench.gradients import check_gradients, gradient_agreement
 from unpaired.bench.official_clone import OfficialCode
 from unpaired.bench.peak_memory import peak_memory
 from unpaired.bench.suite import Report, Row, bench, to_markdown
-from unpaired.bench.timing import Timing, in_turns, ratio
+from unpaired.bench.timing import Timing, in_turns, ratio, share
 from unpaired.cli import main
 from unpaired.errors import DataError, UnpairedError
 from unpaired.training.graph import Work, capture_call
@@ -50,6 +51,37 @@ def test_ratios_are_taken_round_by_round() -> None:
     drifting, steady = Timing((1.0, 2.0, 4.0)), Timing((2.0, 4.0, 8.0))
     assert ratio(drifting, steady).seconds == (0.5, 0.5, 0.5)
     assert ratio(drifting, steady).spread == (0.5, 0.5)
+
+
+def test_the_share_of_the_ceiling_is_the_same_on_a_busy_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A clock on which the machine becomes slower and slower; before, the ceiling was measured once, while fast."""
+    clock, load = [0.0], [1.0]
+
+    def work(seconds: float) -> Any:
+        def call() -> None:
+            clock[0] += seconds * load[0]
+
+        return call
+
+    def slower() -> None:
+        load[0] += 2.0
+
+    monkeypatch.setattr("unpaired.bench.timing.time.perf_counter", lambda: clock[0])
+    timings = in_turns({"case": work(4.0), "ceiling": work(0.5)}, 1, warm_up=0)
+    quiet = share(timings["case"], 100.0, timings["ceiling"], 25.0)
+    assert quiet.seconds == (0.5,)
+    busy = [in_turns({"case": work(4.0), "ceiling": work(0.5)}, 1, warm_up=0) for _ in range(3) if not slower()]
+    assert [timings["case"].median for timings in busy] == [12.0, 20.0, 28.0]
+    assert {share(timings["case"], 100.0, timings["ceiling"], 25.0).median for timings in busy} == {0.5}
+
+
+def test_a_long_case_is_compared_with_a_longer_ceiling() -> None:
+    short, long = (Ceiling.beside(flop, "fp32", CPU, backward=False) for flop in (1.0, 24 * CONVOLUTION_FLOP))
+    assert (short.repeats, long.repeats) == (1, 3)
+    calls: list[int] = []
+    long.convolve = lambda: calls.append(1)
+    long()
+    assert len(calls) * CONVOLUTION_FLOP == long.flop
 
 
 def test_operations_are_those_of_the_convolutions() -> None:
@@ -122,9 +154,18 @@ def test_what_a_processor_has_no_instructions_for_is_neither_timed_nor_measured_
 
 
 def test_the_report_has_every_case_and_reads_as_a_page(monkeypatch: pytest.MonkeyPatch) -> None:
+    timed: list[tuple[str, ...]] = []
+
+    def noted(cases: Mapping[str, Any], rounds: int) -> dict[str, Timing]:
+        timed.append(tuple(cases))
+        return in_turns(cases, rounds)
+
     monkeypatch.setattr("unpaired.bench.suite.measure_ceilings", lambda device, precisions: CEILINGS)
+    monkeypatch.setattr("unpaired.bench.suite.in_turns", noted)
     report = bench((32,), (Mode("fp32"),), device=CPU, rounds=2, memory=False)
+    assert timed == [("fp32", "fp32 ceiling")] * 2
     assert [(row.kind, row.size, row.mode) for row in report.rows] == [("train", 32, "fp32"), ("translate", 32, "fp32")]
+    assert all(0 < row.of_ceiling < 10 for row in report.rows)
     assert all(row.seconds > 0 and row.gflops > 0 and row.against is None for row in report.rows)
     reported = json.loads(report.to_json())
     assert reported["gradients"]["fp32"] > 0.9999
@@ -178,9 +219,9 @@ def test_an_unknown_way_is_refused_by_name(capsys: pytest.CaptureFixture[str]) -
 
 
 def test_the_official_code_stands_beside_with_ratio_and_quartiles() -> None:
-    row = Row("train", 64, 1, "fp32", 0.5, (0.4, 0.6), 2.0, 100.0, 10**9, 0.9, (0.88, 0.93))
+    row = Row("train", 64, 1, "fp32", 0.5, (0.4, 0.6), 2.0, 100.0, 10**9, 0.9, (0.88, 0.93), 0.5, (0.48, 0.51))
     page = to_markdown(Report({"device": "x"}, CEILINGS, {"fp32": 1.0}, 3, [row]))
-    assert "| 100 | 50% | 1.00 GB | 0.90 [0.88, 0.93] |" in page
+    assert "| 100 | 50% [48%, 51%] | 1.00 GB | 0.90 [0.88, 0.93] |" in page
 
 
 def test_memory_is_that_of_the_case_and_not_of_whoever_asks() -> None:
@@ -188,6 +229,69 @@ def test_memory_is_that_of_the_case_and_not_of_whoever_asks() -> None:
     peak = peak_memory("translate", 64, Mode("fp32"), CPU)
     assert held.numel()
     assert 1e6 < peak < 300e6
+
+
+OFFICIAL_MODELS = """
+import torch
+
+class Model:
+    def __init__(self, opt):
+        self.device = {device}
+        self.netG_A = torch.nn.Conv2d(opt.input_nc, opt.output_nc, 3, padding=1)
+        self.options, self.steps, self.ready = opt, 0, {built}
+
+    def setup(self, opt):
+        assert opt.isTrain and not opt.continue_train and opt.lr_policy == "linear"
+        self.ready = True
+
+    def set_input(self, input):
+        self.real = input["A"].to(self.device)
+
+    def optimize_parameters(self):
+        assert self.ready and self.netG_A(self.real).shape == self.real.shape
+        self.steps += 1
+
+def create_model(opt):
+    print("model was created")
+    return Model(opt)
+"""
+
+
+@pytest.mark.parametrize(
+    ("device", "built"), [("opt.device", False), ("torch.device(opt.gpu_ids or 'cpu')", True)], ids=["2025", "2020"]
+)
+def test_both_interfaces_of_the_official_code_are_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], device: str, built: bool
+) -> None:
+    """The version of 2025 takes a device in its options and initialises weights in `setup`, that of 2020 neither."""
+    official = checkout(tmp_path, monkeypatch, OFFICIAL_MODELS.format(device=device, built=built))
+    step = official.training(32, CPU)
+    step()
+    official.translation(32, CPU)()
+    assert (step.model.device, step.model.steps, step.model.ready) == (CPU, 1, True)
+    assert (step.model.options.ngf, step.model.options.netG) == (2, "resnet_1blocks")
+    assert capsys.readouterr().out == ""
+
+
+def test_another_version_of_the_official_code_is_refused_in_a_sentence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = OFFICIAL_MODELS.format(device="opt.accelerator", built=True)
+    with pytest.raises(DataError, match=r"cannot be run \(AttributeError: .*accelerator.*\); check out .*2a7afba"):
+        checkout(tmp_path, monkeypatch, other).training(32, CPU)
+    with pytest.raises(DataError, match=r"cannot be run \(ModuleNotFoundError: .*nowhere.*\)"):
+        checkout(tmp_path / "second", monkeypatch, "import nowhere_installed")
+
+
+def checkout(folder: Path, monkeypatch: pytest.MonkeyPatch, models: str) -> OfficialCode:
+    """Return the code of a fabricated checkout; `models` is imported anew, and forgotten after the test."""
+    (folder / "models").mkdir(parents=True)
+    (folder / "models" / "__init__.py").write_text(models)
+    (folder / "models" / "cycle_gan_model.py").write_text("")
+    monkeypatch.setattr("sys.path", [*sys.path])
+    monkeypatch.setitem(sys.modules, "models", None)
+    del sys.modules["models"]
+    return OfficialCode(folder)
 
 
 def test_a_folder_without_the_official_code_is_told(tmp_path: Path) -> None:

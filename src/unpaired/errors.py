@@ -6,7 +6,7 @@ distinguish a wrong setting from a broken file by the code alone.
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 
 class UnpairedError(Exception):
@@ -23,6 +23,14 @@ class UnpairedError(Exception):
         """
         super().__init__(*args)
         self.setting = setting
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle the message and the attributes, for worker processes; arguments by keyword have no other way."""
+        return _restored, (type(self), self.args), self.__dict__
+
+
+def _restored(kind: type[UnpairedError], args: tuple[object, ...]) -> UnpairedError:
+    return kind.__new__(kind, *args)
 
 
 class ConfigError(UnpairedError):

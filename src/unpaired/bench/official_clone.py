@@ -8,6 +8,7 @@ import io
 import os
 import sys
 import tempfile
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
@@ -20,6 +21,7 @@ from unpaired.bench.ceilings import synchronise
 from unpaired.data.datasets import Batch
 from unpaired.errors import DataError
 from unpaired.networks import ResNetGenerator
+from unpaired.randomness import torch_seeded
 from unpaired.storage import shown
 
 
@@ -63,6 +65,10 @@ class OfficialTranslation:
         synchronise(self.batch.a.device)
 
 
+COMMITS = ("2a7afba (2025)", "c941617 (2020)")
+"""Commits that were run: the first takes a device in place of GPU numbers, and initialises weights in `setup`."""
+
+
 class OfficialCode:
     """A checkout of junyanz/pytorch-CycleGAN-and-pix2pix; its `models` are imported and run."""
 
@@ -72,8 +78,10 @@ class OfficialCode:
             raise DataError(
                 f"{shown(checkout)} contains no models/cycle_gan_model.py; give a clone of the official code."
             )
+        self._checkout = checkout
         sys.path.insert(0, os.fspath(checkout.resolve()))
-        self._models = importlib.import_module("models")
+        with self._explained():
+            self._models = importlib.import_module("models")
 
     def training(self, size: int, device: torch.device, batch: int = 1) -> OfficialTraining:
         """Return its training step with the same networks as ours at that size."""
@@ -88,12 +96,26 @@ class OfficialCode:
         generator: Any = config.generator
         assert isinstance(generator, ResNetGenerator)
         options = SimpleNamespace(
-            isTrain=True, gpu_ids=[device.index or 0] if device.type == "cuda" else [], name="bench",
+            isTrain=True, gpu_ids=[device.index or 0] if device.type == "cuda" else [], device=device, name="bench",
             checkpoints_dir=tempfile.gettempdir(), preprocess="none", model="cycle_gan", direction="AtoB", input_nc=3,
             output_nc=3, ngf=generator.base_channels, ndf=generator.base_channels, netD="basic", n_layers_D=3,
             netG=f"resnet_{generator.num_blocks}blocks", norm="instance", no_dropout=True, init_type="normal",
             init_gain=0.02, gan_mode="lsgan", pool_size=50, lr=2e-4, beta1=0.5, lambda_A=10.0, lambda_B=10.0,
-            lambda_identity=0.5,
+            lambda_identity=0.5, lr_policy="linear", epoch_count=1, n_epochs=100, n_epochs_decay=100,
+            continue_train=False, verbose=False,
         )  # fmt: skip
-        with contextlib.redirect_stdout(io.StringIO()):
-            return self._models.create_model(options)
+        with self._explained(), contextlib.redirect_stdout(io.StringIO()), torch_seeded(0, "bench official"):
+            model = self._models.create_model(options)
+            model.setup(options)  # since 2025 the weights are initialised and moved to the device here
+        return model
+
+    @contextlib.contextmanager
+    def _explained(self) -> Iterator[None]:
+        """Turn an error of a version with other interfaces into a DataError."""
+        try:
+            yield
+        except (AttributeError, ImportError, TypeError) as error:
+            raise DataError(
+                f"The official code in {shown(self._checkout)} cannot be run ({type(error).__name__}: {error}); check "
+                f"out one of the commits that bench was run with, {' or '.join(COMMITS)}."
+            ) from error

@@ -14,18 +14,20 @@ from typing import Any
 import torch
 
 from unpaired.bench.cases import CapturedTrainingCase, Case, Mode, TrainingCase, TranslationCase
-from unpaired.bench.ceilings import measure_ceilings
+from unpaired.bench.ceilings import Ceiling, measure_ceilings
 from unpaired.bench.gradients import check_gradients
 from unpaired.bench.official_clone import OfficialCode
 from unpaired.bench.peak_memory import peak_memory
-from unpaired.bench.timing import Timing, in_turns, ratio
+from unpaired.bench.timing import Timing, in_turns, ratio, share
 from unpaired.errors import UnpairedError
+from unpaired.training.run_config import Precision
 from unpaired.version import __version__
 
 _log = logging.getLogger("unpaired")
 
 OFFICIAL = "official fp32"
 GRAPH = " graph"
+CEILING = " ceiling"
 
 
 @dataclass(frozen=True)
@@ -34,6 +36,7 @@ class Row:
 
     quartiles: lower and upper quartile of the times.
     against: median of the ratios per round, None without a checkout of the official code.
+    of_ceiling: median, over the rounds, of the case's FLOP/s relative to those of the dominant convolution.
     """
 
     kind: str
@@ -47,6 +50,8 @@ class Row:
     memory: int
     against: float | None
     against_quartiles: tuple[float, float] | None
+    of_ceiling: float
+    of_ceiling_quartiles: tuple[float, float]
 
 
 @dataclass(frozen=True)
@@ -76,7 +81,8 @@ def bench(
 ) -> Report:
     """Time training steps and translations at each size, and the official code for comparison if it is given.
 
-    All cases of one size and kind are timed in turns. On an NVIDIA GPU the steps are also replayed from a CUDA graph.
+    All cases of one size and kind are timed in turns, together with the convolution that they are compared with. On an
+    NVIDIA GPU the steps are also replayed from a CUDA graph.
     Modes that cannot be compiled or captured are skipped with a warning.
 
     modes: of the training steps; translations are timed with default execution at the same precisions.
@@ -103,7 +109,8 @@ def bench(
                 make = theirs.training if kind == "train" else theirs.translation
                 cases[OFFICIAL] = make(size, device, batch)
                 cases[OFFICIAL].flop = next(iter(cases.values())).flop
-            timings = in_turns(cases, rounds)
+            probes = _probes(kind, cases, precisions, device)
+            timings = in_turns({**cases, **probes}, rounds)
             peaks: dict[str, int] = {}
             if memory:
                 peaks = {mode.name: peak_memory(kind, size, mode, device, batch) for mode in timed}
@@ -112,8 +119,19 @@ def bench(
                     for mode in timed
                     if f"{mode.name}{GRAPH}" in cases
                 }
-            rows += [_row(kind, size, mode, case, timings, peaks.get(mode, 0)) for mode, case in cases.items()]
+            rows += [_row(kind, size, mode, case, timings, probes, peaks.get(mode, 0)) for mode, case in cases.items()]
     return Report(machine(device), ceilings, gradients, rounds, rows)
+
+
+def _probes(
+    kind: str, cases: Mapping[str, Case], precisions: Sequence[Precision], device: torch.device
+) -> dict[str, Ceiling]:
+    """Return the dominant convolution as a case, by precision; fp32 also if only the official code computes in it."""
+    flop = next(iter(cases.values())).flop
+    wanted: dict[Precision, None] = dict.fromkeys(precisions)
+    if OFFICIAL in cases:
+        wanted["fp32"] = None
+    return {f"{name}{CEILING}": Ceiling.beside(flop, name, device, backward=kind == "train") for name in wanted}
 
 
 def _ours(kind: str, size: int, modes: Sequence[Mode], device: torch.device, batch: int) -> dict[str, Case]:
@@ -153,9 +171,18 @@ def _captured(size: int, modes: Sequence[Mode], device: torch.device, batch: int
     return cases
 
 
-def _row(kind: str, size: int, mode: str, case: Case, timings: Mapping[str, Timing], peak: int) -> Row:
-    timing = timings[mode]
+def _row(
+    kind: str,
+    size: int,
+    mode: str,
+    case: Case,
+    timings: Mapping[str, Timing],
+    probes: Mapping[str, Ceiling],
+    peak: int,
+) -> Row:
+    timing, beside = timings[mode], _precision(mode) + CEILING
     against = ratio(timing, timings[OFFICIAL]) if OFFICIAL in timings else None
+    reached = share(timing, case.flop, timings[beside], probes[beside].flop)
     return Row(
         kind=kind,
         size=size,
@@ -168,7 +195,14 @@ def _row(kind: str, size: int, mode: str, case: Case, timings: Mapping[str, Timi
         memory=peak,
         against=against.median if against else None,
         against_quartiles=against.spread if against else None,
+        of_ceiling=reached.median,
+        of_ceiling_quartiles=reached.spread,
     )
+
+
+def _precision(mode: str) -> Precision:
+    """Return the precision of a mode or of the official code from its name in the report."""
+    return "bf16" if mode.startswith("bf16") else "fp32"
 
 
 def machine(device: torch.device) -> dict[str, Any]:
@@ -204,26 +238,27 @@ def to_markdown(report: Report) -> str:
     lines = [
         f"Machine: {facts}. {report.rounds} rounds, in turns; medians, quartiles in brackets.",
         "",
-        "| at most (3 × 3 convolution, 256 channels, 64 × 64; a copy read + written) | |\n|---|---|",
+        "| at most, before the turns (3 × 3 convolution, 256 channels, 64 × 64; a copy read + written) | |\n|---|---|",
         ceilings,
         "",
         f"Gradients against float64, cosine of the middle weight: {checked}.",
         "",
         "| | size | batch | mode | seconds | images/s | GFLOP/s | of the ceiling | memory | time against official |",
         "|---|---|---|---|---|---|---|---|---|---|",
-        *(_line(row, report.ceilings) for row in report.rows),
+        *(_line(row) for row in report.rows),
+        "",
+        "Of the ceiling: FLOP/s relative to those of that convolution in the same round.",
     ]
     return "\n".join(lines) + "\n"
 
 
-def _line(row: Row, ceilings: Mapping[str, float]) -> str:
+def _line(row: Row) -> str:
     low, high = row.quartiles
-    precision = "bf16" if row.mode.startswith("bf16") else "fp32"
-    best = ceilings[f"{precision} forward" + (" and backward" if row.kind == "train" else "")]
+    reached = "{:.0%} [{:.0%}, {:.0%}]".format(row.of_ceiling, *row.of_ceiling_quartiles)
     against = "–"
     if row.against is not None and row.against_quartiles is not None:
         against = "{:.2f} [{:.2f}, {:.2f}]".format(row.against, *row.against_quartiles)
     memory = f"{row.memory / 1e9:.2f} GB" if row.memory else "–"
     cells = [row.kind, f"{row.size}²", str(row.batch), row.mode, f"{row.seconds:.3g} [{low:.3g}, {high:.3g}]"]
-    cells += [f"{row.images_per_second:.2f}", f"{row.gflops:.0f}", f"{row.gflops / best:.0%}", memory, against]
+    cells += [f"{row.images_per_second:.2f}", f"{row.gflops:.0f}", reached, memory, against]
     return f"| {' | '.join(cells)} |"

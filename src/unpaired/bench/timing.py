@@ -12,7 +12,7 @@ Work = Callable[[], object]
 
 @dataclass(frozen=True)
 class Timing:
-    """Times of one case in seconds, by round."""
+    """Times of one case in seconds, or ratios of them, by round."""
 
     seconds: tuple[float, ...]
 
@@ -50,3 +50,11 @@ def in_turns(cases: Mapping[str, Work], rounds: int, warm_up: int = 1) -> dict[s
 def ratio(timing: Timing, against: Timing) -> Timing:
     """Return the ratio of times per round; drift affects both and cancels."""
     return Timing(tuple(a / b for a, b in zip(timing.seconds, against.seconds, strict=True)))
+
+
+def share(timing: Timing, flop: float, ceiling: Timing, ceiling_flop: float) -> Timing:
+    """Return the FLOP/s of a case relative to those of a ceiling timed in the same rounds, by round.
+
+    A round in which the machine is slower counts like any other, because both are slower in it.
+    """
+    return Timing(tuple((flop / a) / (ceiling_flop / b) for a, b in zip(timing.seconds, ceiling.seconds, strict=True)))

@@ -214,6 +214,11 @@ def _weights_of(data: dict[str, Any], folder: Path, direction: str) -> tuple[Pat
     return file, str(entry.get("sha256"))
 
 
+def description_sha256(folder: Path) -> str:
+    """Return a SHA-256 of the content of model.json, which has those of all weights. Raises ModelError."""
+    return hashlib.sha256(json.dumps(_read_json(folder / "model.json"), sort_keys=True).encode()).hexdigest()
+
+
 def read_description(folder: Path) -> dict[str, Any]:
     """Return the content of model.json of a model folder. Raises ModelError."""
     return _read_json(folder / "model.json")

@@ -9,6 +9,7 @@ import json
 import os
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
@@ -24,7 +25,7 @@ from unpaired.headway import Headway
 from unpaired.images import Image
 from unpaired.models.domain_values import DomainValues
 from unpaired.models.input_specs import source_spec, target_spec
-from unpaired.models.model_folder import DirectionInfo, ModelInfo, find_model, read_info
+from unpaired.models.model_folder import DirectionInfo, ModelInfo, description_sha256, find_model, read_info
 from unpaired.networks.protocols import HasMask, makes_from_noise, translates_by_search
 from unpaired.storage import shown
 from unpaired.suggestions import unknown
@@ -41,6 +42,20 @@ if TYPE_CHECKING:
 Array = np.ndarray[Any, np.dtype[Any]]
 
 _MOST_AT_ONCE = 32  # images of a batch by default
+
+
+@dataclass(frozen=True)
+class Origin:
+    """The folder that a translator was loaded from, and the settings; what a pickled translator consists of.
+
+    path: absolute. sha256: that of model.json, which has those of the weights.
+    """
+
+    path: str
+    sha256: str
+    device: str
+    max_pixels: int | None
+    backend: str
 
 
 class Translator:
@@ -69,6 +84,7 @@ class Translator:
         self.info, self.backend = info, backend
         self.directions = tuple(info.directions)
         self.max_pixels = max_pixels
+        self._origin: Origin | None = None
         self._loaded = {name: _loaded(networks[name], info.directions[name], device) for name in self.directions}
         first = next(iter(self._loaded.values()), None)
         self.device: torch.device = getattr(first, "torch_device", torch.device("cpu"))
@@ -107,6 +123,7 @@ class Translator:
         part = BACKENDS.get(backend, "backend")
         folder = find_model(Path(path))
         info = read_info(folder)
+        origin = Origin(os.fspath(Path(path).absolute()), description_sha256(folder), device, max_pixels, backend)
         with ThreadPoolExecutor(
             max(len(info.directions), 1)
         ) as pool:  # most of the time is hashing, which releases the GIL
@@ -115,7 +132,27 @@ class Translator:
                 for name in info.directions
             }
             loaded = {name: future.result() for name, future in loading.items()}
-        return cls(info, loaded, precision=precision, max_pixels=max_pixels, backend=backend)
+        made = cls(info, loaded, precision=precision, max_pixels=max_pixels, backend=backend)
+        made._origin = origin
+        return made
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle the folder and the settings, no weights; unpickling loads the folder again, also on another machine.
+
+        A precision that "auto" has chosen is kept, so all workers use the same one. Raises ConfigError for a translator
+        that `load` has not made; unpickling raises ModelError if the folder is missing or its model has changed.
+        """
+        if self._origin is None:
+            raise ConfigError(
+                "A translator is pickled as the path of its folder, and this one has none; make it with unpaired.load."
+            )
+        return _reloaded, (self._origin, self.policy)
+
+    def __copy__(self) -> Translator:
+        """Return a translator that shares the networks of this one."""
+        made = object.__new__(type(self))
+        made.__dict__.update(self.__dict__)
+        return made
 
     @property
     def precision(self) -> Precision:
@@ -444,6 +481,25 @@ class Translator:
         if direction not in self.info.directions:
             raise ConfigError(unknown(repr(direction), self.directions, "direction"))
         return self.info.directions[direction]
+
+
+def _reloaded(origin: Origin, policy: PrecisionPolicy) -> Translator:
+    """Return the translator of an unpickled origin. Raises ModelError if the model has changed since it was pickled."""
+    made = Translator.load(
+        origin.path,
+        device=origin.device,
+        precision=policy.requested,
+        max_pixels=origin.max_pixels,
+        backend=origin.backend,
+    )
+    assert made._origin is not None
+    if made._origin.sha256 != origin.sha256:
+        raise ModelError(
+            f"The model in {shown(origin.path)} has changed since its translator was sent to this process; give a copy "
+            "of the model folder that nothing writes to, the same on every machine."
+        )
+    made.policy = policy
+    return made
 
 
 def _loaded(network: nn.Module | LoadedGenerator, info: DirectionInfo, device: str) -> LoadedGenerator:
