@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from unpaired.artifacts.checkpoint import save_checkpoint, sweep
+from unpaired.artifacts.curves import EvaluationSums, LogSums
 from unpaired.artifacts.history import History
 from unpaired.artifacts.report import write_report
 from unpaired.artifacts.run_folder import RunFolder
@@ -24,7 +25,7 @@ from unpaired.models.model_folder import sweep_model
 from unpaired.objectives.base import Direction, samples_with_masks
 from unpaired.randomness import torch_seeded
 from unpaired.selection.early_stopping import early_stopping_reason, had_plateau
-from unpaired.selection.validation import StepEvaluation, read_evaluations
+from unpaired.selection.validation import StepEvaluation
 from unpaired.training.inference_weights import ema_weights, inference_mode
 from unpaired.training.machine import peak_memory
 from unpaired.training.progress import Progress
@@ -95,9 +96,14 @@ class RunRecorder:
         self._folder, self._preview, self._names, self._facts = folder, preview, names, facts
         self._publish, self._listener, self._keep = publish, listener, keep_checkpoints
         self._history = History(folder.path)
-        records = folder.records()
-        self._num_lines = len(folder.lines())
-        self._latest = _progress_of(records[-1]) if records else None
+        self._curves, self._checks = LogSums(), EvaluationSums(folder.path / "guardian.jsonl")
+        self._num_lines, newest = 0, None
+        for record in folder.each_line():
+            self._num_lines += 1
+            if record is not None:
+                newest = record
+                self._curves.add(record)
+        self._latest = _progress_of(newest) if newest else None
         next_step = self._latest.step + 1 if self._latest else 0
         self._board = _summary_writer(folder, next_step) if tensorboard else None
         self._selection = selection
@@ -113,6 +119,7 @@ class RunRecorder:
         if self.guardian is not None and self.guardian.ailments:
             record["ailments"] = self.guardian.ailments
         self._folder.append(record)
+        self._curves.add(record)
         self._num_lines += 1
         self._latest = progress
         if self._board is not None:
@@ -202,13 +209,13 @@ class RunRecorder:
             self._folder.report,
             title=f"{self._folder.path.resolve().name}: {self._names['A']} ↔ {self._names['B']}",
             status=status,
-            log=self._folder.records(),
+            log=self._curves.curves(),
             samples=self._folder.sample_paths(),
             config_yaml=self._facts["config"],
             data=self._facts["data"],
             machine=self._facts["machine"],
             notes=[entry["sentence"] for entry in self._history.entries()],
-            checks=read_evaluations(self._folder.path / "guardian.jsonl"),
+            checks=self._checks.curves(),
             held_out=self._selection.evaluations if self._selection is not None else (),
             best_step=None if self._selection is None or self._selection.best is None else self._selection.best.step,
             publishes_best=self._selection is not None and self._selection.selected is not None,
