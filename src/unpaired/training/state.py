@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -209,10 +208,11 @@ def copied(parts: Parts) -> Parts:
 def _copy(tensor: Tensor) -> Tensor:
     if tensor.device.type != "cpu":
         return tensor.detach().cpu().contiguous()
-    # By NumPy in this thread: torch copies with several, which wait for one another on a busy machine, up to ten times
-    # as long as the copy takes.
-    content = torch.from_numpy(np.array(memory_of(tensor)))
-    return content.view(tensor.dtype).reshape(tensor.shape)
+    # In this thread alone: torch copies with several, which wait for one another on a busy machine, up to ten times as
+    # long as the copy takes.
+    found = torch.empty(tensor.shape, dtype=tensor.dtype)
+    memory_of(found)[:] = memory_of(tensor)
+    return found
 
 
 def state_sha256(parts: Parts, counters: Mapping[str, int]) -> str:
