@@ -38,12 +38,12 @@ def measure(case: str) -> None:
     from unpaired.artifacts.checkpoint import save_checkpoint
     from unpaired.config import override
     from unpaired.data.datasets import Batch
-    from unpaired.recipes import RECIPES, at_size
-    from unpaired.runs import build_objective
+    from unpaired.recipes import RECIPES, at_size, build_objective
     from unpaired.runs.footprint import fill_state, footprint, images
     from unpaired.runs.memory_plan import expected_memory
+    from unpaired.tensor_files import serialised
     from unpaired.training.inference_weights import ema_weights, inference_mode
-    from unpaired.training.state import TrainingState
+    from unpaired.training.state import TrainingState, copied
     from unpaired.training.step import train_step
 
     recipe, size, batch_size, precision, how, *parts = case.split(":")
@@ -69,7 +69,11 @@ def measure(case: str) -> None:
         measured["samples"] = resident("VmHWM")
     forget_peak()
     with tempfile.TemporaryDirectory() as folder:
-        save_checkpoint(Path(folder), state.parts(), state.counters(), log_lines=0, made_with={}, keep=2)
+        parts = copied(state.parts())
+        save_checkpoint(Path(folder), parts, state.counters(), log_lines=0, made_with={}, keep=2)
+        for network in state.objective.generators().values():
+            serialised(network.state_dict())
+        train_step(state, batch, config.run.precision)  # while another state is copied
     measured["checkpoint"] = resident("VmHWM")
     facts = {"case": case, "threads": torch.get_num_threads(), "before": before, "counted": asdict(counted)}
     off = expected / max(measured.values()) - 1

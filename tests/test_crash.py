@@ -36,6 +36,7 @@ from unpaired.networks import ResNetGenerator
 from unpaired.recipes import Config
 from unpaired.runs import info, train
 from unpaired.runs.verify import verify
+from unpaired.tensor_files import Buffer
 
 needs_strace = pytest.mark.skipif(not available(), reason="strace is not installed, or may not trace here")
 
@@ -179,7 +180,7 @@ def test_a_power_cut_finds_every_file_on_the_disk_before_its_name(three: Path, t
 
 
 def without_sync_of_files(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(module, "write_synced", lambda path, content: path.write_bytes(content))
+    patch.setattr(module, "write_synced", lambda path, content: path.write_bytes(b"".join(content)))
 
 
 def without_sync_of_folders(patch: pytest.MonkeyPatch) -> None:
@@ -345,7 +346,7 @@ def test_what_is_saved_is_the_state_of_its_step_however_long_saving_takes(
 
     checkpoint, write, hashes = RunRecorder.checkpoint, module.write_synced, {}
 
-    def slow(path: Path, content: bytes) -> None:
+    def slow(path: Path, content: list[Buffer]) -> None:
         time.sleep(0.02)
         write(path, content)
 

@@ -22,7 +22,7 @@ from unpaired.errors import ConfigError
 from unpaired.recipes import Config, at_size, cut, fastcut, gan, paper, pix2pix
 from unpaired.runs import build_objective, train
 from unpaired.runs import memory_plan as planning
-from unpaired.runs.footprint import Footprint, fill_state, footprint, serialised_bytes
+from unpaired.runs.footprint import Footprint, fill_state, footprint, saving_bytes
 from unpaired.runs.memory_plan import alternatives, changes, decoded, expected_memory, fitting, plan_sentence
 from unpaired.runs.validation_setup import max_validation_images
 from unpaired.training.run_config import memory_bytes
@@ -65,7 +65,9 @@ def test_the_weights_moments_gradients_and_pools_of_every_method_are_counted(nam
     counted = footprint(config)
     assert counted.step > 4 * weights + pools
     assert counted.samples > 4 * weights + pools
-    assert counted.checkpoint == pytest.approx(5 * weights, rel=0.15, abs=2 * pools)
+    largest = max(sum(4 * w.numel() for w in network.parameters()) for network in objective.generators().values())
+    ema = bool(config.optimizer.ema_decay) * sum(4 * w.numel() for w in objective.translators.parameters())
+    assert counted.checkpoint == pytest.approx(3 * weights + pools + ema + 2 * largest, rel=0.02)
 
 
 def test_counting_draws_nothing_and_leaves_no_memory_behind() -> None:
@@ -89,8 +91,9 @@ def test_a_checkpoint_makes_what_is_counted_of_it(tmp_path: Path) -> None:
     state = TrainingState(build_objective(config), config.optimizer)
     fill_state(state, config)
     saved = save_checkpoint(tmp_path, state.parts(), state.counters(), log_lines=0, made_with={}, keep=2)
-    sizes = {path.stem: path.stat().st_size for path in saved.glob("*.safetensors")}
-    assert serialised_bytes(state.parts()) == pytest.approx(sizes["weights"] + 2 * sizes["optim"], rel=0.1)
+    size = sum(path.stat().st_size for path in saved.glob("*.safetensors"))
+    generator = sum(4 * weight.numel() for weight in state.objective.translators.parameters())
+    assert saving_bytes(state) == pytest.approx(size + 2 * generator, rel=0.1)
 
 
 def test_what_takes_more_memory_is_counted_as_more() -> None:
@@ -395,9 +398,13 @@ def test_the_log_tells_the_peak(drawn_folders: Path, tmp_path: Path) -> None:
 def test_what_is_expected_is_what_a_run_takes_within_15_percent(
     drawn_folders: Path, tmp_path: Path, recompute: str
 ) -> None:
-    """A process of its own, without the decoded images and its start: only the memory of the model remains."""
+    """A process of its own, without the decoded images and its start: only the memory of the model remains.
+
+    It saves while it takes the next steps, as longer runs do.
+    """
     options = (
-        "--steps 2 --size 64 --memory 20GB --generator.base-channels 32 --generator.num-blocks 6 --data.batch-size 3 "
+        "--steps 3 --run.checkpoint-every 1 --size 64 --memory 20GB --data.batch-size 3 "
+        "--generator.base-channels 32 --generator.num-blocks 6 "
         f"--discriminator.base-channels 32 --run.trust-images 0 --run.num-threads 1 --run.recompute {recompute}"
     ).split()
     command = [sys.executable, "-m", "unpaired", "train", drawn_folders, "--out", tmp_path / "run", *options]

@@ -11,6 +11,7 @@ import numpy as np
 import PIL.Image
 import pytest
 
+from unpaired.artifacts.curves import LogSums
 from unpaired.artifacts.report import MAX_GRIDS, write_report
 from unpaired.errors import OutputError
 
@@ -32,8 +33,9 @@ def page(tmp_path: Path, **given: Any) -> str:
         "data": {"A": {"name": "summer", "images": 1067}, "B": {"name": "winter", "images": 1334}},
         "machine": {"torch": "2.13.0", "threads": 2},
     }
+    arguments |= given
     path = tmp_path / "report.html"
-    write_report(path, **arguments | given)
+    write_report(path, **arguments | {"log": LogSums(arguments["log"]).curves()})
     return path.read_text(encoding="utf-8")
 
 

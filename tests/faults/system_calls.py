@@ -37,6 +37,7 @@ from unpaired.runs import info
 from unpaired.runs import train as train_run
 from unpaired.runs.verify import verify
 from unpaired.training.progress import Progress
+from unpaired.training.state import TrainingState
 
 SCENARIOS = ("save", "start")
 FAULTS = ("KILL", "EIO", "ENOSPC")
@@ -75,13 +76,18 @@ def prepare(work: Path, scenario: str, method: str) -> Case:
     expected: dict[int, str] = {}
     whole = work / "whole"
 
-    def note(progress: Progress) -> None:  # the checkpoint of the step before has been taken
-        if list_checkpoints(whole / "checkpoints"):
-            at = info(whole)
-            expected[at.step] = at.state_sha256
+    checkpoint = RunRecorder.checkpoint
 
-    train_run(config, out=whole, listener=note)
-    expected[steps] = info(whole).state_sha256
+    def note(recorder: RunRecorder, state: TrainingState) -> None:
+        expected[state.step] = state.sha256()
+        checkpoint(recorder, state)
+
+    RunRecorder.checkpoint = note  # type: ignore[method-assign]
+    try:
+        train_run(config, out=whole)
+    finally:
+        RunRecorder.checkpoint = checkpoint  # type: ignore[method-assign]
+    assert expected[steps] == info(whole).state_sha256
     base = work / "base"
     if scenario == "save":
 

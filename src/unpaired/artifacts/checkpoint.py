@@ -23,7 +23,7 @@ import os
 import re
 import secrets
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -34,7 +34,7 @@ from torch import Tensor
 
 from unpaired.errors import CheckpointError, StorageError
 from unpaired.storage import make_folder, shown, sweep_partial, sync_folder, write_bytes
-from unpaired.tensor_files import serialised
+from unpaired.tensor_files import Buffer, buffers
 from unpaired.training.state import Parts, state_sha256
 
 FORMAT = 1
@@ -43,6 +43,7 @@ _SEAL = "manifest_sha256"
 _BEST = "best"
 _DISPLACED = ".old-"
 _NAME = re.compile(r"step-[0-9]+")
+_BUFFERED = 1 << 20  # bytes of small tensors that are written in one call
 _NOTHING_LEFT = "no other one is left, so the run begins again"
 _WITHOUT_STRICT = "Run the same command without --strict to continue from the checkpoint before it."
 
@@ -82,17 +83,16 @@ def save_checkpoint(
     An existing undamaged checkpoint of the same state is left as it is. The checkpoints to keep are read again before
     others are removed, and damaged ones do not count.
 
-    `made_with` records versions and machine in the manifest. Raises StorageError if the disk fails; existing
-    checkpoints are then unchanged.
+    parts, best: tensors that nothing changes before this returns. made_with: versions and machine for the manifest.
+    Raises StorageError if the disk fails; existing checkpoints are then unchanged.
     """
     step, sha256 = counters["step"], state_sha256(parts, counters)
     final = folder / _name(step)
     tensors = {**parts, _BEST: best} if best else parts
-    files = {f"{part}.safetensors": serialised(named) for part, named in tensors.items()}
+    files = {f"{part}.safetensors": buffers(named) for part, named in tensors.items()}
     chosen = {} if best_step is None else {"best_step": best_step}
-    files["state.json"] = _json({"counters": dict(counters), "log_lines": log_lines, **chosen})
-    manifest = _manifest(step, sha256, files, made_with)
-    needed = sum(map(len, files.values()))
+    files["state.json"] = [_json({"counters": dict(counters), "log_lines": log_lines, **chosen})]
+    needed = sum(map(_size, files.values()))
     with _storage_errors(folder, needed):
         make_folder(folder)
         sweep(folder)
@@ -102,7 +102,9 @@ def save_checkpoint(
         temporary = folder / f".tmp-{_name(step)}-{secrets.token_hex(4)}"
         temporary.mkdir()
         try:
-            for name, content in {**files, _MANIFEST: _sealed(manifest)}.items():
+            manifest = _manifest(step, sha256, files, made_with)
+            files[_MANIFEST] = [_sealed(manifest)]
+            for name, content in files.items():
                 write_synced(temporary / name, content)
             sync_folder(temporary)
             _put_in_place(temporary, final)
@@ -115,11 +117,16 @@ def save_checkpoint(
     return final
 
 
-def _manifest(step: int, sha256: str, files: Mapping[str, bytes], made_with: Mapping[str, Any]) -> dict[str, Any]:
+def _manifest(
+    step: int, sha256: str, files: Mapping[str, Sequence[Buffer]], made_with: Mapping[str, Any]
+) -> dict[str, Any]:
     """Return the content of MANIFEST.json for the other files of a checkpoint."""
-    hashes = {
-        name: {"size": len(content), "sha256": hashlib.sha256(content).hexdigest()} for name, content in files.items()
-    }
+    hashes = {}
+    for name, content in files.items():
+        digest = hashlib.sha256()
+        for piece in content:
+            digest.update(piece)
+        hashes[name] = {"size": _size(content), "sha256": digest.hexdigest()}
     return {"format": FORMAT, "step": step, "state_sha256": sha256, "files": hashes, "made_with": dict(made_with)}
 
 
@@ -220,12 +227,17 @@ def sweep(folder: Path) -> None:
                 shutil.rmtree(path)
 
 
-def write_synced(path: Path, content: bytes) -> None:
-    """Write a new file and flush it to the disk before returning."""
-    with path.open("wb") as file:
-        file.write(content)
+def write_synced(path: Path, content: Sequence[Buffer]) -> None:
+    """Write a new file from pieces and flush it to the disk before returning."""
+    with path.open("wb", buffering=_BUFFERED) as file:
+        for piece in content:
+            file.write(piece)
         file.flush()
         os.fsync(file.fileno())
+
+
+def _size(content: Sequence[Buffer]) -> int:
+    return sum(map(len, content))
 
 
 def _name(step: int) -> str:

@@ -64,6 +64,10 @@ class RankRecorder:
 
         self._by_first(save)
 
+    def finish(self) -> None:
+        """Wait until rank 0 has written everything."""
+        self._by_first(lambda recorder: recorder.finish())
+
     def _by_first(self, work: Callable[[Recorder], None]) -> None:
         with ranks.on_rank_zero():
             if self._first is not None:

@@ -5,19 +5,21 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager
 from dataclasses import asdict, fields
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from unpaired.artifacts.checkpoint import save_checkpoint, sweep
+from unpaired.artifacts.curves import EvaluationSums, LogSums
 from unpaired.artifacts.history import ALARMS, History
 from unpaired.artifacts.report import write_report
 from unpaired.artifacts.run_folder import RunFolder
 from unpaired.artifacts.samples import draw_samples, write_samples
+from unpaired.artifacts.writer import Writer
 from unpaired.data.datasets import Batch
 from unpaired.errors import MissingExtraError
 from unpaired.live_line import rewrite
@@ -25,11 +27,11 @@ from unpaired.models.model_folder import sweep_model
 from unpaired.objectives.base import Direction, samples_with_masks
 from unpaired.randomness import torch_seeded
 from unpaired.selection.early_stopping import early_stopping_reason, had_plateau
-from unpaired.selection.validation import StepEvaluation, read_evaluations
-from unpaired.training.inference_weights import ema_weights, inference_mode
+from unpaired.selection.validation import StepEvaluation
+from unpaired.training.inference_weights import ema_weights, inference_mode, to_publish, weights_by_direction
 from unpaired.training.machine import peak_memory
 from unpaired.training.progress import Progress
-from unpaired.training.state import TrainingState
+from unpaired.training.state import Parts, TrainingState, copied
 from unpaired.words import duration
 
 TRAINING = "training"
@@ -68,13 +70,13 @@ class CheckpointSelection(Protocol):
         """Return the weights that a checkpoint of a step holds besides its state."""
         ...
 
-    def applied(self, state: TrainingState) -> AbstractContextManager[int]:
-        """Load the weights to publish into the translators for the duration of the block; yield their step."""
+    def to_publish(self, step: int, parts: Parts) -> tuple[int, dict[str, Tensor]]:
+        """Return the step of the weights to publish and the translators' weights then."""
         ...
 
 
-Publish = Callable[[dict[Direction, nn.Module], int, int], None]
-"""Writes the model folder from the generators, the step of their weights, and the present step of the run."""
+Publish = Callable[[dict[Direction, dict[str, Tensor]], int, int], Callable[[], None]]
+"""Returns the task that writes the model folder from the generators' weights, their step and that of the run."""
 
 
 class RunRecorder:
@@ -82,7 +84,7 @@ class RunRecorder:
 
     names: the names of the domains, by "A" and "B".
     facts: the sections "config" (YAML text), "data" and "machine" of the report.
-    publish: writes model/.
+    publish: prepares the writing of model/.
     listener: called with each logged step, e.g. to print it.
     selection: the checkpoint selection, if the run has validation.
     """
@@ -103,17 +105,24 @@ class RunRecorder:
         self._folder, self._preview, self._names, self._facts = folder, preview, names, facts
         self._publish, self._listener, self._keep = publish, listener, keep_checkpoints
         self._history = History(folder.path)
-        records = folder.records()
-        self._num_lines = len(folder.lines())
-        self._latest = _progress_of(records[-1]) if records else None
+        self._curves, self._checks = LogSums(), EvaluationSums(folder.path / "guardian.jsonl")
+        self._num_lines, newest = 0, None
+        for record in folder.each_line():
+            self._num_lines += 1
+            if record is not None:
+                newest = record
+                self._curves.add(record)
+        self._latest = _progress_of(newest) if newest else None
         next_step = self._latest.step + 1 if self._latest else 0
         self._board = _summary_writer(folder, next_step) if tensorboard else None
         self._selection = selection
+        self._writer = Writer()
         self.guardian: Guardian | None = None
         self._next_report = time.monotonic() + _FIRST_REPORT
 
     def progress(self, progress: Progress) -> None:
         """Write a line of log.jsonl and TensorBoard's scalars (if enabled), and call the listener."""
+        self._writer.check()
         record = {
             **{key: _rounded(value) for key, value in asdict(progress).items()},
             "peak_memory": peak_memory(self._preview.b.device),
@@ -122,6 +131,7 @@ class RunRecorder:
         if self.guardian is not None and self.guardian.ailments:
             record["ailments"] = self.guardian.ailments
         self._folder.append(record)
+        self._curves.add(record)
         self._num_lines += 1
         self._latest = progress
         if self._board is not None:
@@ -131,30 +141,46 @@ class RunRecorder:
             self._board.add_scalar("images_per_second", progress.images_per_second, progress.step)
         self._listener(progress)
         if time.monotonic() >= self._next_report:
-            self.report(TRAINING)
+            self._next_report = float("inf")  # until this one is written
+            self._writer.submit("report", self._report(TRAINING))
 
     def sample(self, state: TrainingState) -> None:
-        """Draw real | fake | reconstructed | identity of the preview images, with the EMA weights if there are any."""
+        """Translate the preview images, with the EMA weights if there are any; grid and report are written behind.
+
+        The columns are real | fake | reconstructed | identity.
+        """
+        self._writer.check()
         rewrite("Drawing the sample grid")
         with ema_weights(state), inference_mode(state.objective), torch_seeded(0, "samples"):
             samples = samples_with_masks(state.objective, self._preview)
-        grid = draw_samples(samples, names=self._names, caption=f"step {state.step}")
-        write_samples(self._folder.sample(state.step), grid)
-        if self._board is not None:
-            pixels = torch.frombuffer(bytearray(grid.convert("RGB").tobytes()), dtype=torch.uint8)
-            self._board.add_image("samples", pixels.view(grid.height, grid.width, 3), state.step, dataformats="HWC")
-        self.report(TRAINING)
+        samples = {key: {name: images.cpu() for name, images in named.items()} for key, named in samples.items()}
+        step, report = state.step, self._report(TRAINING)
+
+        def write() -> None:
+            grid = draw_samples(samples, names=self._names, caption=f"step {step}")
+            write_samples(self._folder.sample(step), grid)
+            if self._board is not None:
+                pixels = torch.frombuffer(bytearray(grid.convert("RGB").tobytes()), dtype=torch.uint8)
+                self._board.add_image("samples", pixels.view(grid.height, grid.width, 3), step, dataformats="HWC")
+            report()
+
+        self._writer.submit("samples", write)
 
     def event(self, step: int, kind: str, sentence: str) -> None:
         """Write a line of history.jsonl."""
         self._history.note(step, kind, sentence)
 
     def checkpoint(self, state: TrainingState) -> None:
-        """Save the state, then refresh the report, then publish the generators as the model folder."""
-        self._folder.sync_log()
-        save_checkpoint(
+        """Copy the state; behind, it is saved, then the report refreshed, then the model folder published.
+
+        Waits for the save before, which decides which checkpoints are kept.
+        """
+        self._writer.wait_for("checkpoint")
+        parts = copied(state.parts())
+        save = partial(
+            save_checkpoint,
             self._folder.checkpoints,
-            state.parts(),
+            parts,
             state.counters(),
             log_lines=self._num_lines,
             made_with=self._facts["machine"],
@@ -162,7 +188,18 @@ class RunRecorder:
             best_step=None if self._selection is None or self._selection.best is None else self._selection.best.step,
             best=None if self._selection is None else self._selection.to_save(state.step),
         )
-        self._show(state)
+        show = self._show(state, parts)
+
+        def write() -> None:
+            self._folder.sync_log()
+            save()
+            show()
+
+        self._writer.submit("checkpoint", write)
+
+    def finish(self) -> None:
+        """Wait until everything is on the disk; raise the error of what could not be written."""
+        self._writer.finish()
 
     def catch_up(self, state: TrainingState) -> None:
         """Refresh report and model if a crash came after the checkpoint of `state` and before them.
@@ -174,19 +211,23 @@ class RunRecorder:
         chosen = None if self._selection is None else self._selection.selected
         counted = chosen is not None or (self._selection is not None and had_plateau(self._history.up_to(state.step)))
         if self._published() != (state.step if chosen is None else chosen.step, state.step, counted):
-            self._show(state)
+            self._show(state, copied(state.parts()))()
 
-    def _show(self, state: TrainingState) -> None:
-        # The model comes last, so that its step proves that all of this was done.
+    def _show(self, state: TrainingState, parts: Parts) -> Callable[[], None]:
+        """Return the task that refreshes report and model; `parts` are copies of the tensors of the state."""
         finished = self._latest is not None and state.step == self._latest.num_steps
         early = early_stopping_reason(self._history.entries())
-        self.report("finished early" if early else "finished" if finished else TRAINING)
-        if self._selection is None:
-            with ema_weights(state):
-                self._publish(state.objective.generators(), state.step, state.step)
-            return
-        with self._selection.applied(state) as step:
-            self._publish(state.objective.generators(), step, state.step)
+        report = self._report("finished early" if early else "finished" if finished else TRAINING)
+        step, weights = to_publish(state.step, parts)
+        if self._selection is not None:
+            step, weights = self._selection.to_publish(state.step, parts)
+        publish = self._publish(weights_by_direction(state.objective, weights), step, state.step)
+
+        def show() -> None:
+            report()
+            publish()  # last, so that the step of the model proves that all of this was done
+
+        return show
 
     def _published(self) -> tuple[int, int, bool] | None:
         """Return the step of the model folder, the step of the run then, and whether it was selected by validation.
@@ -202,7 +243,10 @@ class RunRecorder:
 
     def report(self, condition: str) -> None:
         """Write report.html from the present files of the folder."""
-        begun = time.monotonic()
+        self._report(condition)()
+
+    def _report(self, condition: str) -> Callable[[], None]:
+        """Return the task that writes report.html as of now, with the sample grids that there are then."""
         status, entries = {"state": condition}, self._history.entries()
         if self._latest is not None:
             latest = self._latest
@@ -211,25 +255,31 @@ class RunRecorder:
             status["speed"] = f"{latest.images_per_second:.1f} images/s"
             if condition == TRAINING:
                 status["time left"] = duration(latest.seconds_left)
-        write_report(
+        write = partial(
+            write_report,
             self._folder.report,
             title=f"{self._folder.path.resolve().name}: {self._names['A']} ↔ {self._names['B']}",
             status=status,
-            log=self._folder.records(),
-            samples=self._folder.sample_paths(),
+            log=self._curves.curves(),
             config_yaml=self._facts["config"],
             data=self._facts["data"],
             machine=self._facts["machine"],
             notes=[entry["sentence"] for entry in entries if entry["kind"] not in ALARMS],
             warnings=[entry["sentence"] for entry in entries if entry["kind"] in ALARMS],
             live=condition == TRAINING,
-            checks=read_evaluations(self._folder.path / "guardian.jsonl"),
-            held_out=self._selection.evaluations if self._selection is not None else (),
+            checks=self._checks.curves(),
+            held_out=tuple(self._selection.evaluations) if self._selection is not None else (),
             best_step=None if self._selection is None or self._selection.best is None else self._selection.best.step,
             publishes_best=self._selection is not None and self._selection.selected is not None,
         )
-        now = time.monotonic()
-        self._next_report = now + max(_LEAST_SPACING, _TIMES * (now - begun))
+
+        def timed() -> None:
+            begun = time.monotonic()
+            write(samples=self._folder.sample_paths())
+            now = time.monotonic()
+            self._next_report = now + max(_LEAST_SPACING, _TIMES * (now - begun))
+
+        return timed
 
 
 def _progress_of(record: Mapping[str, Any]) -> Progress | None:

@@ -15,13 +15,13 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from unpaired.artifacts.curves import NUM_BUCKETS, SMOOTHING, UNSMOOTHED, Curve, CurveSums, LogCurves
 from unpaired.artifacts.samples import data_uri
 from unpaired.pages.html_pages import escaped_lines, html_page, status_terms, terms, write_page
 from unpaired.selection.rule import RULE
 from unpaired.selection.validation import StepEvaluation
 
 Floats = npt.NDArray[np.float64]
-Record = Mapping[str, object]
 
 MAX_GRIDS = 9
 """Largest number of sample grids of a page: eight spread over the run, and the newest."""
@@ -50,8 +50,6 @@ _HASH = re.compile("[0-9a-f]{40,}")
 _RATES = {"learning_rate": "Learning rate", "images_per_second": "Images per second"}
 # A panel, in units of its view box.
 _WIDTH, _HEIGHT, _LEFT, _RIGHT, _TOP, _BOTTOM = 380, 210, 46, 10, 8, 24
-_NUM_BUCKETS = 240
-_SMOOTHING = 5.0  # standard deviation, in buckets
 
 
 def write_report(
@@ -59,7 +57,7 @@ def write_report(
     *,
     title: str,
     status: Mapping[str, str],
-    log: Sequence[Record],
+    log: LogCurves,
     samples: Sequence[Path],
     config_yaml: str,
     data: Mapping[str, object],
@@ -67,7 +65,7 @@ def write_report(
     notes: Sequence[str] = (),
     warnings: Sequence[str] = (),
     live: bool = False,
-    checks: Sequence[StepEvaluation] = (),
+    checks: Sequence[Curve] = (),
     held_out: Sequence[StepEvaluation] = (),
     best_step: int | None = None,
     publishes_best: bool = True,
@@ -75,19 +73,20 @@ def write_report(
     """Write the page, whole or not at all, over the one before it.
 
     status: the facts under the title, by label.
-    log: the lines of log.jsonl, oldest first; empty before the first one.
+    log: the curves of log.jsonl.
     samples: the sample grids, oldest first, named step-00000500.png; the page shows at most `MAX_GRIDS` of them, the
     larger ones as JPEG.
     data, machine: facts by name; a value that is a mapping becomes a group of its own.
     notes: sentences that a reader must not miss. warnings: those about failures.
     live: whether the run goes on, so that the page reloads itself.
-    checks: those of the guardian.
+    checks: the curves of the guardian.
     held_out: the validations. best_step: the best of them. publishes_best: whether model/ holds that step.
 
     NaN or infinite losses leave a gap in their curve, which is stated; a grid that cannot be read is named in a
     warning. Raises OutputError if the file cannot be written there, StorageError if the disk is full or failing.
     """
     grids, unread = _sample_figures(samples)
+    drawn = [*_panels(log), *_evaluation_panels(checks, _CHECKED)]
     text = html_page(
         "unpaired.artifacts",
         "report.html",
@@ -100,13 +99,13 @@ def write_report(
         earlier="".join(grids[1:]),
         held_out="".join(_held_out(held_out, best_step)),
         best=_text(_best_sentence(held_out, best_step, publishes_best)),
-        curves="".join([*_panels(log), *_checked(checks)]) or '<p class="dim">Nothing logged yet.</p>',
-        smoothing=f"{100 * _SMOOTHING / _NUM_BUCKETS:.0f}",
+        curves="".join(drawn) or '<p class="dim">Nothing logged yet.</p>',
+        smoothing=f"{100 * SMOOTHING / NUM_BUCKETS:.0f}",
         data=_facts(data),
         config=_text(config_yaml),
         machine=_facts(machine),
-        num_logged=_text(len(log)),
-        written=_text(log[-1].get("time", "")) if log else "",
+        num_logged=_text(log.num_records),
+        written=_text(log.written),
     )
     write_page(path, text)
 
@@ -165,46 +164,20 @@ def _sample_figure(path: Path, max_bytes: int) -> str:
 # ---- curves ----
 
 
-@dataclass(frozen=True)
-class _Curve:
-    """One series in at most `_NUM_BUCKETS` points, each for the records of one interval of steps.
-
-    steps: the mean step of each interval. low, high, smooth: extremes and smoothed mean of its finite values, NaN
-    without any. bad: whether the interval has non-finite values. num_bad: their number in the whole series. first_bad:
-    step of the first.
-    """
-
-    name: str
-    steps: Floats
-    low: Floats
-    high: Floats
-    smooth: Floats
-    bad: npt.NDArray[np.bool_]
-    num_bad: int
-    first_bad: float
-
-
-def _panels(log: Sequence[Record]) -> list[str]:
+def _panels(log: LogCurves) -> list[str]:
     """Return a figure for each family of losses, for the learning rate and for the speed."""
-    terms = [losses if isinstance(losses := record.get("losses"), Mapping) else {} for record in log]
-    steps = _numbers([record["step"] for record in log])
-    last = float(steps.max(initial=0)) or 1.0
-    families: dict[str, list[_Curve]] = {title: [] for title in _TITLES.values()}
-    for name in sorted({name for row in terms for name in row}):
-        families.setdefault(_family(name), []).append(_curve(name, terms, steps, last))
+    families: dict[str, list[Curve]] = {title: [] for title in _TITLES.values()}
+    for curve in log.losses:
+        families.setdefault(_family(curve.name), []).append(curve)
     for name, title in _RATES.items():
-        families[title] = [_curve(name, log, steps, last)] if any(name in record for record in log) else []
-    return [_panel(title, curves, last) for title, curves in families.items() if curves]
-
-
-def _checked(checks: Sequence[StepEvaluation]) -> list[str]:
-    """Return a figure for each kind of measurement of the guardian that is not in the log."""
-    return _evaluation_panels(checks, _CHECKED, _SMOOTHING)
+        families[title] = [curve for curve in log.rates if curve.name == name]
+    return [_panel(title, curves, log.last) for title, curves in families.items() if curves]
 
 
 def _held_out(evaluations: Sequence[StepEvaluation], best_step: int | None) -> list[str]:
     """Return a figure for each validation metric, with the best step marked; few points, so not smoothed."""
-    return _evaluation_panels(evaluations, _HELD_OUT, 0.01, best_step)
+    sums = CurveSums.of((evaluation.step, evaluation.figures) for evaluation in evaluations)
+    return _evaluation_panels(sums.curves(UNSMOOTHED), _HELD_OUT, best_step)
 
 
 def _best_sentence(evaluations: Sequence[StepEvaluation], best_step: int | None, publishes_best: bool) -> str:
@@ -214,51 +187,14 @@ def _best_sentence(evaluations: Sequence[StepEvaluation], best_step: int | None,
     return f"The best of {len(evaluations)} validations is step {best_step:,} (dashed line), {model}. It is {RULE}."
 
 
-def _evaluation_panels(
-    evaluations: Sequence[StepEvaluation], titles: Mapping[str, str], width: float, mark: int | None = None
-) -> list[str]:
-    rows = [evaluation.figures for evaluation in evaluations]
-    steps, last = (
-        _numbers([evaluation.step for evaluation in evaluations]),
-        float(max((evaluation.step for evaluation in evaluations), default=1)),
-    )
-    names = sorted({name for row in rows for name in row})
-    families = {title: [n for n in names if n.startswith(f"{family}_")] for family, title in titles.items()}
-    return [
-        _panel(title, [_curve(name, rows, steps, last, width) for name in those], last, mark)
-        for title, those in families.items()
-        if those
-    ]
+def _evaluation_panels(curves: Sequence[Curve], titles: Mapping[str, str], mark: int | None = None) -> list[str]:
+    """Return a figure for each kind of measurement that has a title and is not in the log."""
+    families = {title: [c for c in curves if c.name.startswith(f"{family}_")] for family, title in titles.items()}
+    last = max((curve.last for curve in curves), default=1.0)
+    return [_panel(title, those, last, mark) for title, those in families.items() if those]
 
 
-def _curve(name: str, rows: Sequence[Record], all_steps: Floats, last: float, width: float = _SMOOTHING) -> _Curve:
-    """Return the values under `name`, smoothed by a Gaussian; the rows' steps go from 0 to `last`.
-
-    width: the standard deviation, in buckets.
-    """
-    steps = all_steps[[name in row for row in rows]]
-    values = _numbers([row[name] for row in rows if name in row])
-    bucket = np.clip(steps / last * _NUM_BUCKETS, 0, _NUM_BUCKETS - 1).astype(np.intp)
-    finite = np.abs(values) < 1e30  # false for NaN, and for what would overflow a sum
-    good, numbers = bucket[finite], values[finite]
-    low, high = np.full(_NUM_BUCKETS, np.inf), np.full(_NUM_BUCKETS, -np.inf)
-    np.minimum.at(low, good, numbers)
-    np.maximum.at(high, good, numbers)
-    total, count, sums, where = (
-        np.bincount(at, weights=weights, minlength=_NUM_BUCKETS).astype(float)
-        for at, weights in ((bucket, None), (good, None), (good, numbers), (bucket, steps))
-    )
-    width = 0.01 if name == "learning_rate" else width  # the schedule has corners and no noise
-    kernel = np.exp(-0.5 * (np.arange(-20, 21) / width) ** 2)
-    with np.errstate(invalid="ignore", divide="ignore"):  # the mean of an empty bucket is NaN
-        smooth = np.convolve(sums, kernel, "same") / np.convolve(count, kernel, "same")
-        where /= total
-    low[count == 0] = high[count == 0] = smooth[count == 0] = np.nan
-    num_bad, first_bad, used = int((~finite).sum()), float(steps[~finite].min(initial=np.inf)), total > 0
-    return _Curve(name, where[used], low[used], high[used], smooth[used], (total > count)[used], num_bad, first_bad)
-
-
-def _panel(title: str, curves: Sequence[_Curve], last: float, mark: int | None = None) -> str:
+def _panel(title: str, curves: Sequence[Curve], last: float, mark: int | None = None) -> str:
     """Return a figure of curves over the steps 0 to `last`, with axes, a legend and notes on values it leaves out.
 
     mark: a step to draw a line at.
@@ -321,7 +257,7 @@ class _Axes:
         """Return a dashed line at a step."""
         return f'<path class="mark" d="M{float(self.x(np.array(step))):.1f} {_TOP}V{_HEIGHT - _BOTTOM}"/>'
 
-    def lines(self, curve: _Curve) -> str:
+    def lines(self, curve: Curve) -> str:
         """Return the spread of the values, their smoothed curve, and marks at the top for non-finite values."""
         x = self.x(curve.steps)
         spread = _path(np.repeat(x, 2), self.y(np.stack([curve.low, curve.high], axis=1).ravel()))
@@ -353,14 +289,6 @@ def _family(name: str) -> str:
     """Return the title of the panel that a loss is drawn in: cycle_a and cycle_b share one."""
     family = name[:-2] if name.endswith(("_a", "_b")) else name
     return _TITLES.get(family, family.replace("_", " ").capitalize())
-
-
-def _numbers(values: list[object]) -> Floats:
-    """Return the values of a log, with NaN for missing or non-numeric ones."""
-    try:
-        return np.array(values, dtype=np.float64)  # None becomes NaN
-    except (TypeError, ValueError):
-        return np.array([value if isinstance(value, (int, float)) else math.nan for value in values])
 
 
 def _figure(value: float) -> str:

@@ -7,6 +7,7 @@ import json
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
+from itertools import islice
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -127,13 +128,19 @@ class RunFolder:
 
     def lines(self) -> list[dict[str, Any] | None]:
         """Return the complete lines of log.jsonl in order, None for one that is not a record."""
+        return list(self.each_line())
+
+    def each_line(self) -> Iterator[dict[str, Any] | None]:
+        """Yield the complete lines of log.jsonl as `lines` does, one at a time: a log may have a million."""
         if not self.log.exists():
-            return []
+            return
         try:
-            text = self.log.read_text(encoding="utf-8", errors="replace")
+            with self.log.open("rb") as file:
+                for line in file:
+                    if line.endswith(b"\n"):
+                        yield _record(line.decode("utf-8", errors="replace"))
         except OSError as error:
             raise _unreadable(self.log, error) from None
-        return [_record(line) for line in text.split("\n")[:-1]]
 
     def sync_log(self) -> None:
         """Wait until log.jsonl is on the disk, before a checkpoint that counts its lines."""
@@ -154,8 +161,9 @@ class RunFolder:
             sweep_partial(folder)
         try:
             if self.log.exists():
-                kept = self.log.read_bytes().split(b"\n")[:-1][:num_lines]
-                os.truncate(self.log, sum(len(line) + 1 for line in kept))
+                with self.log.open("rb") as file:
+                    size = sum(len(line) for line in islice(file, num_lines) if line.endswith(b"\n"))
+                os.truncate(self.log, size)
             for path in self.sample_paths():
                 if int(path.stem.removeprefix("step-")) > step:
                     path.unlink()

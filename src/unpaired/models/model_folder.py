@@ -25,7 +25,7 @@ from typing import Any, Literal
 import safetensors
 import safetensors.torch
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from unpaired.config import from_dict, require, to_dict
 from unpaired.errors import ConfigError, MissingPartError, ModelError, UnknownKindError, UnpairedError
@@ -126,9 +126,15 @@ class TrustFile:
 
 
 def write_model(
-    folder: Path, info: ModelInfo, generators: Mapping[str, nn.Module], *, trust: TrustFile | None = None
+    folder: Path,
+    info: ModelInfo,
+    generators: Mapping[str, nn.Module | Mapping[str, Tensor]],
+    *,
+    trust: TrustFile | None = None,
 ) -> None:
-    """Write a model folder atomically, replacing an existing one; `generators` has the directions of `info`.
+    """Write a model folder atomically, replacing an existing one.
+
+    generators: networks, or their weights by name, of the directions of `info`.
 
     The content is written and synced in a temporary folder, which two renames put in place. After a crash between the
     two, the old folder has a name that `read_model` finds. Raises OutputError or StorageError.
@@ -249,8 +255,8 @@ def _beside(folder: Path, role: str) -> Path:
     return folder.parent / f".{folder.name}.{role}"
 
 
-def _write_weights(path: Path, network: nn.Module) -> str:
-    data = serialised(network.state_dict())
+def _write_weights(path: Path, network: nn.Module | Mapping[str, Tensor]) -> str:
+    data = serialised(network.state_dict() if isinstance(network, nn.Module) else network)
     write_bytes(path, data, sync=True)
     return hashlib.sha256(data).hexdigest()
 

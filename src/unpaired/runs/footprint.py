@@ -22,7 +22,7 @@ from unpaired.recipes import Config, build_objective
 from unpaired.side_by_side import in_this_thread
 from unpaired.training.autocast import precision_on
 from unpaired.training.inference_weights import ema_weights, inference_mode
-from unpaired.training.state import Parts, TrainingState
+from unpaired.training.state import TrainingState
 from unpaired.training.step import all_or_nothing, both_players
 
 
@@ -30,8 +30,8 @@ from unpaired.training.step import all_or_nothing, both_players
 class Footprint:
     """Peak bytes of the tensors that are alive at the same time.
 
-    step: in a training step. samples: while the sample grid is drawn. checkpoint: bytes that saving adds to the state.
-    best: bytes of the networks of the best step, which validation keeps and saves.
+    step: in a training step. samples: while the sample grid is drawn. checkpoint: bytes that saving adds to the next
+    steps. best: bytes of the networks of the best step, which validation keeps and saves.
     """
 
     step: int
@@ -60,7 +60,7 @@ def footprint(config: Config) -> Footprint:
             state.objective.samples(preview)
         parts = state.parts()
         best = sum(_bytes(tensor) for part in ("weights", "average") for tensor in parts.get(part, {}).values())
-        return Footprint(step, count.most, serialised_bytes(parts), best)
+        return Footprint(step, count.most, saving_bytes(state), best)
 
 
 def fill_state(state: TrainingState, config: Config) -> None:
@@ -86,13 +86,11 @@ def images(config: Config, count: int) -> Batch:
     )
 
 
-def serialised_bytes(parts: Parts) -> int:
-    """Return the peak bytes of serialising the state: the file of every part, and one of them twice."""
-    held = most = 0
-    for tensors in parts.values():
-        size = sum(map(_bytes, tensors.values()))
-        most, held = max(most, held + 2 * size), held + size
-    return most
+def saving_bytes(state: TrainingState) -> int:
+    """Return the peak bytes of saving the state: the copy of all of it, and the file of one generator twice."""
+    whole = sum(_bytes(tensor) for tensors in state.parts().values() for tensor in tensors.values())
+    generators = state.objective.generators().values()
+    return whole + 2 * max(sum(map(_bytes, network.state_dict().values())) for network in generators)
 
 
 def _bytes(tensor: Tensor) -> int:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Mapping
 from pathlib import Path
 
-from torch import nn
+from torch import Tensor
 
 from unpaired.data.domains import Domains
 from unpaired.data.normalising import spec_from_config
@@ -26,13 +27,14 @@ def publish_model(
     folder: Path,
     config: Config,
     domains: Domains,
-    generators: dict[Direction, nn.Module],
+    generators: Mapping[Direction, Mapping[str, Tensor]],
     step: int,
     mode: GeneratorMode,
     choice: ChoiceInfo | None = None,
 ) -> None:
     """Write the model folder: the generators of `config` after `step`, and their description.
 
+    generators: weights by direction and name.
     choice: how that step was selected; None for the last step.
     """
     channels = {"AtoB": (config.data.channels_a, config.data.channels_b)}
@@ -66,7 +68,7 @@ def publish_model(
         choice=choice,
         sheets=_sheets(domains),
     )
-    write_model(folder, info, {str(name): network for name, network in generators.items()})
+    write_model(folder, info, {str(name): weights for name, weights in generators.items()})
 
 
 def _sheets(domains: Domains) -> SheetInfo | None:

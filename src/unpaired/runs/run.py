@@ -72,18 +72,22 @@ def _fit(start: Start, context: RunContext) -> bool:
     if recorder is None or ranks.world_size() > 1:
         recorder = RankRecorder(recorder)
     try:
-        request = fit(
-            start.state,
-            dataset,
-            schedule,
-            config.run,
-            context.device,
-            recorder,
-            num_workers=config.data.num_workers,
-            worker_retries=config.data.worker_retries,
-            callbacks=[*_own_callbacks(start), *context.callbacks],
-            watch=_watch(start, context),
-        )
+        try:
+            request = fit(
+                start.state,
+                dataset,
+                schedule,
+                config.run,
+                context.device,
+                recorder,
+                num_workers=config.data.num_workers,
+                worker_retries=config.data.worker_retries,
+                callbacks=[*_own_callbacks(start), *context.callbacks],
+                watch=_watch(start, context),
+            )
+        finally:  # no file is written behind a rewind, or once the folder is not locked any more
+            if start.recorder is not None:
+                start.recorder.finish()
     except Interrupted:
         with ranks.on_rank_zero():
             if start.recorder is not None:

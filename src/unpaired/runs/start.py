@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import logging
+from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor
 
 from unpaired import ranks
 from unpaired.artifacts.changes import Change, machine_change, ranks_change
@@ -210,10 +212,10 @@ def _recorder(
         "machine": made_with(device, config.run),
     }
 
-    def publish(generators: dict[Direction, nn.Module], step: int, run_step: int) -> None:
+    def publish(generators: dict[Direction, dict[str, Tensor]], step: int, run_step: int) -> Callable[[], None]:
         mode: GeneratorMode = "training" if state.objective.uses_training_mode else "evaluation"
         chosen = describe_selection(*opened, History(folder.path).up_to(run_step), run_step) if opened else None
-        publish_model(folder.model, config, domains, generators, step, mode, chosen)
+        return partial(publish_model, folder.model, config, domains, generators, step, mode, chosen)
 
     recorder = RunRecorder(
         folder,

@@ -8,8 +8,7 @@ changes nothing of the training state.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +18,8 @@ from unpaired.objectives.base import Objective
 from unpaired.randomness import torch_seeded
 from unpaired.selection.rule import is_best
 from unpaired.selection.validation import NON_FINITE, StepEvaluation, append_evaluation, truncate_evaluations
-from unpaired.training.inference_weights import ema_weights, inference_mode
-from unpaired.training.state import TrainingState
+from unpaired.training.inference_weights import ema_weights, inference_mode, to_publish
+from unpaired.training.state import Parts, TrainingState
 
 NAME = "held_out.jsonl"
 
@@ -81,20 +80,14 @@ class CheckpointSelection:
         """Return the weights that a checkpoint holds besides its state: none if its step is the best one."""
         return self.kept if self.kept and self.best is not None and self.best.step != step else {}
 
-    @contextmanager
-    def applied(self, state: TrainingState) -> Iterator[int]:
-        """Load the weights to publish into the translators for the duration of the block; yield their step."""
-        if self.kept is None or self.selected is None or self.selected.step == state.step:
-            with ema_weights(state):
-                yield state.step
-            return
-        translators = state.objective.translators
-        now = {name: value.clone() for name, value in translators.state_dict().items()}
-        translators.load_state_dict(published(self.kept))
-        try:
-            yield self.selected.step
-        finally:
-            translators.load_state_dict(now)
+    def to_publish(self, step: int, parts: Parts) -> tuple[int, dict[str, Tensor]]:
+        """Return the step of the weights to publish and the translators' weights then, by their names.
+
+        step, parts: those of the present state.
+        """
+        if self.kept is None or self.selected is None or self.selected.step == step:
+            return to_publish(step, parts)
+        return self.selected.step, published(self.kept)
 
 
 def published(kept: Kept) -> dict[str, Tensor]:

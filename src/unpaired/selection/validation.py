@@ -25,14 +25,17 @@ def read_evaluations(path: Path) -> list[StepEvaluation]:
     """Return the evaluations in a file, oldest first; none without the file, and no line that a crash truncated."""
     if not path.exists():
         return []
-    evaluations = []
-    for line in path.read_text(encoding="utf-8", errors="replace").split("\n")[:-1]:
-        try:
-            record = json.loads(line)
-            evaluations.append(StepEvaluation(record.pop("step"), record))
-        except (ValueError, KeyError, AttributeError):
-            continue
-    return evaluations
+    found = map(read_evaluation, path.read_bytes().split(b"\n")[:-1])
+    return [evaluation for evaluation in found if evaluation is not None]
+
+
+def read_evaluation(line: bytes) -> StepEvaluation | None:
+    """Return the evaluation in a line of such a file; None for a damaged line."""
+    try:
+        record = json.loads(line.decode("utf-8", errors="replace"))
+        return StepEvaluation(record.pop("step"), record)
+    except (ValueError, KeyError, AttributeError, TypeError):
+        return None
 
 
 def truncate_evaluations(path: Path, step: int) -> list[StepEvaluation]:

@@ -42,7 +42,11 @@ class Recorder(Protocol):
         ...
 
     def checkpoint(self, state: TrainingState) -> None:
-        """Save everything that resuming needs."""
+        """Save everything that resuming needs, as it is now; the files may be written behind the next steps."""
+        ...
+
+    def finish(self) -> None:
+        """Wait until everything that was recorded is written; raise the error of what could not be."""
         ...
 
     def event(self, step: int, kind: str, sentence: str) -> None:
@@ -132,7 +136,10 @@ def fit(
                 raise GoBack(step, ranks.all_reduce_max(stop()))
             if view.last or ranks.all_reduce_max(stop()) > 0 or due(step, run.checkpoint_every):
                 recorder.checkpoint(state)
-                raise_if_interrupted(ranks.all_reduce_max(stop()), step, schedule)
+                signum = ranks.all_reduce_max(stop())
+                if view.last or signum:
+                    recorder.finish()
+                raise_if_interrupted(signum, step, schedule)
             if view.last:
                 return Request.CONTINUE if step == schedule.num_steps else request
     return Request.CONTINUE

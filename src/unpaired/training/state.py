@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from unpaired.config import require
 from unpaired.errors import CheckpointError
 from unpaired.objectives.base import Objective, Player
+from unpaired.tensor_files import memory_of
 from unpaired.training.adam import Adam
 
 Parts = dict[str, dict[str, Tensor]]
@@ -199,13 +200,28 @@ def rate_on(device: torch.device, rate: float) -> float | Tensor:
     return torch.tensor(rate, device=device) if device.type == "cuda" else rate
 
 
+def copied(parts: Parts) -> Parts:
+    """Return contiguous copies of all tensors on the CPU, which training does not change."""
+    return {part: {name: _copy(tensor) for name, tensor in named.items()} for part, named in parts.items()}
+
+
+def _copy(tensor: Tensor) -> Tensor:
+    if tensor.device.type != "cpu":
+        return tensor.detach().cpu().contiguous()
+    # In this thread alone: torch copies with several, which wait for one another on a busy machine, up to ten times as
+    # long as the copy takes.
+    found = torch.empty(tensor.shape, dtype=tensor.dtype)
+    memory_of(found)[:] = memory_of(tensor)
+    return found
+
+
 def state_sha256(parts: Parts, counters: Mapping[str, int]) -> str:
     """Return the hash of a state given by its parts and counters, independent of device and of file layout."""
     digest = hashlib.sha256()
     for part in sorted(parts):
         for name in sorted(parts[part]):
-            tensor = parts[part][name].detach().cpu().contiguous()
+            tensor = parts[part][name]
             digest.update(f"{part}/{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
-            digest.update(tensor.reshape(-1).view(torch.uint8).numpy().tobytes())
+            digest.update(memory_of(tensor))
     digest.update(json.dumps(dict(counters), sort_keys=True).encode())
     return digest.hexdigest()
