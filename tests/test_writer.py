@@ -1,4 +1,4 @@
-"""Files are written behind training: in order, of the state of their step, with errors raised in the training thread."""
+"""Files are written behind training: in order, of the state of their step; errors are raised in the training thread."""
 
 from __future__ import annotations
 
