@@ -2,18 +2,21 @@
 
     python benchmarks/growing_runs.py report 10000 100000 1000000     lines of log.jsonl
     python benchmarks/growing_runs.py checkpoint 128 256              sizes of the paper's recipe
-    python benchmarks/growing_runs.py steps --milliseconds 15 --size 64 --steps 1000
+    python benchmarks/growing_runs.py steps DATA --milliseconds 15 --steps 1000
 
 report: processor seconds of one refresh with a log of so many lines, and how much the process grew by, each in a
 process of its own. checkpoint: processor seconds of a save in the training thread, over those of `torch.save` of the
-same tensors, in turns. steps: time of a run whose steps only sleep, over that of the sleeping alone, with sample
-grid, checks, validation and checkpoint at their usual intervals. One line of JSON each. To compare two builds, run the
-same command with PYTHONPATH set to the source of each, in turns.
+same tensors, in turns. steps: processor seconds of the training thread in log, grid, checks, validation and checkpoint
+at their usual intervals, for a run whose steps only sleep, in percent of the sleep; DATA is made by
+`unpaired data draw DATA --count 40 --num-test 64 --size 36`.
+
+One line of JSON each. To compare two builds, run the same command with PYTHONPATH set to the source of each, in turns.
 """
 
 from __future__ import annotations
 
 import argparse
+import importlib
 import json
 import math
 import random
@@ -132,6 +135,79 @@ def measure_checkpoint(size: int, turns: int = 5) -> None:
     print(json.dumps({"size": size, "mb": size_mb, **times, **ratio, "turns": turns}), flush=True)
 
 
+PARTS = {
+    "log": ("artifacts.recorder", "RunRecorder.progress"),
+    "grid": ("artifacts.recorder", "RunRecorder.sample"),
+    "guardian": ("monitoring.guardian", "Guardian.check"),
+    "validation": ("selection.best_weights", "CheckpointSelection.evaluate"),
+    "checkpoint": ("artifacts.recorder", "RunRecorder.checkpoint"),
+}
+"""What a run does besides its steps, by module and method."""
+
+
+def measure_steps(data: str, milliseconds: float, num_steps: int, size: int, channels: int, blocks: int) -> None:
+    """Print the time that a run of sleeping steps takes beyond its sleep, for a process that does nothing else."""
+    import torch
+
+    from unpaired.config import override
+    from unpaired.recipes import RECIPES, at_size
+    from unpaired.runs import train
+    from unpaired.training import loop
+
+    spent = dict.fromkeys(PARTS, 0.0)
+    slept = [0.0]
+    real_step = loop.train_step
+    step_times: list[float] = []
+
+    def step(state: Any, *rest: Any) -> Any:
+        if state.step in (0, 1, 2):  # gives Adam its moments and the guardian its gradients
+            started = time.process_time()
+            terms: Any = real_step(state, *rest)
+            step_times.append(time.process_time() - started)
+            slept.append(0.0)
+            kept.update(terms)
+            return terms
+        time.sleep(milliseconds / 1000)
+        slept[0] += milliseconds / 1000
+        return dict(kept)
+
+    kept: dict[str, Any] = {}
+    loop.train_step = step
+    for name in PARTS:
+        time_method(name, spent)
+    settings = {"data.root": data, "schedule.num_steps": num_steps, "generator.base_channels": channels}
+    settings |= {"generator.num_blocks": blocks, "discriminator.base_channels": channels, "run.trust_images": 0}
+    config = override(at_size(RECIPES["paper"](), size), settings)
+    with tempfile.TemporaryDirectory() as folder:
+        begun = time.process_time()
+        train(config, out=Path(folder))
+        whole = time.process_time() - begun
+    seconds = {name: round(each, 3) for name, each in spent.items()}
+    facts = {"milliseconds": milliseconds, "steps": num_steps, "size": size, "threads": torch.get_num_threads()}
+    share = 100 * sum(spent.values()) / slept[0]
+    real = round(1000 * min(step_times), 1)
+    print(
+        json.dumps({**facts, "real_step_ms": real, **seconds, "percent": round(share, 1), "process": round(whole, 2)})
+    )
+
+
+def time_method(name: str, spent: dict[str, float]) -> None:
+    """Add the processor seconds of this thread in a method of `PARTS` to `spent`."""
+    module, path = PARTS[name]
+    owner_name, method = path.split(".")
+    owner = getattr(importlib.import_module(f"unpaired.{module}"), owner_name)
+    function = getattr(owner, method)
+
+    def timed(*arguments: Any, **named: Any) -> Any:
+        started = time.thread_time()
+        try:
+            return function(*arguments, **named)
+        finally:
+            spent[name] += time.thread_time() - started
+
+    setattr(owner, method, timed)
+
+
 @dataclass(frozen=True)
 class Moment:
     """Processor seconds of this thread and of this process so far."""
@@ -158,10 +234,16 @@ def main() -> None:
     parts = parser.add_subparsers(dest="part", required=True)
     parts.add_parser("report").add_argument("lines", nargs="+", type=int)
     parts.add_parser("checkpoint").add_argument("sizes", nargs="+", type=int)
+    steps = parts.add_parser("steps")
+    steps.add_argument("data", help="a folder of `unpaired data draw` with 64 test images")
+    for name, default in (("milliseconds", 15.0), ("steps", 1000), ("size", 32), ("channels", 8), ("blocks", 2)):
+        steps.add_argument(f"--{name}", type=type(default), default=default)
     given = parser.parse_args()
     if given.part == "report":
         for num_lines in given.lines:
             alone(measure_report, num_lines)
+    elif given.part == "steps":
+        alone(measure_steps, given.data, given.milliseconds, given.steps, given.size, given.channels, given.blocks)
     else:
         for size in given.sizes:
             alone(measure_checkpoint, size)

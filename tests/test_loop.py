@@ -67,6 +67,8 @@ class Watcher:
 
     def event(self, step: int, kind: str, sentence: str) -> None: ...
 
+    def finish(self) -> None: ...
+
 
 def state_of(optimizer: OptimizerConfig, dropout: bool = False) -> TrainingState:
     generator = replace(GENERATOR, dropout=dropout)

@@ -54,9 +54,27 @@ def self_similarity_correlation(inputs: Tensor, outputs: Tensor) -> Tensor:
     Raises ValueError if counts or sizes differ or a side is below 16 pixels.
     """
     _check(inputs, outputs)
-    # A few images at a time: each takes some 2 MB.
-    parts = [slice(start, start + _BATCH) for start in range(0, len(inputs), _BATCH)]
-    return torch.cat([_correlation(_self_similarity(inputs[p]), _self_similarity(outputs[p])) for p in parts])
+    return SelfSimilarity(inputs, keep=False).correlation(outputs)
+
+
+class SelfSimilarity:
+    """Images n c h w whose self-similarity is compared with that of several sets of outputs.
+
+    keep: whether to compute that of the images once and hold it, 261 kB an image on the CPU.
+    """
+
+    def __init__(self, inputs: Tensor, *, keep: bool = True) -> None:
+        # A few images at a time: each takes some 2 MB.
+        self._inputs = torch.split(inputs, _BATCH)
+        self._kept = [_self_similarity(part).cpu() for part in self._inputs] if keep else []
+
+    def correlation(self, outputs: Tensor) -> Tensor:
+        """Return `self_similarity_correlation` of the images and their outputs, n values."""
+        found = []
+        for number, (part, made) in enumerate(zip(self._inputs, torch.split(outputs, _BATCH), strict=True)):
+            inputs = self._kept[number].to(made.device) if self._kept else _self_similarity(part)
+            found.append(_correlation(inputs, _self_similarity(made)))
+        return torch.cat(found)
 
 
 def _self_similarity(images: Tensor) -> Tensor:

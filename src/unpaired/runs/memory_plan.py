@@ -43,6 +43,9 @@ BEYOND = 60e6
 THREADS_FACTOR, THREADS_BEYOND = 1.15, 110e6
 """STEP_FACTOR and BEYOND for a step with several threads, each of which has a workspace."""
 
+LAYOUT = 261e3
+"""Bytes of a validation image's self-similarity, which is kept on the CPU."""
+
 MARGIN = 1.12
 """Safety factor on the expected bytes."""
 
@@ -218,6 +221,7 @@ def expected_memory(config: Config, counted: Footprint, device: torch.device, nu
     if device.type != "cpu":
         captured = counted.step if config.run.replays and not config.run.recompute else 0
         return max(counted.step, counted.samples) + captured + validation
+    validation += LAYOUT * num_held_out
     factor, beyond = (STEP_FACTOR, BEYOND) if torch.get_num_threads() == 1 else (THREADS_FACTOR, THREADS_BEYOND)
     working = factor * max(counted.step, counted.samples)
     best = 2 * counted.best if num_held_out else 0

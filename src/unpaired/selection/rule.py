@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from unpaired.selection.validation import StepEvaluation
 
@@ -49,20 +49,32 @@ def faithful(evaluation: StepEvaluation, evaluations: Sequence[StepEvaluation]) 
 
     It is measured against the inputs, for pairs against their ground truth.
     """
+    return _is_faithful(evaluation, _medians(evaluations))
+
+
+def _medians(evaluations: Sequence[StepEvaluation]) -> dict[str, float]:
+    """Return the median of each figure over the evaluations that have it."""
+    names = {name for each in evaluations for name in each.figures}
+    return {
+        name: statistics.median(each.figures[name] for each in evaluations if name in each.figures) for name in names
+    }
+
+
+def _is_faithful(evaluation: StepEvaluation, medians: Mapping[str, float]) -> bool:
     errors = _errors(evaluation)
     for name, value in evaluation.figures.items():
-        usual = statistics.median(each.figures.get(name, value) for each in evaluations)
-        if name.startswith(errors) and value > SLACK * usual:
+        if name.startswith(errors) and value > SLACK * medians.get(name, value):
             return False
         structure = errors != "l1_" and name.startswith("self_similarity_correlation_")
-        if structure and value < usual - STRUCTURE_SLACK:
+        if structure and value < medians.get(name, value) - STRUCTURE_SLACK:
             return False
     return True
 
 
 def is_best(evaluations: Sequence[StepEvaluation]) -> bool:
     """Return whether the last of the evaluations replaces the best one before it."""
-    usual = [evaluation for evaluation in evaluations if faithful(evaluation, evaluations)]
+    medians = _medians(evaluations)
+    usual = [evaluation for evaluation in evaluations if _is_faithful(evaluation, medians)]
     if evaluations[-1] not in usual:
         return False
     nearest = min(usual, key=distance)
