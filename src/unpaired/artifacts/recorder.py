@@ -73,7 +73,7 @@ class RunRecorder:
     """The loop's Recorder for a run folder.
 
     names: the names of the domains, by "A" and "B".
-    facts: the sections "config" (YAML text), "data" and "machine" of the report.
+    facts: the sections "config" (YAML text), "data" and "machine" of the report, and "scale", a sentence for its grids.
     publish: writes model/.
     listener: called with each logged step, e.g. to print it.
     selection: the checkpoint selection, if the run has validation.
@@ -207,6 +207,7 @@ class RunRecorder:
             config_yaml=self._facts["config"],
             data=self._facts["data"],
             machine=self._facts["machine"],
+            scale=self._facts.get("scale", ""),
             notes=[entry["sentence"] for entry in self._history.entries()],
             checks=read_evaluations(self._folder.path / "guardian.jsonl"),
             held_out=self._selection.evaluations if self._selection is not None else (),

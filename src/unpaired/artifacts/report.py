@@ -63,6 +63,7 @@ def write_report(
     config_yaml: str,
     data: Mapping[str, object],
     machine: Mapping[str, object],
+    scale: str = "",
     notes: Sequence[str] = (),
     checks: Sequence[StepEvaluation] = (),
     held_out: Sequence[StepEvaluation] = (),
@@ -76,6 +77,7 @@ def write_report(
     samples: the sample grids, oldest first, named step-00000500.png; the page shows at most `MAX_GRIDS` of them, the
     larger ones as JPEG.
     data, machine: facts by name; a value that is a mapping becomes a group of its own.
+    scale: the sentence about the scale of the grids.
     notes: sentences that a reader must not miss.
     checks: those of the guardian.
     held_out: the validations. best_step: the best of them. publishes_best: whether model/ holds that step.
@@ -92,6 +94,7 @@ def write_report(
         notes="".join(f"<li>{_text(note)}</li>" for note in [*notes, *unread]),
         newest=grids[0] if grids else '<p class="dim">No sample grid yet.</p>',
         earlier="".join(grids[1:]),
+        scale=_text(scale),
         held_out="".join(_held_out(held_out, best_step)),
         best=_text(_best_sentence(held_out, best_step, publishes_best)),
         curves="".join([*_panels(log), *_checked(checks)]) or '<p class="dim">Nothing logged yet.</p>',

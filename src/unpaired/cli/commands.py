@@ -173,6 +173,8 @@ def translate(
     scores: Annotated[bool, Parameter(negative=(), show_default=False)] = False,
     keep_best: str | None = None,
     masks: Path | None = None,
+    resize: str = "native",
+    step: int | None = None,
     max_pixels: int | None = None,
     device: str = "auto",
     precision: Literal["auto", "fp32", "bf16"] = "auto",
@@ -218,6 +220,10 @@ def translate(
         Write only the most trusted share of the results, e.g. 20%; implies --scores.
     masks
         Also write the mask of each image to this folder: white where it is translated (generator.kind attention).
+    resize
+        Size at which images are translated: native, trained (as in training) or the shorter side in pixels.
+    step
+        Translate with an earlier step of the run, one of its checkpoints.
     max_pixels
         Pixels that are decoded and translated at once (default: as many as fit the free memory).
     device
@@ -245,7 +251,9 @@ def translate(
         from unpaired.cli.translation import TranslateOptions, translate_all
         from unpaired.images.foreign import passed_over
         from unpaired.translate.directions import direction_named
+        from unpaired.translate.far_scale import far_scale
         from unpaired.translate.jobs import plan_outputs
+        from unpaired.translate.resizing import parse_resize
         from unpaired.translate.sheets import take_halves
         from unpaired.translate.translator import Translator
         from unpaired.trust.scored import check_table, load_scorer, parse_share
@@ -261,15 +269,29 @@ def translate(
     )
     chosen = StyleOptions(style=style, features=features, strength=strength, iterations=iterations)
     given = refuse_unsuitable(
-        chosen, options, model, inputs, scores=scores or keep_best is not None, precision=precision, backend=backend
+        chosen,
+        options,
+        model,
+        inputs,
+        scores=scores or keep_best is not None,
+        precision=precision,
+        backend=backend,
+        resize=resize,
+        step=step,
     )
+    how = {"device": device, "precision": precision, "max_pixels": max_pixels, "backend": backend}
     if style is not None:
         translator = open_style(chosen, device=device, max_pixels=max_pixels)
+    elif step is not None:
+        from unpaired.runs.earlier import translator_of_step
+
+        translator = translator_of_step(model, step, resize=parse_resize(resize), **how)
     else:
-        translator = Translator.load(model, device=device, precision=precision, max_pixels=max_pixels, backend=backend)
+        translator = Translator.load(model, resize=parse_resize(resize), **how)  # type: ignore[arg-type]
     direction = direction_named(direction, translator.directions, translator.info.domains)
     options = replace(options, direction=direction)
-    default = Path("translated/style") if style is not None else model / "translated" / direction
+    own = Path("translated") if step is None else Path(f"translated/step-{step:08d}")
+    default = Path("translated/style") if style is not None else model / own / direction
     folder = out if out is not None else default
     plan = plan_outputs(
         given,
@@ -286,8 +308,9 @@ def translate(
     for sentence in [*passed_over(plan.passed_over), *left_out(plan.left_out)]:
         print_sentence(sentence)
     jobs, note = take_halves(plan.jobs, translator.info, direction=direction, pairs=pairs)
-    if note:
-        print_sentence(note)
+    for sentence in [note, far_scale(jobs, translator.info, direction) if resize == "native" else ""]:
+        if sentence:
+            print_sentence(sentence)
     return DataError.exit_code if translate_all(translator, scorer, jobs, folder, options) else 0
 
 

@@ -34,6 +34,7 @@ from unpaired.models import bounds as checked
 from unpaired.models.card import model_card
 from unpaired.models.domain_values import DomainValues, values_from_json, values_to_json
 from unpaired.models.rebuilding import Build, shapes, with_weights
+from unpaired.models.scale_info import ScaleInfo
 from unpaired.models.selection_info import ChoiceInfo, SheetInfo
 from unpaired.networks import GENERATORS, GeneratorConfig
 from unpaired.networks.layers import MAX_CHANNELS, require_count
@@ -101,6 +102,7 @@ class ModelInfo:
     classes: the classes of a class-conditional model, in the order of its one-hot channels.
     choice: checkpoint selection, None without validation images.
     sheets: of training on A and B side by side.
+    scale: how training resized its images, None if it is not recorded.
     version: version of the package.
     """
 
@@ -113,6 +115,7 @@ class ModelInfo:
     classes: tuple[str, ...] = ()
     choice: ChoiceInfo | None = None
     sheets: SheetInfo | None = None
+    scale: ScaleInfo | None = None
     version: str = __version__
 
 
@@ -274,6 +277,7 @@ def _to_json(info: ModelInfo, digests: Mapping[str, str]) -> dict[str, Any]:
         **({"classes": [writable(name) for name in info.classes]} if info.classes else {}),
         **({"choice": to_dict(info.choice)} if info.choice else {}),
         **({"side_by_side": to_dict(info.sheets)} if info.sheets else {}),
+        **({"scale": to_dict(info.scale)} if info.scale else {}),
         **_requirements(info),
     }
 
@@ -339,6 +343,7 @@ def _from_json(data: dict[str, Any], folder: Path) -> ModelInfo:
             classes=checked.texts(data.get("classes", []), "classes"),
             choice=from_dict(ChoiceInfo, data["choice"], "choice") if "choice" in data else None,
             sheets=from_dict(SheetInfo, data["side_by_side"], "side_by_side") if "side_by_side" in data else None,
+            scale=from_dict(ScaleInfo, data["scale"], "scale") if "scale" in data else None,
             version=checked.text(data["package"], "package").removeprefix("unpaired "),
         )
     except UnknownKindError as error:

@@ -29,7 +29,7 @@ from unpaired.objectives.base import Direction
 from unpaired.recipes import Config, build_objective
 from unpaired.runs.agreement import agree, image_lists
 from unpaired.runs.context import RunContext
-from unpaired.runs.publish import publish_model
+from unpaired.runs.publish import grid_scale, publish_model, training_scale
 from unpaired.runs.resolvers import inspected, resolved, scanned
 from unpaired.runs.trial_step import try_own_parts
 from unpaired.runs.validation_setup import Validation, ValidationSet, describe_selection, open_selection
@@ -203,16 +203,18 @@ def _recorder(
     else:
         _log.info(f"{'Continuing' if state.step else 'Training'} at step {place} in {shown(folder.path)}")
     preview = domains.previews(config.data, config.run.seed)
+    scale = training_scale(config, domains)
     facts = {
         "config": to_yaml(config),
         "data": domains.facts(),
         "machine": made_with(device, config.run),
+        "scale": grid_scale(scale),
     }
 
     def publish(generators: dict[Direction, nn.Module], step: int, run_step: int) -> None:
         mode: GeneratorMode = "training" if state.objective.uses_training_mode else "evaluation"
         chosen = describe_selection(*opened, History(folder.path).up_to(run_step), run_step) if opened else None
-        publish_model(folder.model, config, domains, generators, step, mode, chosen)
+        publish_model(folder.model, config, domains, generators, step, mode, chosen, scale)
 
     recorder = RunRecorder(
         folder,
