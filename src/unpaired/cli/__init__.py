@@ -14,6 +14,8 @@ from unpaired.cli import (  # noqa: F401 - each adds its verbs
     commands,
     data,
     evaluate,
+    help_command,
+    info_command,
     interop,
     reproduce,
     sample,

@@ -1,28 +1,25 @@
-"""The verbs around a run: train, translate, demo, info.
+"""The verbs around a run: train, translate, demo.
 
 torch is imported inside the commands, so that --help answers at once.
 """
 
 from __future__ import annotations
 
-import json
 import shlex
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from cyclopts import Parameter
-from rich.table import Table
-from rich.text import Text
 
 from unpaired.cli.app import app
-from unpaired.cli.output import console, print_demo
+from unpaired.cli.output import print_demo
 from unpaired.cli.own_parts import load_parts, option_of
 from unpaired.cli.quick import importing, without_shapes
 from unpaired.cli.settings import resolve
 from unpaired.errors import DataError
 from unpaired.launch import launched
-from unpaired.storage import left_out, shown
+from unpaired.storage import left_out
 from unpaired.training.terminal import ProgressLines, print_sentence, sentences_printed
 
 
@@ -112,7 +109,8 @@ def train(
     from unpaired.config import to_yaml
     from unpaired.runs import default_out
     from unpaired.runs import dry_run as resolve_alone
-    from unpaired.runs import train as train_run
+    from unpaired.runs.context import Allowed
+    from unpaired.runs.entry import train_config
 
     quick = {
         "data.root": data,
@@ -135,13 +133,11 @@ def train(
         if not launched().rank:
             print(text, end="")
         return
-    run = train_run(
+    run = train_config(
         resolved,
+        recipe=recipe,
         out=out,
-        strict=strict,
-        allow_data_change=allow_data_change,
-        allow_config_change=allow_config_change,
-        allow_rank_change=allow_rank_change,
+        allowed=Allowed(strict, allow_data_change, allow_config_change, allow_rank_change),
         listener=ProgressLines(),
     )
     print_sentence(f"Model: {run.path / 'model'}   Report: {run.path / 'report.html'}")
@@ -344,38 +340,3 @@ def demo(
 
     result = run_demo(out, num_train=count, num_steps=steps, seed=seed, device=device, listener=ProgressLines())
     print_demo(result, out)
-
-
-@app.command
-def info(
-    run: Annotated[Path, Parameter(name="RUN")],
-    /,
-    *,
-    json_: Annotated[bool, Parameter(name="--json", negative=(), show_default=False)] = False,
-    recipe: Path | None = None,
-) -> None:
-    """Print the properties and the progress of a run.
-
-    Parameters
-    ----------
-    run
-        The run folder.
-    json_
-        Print JSON instead of a table.
-    recipe
-        Your own FILE.py with the parts that this needs, such as a network, a format or a metric; it is executed.
-    """
-    load_parts(recipe)
-    from unpaired.runs import info as run_info
-
-    found = run_info(run)
-    facts: dict[str, Any] = {**asdict(found), "path": str(found.path), "finished": found.finished}
-    if json_:
-        print(json.dumps(facts, indent=1))
-        return
-    table = Table(show_header=False, box=None)
-    for key, value in facts.items():
-        items = value.items() if isinstance(value, dict) else ()
-        text = ", ".join(f"{name} {item}" for name, item in items) if isinstance(value, dict) else str(value)
-        table.add_row(key.replace("_", " "), Text(shown(text)))  # a name may look like markup
-    console().print(table)

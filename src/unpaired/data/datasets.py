@@ -24,10 +24,10 @@ from unpaired.errors import DataError
 from unpaired.images import Image, Resampling, parse_fill, parse_range
 from unpaired.images.input_spec import IccHandling, InputSpec
 from unpaired.images.nodata import LOW
-from unpaired.images.training_size import WHOLE_IMAGE_MULTIPLE as WHOLE_IMAGE_MULTIPLE
-from unpaired.images.training_size import Preprocess, training_size
 from unpaired.randomness import rng
 from unpaired.ranks import shard_of_micro_batches
+from unpaired.training_size import WHOLE_IMAGE_MULTIPLE as WHOLE_IMAGE_MULTIPLE
+from unpaired.training_size import Preprocess, training_size
 
 Pairing = Literal["unpaired", "paired", "noise"]
 Domain = Literal["A", "B"]

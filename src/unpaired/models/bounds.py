@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar
 
 from unpaired.config import require
-from unpaired.images import Color
+
+if TYPE_CHECKING:
+    from unpaired.images import Color
 
 MAX_CROP = 2**13
 """Maximum side of training crops in a model.json, in pixels; limits the memory that a model can request."""

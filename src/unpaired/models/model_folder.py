@@ -32,6 +32,12 @@ from unpaired.errors import ConfigError, MissingPartError, ModelError, UnknownKi
 from unpaired.images import Color
 from unpaired.models import bounds as checked
 from unpaired.models.card import model_card
+from unpaired.models.description import DIRECTIONS as DIRECTIONS
+from unpaired.models.description import SCHEMA as SCHEMA
+from unpaired.models.description import TrainingInfo as TrainingInfo
+from unpaired.models.description import beside as _beside
+from unpaired.models.description import find_model as find_model
+from unpaired.models.description import read_json as _read_json
 from unpaired.models.domain_values import DomainValues, values_from_json, values_to_json
 from unpaired.models.rebuilding import Build, shapes, with_weights
 from unpaired.models.scale_info import ScaleInfo
@@ -43,22 +49,15 @@ from unpaired.storage import shown, storage_error, sync_folder, utf8_path, writa
 from unpaired.tensor_files import serialised
 from unpaired.version import __version__
 
-SCHEMA = 1
-"""Schema version of model.json; incremented when a key is renamed or changes its meaning."""
-
 MAX_WEIGHTS = 2**29
 """Maximum number of weights of a generator, 2 GiB: ten times the largest published one."""
 
 _FLOATS = ("F32", "F16", "BF16", "F64")
 _OTHERS = {torch.int64: "I64", torch.int32: "I32", torch.int16: "I16", torch.uint8: "U8", torch.bool: "BOOL"}
-_MAX_JSON = 2**20
 _MAX_REASON = 400  # characters of an untrusted file in a message
 _MAX_HEADER = 2**22  # bytes of a safetensors header
 
 GeneratorMode = Literal["evaluation", "training"]
-
-DIRECTIONS = ("AtoB", "BtoA")
-"""All names of directions."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,21 +72,6 @@ class DirectionInfo:
     in_channels: int = 3
     out_channels: int = 3
     mode: GeneratorMode = "evaluation"
-
-
-@dataclass(frozen=True, kw_only=True)
-class TrainingInfo:
-    """Training information; sizes in pixels. None if unknown: official files contain neither step nor seed.
-
-    weights: raw weights ("trained") or EMA weights ("averaged").
-    """
-
-    step: int | None
-    seed: int | None
-    load_size: int | None
-    crop_size: int | None
-    objective: str
-    weights: Literal["trained", "averaged"] = "trained"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -222,31 +206,6 @@ def read_description(folder: Path) -> dict[str, Any]:
     return _read_json(folder / "model.json")
 
 
-def find_model(path: Path) -> Path:
-    """Return the model folder for `path`, a model folder or a run folder. Raises ModelError."""
-    for folder in (path, path / "model"):
-        for candidate in (folder, _beside(folder, "old")):
-            if (candidate / "model.json").is_file():
-                return candidate
-    name = shown(path)
-    if not path.exists():
-        raise ModelError(f"There is no run or model folder {name}; check the name.")
-    if not path.is_dir():
-        raise ModelError(
-            f"{name} is a file; give the run folder or the model folder (it contains model.json), or convert official "
-            "weights with import_weights.",
-            setting="import_weights",
-        )
-    if (path / "config.yaml").exists():
-        raise ModelError(f"The run {name} has no model yet; train it until its first checkpoint.")
-    raise ModelError(f"{name} is neither a run nor a model folder: it contains no model.json; check the name.")
-
-
-def _beside(folder: Path, role: str) -> Path:
-    folder = folder.absolute()
-    return folder.parent / f".{folder.name}.{role}"
-
-
 def _write_weights(path: Path, network: nn.Module) -> str:
     data = serialised(network.state_dict())
     write_bytes(path, data, sync=True)
@@ -298,29 +257,6 @@ def missing_part(error: UnknownKindError, data: Mapping[str, Any]) -> str:
     required = data.get("requires")
     entry = required.get(f"{error.noun} {error.kind}") if isinstance(required, dict) else None
     return not_installed(error.noun, error.kind, origin_from_json(entry))
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    try:
-        with path.open("rb") as file:
-            content = file.read(_MAX_JSON + 1)
-        if len(content) > _MAX_JSON:
-            raise ModelError(
-                f"{shown(path)} has more than {_MAX_JSON:,} bytes, the limit for model.json; copy it again."
-            )
-        data = json.loads(content)
-    except OSError as error:
-        raise ModelError(f"Cannot read {shown(path)}: {error.strerror}; check its permissions.") from None
-    except (ValueError, RecursionError):
-        raise ModelError(f"{shown(path)} is damaged: it is not JSON; publish the model again.") from None
-    schema = data.get("schema") if isinstance(data, dict) else None
-    if schema != SCHEMA:
-        raise ModelError(
-            f"{shown(path)} has schema {shown(repr(schema))[:40]} and this version reads {SCHEMA}; "
-            "use the version of unpaired that wrote it."
-        )
-    assert isinstance(data, dict)
-    return data
 
 
 def _from_json(data: dict[str, Any], folder: Path) -> ModelInfo:

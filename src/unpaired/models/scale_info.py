@@ -6,8 +6,8 @@ import math
 from dataclasses import dataclass
 
 from unpaired.config import require
-from unpaired.images.training_size import Preprocess, training_size
 from unpaired.models.bounds import MAX_SIDE
+from unpaired.training_size import Preprocess, training_size
 
 FAR = 1.5
 """Ratio of sides from which an image is far from the scale of training, in either direction.

@@ -125,6 +125,28 @@ def train(
     """
     given = {"a": a, "b": b, "recipe": recipe, "size": size, "steps": steps, "epochs": epochs, "settings": settings}
     config = _configured(data, {name: value for name, value in given.items() if value is not None})
+    return train_config(
+        config,
+        recipe=recipe or ("paper" if not isinstance(data, Config) else ""),
+        out=out,
+        callbacks=callbacks,
+        listener=listener,
+        quiet=quiet,
+        allowed=Allowed(strict, allow_data_change, allow_config_change, allow_rank_change),
+    )
+
+
+def train_config(
+    config: Config,
+    *,
+    recipe: str,
+    out: str | Path | None,
+    allowed: Allowed,
+    callbacks: Sequence[Callback] = (),
+    listener: Callable[[Progress], None] | None = None,
+    quiet: bool = False,
+) -> RunInfo:
+    """Train with a configuration; recipe: the name that it was made from, for `info`. The rest is as for `train`."""
     require_rebuildable(config)
     device = resolve_device(config.run.device)
     if config.run.num_threads:
@@ -132,10 +154,11 @@ def train(
     ranks.require_divisible(config.data.batch_size, "data.batch_size")
     ranks.require_equal_micro_batches(config.data.batch_size, config.run.accumulate, "run.accumulate")
     folder = RunFolder(Path(out) if out is not None else default_out(config.data))
-    allowed = Allowed(strict, allow_data_change, allow_config_change, allow_rank_change)
     wrapped = tuple(on_first_rank(callbacks))
     with shown_by_default(listener, quiet=quiet) as shown:
-        context = RunContext(folder=folder, device=device, allowed=allowed, listener=shown, callbacks=wrapped)
+        context = RunContext(
+            folder=folder, device=device, allowed=allowed, listener=shown, callbacks=wrapped, recipe=recipe
+        )
         return carry_out(config, context)
 
 

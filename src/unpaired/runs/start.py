@@ -19,6 +19,7 @@ from unpaired.artifacts.part_records import write_origins
 from unpaired.artifacts.rank_recorder import share_state
 from unpaired.artifacts.recorder import RunRecorder
 from unpaired.artifacts.run_folder import RunFolder
+from unpaired.artifacts.settings_file import recipe_line
 from unpaired.config import flatten, from_dict, to_dict, to_yaml
 from unpaired.data.domains import Domains, open_domains
 from unpaired.data.sources import ImageList
@@ -85,7 +86,7 @@ def first_start(config: Config, context: RunContext, held: ExitStack) -> Start:
         changes += machine_change(before, now)
     folder.rewind(newest.log_lines if newest is not None else 0, state.step)
     if unfinished:
-        _record(config, domains, images, folder, state, changes)
+        _record(config, domains, images, folder, state, changes, context.recipe)
     opened = open_selection(config, domains, folder, state, newest, device, training=unfinished)
     start = Start(config, domains, state, schedule)
     recorder = _recorder(start, context, opened)
@@ -175,6 +176,7 @@ def _record(
     folder: RunFolder,
     state: TrainingState,
     changes: list[Change],
+    recipe: str,
 ) -> None:
     """Write the settings and images of the run; its history keeps the changes to those before."""
     history = History(folder.path)
@@ -185,7 +187,7 @@ def _record(
     write_bytes(folder.images, (json.dumps(images) + "\n").encode(), sync=True)
     write_bytes(folder.data, (json.dumps(domains.facts(), indent=1) + "\n").encode(), sync=True)
     write_origins(folder, config)
-    write_bytes(folder.config, to_yaml(config).encode(), sync=True)
+    write_bytes(folder.config, (recipe_line(recipe) + to_yaml(config)).encode(), sync=True)
 
 
 def _recorder(
