@@ -107,10 +107,6 @@ def train(
     """
     from unpaired.cli.explaining import explained
     from unpaired.config import to_yaml
-    from unpaired.runs import default_out
-    from unpaired.runs import dry_run as resolve_alone
-    from unpaired.runs.context import Allowed
-    from unpaired.runs.entry import train_config
 
     quick = {
         "data.root": data,
@@ -127,12 +123,18 @@ def train(
     made = resolve(recipe, config, size, steps, epochs, given, set_)
     resolved = made.config
     if dry_run or explain:
+        from unpaired.runs.configure import default_out
+        from unpaired.runs.resolvers import dry_run as resolve_alone
+
         with sentences_printed("stderr"):
             resolved = resolve_alone(resolved, out if out is not None else default_out(resolved.data), made)
         text = explained(resolved, made.sources) if explain else to_yaml(resolved)
         if not launched().rank:
             print(text, end="")
         return
+    from unpaired.runs.context import Allowed
+    from unpaired.runs.entry import train_config
+
     run = train_config(
         resolved,
         recipe=recipe,

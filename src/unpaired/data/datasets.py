@@ -9,7 +9,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 import numpy as np
 import torch
@@ -19,7 +19,6 @@ from torch.utils.data import Dataset
 
 from unpaired.config import free, require
 from unpaired.data.normalising import spec_from_config
-from unpaired.data.sources import ImageSource
 from unpaired.errors import DataError
 from unpaired.images import Image, Resampling, parse_fill, parse_range
 from unpaired.images.input_spec import IccHandling, InputSpec
@@ -28,6 +27,9 @@ from unpaired.randomness import rng
 from unpaired.ranks import shard_of_micro_batches
 from unpaired.training_size import WHOLE_IMAGE_MULTIPLE as WHOLE_IMAGE_MULTIPLE
 from unpaired.training_size import Preprocess, training_size
+
+if TYPE_CHECKING:
+    from unpaired.data.sources import ImageSource
 
 Pairing = Literal["unpaired", "paired", "noise"]
 Domain = Literal["A", "B"]

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from unpaired.recipes import build_objective
-    from unpaired.runs.entry import default_out, train
+    from unpaired.runs.configure import default_out
+    from unpaired.runs.entry import train
     from unpaired.runs.resolvers import dry_run
     from unpaired.runs.standing import RunInfo, info
 
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 _HOMES = {
     "RunInfo": "unpaired.runs.standing",
     "build_objective": "unpaired.recipes",
-    "default_out": "unpaired.runs.entry",
+    "default_out": "unpaired.runs.configure",
     "dry_run": "unpaired.runs.resolvers",
     "info": "unpaired.runs.standing",
     "train": "unpaired.runs.entry",

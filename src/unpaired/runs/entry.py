@@ -11,10 +11,9 @@ import torch
 from unpaired import ranks
 from unpaired.artifacts.run_folder import RunFolder
 from unpaired.config import require, require_rebuildable
-from unpaired.data.datasets import DataConfig
 from unpaired.devices import resolve_device
 from unpaired.recipes import Config
-from unpaired.runs.configure import configured
+from unpaired.runs.configure import configured, default_out
 from unpaired.runs.context import Allowed, RunContext
 from unpaired.runs.run import carry_out
 from unpaired.runs.standing import RunInfo
@@ -174,10 +173,3 @@ def _configured(data: Config | str | Path | None, given: dict[str, Any]) -> Conf
     places = {"data.root": data, "data.a": given.pop("a", None), "data.b": given.pop("b", None)}
     paths = {key: str(place) for key, place in places.items() if place is not None}
     return configured(**{**given, "settings": {**paths, **settings}}).config
-
-
-def default_out(data: DataConfig) -> Path:
-    """Return runs/NAME for the data: the folder's name, or "A to B" for two folders."""
-    folders = [Path(folder).resolve().name for folder in (data.a, data.b) if folder]
-    name = "2".join(folders) or Path(data.root).resolve().name
-    return Path("runs") / name
