@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import io
 import os
 import sys
@@ -52,6 +53,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     tokens = dotted_settings(sys.argv[1:] if arguments is None else arguments)
     with second_signal_ends(print_below), sentences_printed():
         if arguments is None and suits(tokens):
+            gc.disable()  # the process ends with the command
             with without_torch("unpaired.recipes", "unpaired.runs.resolvers", "unpaired.runs.configure"):
                 run(tokens)
         run(tokens)

@@ -18,7 +18,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, NoReturn
 
-_REPLACED = ("torch", "safetensors")
+_REPLACED = ("torch", "safetensors", "numpy", "PIL")
 _FULL = "UNPAIRED_WITH_TORCH"
 _using = False  # whether the imports are done, so that placeholders refuse
 
