@@ -19,11 +19,11 @@ from unpaired.errors import ConfigError, ImageError, ModelError
 from unpaired.images import Image, read_image, resize, write_image
 from unpaired.models.model_folder import read_info, write_model
 from unpaired.models.scale_info import FAR, ScaleInfo
-from unpaired.networks import ResNetGenerator
+from unpaired.networks import AttentionGenerator, ResNetGenerator
 from unpaired.recipes import Config
 from unpaired.runs import train
 from unpaired.runs.earlier import translator_of_step
-from unpaired.translate import DirectionInfo, Job, ModelInfo, TrainingInfo, Translator
+from unpaired.translate import DirectionInfo, Job, ModelInfo, TrainingInfo, Translator, translate_files
 from unpaired.translate.far_scale import far_scale
 from unpaired.translate.resizing import parse_resize
 from unpaired.trust.score import Reference, Scorer
@@ -168,9 +168,35 @@ def test_an_image_of_the_size_of_training_is_translated_as_it_is() -> None:
 def test_a_large_number_is_refused_before_anything_is_resized() -> None:
     network = Seen()
     translator = Translator(info(), {"AtoB": network, "BtoA": network}, device="cpu", resize=4000, max_pixels=10_000)
-    with pytest.raises(ImageError, match="4000 x 4000"):
+    with pytest.raises(ImageError, match=r"4000 x 4000.*smaller resize"):
         translator(smooth(64, 64))
     assert not network.sizes
+
+
+def test_every_slice_of_a_stack_is_translated_at_that_size(tmp_path: Path) -> None:
+    nibabel = pytest.importorskip("nibabel")
+    grey = replace(info(), directions={"AtoB": DirectionInfo(generator=SMALL, in_channels=1, out_channels=1)})
+    network = Seen()
+    translator = Translator(grey, {"AtoB": network}, device="cpu", resize="trained")
+    volume = np.stack([smooth(96, 128).pixels[:, :, 0]] * 3, axis=2)
+    nibabel.save(nibabel.Nifti1Image(volume, np.eye(4)), tmp_path / "volume.nii")
+    job = Job(tmp_path / "volume.nii", tmp_path / "out" / "volume.nii")
+    assert translate_files(translator, [job]) == []
+    made = nibabel.load(job.target)
+    assert (made.shape, made.get_data_dtype()) == ((96, 128, 3), np.uint8)
+    assert set(network.sizes) == {(40, 40)}
+
+
+def test_masks_have_the_size_of_the_image() -> None:
+    generator = AttentionGenerator(base_channels=4, num_blocks=1)
+    direction = DirectionInfo(generator=generator)
+    described = replace(info(), directions={"AtoB": direction})
+    translator = Translator(described, {"AtoB": generator.build(3, 3).eval()}, device="cpu", resize="trained")
+    mask = translator.masks(smooth(96, 128))
+    assert mask.shape == (96, 128)
+    assert 0 <= mask.min() <= mask.max() <= 1
+    tensor = torch.zeros(2, 3, 50, 60)
+    assert translator.masks(tensor).shape == (2, 1, 50, 60)
 
 
 def test_scores_are_measured_at_the_size_of_translation() -> None:

@@ -464,9 +464,10 @@ class Translator:
         pixels = count * height * width
         if limit is not None and pixels > limit:
             need = pixels * loaded.capabilities.bytes_per_pixel / 1e9
+            smaller = "give a smaller resize" if isinstance(self.resizing.resize, int) else _smaller(count)
             raise ImageError(
                 f"{count} x {width} x {height} pixels are more than the limit of {limit:,} per forward pass (they need "
-                f"about {need:.1f} GB); {_smaller(count)} or "
+                f"about {need:.1f} GB); {smaller} or "
                 f"{'free some memory' if self.max_pixels is None else 'raise max_pixels'}.",
                 setting="max_pixels",
             )
