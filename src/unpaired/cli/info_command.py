@@ -17,7 +17,8 @@ from unpaired.cli.output import console
 from unpaired.cli.own_parts import load_parts
 from unpaired.config import require
 from unpaired.storage import shown
-from unpaired.training.terminal import duration, print_sentence
+from unpaired.training.terminal import print_sentence
+from unpaired.words import duration
 
 if TYPE_CHECKING:
     from unpaired.models.description import Description
