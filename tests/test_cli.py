@@ -29,6 +29,7 @@ VERBS = (
     "import",
     "export",
     "info",
+    "help",
     "verify",
     "data",
     "data check",

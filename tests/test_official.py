@@ -36,6 +36,7 @@ from unpaired.interop.official import (
     recognise,
     to_official,
 )
+from unpaired.models.scale_info import ScaleInfo
 from unpaired.networks import DCGANGenerator, ImageGAN, PatchGAN, PixelGAN, ResNetGenerator, UNetGenerator
 from unpaired.recipes import RECIPES, Config
 from unpaired.runs import train
@@ -443,6 +444,21 @@ def test_options_that_contradict_the_weights_are_named_and_not_followed(tmp_path
     assert made.info.directions["AtoB"].generator.num_blocks == 6  # type: ignore[union-attr]
     assert any("netG resnet_9blocks; the network of the weights is used" in note for note in made.notes)
     assert made.info.training.crop_size is None
+
+
+def test_the_scale_of_training_comes_from_the_options_of_training_alone(tmp_path: Path) -> None:
+    save(tmp_path, "latest_net_G.pth")
+    known = {"preprocess": "resize_and_crop", "load_size": 286, "crop_size": 256}
+    options(tmp_path, "test_opt.txt", **known)
+    assert import_official(tmp_path, tmp_path / "tested").info.scale is None
+    options(tmp_path, **known)
+    scale = import_official(tmp_path, tmp_path / "trained").info.scale
+    assert scale == ScaleInfo(preprocess="resize_and_crop", load_size=286, crop_size=256)
+    card = (tmp_path / "trained" / "README.md").read_text()
+    assert "| scale of training | resized to 286 x 286; `--resize trained` translates at that scale |" in card
+    for number, change in enumerate(({"preprocess": "zoom"}, {"load_size": 10**8}, {"crop_size": "a lot"})):
+        options(tmp_path, **{**known, **change})
+        assert import_official(tmp_path, tmp_path / str(number)).info.scale is None
 
 
 def test_two_unets_are_a_cyclegan_and_leave_training_mode(tmp_path: Path) -> None:

@@ -1074,3 +1074,7 @@ def test_a_picture_of_pillow_keeps_its_type_in_memory_too() -> None:
         made = translator(info)(PIL.Image.fromarray(array))
         assert made.mode == mode
         np.testing.assert_array_equal(np.array(made), array)
+
+
+def test_every_type_of_pixels_is_an_integer_or_a_float() -> None:
+    assert all(dtype.kind in "uif" for dtype in HELD)

@@ -21,7 +21,8 @@ from unpaired.data.stacked import stacked
 from unpaired.evaluation.colour import ColourTransform
 from unpaired.evaluation.truth import Scores, score
 from unpaired.recipes import demo as demo_recipe
-from unpaired.runs import train
+from unpaired.runs.context import Allowed
+from unpaired.runs.entry import train_config
 from unpaired.scenes.draw import draw_dataset
 from unpaired.storage import write_bytes
 from unpaired.training.progress import Progress
@@ -81,7 +82,7 @@ def run_demo(
     _log.info(f"Drawing {num_train} summer scenes, {num_train} other winter scenes and {num_test} test scenes.")
     draw_dataset(data, a=STYLES["A"], b=STYLES["B"], count=num_train, size=size, seed=seed, num_test=num_test)
     config = replace(config, data=replace(config.data, root=str(data), name_a=STYLES["A"], name_b=STYLES["B"]))
-    train(config, out=out, listener=listener)
+    train_config(config, recipe="demo", out=out, listener=listener, allowed=Allowed())
 
     _log.info("Translating the test scenes and comparing them with the ground truth.")
     translator = Translator.load(out, device=device, precision="fp32")

@@ -510,9 +510,9 @@ RESUMING = (
     Mutant(
         "oldest-checkpoint-taken",
         "A run continues from the oldest checkpoint, and the work since is done again.",
-        "artifacts/checkpoint.py",
-        "return sorted(found, key=_step, reverse=True)",
-        "return sorted(found, key=_step)",
+        "artifacts/manifests.py",
+        "return sorted(found, key=step_of, reverse=True)",
+        "return sorted(found, key=step_of)",
         ("test_checkpoint.py::test_newest_means_the_highest_step_and_not_the_latest_date",),
     ),
     Mutant(

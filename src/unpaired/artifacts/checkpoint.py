@@ -20,7 +20,6 @@ import hashlib
 import json
 import operator
 import os
-import re
 import secrets
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
@@ -32,17 +31,21 @@ import safetensors.torch
 from safetensors import SafetensorError
 from torch import Tensor
 
+from unpaired.artifacts.manifests import FORMAT
+from unpaired.artifacts.manifests import MANIFEST as _MANIFEST
+from unpaired.artifacts.manifests import json_bytes as _json
+from unpaired.artifacts.manifests import list_checkpoints as list_checkpoints
+from unpaired.artifacts.manifests import named_as_checkpoint as _is_name
+from unpaired.artifacts.manifests import read_manifest as read_manifest
+from unpaired.artifacts.manifests import sealed as _sealed
+from unpaired.artifacts.manifests import step_of as _step
 from unpaired.errors import CheckpointError, StorageError
 from unpaired.storage import make_folder, shown, sweep_partial, sync_folder, write_bytes
 from unpaired.tensor_files import Buffer, buffers
 from unpaired.training.state import Parts, state_sha256
 
-FORMAT = 1
-_MANIFEST = "MANIFEST.json"
-_SEAL = "manifest_sha256"
 _BEST = "best"
 _DISPLACED = ".old-"
-_NAME = re.compile(r"step-[0-9]+")
 _BUFFERED = 1 << 20  # bytes of small tensors that are written in one call
 _NOTHING_LEFT = "no other one is left, so the run begins again"
 _WITHOUT_STRICT = "Run the same command without --strict to continue from the checkpoint before it."
@@ -130,12 +133,6 @@ def _manifest(
     return {"format": FORMAT, "step": step, "state_sha256": sha256, "files": hashes, "made_with": dict(made_with)}
 
 
-def list_checkpoints(folder: Path) -> list[Path]:
-    """Return the finished checkpoints below `folder`, newest step first; none when the folder is missing."""
-    found = [path for path in folder.glob("step-*") if _NAME.fullmatch(path.name) and path.is_dir()]
-    return sorted(found, key=_step, reverse=True)
-
-
 def lost_checkpoint(folder: Path, candidates: list[Path]) -> list[str]:
     """Return a sentence if LATEST names a newer checkpoint than exists, in place or set aside; else an empty list."""
     try:
@@ -143,25 +140,10 @@ def lost_checkpoint(folder: Path, candidates: list[Path]) -> list[str]:
     except (OSError, ValueError):
         return []
     newest = _step(candidates[0]) if candidates else -1
-    if not _NAME.fullmatch(name) or _step(folder / name) <= newest or any(folder.glob(f".corrupt-{name}-*")):
+    if not _is_name(name) or _step(folder / name) <= newest or any(folder.glob(f".corrupt-{name}-*")):
         return []
     used = f"{candidates[0].name} is used" if candidates else _NOTHING_LEFT
     return [f"{folder / name} is missing, though LATEST names it; {used}."]
-
-
-def read_manifest(checkpoint: Path) -> dict[str, Any]:
-    """Return a checkpoint's manifest; raises CheckpointError if it is missing or was changed."""
-    path = checkpoint / _MANIFEST
-    try:
-        content = path.read_bytes()
-        manifest = json.loads(content)
-    except (OSError, ValueError, RecursionError) as error:
-        raise CheckpointError(f"{path} cannot be read ({error}).") from None
-    if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
-        raise CheckpointError(f"{path} is not of format {FORMAT}; it is damaged, or a newer version wrote it.")
-    if _sealed({key: value for key, value in manifest.items() if key != _SEAL}) != content:
-        raise CheckpointError(f"{path} was changed after it was written: its SHA-256 is not the one in it.")
-    return manifest
 
 
 def load_checkpoint(checkpoint: Path) -> Checkpoint:
@@ -244,15 +226,6 @@ def _name(step: int) -> str:
     return f"step-{step:08d}"
 
 
-def _json(data: Any) -> bytes:
-    return (json.dumps(data, indent=1, sort_keys=True) + "\n").encode()
-
-
-def _sealed(manifest: Mapping[str, Any]) -> bytes:
-    """Return the bytes of a manifest with the SHA-256 of all else in it, so that every change of a byte is detected."""
-    return _json({**manifest, _SEAL: hashlib.sha256(_json(dict(manifest))).hexdigest()})
-
-
 def _is_saved(final: Path, sha256: str) -> bool:
     """Whether an undamaged checkpoint of this state exists."""
     try:
@@ -322,10 +295,6 @@ def _set_aside(checkpoint: Path) -> str:
         sync_folder(checkpoint.parent)
     left = list_checkpoints(checkpoint.parent)
     return f"It was set aside as {aside.name}; {f'{left[0].name} is tried next' if left else _NOTHING_LEFT}."
-
-
-def _step(checkpoint: Path) -> int:
-    return int(checkpoint.name.removeprefix("step-"))
 
 
 def _read_file(path: Path, expected: Mapping[str, Any]) -> bytes:

@@ -83,7 +83,7 @@ class RunRecorder:
     """The loop's Recorder for a run folder.
 
     names: the names of the domains, by "A" and "B".
-    facts: the sections "config" (YAML text), "data" and "machine" of the report.
+    facts: the sections "config" (YAML text), "data" and "machine" of the report, and "scale", a sentence for its grids.
     publish: prepares the writing of model/.
     listener: called with each logged step, e.g. to print it.
     selection: the checkpoint selection, if the run has validation.
@@ -264,6 +264,7 @@ class RunRecorder:
             config_yaml=self._facts["config"],
             data=self._facts["data"],
             machine=self._facts["machine"],
+            scale=self._facts.get("scale", ""),
             notes=[entry["sentence"] for entry in entries if entry["kind"] not in ALARMS],
             warnings=[entry["sentence"] for entry in entries if entry["kind"] in ALARMS],
             live=condition == TRAINING,

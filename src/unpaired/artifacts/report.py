@@ -62,6 +62,7 @@ def write_report(
     config_yaml: str,
     data: Mapping[str, object],
     machine: Mapping[str, object],
+    scale: str = "",
     notes: Sequence[str] = (),
     warnings: Sequence[str] = (),
     live: bool = False,
@@ -77,6 +78,7 @@ def write_report(
     samples: the sample grids, oldest first, named step-00000500.png; the page shows at most `MAX_GRIDS` of them, the
     larger ones as JPEG.
     data, machine: facts by name; a value that is a mapping becomes a group of its own.
+    scale: the sentence about the scale of the grids.
     notes: sentences that a reader must not miss. warnings: those about failures.
     live: whether the run goes on, so that the page reloads itself.
     checks: the curves of the guardian.
@@ -97,6 +99,7 @@ def write_report(
         live=str(round(1000 * time.time())) if live else "",
         newest=grids[0] if grids else '<p class="dim">No sample grid yet.</p>',
         earlier="".join(grids[1:]),
+        scale=_text(scale),
         held_out="".join(_held_out(held_out, best_step)),
         best=_text(_best_sentence(held_out, best_step, publishes_best)),
         curves="".join(drawn) or '<p class="dim">Nothing logged yet.</p>',

@@ -44,6 +44,7 @@ class RunFolder:
         self.checkpoints = path / "checkpoints"
         self.held_out = path / "held_out.json"
         self.model = path / "model"
+        self.lock_file = path / "LOCK"
 
     def create(self) -> None:
         """Make the folder and its parts; raises OutputError or StorageError if the disk fails."""
@@ -57,7 +58,7 @@ class RunFolder:
         process, so a killed trainer leaves none behind. Loader processes do not hold it, since one that outlives the
         trainer by seconds would keep the run locked.
         """
-        path = self.path / "LOCK"
+        path = self.lock_file
         made, is_new = [folder for folder in (self.path, *self.path.parents) if not folder.exists()], not path.exists()
         self._make(self.path)
         try:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import math
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from unpaired.artifacts.run_folder import RunFolder
-from unpaired.data.sources import ImageList
 from unpaired.errors import DataError
 from unpaired.storage import shown
+
+if TYPE_CHECKING:
+    from unpaired.data.sources import ImageList
 
 _LISTS = ("skipped", "skipped_test", "classes")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import io
 import os
 import sys
@@ -14,6 +15,8 @@ from unpaired.cli import (  # noqa: F401 - each adds its verbs
     commands,
     data,
     evaluate,
+    help_command,
+    info_command,
     interop,
     reproduce,
     sample,
@@ -26,6 +29,7 @@ from unpaired.cli.app import app
 from unpaired.cli.output import print_below
 from unpaired.cli.settings import dotted_settings
 from unpaired.cli.synonyms import advice
+from unpaired.compat.settings_only import suits, without_torch
 from unpaired.errors import ConfigError, Interrupted, UnpairedError
 from unpaired.launch import launched
 from unpaired.storage import printable, shown
@@ -46,8 +50,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """
     if isinstance(sys.stdout, io.TextIOWrapper):  # characters outside the terminal's encoding are escaped
         sys.stdout.reconfigure(errors="backslashreplace")
+    tokens = dotted_settings(sys.argv[1:] if arguments is None else arguments)
     with second_signal_ends(print_below), sentences_printed():
-        run(dotted_settings(sys.argv[1:] if arguments is None else arguments))
+        if arguments is None and suits(tokens):
+            gc.disable()  # the process ends with the command
+            with without_torch("unpaired.recipes", "unpaired.runs.resolvers", "unpaired.runs.configure"):
+                run(tokens)
+        run(tokens)
 
 
 def run(tokens: Sequence[str]) -> None:

@@ -1,28 +1,25 @@
-"""The verbs around a run: train, translate, demo, info.
+"""The verbs around a run: train, translate, demo.
 
 torch is imported inside the commands, so that --help answers at once.
 """
 
 from __future__ import annotations
 
-import json
 import shlex
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from cyclopts import Parameter
-from rich.table import Table
-from rich.text import Text
 
 from unpaired.cli.app import app
-from unpaired.cli.output import console, print_demo
+from unpaired.cli.output import print_demo
 from unpaired.cli.own_parts import load_parts, option_of
 from unpaired.cli.quick import importing, without_shapes
 from unpaired.cli.settings import resolve
 from unpaired.errors import DataError
 from unpaired.launch import launched
-from unpaired.storage import left_out, shown
+from unpaired.storage import left_out
 from unpaired.training.terminal import ProgressLines, print_sentence, sentences_printed
 
 
@@ -110,9 +107,6 @@ def train(
     """
     from unpaired.cli.explaining import explained
     from unpaired.config import to_yaml
-    from unpaired.runs import default_out
-    from unpaired.runs import dry_run as resolve_alone
-    from unpaired.runs import train as train_run
 
     quick = {
         "data.root": data,
@@ -129,19 +123,23 @@ def train(
     made = resolve(recipe, config, size, steps, epochs, given, set_)
     resolved = made.config
     if dry_run or explain:
+        from unpaired.runs.configure import default_out
+        from unpaired.runs.resolvers import dry_run as resolve_alone
+
         with sentences_printed("stderr"):
             resolved = resolve_alone(resolved, out if out is not None else default_out(resolved.data), made)
         text = explained(resolved, made.sources) if explain else to_yaml(resolved)
         if not launched().rank:
             print(text, end="")
         return
-    run = train_run(
+    from unpaired.runs.context import Allowed
+    from unpaired.runs.entry import train_config
+
+    run = train_config(
         resolved,
+        recipe=recipe,
         out=out,
-        strict=strict,
-        allow_data_change=allow_data_change,
-        allow_config_change=allow_config_change,
-        allow_rank_change=allow_rank_change,
+        allowed=Allowed(strict, allow_data_change, allow_config_change, allow_rank_change),
         listener=ProgressLines(),
     )
     print_sentence(f"Model: {run.path / 'model'}   Report: {run.path / 'report.html'}")
@@ -173,6 +171,8 @@ def translate(
     scores: Annotated[bool, Parameter(negative=(), show_default=False)] = False,
     keep_best: str | None = None,
     masks: Path | None = None,
+    resize: str = "native",
+    step: int | None = None,
     max_pixels: int | None = None,
     device: str = "auto",
     precision: Literal["auto", "fp32", "bf16"] = "auto",
@@ -218,6 +218,10 @@ def translate(
         Write only the most trusted share of the results, e.g. 20%; implies --scores.
     masks
         Also write the mask of each image to this folder: white where it is translated (generator.kind attention).
+    resize
+        Size at which images are translated: native, trained (as in training) or the shorter side in pixels.
+    step
+        Translate with an earlier step of the run, one of its checkpoints.
     max_pixels
         Pixels that are decoded and translated at once (default: as many as fit the free memory).
     device
@@ -245,7 +249,9 @@ def translate(
         from unpaired.cli.translation import TranslateOptions, translate_all
         from unpaired.images.foreign import passed_over
         from unpaired.translate.directions import direction_named
+        from unpaired.translate.far_scale import far_scale
         from unpaired.translate.jobs import plan_outputs
+        from unpaired.translate.resizing import parse_resize
         from unpaired.translate.sheets import take_halves
         from unpaired.translate.translator import Translator
         from unpaired.trust.scored import check_table, load_scorer, parse_share
@@ -261,15 +267,29 @@ def translate(
     )
     chosen = StyleOptions(style=style, features=features, strength=strength, iterations=iterations)
     given = refuse_unsuitable(
-        chosen, options, model, inputs, scores=scores or keep_best is not None, precision=precision, backend=backend
+        chosen,
+        options,
+        model,
+        inputs,
+        scores=scores or keep_best is not None,
+        precision=precision,
+        backend=backend,
+        resize=resize,
+        step=step,
     )
+    how = {"device": device, "precision": precision, "max_pixels": max_pixels, "backend": backend}
     if style is not None:
         translator = open_style(chosen, device=device, max_pixels=max_pixels)
+    elif step is not None:
+        from unpaired.runs.earlier import translator_of_step
+
+        translator = translator_of_step(model, step, resize=parse_resize(resize), **how)
     else:
-        translator = Translator.load(model, device=device, precision=precision, max_pixels=max_pixels, backend=backend)
+        translator = Translator.load(model, resize=parse_resize(resize), **how)  # type: ignore[arg-type]
     direction = direction_named(direction, translator.directions, translator.info.domains)
     options = replace(options, direction=direction)
-    default = Path("translated/style") if style is not None else model / "translated" / direction
+    own = Path("translated") if step is None else Path(f"translated/step-{step:08d}")
+    default = Path("translated/style") if style is not None else model / own / direction
     folder = out if out is not None else default
     plan = plan_outputs(
         given,
@@ -286,8 +306,9 @@ def translate(
     for sentence in [*passed_over(plan.passed_over), *left_out(plan.left_out)]:
         print_sentence(sentence)
     jobs, note = take_halves(plan.jobs, translator.info, direction=direction, pairs=pairs)
-    if note:
-        print_sentence(note)
+    for sentence in [note, far_scale(jobs, translator.info, direction) if resize == "native" else ""]:
+        if sentence:
+            print_sentence(sentence)
     return DataError.exit_code if translate_all(translator, scorer, jobs, folder, options) else 0
 
 
@@ -321,38 +342,3 @@ def demo(
 
     result = run_demo(out, num_train=count, num_steps=steps, seed=seed, device=device, listener=ProgressLines())
     print_demo(result, out)
-
-
-@app.command
-def info(
-    run: Annotated[Path, Parameter(name="RUN")],
-    /,
-    *,
-    json_: Annotated[bool, Parameter(name="--json", negative=(), show_default=False)] = False,
-    recipe: Path | None = None,
-) -> None:
-    """Print the properties and the progress of a run.
-
-    Parameters
-    ----------
-    run
-        The run folder.
-    json_
-        Print JSON instead of a table.
-    recipe
-        Your own FILE.py with the parts that this needs, such as a network, a format or a metric; it is executed.
-    """
-    load_parts(recipe)
-    from unpaired.runs import info as run_info
-
-    found = run_info(run)
-    facts: dict[str, Any] = {**asdict(found), "path": str(found.path), "finished": found.finished}
-    if json_:
-        print(json.dumps(facts, indent=1))
-        return
-    table = Table(show_header=False, box=None)
-    for key, value in facts.items():
-        items = value.items() if isinstance(value, dict) else ()
-        text = ", ".join(f"{name} {item}" for name, item in items) if isinstance(value, dict) else str(value)
-        table.add_row(key.replace("_", " "), Text(shown(text)))  # a name may look like markup
-    console().print(table)

@@ -51,11 +51,18 @@ def refuse_unsuitable(
     scores: bool,
     precision: str,
     backend: str,
+    resize: str,
+    step: int | None,
 ) -> tuple[str, ...]:
     """Return the inputs to translate: with a style, MODEL is the first of them.
 
-    Raises ConfigError if options of a model and of a style are combined, CycloptsError if there is no input.
+    Raises ConfigError if options of a model and of a style, or scores and another step, are combined, CycloptsError if
+    there is no input.
     """
+    require(
+        step is None or not scores,
+        "--scores and --keep-best are for the published model, and --step translates with another one; leave one out.",
+    )
     if style.style is None:
         for name in ("features", "strength", "iterations"):
             require(
@@ -72,6 +79,8 @@ def refuse_unsuitable(
         "--scores and --keep-best": scores,
         "--masks": options.masks is not None,
         "--precision bf16": precision == "bf16",
+        f"--resize {resize}": resize != "native",
+        f"--step {step}": step is not None,
         f"--backend {backend}": backend != "torch",
     }
     for option, given in needs_model.items():

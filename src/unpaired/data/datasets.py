@@ -9,7 +9,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 import numpy as np
 import torch
@@ -19,23 +19,23 @@ from torch.utils.data import Dataset
 
 from unpaired.config import free, require
 from unpaired.data.normalising import spec_from_config
-from unpaired.data.sources import ImageSource
 from unpaired.errors import DataError
 from unpaired.images import Image, Resampling, parse_fill, parse_range
 from unpaired.images.input_spec import IccHandling, InputSpec
 from unpaired.images.nodata import LOW
 from unpaired.randomness import rng
 from unpaired.ranks import shard_of_micro_batches
+from unpaired.training_size import WHOLE_IMAGE_MULTIPLE as WHOLE_IMAGE_MULTIPLE
+from unpaired.training_size import Preprocess, training_size
 
-Preprocess = Literal["resize_and_crop", "crop", "scale_width", "scale_width_and_crop", "none"]
+if TYPE_CHECKING:
+    from unpaired.data.sources import ImageSource
+
 Pairing = Literal["unpaired", "paired", "noise"]
 Domain = Literal["A", "B"]
 
 WHOLE_IMAGES: tuple[Preprocess, ...] = ("none", "scale_width")
 """Preprocessings that keep the whole image; training images may differ in size."""
-
-WHOLE_IMAGE_MULTIPLE = 4
-"""Sides of whole images are rounded to multiples of this, as in the official code, for ResNets with two halvings."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -349,18 +349,14 @@ def prepare(image: Image, config: DataConfig, spec: InputSpec | None = None) -> 
     """
     spec = spec or spec_from_config(config, "A")
     opaque = spec.opaque(spec.accept(image))
-    if config.preprocess == "resize_and_crop":
-        return spec.resized(opaque, (config.load_size, config.load_size))
-    if config.preprocess == "crop":
-        return opaque
-    height, width = opaque.height, opaque.width
-    if config.preprocess != "none":
-        height, width = max(round(height * config.load_size / width), 1), config.load_size
-    if config.preprocess == "scale_width_and_crop":
-        height = max(height, config.crop_size)
-    else:  # without a crop, round the sides for the generator, as in the official code
-        height, width = (max(round(side / WHOLE_IMAGE_MULTIPLE), 1) * WHOLE_IMAGE_MULTIPLE for side in (height, width))
-    return spec.resized(opaque, (height, width))
+    size = training_size(
+        opaque.height,
+        opaque.width,
+        preprocess=config.preprocess,
+        load_size=config.load_size,
+        crop_size=config.crop_size,
+    )
+    return spec.resized(opaque, size)
 
 
 def crop(image: Image, config: DataConfig, draw: np.random.Generator | None) -> Image:

@@ -37,7 +37,7 @@ _PILLOW_MODES = {
 }
 _GREY_MODES = ("1", "L", "LA", "La")
 _COLOR_MODES = ("P", "PA", "RGB", "RGBA", "RGBa", "RGBX", "CMYK", "YCbCr", "HSV")
-_LARGEST = float(np.finfo(np.float32).max)
+_LARGEST = 3.4028234663852886e38  # of float32
 _HUGE = _LARGEST / 16  # bicubic overshoots by less than that
 _ORIENTATION_TAG = 0x0112
 # EXIF orientation: (swap rows and columns first, then reverse rows, then reverse columns).

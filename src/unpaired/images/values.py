@@ -213,6 +213,3 @@ def to_srgb(image: Image) -> Image:
 def _wide(dtype: np.dtype[Any]) -> type[np.floating[Any]]:
     """Return the type to compute in: float32 for integers of up to 16 bits, else float64."""
     return np.float32 if dtype.kind != "f" and dtype.itemsize <= 2 else np.float64
-
-
-assert all(dtype.kind in "uif" for dtype in HELD)

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar
 
 from unpaired.config import require
-from unpaired.images import Color
+
+if TYPE_CHECKING:
+    from unpaired.images import Color
 
 MAX_CROP = 2**13
 """Maximum side of training crops in a model.json, in pixels; limits the memory that a model can request."""
 
-_MAX_SIDE = 2**20
+MAX_SIDE = 2**20
+"""Maximum side of an image in a model.json, in pixels."""
 
 
 class _Sized(Protocol):
@@ -45,7 +48,7 @@ def colour(value: Any) -> Color:
 
 def sides(training: SizedT) -> SizedT:
     """Return the training information if its image sizes are plausible."""
-    for key, side, most in (("load", training.load_size, _MAX_SIDE), ("crop", training.crop_size, MAX_CROP)):
+    for key, side, most in (("load", training.load_size, MAX_SIDE), ("crop", training.crop_size, MAX_CROP)):
         require(side is None or 1 <= side <= most, f"training.{key}_size is {side}, but must be 1 to {most}")
     return training
 

@@ -6,6 +6,8 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from unpaired.config import from_dict
+from unpaired.models.scale_info import ScaleInfo
 from unpaired.registry import origin_from_json
 from unpaired.storage import shown
 
@@ -81,6 +83,11 @@ def model_card(model: Mapping[str, Any]) -> str:
         "made by": _text(model["package"]),
         **{f"needs the {_text(part)}": f"of {_origin(entry)}" for part, entry in model.get("requires", {}).items()},
     }
+    if "scale" in model:
+        scale = from_dict(ScaleInfo, model["scale"], "scale")
+        words = dict.fromkeys(scale.words(domain) for domain in ("A", "B"))
+        advice = "; `--resize trained` translates at that scale" if scale.resizes else ""
+        rows["scale of training"] = f"{', '.join(words)}{advice}"
     if "side_by_side" in model:
         rows["training images"] = (
             "A and B side by side in each; `--pairs side-by-side` translates one half of such images"

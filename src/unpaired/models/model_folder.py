@@ -32,8 +32,15 @@ from unpaired.errors import ConfigError, MissingPartError, ModelError, UnknownKi
 from unpaired.images import Color
 from unpaired.models import bounds as checked
 from unpaired.models.card import model_card
+from unpaired.models.description import DIRECTIONS as DIRECTIONS
+from unpaired.models.description import SCHEMA as SCHEMA
+from unpaired.models.description import TrainingInfo as TrainingInfo
+from unpaired.models.description import beside as _beside
+from unpaired.models.description import find_model as find_model
+from unpaired.models.description import read_json as _read_json
 from unpaired.models.domain_values import DomainValues, values_from_json, values_to_json
 from unpaired.models.rebuilding import Build, shapes, with_weights
+from unpaired.models.scale_info import ScaleInfo
 from unpaired.models.selection_info import ChoiceInfo, SheetInfo
 from unpaired.networks import GENERATORS, GeneratorConfig
 from unpaired.networks.layers import MAX_CHANNELS, require_count
@@ -42,22 +49,15 @@ from unpaired.storage import shown, storage_error, sync_folder, utf8_path, writa
 from unpaired.tensor_files import serialised
 from unpaired.version import __version__
 
-SCHEMA = 1
-"""Schema version of model.json; incremented when a key is renamed or changes its meaning."""
-
 MAX_WEIGHTS = 2**29
 """Maximum number of weights of a generator, 2 GiB: ten times the largest published one."""
 
 _FLOATS = ("F32", "F16", "BF16", "F64")
 _OTHERS = {torch.int64: "I64", torch.int32: "I32", torch.int16: "I16", torch.uint8: "U8", torch.bool: "BOOL"}
-_MAX_JSON = 2**20
 _MAX_REASON = 400  # characters of an untrusted file in a message
 _MAX_HEADER = 2**22  # bytes of a safetensors header
 
 GeneratorMode = Literal["evaluation", "training"]
-
-DIRECTIONS = ("AtoB", "BtoA")
-"""All names of directions."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,21 +75,6 @@ class DirectionInfo:
 
 
 @dataclass(frozen=True, kw_only=True)
-class TrainingInfo:
-    """Training information; sizes in pixels. None if unknown: official files contain neither step nor seed.
-
-    weights: raw weights ("trained") or EMA weights ("averaged").
-    """
-
-    step: int | None
-    seed: int | None
-    load_size: int | None
-    crop_size: int | None
-    objective: str
-    weights: Literal["trained", "averaged"] = "trained"
-
-
-@dataclass(frozen=True, kw_only=True)
 class ModelInfo:
     """The content of model.json.
 
@@ -101,6 +86,7 @@ class ModelInfo:
     classes: the classes of a class-conditional model, in the order of its one-hot channels.
     choice: checkpoint selection, None without validation images.
     sheets: of training on A and B side by side.
+    scale: how training resized its images, None if it is not recorded.
     version: version of the package.
     """
 
@@ -113,6 +99,7 @@ class ModelInfo:
     classes: tuple[str, ...] = ()
     choice: ChoiceInfo | None = None
     sheets: SheetInfo | None = None
+    scale: ScaleInfo | None = None
     version: str = __version__
 
 
@@ -230,31 +217,6 @@ def read_description(folder: Path) -> dict[str, Any]:
     return _read_json(folder / "model.json")
 
 
-def find_model(path: Path) -> Path:
-    """Return the model folder for `path`, a model folder or a run folder. Raises ModelError."""
-    for folder in (path, path / "model"):
-        for candidate in (folder, _beside(folder, "old")):
-            if (candidate / "model.json").is_file():
-                return candidate
-    name = shown(path)
-    if not path.exists():
-        raise ModelError(f"There is no run or model folder {name}; check the name.")
-    if not path.is_dir():
-        raise ModelError(
-            f"{name} is a file; give the run folder or the model folder (it contains model.json), or convert official "
-            "weights with import_weights.",
-            setting="import_weights",
-        )
-    if (path / "config.yaml").exists():
-        raise ModelError(f"The run {name} has no model yet; train it until its first checkpoint.")
-    raise ModelError(f"{name} is neither a run nor a model folder: it contains no model.json; check the name.")
-
-
-def _beside(folder: Path, role: str) -> Path:
-    folder = folder.absolute()
-    return folder.parent / f".{folder.name}.{role}"
-
-
 def _write_weights(path: Path, network: nn.Module | Mapping[str, Tensor]) -> str:
     data = serialised(network.state_dict() if isinstance(network, nn.Module) else network)
     write_bytes(path, data, sync=True)
@@ -285,6 +247,7 @@ def _to_json(info: ModelInfo, digests: Mapping[str, str]) -> dict[str, Any]:
         **({"classes": [writable(name) for name in info.classes]} if info.classes else {}),
         **({"choice": to_dict(info.choice)} if info.choice else {}),
         **({"side_by_side": to_dict(info.sheets)} if info.sheets else {}),
+        **({"scale": to_dict(info.scale)} if info.scale else {}),
         **_requirements(info),
     }
 
@@ -307,29 +270,6 @@ def missing_part(error: UnknownKindError, data: Mapping[str, Any]) -> str:
     return not_installed(error.noun, error.kind, origin_from_json(entry))
 
 
-def _read_json(path: Path) -> dict[str, Any]:
-    try:
-        with path.open("rb") as file:
-            content = file.read(_MAX_JSON + 1)
-        if len(content) > _MAX_JSON:
-            raise ModelError(
-                f"{shown(path)} has more than {_MAX_JSON:,} bytes, the limit for model.json; copy it again."
-            )
-        data = json.loads(content)
-    except OSError as error:
-        raise ModelError(f"Cannot read {shown(path)}: {error.strerror}; check its permissions.") from None
-    except (ValueError, RecursionError):
-        raise ModelError(f"{shown(path)} is damaged: it is not JSON; publish the model again.") from None
-    schema = data.get("schema") if isinstance(data, dict) else None
-    if schema != SCHEMA:
-        raise ModelError(
-            f"{shown(path)} has schema {shown(repr(schema))[:40]} and this version reads {SCHEMA}; "
-            "use the version of unpaired that wrote it."
-        )
-    assert isinstance(data, dict)
-    return data
-
-
 def _from_json(data: dict[str, Any], folder: Path) -> ModelInfo:
     """Build the info from model.json; any invalid value raises ModelError."""
     try:
@@ -350,6 +290,7 @@ def _from_json(data: dict[str, Any], folder: Path) -> ModelInfo:
             classes=checked.texts(data.get("classes", []), "classes"),
             choice=from_dict(ChoiceInfo, data["choice"], "choice") if "choice" in data else None,
             sheets=from_dict(SheetInfo, data["side_by_side"], "side_by_side") if "side_by_side" in data else None,
+            scale=from_dict(ScaleInfo, data["scale"], "scale") if "scale" in data else None,
             version=checked.text(data["package"], "package").removeprefix("unpaired "),
         )
     except UnknownKindError as error:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from functools import lru_cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
@@ -17,7 +18,9 @@ from unpaired.networks.random_pyramid import RandomPyramid
 from unpaired.networks.vgg import PUBLISHED, Depth, relu_places, vgg_layers
 from unpaired.storage import shown
 from unpaired.suggestions import unknown
-from unpaired.untrusted.weights import Weights, fill, read_weights
+
+if TYPE_CHECKING:
+    from unpaired.untrusted.weights import Weights
 
 KINDS = ("random", "vgg16:FILE", "vgg19:FILE", "discriminator:PATH")
 """The forms of a source of features."""
@@ -142,6 +145,8 @@ def _sequence(network: nn.Module) -> nn.Sequential | None:
 
 
 def _read_vgg(depth: Depth, place: str, sha256: str) -> tuple[nn.Sequential, Weights]:
+    from unpaired.untrusted.weights import fill
+
     path = Path(place)
     stat = path.stat() if path.is_file() else None
     weights = _vgg_weights(path, sha256, (stat.st_size, stat.st_mtime_ns) if stat else (0, 0))
@@ -153,6 +158,8 @@ def _read_vgg(depth: Depth, place: str, sha256: str) -> tuple[nn.Sequential, Wei
 @lru_cache(maxsize=1)
 def _vgg_weights(path: Path, sha256: str, version: tuple[int, int]) -> Weights:
     """Read the convolutions of a file; cached, since a run opens its features several times before it starts."""
+    from unpaired.untrusted.weights import Weights, read_weights
+
     weights = read_weights(path, sha256=sha256 or None)
     prefix = "features."
     state = {key.removeprefix(prefix): value for key, value in weights.state.items() if key.startswith(prefix)}

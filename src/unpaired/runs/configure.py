@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from unpaired.config import convert, override, read_yaml, require, require_rebuildable
+from unpaired.data.datasets import DataConfig
 from unpaired.provenance import Provenance
 from unpaired.recipes import Config, at_size, named
 from unpaired.storage import shown
@@ -62,3 +63,10 @@ def configured(
     lengths = dict.fromkeys(length, typed("steps" if epochs is None else "epochs"))
     made.stage(override(made.config, {**length, **settings}), "options", {**lengths, **sources})
     return made
+
+
+def default_out(data: DataConfig) -> Path:
+    """Return runs/NAME for the data: the folder's name, or "A to B" for two folders."""
+    folders = [Path(folder).resolve().name for folder in (data.a, data.b) if folder]
+    name = "2".join(folders) or Path(data.root).resolve().name
+    return Path("runs") / name

@@ -34,6 +34,7 @@ class RunContext:
     device: the device of this process.
     listener: called on rank 0 with the Progress of each logged step.
     callbacks: the user's, as `on_first_rank` wraps them.
+    recipe: the name of the recipe that the settings were made from, "" if there is none.
     """
 
     folder: RunFolder
@@ -41,3 +42,4 @@ class RunContext:
     allowed: Allowed = Allowed()
     listener: Callable[[Progress], None] = _ignore
     callbacks: tuple[Callback, ...] = ()
+    recipe: str = ""

@@ -11,10 +11,9 @@ import torch
 from unpaired import ranks
 from unpaired.artifacts.run_folder import RunFolder
 from unpaired.config import require, require_rebuildable
-from unpaired.data.datasets import DataConfig
 from unpaired.devices import resolve_device
 from unpaired.recipes import Config
-from unpaired.runs.configure import configured
+from unpaired.runs.configure import configured, default_out
 from unpaired.runs.context import Allowed, RunContext
 from unpaired.runs.run import carry_out
 from unpaired.runs.standing import RunInfo
@@ -125,6 +124,28 @@ def train(
     """
     given = {"a": a, "b": b, "recipe": recipe, "size": size, "steps": steps, "epochs": epochs, "settings": settings}
     config = _configured(data, {name: value for name, value in given.items() if value is not None})
+    return train_config(
+        config,
+        recipe=recipe or ("paper" if not isinstance(data, Config) else ""),
+        out=out,
+        callbacks=callbacks,
+        listener=listener,
+        quiet=quiet,
+        allowed=Allowed(strict, allow_data_change, allow_config_change, allow_rank_change),
+    )
+
+
+def train_config(
+    config: Config,
+    *,
+    recipe: str,
+    out: str | Path | None,
+    allowed: Allowed,
+    callbacks: Sequence[Callback] = (),
+    listener: Callable[[Progress], None] | None = None,
+    quiet: bool = False,
+) -> RunInfo:
+    """Train with a configuration; recipe: the name that it was made from, for `info`. The rest is as for `train`."""
     require_rebuildable(config)
     device = resolve_device(config.run.device)
     if config.run.num_threads:
@@ -132,10 +153,11 @@ def train(
     ranks.require_divisible(config.data.batch_size, "data.batch_size")
     ranks.require_equal_micro_batches(config.data.batch_size, config.run.accumulate, "run.accumulate")
     folder = RunFolder(Path(out) if out is not None else default_out(config.data))
-    allowed = Allowed(strict, allow_data_change, allow_config_change, allow_rank_change)
     wrapped = tuple(on_first_rank(callbacks))
     with shown_by_default(listener, quiet=quiet) as shown:
-        context = RunContext(folder=folder, device=device, allowed=allowed, listener=shown, callbacks=wrapped)
+        context = RunContext(
+            folder=folder, device=device, allowed=allowed, listener=shown, callbacks=wrapped, recipe=recipe
+        )
         return carry_out(config, context)
 
 
@@ -151,10 +173,3 @@ def _configured(data: Config | str | Path | None, given: dict[str, Any]) -> Conf
     places = {"data.root": data, "data.a": given.pop("a", None), "data.b": given.pop("b", None)}
     paths = {key: str(place) for key, place in places.items() if place is not None}
     return configured(**{**given, "settings": {**paths, **settings}}).config
-
-
-def default_out(data: DataConfig) -> Path:
-    """Return runs/NAME for the data: the folder's name, or "A to B" for two folders."""
-    folders = [Path(folder).resolve().name for folder in (data.a, data.b) if folder]
-    name = "2".join(folders) or Path(data.root).resolve().name
-    return Path("runs") / name

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import contextlib
+import statistics
 from collections.abc import Mapping
 from pathlib import Path
 
 from torch import Tensor
 
+from unpaired.data.datasets import WHOLE_IMAGES
 from unpaired.data.domains import Domains
 from unpaired.data.normalising import spec_from_config
 from unpaired.data.pairs import HalfSource
+from unpaired.data.sources import FolderSource
 from unpaired.errors import UnpairedError
-from unpaired.images import read_header
+from unpaired.images import ImageHeader, read_header
 from unpaired.models.domain_values import DomainValues
 from unpaired.models.model_folder import DirectionInfo, GeneratorMode, ModelInfo, TrainingInfo, write_model
+from unpaired.models.scale_info import ScaleInfo
 from unpaired.models.selection_info import ChoiceInfo, SheetInfo
 from unpaired.objectives.base import Direction
 from unpaired.objectives.method import described
@@ -31,11 +35,12 @@ def publish_model(
     step: int,
     mode: GeneratorMode,
     choice: ChoiceInfo | None = None,
+    scale: ScaleInfo | None = None,
 ) -> None:
     """Write the model folder: the generators of `config` after `step`, and their description.
 
     generators: weights by direction and name.
-    choice: how that step was selected; None for the last step.
+    choice: how that step was selected; None for the last step. scale: from `training_scale`.
     """
     channels = {"AtoB": (config.data.channels_a, config.data.channels_b)}
     channels["BtoA"] = channels["AtoB"][::-1]
@@ -67,6 +72,7 @@ def publish_model(
         classes=domains.classes,
         choice=choice,
         sheets=_sheets(domains),
+        scale=scale,
     )
     write_model(folder, info, {str(name): weights for name, weights in generators.items()})
 
@@ -76,9 +82,49 @@ def _sheets(domains: Domains) -> SheetInfo | None:
     source = domains.train_a
     if not isinstance(source, HalfSource):
         return None
-    ratios = []
-    for index in range(0, len(source), -(-len(source) // _MOST_HEADERS)):
-        with contextlib.suppress(UnpairedError):  # a finished run is published again though its images are gone
-            header = read_header(source.paths[index])
-            ratios.append(header.width / header.height)
+    ratios = [header.width / header.height for header in _headers(source)]
     return SheetInfo(narrowest=min(ratios), widest=max(ratios)) if ratios else None
+
+
+def training_scale(config: Config, domains: Domains) -> ScaleInfo:
+    """Return how training resizes its images, with their median sizes, from evenly spread headers."""
+    data = config.data
+    return ScaleInfo(
+        preprocess=data.preprocess,
+        load_size=data.load_size,
+        crop_size=data.crop_size,
+        size_a=_median_size(domains.train_a),
+        size_b=_median_size(domains.train_b),
+    )
+
+
+def grid_scale(scale: ScaleInfo) -> str:
+    """Return the sentence about the scale of the sample grids."""
+    crops = "" if scale.preprocess in WHOLE_IMAGES else f"centre crops of {scale.crop_size} x {scale.crop_size} of "
+    about = {domain: scale.words(domain) for domain in "AB" if domain == "B" or scale.size_a}
+    same = len(set(about.values())) == 1
+    listed = about["B"] if same else "; ".join(f"{domain} {words}" for domain, words in about.items())
+    advice = " `unpaired translate --resize trained` translates at this scale." if scale.resizes else ""
+    return f"The grids show {crops}images at the scale of training: {listed}.{advice}"
+
+
+def _median_size(source: FolderSource | None) -> tuple[int, ...]:
+    """Return the median width and height of the images of a source, () if they are gone or there are none."""
+    headers = [] if source is None else _headers(source)
+    if not headers:
+        return ()
+    halves = 2 if isinstance(source, HalfSource) else 1
+    width = statistics.median_low(header.width // halves for header in headers)
+    return max(width, 1), statistics.median_low(header.height for header in headers)
+
+
+def _headers(source: FolderSource) -> list[ImageHeader]:
+    """Return the headers of evenly spread images, of at most `_MOST_HEADERS`.
+
+    Unreadable ones are left out: a finished run is published again though its images are gone.
+    """
+    headers = []
+    for index in range(0, len(source), -(-len(source) // _MOST_HEADERS)):
+        with contextlib.suppress(UnpairedError):
+            headers.append(read_header(source.paths[index]))
+    return headers

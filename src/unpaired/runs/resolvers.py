@@ -10,23 +10,22 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from unpaired.artifacts.history import History
-from unpaired.artifacts.part_records import read_config
 from unpaired.artifacts.run_folder import RunFolder
 from unpaired.artifacts.run_records import read_data
 from unpaired.config import require_rebuildable
-from unpaired.data.domains import Domains, open_domains
-from unpaired.devices import resolve_device
-from unpaired.monitoring.rewind import remedied
 from unpaired.provenance import Provenance
 from unpaired.recipes import Config
-from unpaired.runs.context import RunContext
-from unpaired.runs.memory_plan import planned
-from unpaired.runs.trial_step import own_faults
 from unpaired.storage import printable
-from unpaired.training.autocast import resolve_precision
+
+# The modules that a resolver needs are imported in it, so that a dry run imports only those of its own settings.
+if TYPE_CHECKING:
+    import torch
+
+    from unpaired.data.domains import Domains
+    from unpaired.runs.context import RunContext
 
 _log = logging.getLogger("unpaired")
 
@@ -35,13 +34,14 @@ _log = logging.getLogger("unpaired")
 class Known:
     """The facts that resolvers need besides the settings.
 
+    device: returns the device of the run.
     entries: the history of a run that continues.
     started: the settings that it was started with, None for a new run.
     domains: the images, None in a dry run that needs none of them.
     scanned: whether the images of a new run were decoded.
     """
 
-    context: RunContext
+    device: Callable[[], torch.device]
     entries: Sequence[Mapping[str, Any]]
     started: Config | None
     domains: Domains | None
@@ -53,7 +53,7 @@ Resolver = Callable[[Config, Known], Config]
 
 def repeat_remedies(config: Config, known: Known) -> Config:
     """Apply the remedies of the guardian that are in the run's history."""
-    return remedied(config, known.entries)
+    return _remedied(config, known.entries)
 
 
 def pin_files(config: Config, known: Known) -> Config:
@@ -73,15 +73,22 @@ def read_values(config: Config, known: Known) -> Config:
 def choose_precision(config: Config, known: Known) -> Config:
     """Resolve the precision auto to that of the device, or that of the run to continue."""
     before = known.started.run if known.started is not None else None
-    return replace(config, run=resolve_precision(config.run, before, known.context.device))
+    if config.run.precision == "fp32":
+        return config
+    from unpaired.training.autocast import resolve_precision
+
+    return replace(config, run=resolve_precision(config.run, before, known.device()))
 
 
 def fit_memory(config: Config, known: Known) -> Config:
     """Change settings so that the run fits `run.memory`, if that is given."""
     if known.domains is None:
         return config
+    from unpaired.runs.memory_plan import planned
+    from unpaired.runs.trial_step import own_faults
+
     with own_faults(config):
-        return planned(config, known.domains, known.started, known.context.device)
+        return planned(config, known.domains, known.started, known.device())
 
 
 RESOLVERS: dict[Resolver, str] = {
@@ -108,13 +115,15 @@ def resolved(config: Config, known: Known, made: Provenance[Config] | None = Non
 
 def inspected(config: Config, context: RunContext) -> Known:
     """Read the facts for resolvers: an existing run, and the images, which are decoded for a new run."""
+    from unpaired.data.domains import open_domains
+
     folder, entries, started = context.folder, *_standing(context.folder)
     domains = open_domains(config.data)
     if started is None:
         domains = scanned(config, domains)
     elif folder.data.exists():
         domains = domains.without(read_data(folder), config.data)
-    return Known(context, entries, started, domains)
+    return Known(lambda: context.device, entries, started, domains)
 
 
 def scanned(config: Config, domains: Domains) -> Domains:
@@ -133,12 +142,36 @@ def dry_run(config: Config, out: Path, made: Provenance[Config] | None = None) -
     Raises ConfigError, DataError, DeviceError.
     """
     require_rebuildable(config)
-    context = RunContext(folder=RunFolder(out), device=resolve_device(config.run.device))
-    domains = open_domains(config.data) if config.run.memory else None
-    return resolved(config, Known(context, *_standing(context.folder), domains, scanned=False), made)
+
+    def device() -> torch.device:
+        from unpaired.devices import resolve_device
+
+        return resolve_device(config.run.device)
+
+    if config.run.device not in ("auto", "cpu"):  # these two exist everywhere
+        device()
+    domains = None
+    if config.run.memory:
+        from unpaired.data.domains import open_domains
+
+        domains = open_domains(config.data)
+    return resolved(config, Known(device, *_standing(RunFolder(out)), domains, scanned=False), made)
 
 
 def _standing(folder: RunFolder) -> tuple[Sequence[Mapping[str, Any]], Config | None]:
     """Return the history of a run and the settings it was started with, None for a new run."""
     entries = History(folder.path).entries()
-    return entries, remedied(read_config(folder), entries) if folder.config.exists() else None
+    if not folder.config.exists():
+        return entries, None
+    from unpaired.artifacts.part_records import read_config
+
+    return entries, _remedied(read_config(folder), entries)
+
+
+def _remedied(config: Config, entries: Sequence[Mapping[str, Any]]) -> Config:
+    """Return the settings with the remedies in a history, as `remedied` does."""
+    if not entries:
+        return config
+    from unpaired.monitoring.rewind import remedied
+
+    return remedied(config, entries)

@@ -1,21 +1,31 @@
-"""The progress and the properties of a run, read from its folder."""
+"""The progress and the properties of a run, read from its folder without torch, at any length of its log."""
 
 from __future__ import annotations
 
+import statistics
+import time
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-from unpaired.artifacts.checkpoint import list_checkpoints, read_manifest
 from unpaired.artifacts.history import OF_STEPS, History
-from unpaired.artifacts.part_records import read_config
+from unpaired.artifacts.locks import is_locked
+from unpaired.artifacts.log_ends import log_ends
+from unpaired.artifacts.manifests import list_checkpoints, read_manifest
 from unpaired.artifacts.run_folder import RunFolder
 from unpaired.artifacts.run_records import read_data
-from unpaired.config import to_dict
+from unpaired.artifacts.settings_file import read_settings, recorded_recipe, schedule_in
 from unpaired.errors import DataError
 from unpaired.selection.early_stopping import early_stopping_reason, with_early_stopping
 from unpaired.storage import shown
 from unpaired.training.schedule import Schedule
+
+State = Literal["new", "training", "stopped", "finished", "finished early"]
+
+_FRESH = 60.0  # seconds
+_RECENT = 20  # logged steps whose median is the speed
 
 
 @dataclass(frozen=True)
@@ -46,6 +56,26 @@ class RunInfo:
     """Whether its settings, images and machine have been the same from the start."""
     ended: str = ""
     """Reason for an end ahead of the schedule, as a sentence; empty if there is none."""
+    state: State = "new"
+    """new: nothing is logged yet; training: a process trains in it; stopped: the same command continues it; finished;
+    finished early: by early stopping.
+    """
+    recipe: str = ""
+    """Recipe of its command; empty if it was started from a configuration, or by an earlier version."""
+    device: str = ""
+    """Device of the newest checkpoint: the name of the GPU or the processor."""
+    started: str = ""
+    """Local time of its start as in 2026-12-01 09:30; empty before the first logged step."""
+    updated: str = ""
+    """Local time of the last logged step."""
+    logged_step: int = 0
+    """The last logged step."""
+    images_per_second: float = 0.0
+    """Images of a domain per second, the median of the last logged steps; 0 if unknown."""
+    steps_per_second: float = 0.0
+    """Steps per second, likewise."""
+    seconds_left: float | None = None
+    """Estimate of the seconds that the rest takes at that speed; None if unknown, 0 at the end."""
 
     @property
     def finished(self) -> bool:
@@ -54,7 +84,10 @@ class RunInfo:
 
 
 def info(path: str | Path) -> RunInfo:
-    """Return the RunInfo of the run in a folder; raises DataError if the folder holds no run."""
+    """Return the RunInfo of the run in a folder.
+
+    Raises DataError if the folder holds no run, MissingPartError if a part of it is not installed here.
+    """
     folder = RunFolder(Path(path))
     if folder.config.exists() and not folder.data.exists():
         raise DataError(
@@ -64,25 +97,90 @@ def info(path: str | Path) -> RunInfo:
         raise DataError(
             f"{shown(folder.path)} holds no run (no config.yaml); give the folder that `unpaired train` wrote."
         )
-    config = read_config(folder)
-    data = read_data(folder)
+    _require_parts(folder)
+    settings, data = read_settings(folder), read_data(folder)
     length = max(facts["images"] for facts in data.values())
     checkpoints = list_checkpoints(folder.checkpoints)
     manifest: dict[str, Any] = read_manifest(checkpoints[0]) if checkpoints else {"step": 0, "state_sha256": ""}
     entries = History(folder.path).up_to(manifest["step"])
-    schedule = with_early_stopping(Schedule(config.schedule, length, config.data.batch_size), entries)
-    records = folder.records()
+    config, batch = schedule_in(settings)
+    schedule = with_early_stopping(Schedule(config, length, batch), entries)
+    first, last = log_ends(folder.log)
+    step: int = manifest["step"]
+    ended = early_stopping_reason(entries)
+    finished = step >= schedule.num_steps
+    state = ("finished early" if ended else "finished") if finished else _state(folder, last)
+    logged = int(last[-1]["step"]) if last else 0
+    speed = _speed(last)
+    reached = logged if state == "training" else step
+    left = 0.0 if finished else (schedule.num_steps - reached) * batch / speed if speed else None
     return RunInfo(
         path=folder.path,
-        step=manifest["step"],
+        step=step,
         num_steps=schedule.num_steps,
-        epoch=schedule.epoch(max(manifest["step"], 1)),
+        epoch=schedule.epoch(max(step, 1)),
         state_sha256=manifest["state_sha256"],
         domains={domain: facts["name"] for domain, facts in data.items()},
-        objective=to_dict(config.objective)["kind"],
+        objective=str(settings.get("objective", {}).get("kind", "cyclegan")),
         num_images={domain: facts["images"] for domain, facts in data.items()},
-        losses=records[-1]["losses"] if records else {},
+        losses=last[-1].get("losses", {}) if last else {},
         has_model=folder.model.is_dir(),
         bit_exact=all(entry["kind"] in OF_STEPS for entry in entries),
-        ended=early_stopping_reason(entries),
+        ended=ended,
+        state=state,
+        recipe=recorded_recipe(folder),
+        device=_device(manifest.get("made_with", {})),
+        started=_local(first[0], -_number(first[0], "seconds")) if first else "",
+        updated=_local(last[-1]) if last else "",
+        logged_step=logged,
+        images_per_second=speed,
+        steps_per_second=speed / batch,
+        seconds_left=left,
     )
+
+
+def _require_parts(folder: RunFolder) -> None:
+    """Raise MissingPartError if the run has parts of its user or of a package that are not installed here.
+
+    Only such a run has parts.json, and only for it the registries are imported, and torch with them.
+    """
+    if folder.parts.exists():
+        from unpaired.artifacts.part_records import read_config
+
+        read_config(folder)
+
+
+def _state(folder: RunFolder, last: Sequence[Mapping[str, Any]]) -> State:
+    """Return the state of an unfinished run; without a list of locks it trains if it logged a step within a minute."""
+    locked = is_locked(folder.lock_file)
+    if locked is None and last:
+        locked = time.time() - folder.log.stat().st_mtime < _FRESH
+    if locked:
+        return "training"
+    return "stopped" if last else "new"
+
+
+def _speed(records: Sequence[Mapping[str, Any]]) -> float:
+    """Return the median images per second of the last records, 0 without any."""
+    speeds = [_number(record, "images_per_second") for record in records[-_RECENT:]]
+    return statistics.median([speed for speed in speeds if speed > 0] or [0.0])
+
+
+def _device(made_with: Mapping[str, Any]) -> str:
+    device, name = made_with.get("device", ""), made_with.get("gpu") or made_with.get("processor")
+    return f"{device} ({name})" if device and name else str(device)
+
+
+def _local(record: Mapping[str, Any], seconds: float = 0.0) -> str:
+    """Return the local time of a record, moved by some seconds; "" if it has none."""
+    try:
+        at = datetime.fromisoformat(record["time"])
+        at = at if at.tzinfo else at.replace(tzinfo=UTC)
+        return (at + timedelta(seconds=seconds)).astimezone().strftime("%Y-%m-%d %H:%M")
+    except (KeyError, TypeError, ValueError, OverflowError):
+        return ""
+
+
+def _number(record: Mapping[str, Any], key: str) -> float:
+    value = record.get(key, 0.0)
+    return float(value) if isinstance(value, (int, float)) and abs(value) < 1e12 else 0.0

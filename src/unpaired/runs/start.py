@@ -21,6 +21,7 @@ from unpaired.artifacts.part_records import write_origins
 from unpaired.artifacts.rank_recorder import share_state
 from unpaired.artifacts.recorder import RunRecorder
 from unpaired.artifacts.run_folder import RunFolder
+from unpaired.artifacts.settings_file import recipe_line
 from unpaired.config import flatten, from_dict, to_dict, to_yaml
 from unpaired.data.domains import Domains, open_domains
 from unpaired.data.sources import ImageList
@@ -31,7 +32,7 @@ from unpaired.objectives.base import Direction
 from unpaired.recipes import Config, build_objective
 from unpaired.runs.agreement import agree, image_lists
 from unpaired.runs.context import RunContext
-from unpaired.runs.publish import publish_model
+from unpaired.runs.publish import grid_scale, publish_model, training_scale
 from unpaired.runs.resolvers import inspected, resolved, scanned
 from unpaired.runs.trial_step import try_own_parts
 from unpaired.runs.validation_setup import Validation, ValidationSet, describe_selection, open_selection
@@ -87,7 +88,7 @@ def first_start(config: Config, context: RunContext, held: ExitStack) -> Start:
         changes += machine_change(before, now)
     folder.rewind(newest.log_lines if newest is not None else 0, state.step)
     if unfinished:
-        _record(config, domains, images, folder, state, changes)
+        _record(config, domains, images, folder, state, changes, context.recipe)
     opened = open_selection(config, domains, folder, state, newest, device, training=unfinished)
     start = Start(config, domains, state, schedule)
     recorder = _recorder(start, context, opened)
@@ -177,6 +178,7 @@ def _record(
     folder: RunFolder,
     state: TrainingState,
     changes: list[Change],
+    recipe: str,
 ) -> None:
     """Write the settings and images of the run; its history keeps the changes to those before."""
     history = History(folder.path)
@@ -187,7 +189,7 @@ def _record(
     write_bytes(folder.images, (json.dumps(images) + "\n").encode(), sync=True)
     write_bytes(folder.data, (json.dumps(domains.facts(), indent=1) + "\n").encode(), sync=True)
     write_origins(folder, config)
-    write_bytes(folder.config, to_yaml(config).encode(), sync=True)
+    write_bytes(folder.config, (recipe_line(recipe) + to_yaml(config)).encode(), sync=True)
 
 
 def _recorder(
@@ -206,16 +208,18 @@ def _recorder(
         what = "Continuing" if state.step else "Training"
         _log.info(f"{what} at step {place} in {shown(folder.path)}; open {shown(folder.report)} in a browser.")
     preview = domains.previews(config.data, config.run.seed)
+    scale = training_scale(config, domains)
     facts = {
         "config": to_yaml(config),
         "data": domains.facts(),
         "machine": made_with(device, config.run),
+        "scale": grid_scale(scale),
     }
 
     def publish(generators: dict[Direction, dict[str, Tensor]], step: int, run_step: int) -> Callable[[], None]:
         mode: GeneratorMode = "training" if state.objective.uses_training_mode else "evaluation"
         chosen = describe_selection(*opened, History(folder.path).up_to(run_step), run_step) if opened else None
-        return partial(publish_model, folder.model, config, domains, generators, step, mode, chosen)
+        return partial(publish_model, folder.model, config, domains, generators, step, mode, chosen, scale)
 
     recorder = RunRecorder(
         folder,

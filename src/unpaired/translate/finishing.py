@@ -39,7 +39,8 @@ def finished(
 ) -> Image:
     """Return the result of an image: rounded, with the alpha and the no-data values of the input.
 
-    Pixels that the generator left unchanged keep the values of the image. Raises NonFiniteError for NaN.
+    Pixels that the generator left unchanged keep the values of the image, unless it was resized. Raises NonFiniteError
+    for NaN.
 
     Args:
         before: the input of the generator, c h w in [-1, 1].

@@ -11,9 +11,12 @@ from unpaired.images import Image
 from unpaired.images.input_spec import InputSpec
 
 
-def batch_of(images: Sequence[Image], spec: InputSpec) -> Tensor:
-    """Return images of one size, accepted by `spec`, as n c h w, float32 in [-1, 1]. Raises as `InputSpec` does."""
-    return torch.stack([spec.tensor(spec.opaque(image)) for image in images])
+def batch_of(images: Sequence[Image], spec: InputSpec, size: tuple[int, int]) -> Tensor:
+    """Return images of one size, accepted by `spec`, as n c h w, float32 in [-1, 1], resized to `size` (h, w).
+
+    Raises as `InputSpec` does.
+    """
+    return torch.stack([spec.tensor(spec.resized(spec.opaque(image), size)) for image in images])
 
 
 def padded(images: Tensor, multiple: int, min_size: int) -> Tensor:

@@ -35,6 +35,7 @@ from unpaired.translate.finishing import finished, result_dtype
 from unpaired.translate.given_kinds import as_given, as_image
 from unpaired.translate.precision import Choice, Computed, Precision, PrecisionPolicy, compared
 from unpaired.translate.preparing import batch_of, padded
+from unpaired.translate.resizing import Resize, resized, resizing_of
 
 if TYPE_CHECKING:
     from torch import nn
@@ -56,6 +57,7 @@ class Origin:
     device: str
     max_pixels: int | None
     backend: str
+    resize: Resize
 
 
 class Translator:
@@ -63,7 +65,7 @@ class Translator:
 
     info: the description in model.json. directions: the valid names of `direction`. policy: resolves the precision.
     max_pixels: the limit per forward pass, None for the limit of the free memory. device: that of torch, "cpu" for
-    other backends.
+    other backends. resizing: the size at which images are translated.
     """
 
     def __init__(
@@ -75,6 +77,7 @@ class Translator:
         precision: Precision = "fp32",
         max_pixels: int | None = None,
         backend: str = "torch",
+        resize: Resize = "native",
     ) -> None:
         """networks: by direction, torch modules, which are moved to `device`, or generators loaded by a backend."""
         self.policy = PrecisionPolicy(precision)
@@ -82,6 +85,7 @@ class Translator:
         if any(makes_from_noise(direction.generator) for direction in info.directions.values()):
             raise ConfigError("This model generates images from noise and cannot translate; use `unpaired sample`.")
         self.info, self.backend = info, backend
+        self.resizing = resizing_of(info, resize)
         self.directions = tuple(info.directions)
         self.max_pixels = max_pixels
         self._origin: Origin | None = None
@@ -106,10 +110,11 @@ class Translator:
         precision: Precision = "fp32",
         max_pixels: int | None = None,
         backend: str = "torch",
+        resize: Resize = "native",
     ) -> Translator:
         """Return the translator of a run folder or a model folder.
 
-        Raises ModelError, DeviceError, and ConfigError for an unknown backend.
+        Raises ModelError, DeviceError, and ConfigError for an unknown backend or a `resize` that the model lacks.
 
         Args:
             path: the folder.
@@ -119,11 +124,14 @@ class Translator:
                 8 bits are always translated in fp32, tensors unless "bf16" is given.
             max_pixels: the most pixels per forward pass, by default as many as fit into the free memory.
             backend: the kind of the runtime, one of `BACKENDS`.
+            resize: the size at which images are translated; results are brought back to that of their image. "native":
+                their own; "trained": as training resized its images; or the length of the shorter side in pixels.
         """
         part = BACKENDS.get(backend, "backend")
         folder = find_model(Path(path))
         info = read_info(folder)
-        origin = Origin(os.fspath(Path(path).absolute()), description_sha256(folder), device, max_pixels, backend)
+        sha256 = description_sha256(folder)
+        origin = Origin(os.fspath(Path(path).absolute()), sha256, device, max_pixels, backend, resize)
         with ThreadPoolExecutor(
             max(len(info.directions), 1)
         ) as pool:  # most of the time is hashing, which releases the GIL
@@ -132,7 +140,7 @@ class Translator:
                 for name in info.directions
             }
             loaded = {name: future.result() for name, future in loading.items()}
-        made = cls(info, loaded, precision=precision, max_pixels=max_pixels, backend=backend)
+        made = cls(info, loaded, precision=precision, max_pixels=max_pixels, backend=backend, resize=resize)
         made._origin = origin
         return made
 
@@ -174,23 +182,31 @@ class Translator:
         size = "unknown size" if training.crop_size is None else f"{training.crop_size} pixels"
         step = "unknown step" if training.step is None else f"step {training.step}"
         able = next(iter(self._loaded.values())).capabilities
+        sized = "" if self.resizing.resize == "native" else f", resized to {self.resizing.resize}"
         return shown(
             f"Translator({arrows}; {', '.join(kinds)}, trained at {size}, {step}; {self.backend} on {able.device}, "
-            f"precision {self.precision})"
+            f"precision {self.precision}{sized})"
         )
 
     def fingerprint(self, direction: str) -> str:
         """Return a SHA-256 of everything that results of a direction depend on: network, weights, values and
-        background.
+        background, and the size of translation.
         """
         about: tuple[Any, ...] = (
             to_dict(self._info(direction)),
             [to_dict(own) | {"range": str(own.range)} for own in self._values(direction)],
         )
         about += () if self.backend == "torch" else (self.backend,)
+        about += () if self.resizing.resize == "native" else ("resize", self.resizing.resize)
         digest = hashlib.sha256(json.dumps([about, self.info.background, self.info.icc]).encode())
         self._loaded[direction].hash_into(digest.update)
         return digest.hexdigest()
+
+    def in_native_size(self) -> Translator:
+        """Return a translator without resizing that shares the networks of this one."""
+        native = copy.copy(self)
+        native.resizing = resizing_of(self.info, "native")
+        return native
 
     def in_fp32(self) -> Translator:
         """Return a translator in fp32 that shares the networks of this one."""
@@ -223,7 +239,8 @@ class Translator:
         precision = chosen.precision if chosen is not None and coarse else "fp32"
         if precision in able.one_by_one:
             return 1
-        return max(1, min(_MOST_AT_ONCE, able.pixels_at_once // (image.height * image.width)))
+        height, width = self.resizing.size_of(image.height, image.width)
+        return max(1, min(_MOST_AT_ONCE, able.pixels_at_once // (height * width)))
 
     @overload
     def __call__(self, image: str | os.PathLike[str], *, direction: str = ...) -> Image: ...
@@ -313,11 +330,16 @@ class Translator:
             return [self.masks(item, direction=direction) for item in image]
         if isinstance(image, Tensor):
             given = self._checked(image, direction)
-            mask = self._run(given if image.ndim == 4 else given[None], direction, masks=True).to(image.device)
+            mask = self._masks(given if image.ndim == 4 else given[None], direction).to(image.device)
             return mask if image.ndim == 4 else mask[0]
         whole = as_image(image, self._info(direction).in_channels, self.max_pixels)
         given = self._given([source_spec(self.info, direction).accept(whole)], direction)
-        return self._run(given, direction, masks=True)[0, 0].cpu().numpy()
+        mask = self._run(given, direction, masks=True)
+        return resized(mask, (whole.height, whole.width), "bicubic", (0, 1))[0, 0].cpu().numpy()
+
+    def _masks(self, given: Tensor, direction: str) -> Tensor:
+        size = given.shape[-2], given.shape[-1]
+        return resized(self._run(self._at_size(given, direction), direction, masks=True), size, "bicubic", (0, 1))
 
     def has_masks(self, direction: str) -> bool:
         """Return whether the generator of a direction has masks. Raises ConfigError for an unknown direction."""
@@ -349,12 +371,25 @@ class Translator:
         return compared(self._run(given, direction), self._run(given, direction, "bf16"))
 
     def _given(self, images: Sequence[Image], direction: str) -> Tensor:
-        """Return accepted images of one size as the input of the generator, n c h w in [-1, 1]."""
+        """Return accepted images of one size as the input of the generator, n c h w in [-1, 1], resized."""
         source, target = source_spec(self.info, direction), target_spec(self.info, direction)
         for image in images:
             source.require_range(image.dtype)
             target.require_range(self.output_dtype(image, direction))
-        return batch_of(images, source)
+        size = self._size(len(images), images[0].height, images[0].width, direction)
+        return batch_of(images, source, size)
+
+    def _at_size(self, images: Tensor, direction: str) -> Tensor:
+        """Return n c h w at the size of translation."""
+        size = self._size(len(images), images.shape[-2], images.shape[-1], direction)
+        return resized(images, size, source_spec(self.info, direction).resize)
+
+    def _size(self, count: int, height: int, width: int, direction: str) -> tuple[int, int]:
+        """Return the size (h, w) of translation. Raises ImageError before resizing if `count` images do not fit."""
+        size = self.resizing.size_of(height, width)
+        if size != (height, width):
+            self._refuse_large(count, *size, direction)
+        return size
 
     def _translate_alike(
         self, images: list[Image], direction: str, keep_icc: bool, precision: Computed, *, eight_bit: bool
@@ -364,6 +399,7 @@ class Translator:
         taken = [spec.accept(image, keep_icc=keep_icc) for image in images]
         given = self._given(taken, direction)
         made = self._run(given, direction, precision, eight_bit=eight_bit).cpu()
+        made = resized(made, (images[0].height, images[0].width), target_spec(self.info, direction).resize)
         values = self._values(direction)
         return [
             finished(before, after, image, *values, keep_icc=keep_icc)
@@ -398,7 +434,9 @@ class Translator:
 
     def _translate_tensor(self, tensor: Tensor, direction: str) -> Tensor:
         given = self._checked(tensor, direction)
-        made = self._run(given if given.ndim == 4 else given[None], direction, self.policy.for_tensors)
+        batch = self._at_size(given if given.ndim == 4 else given[None], direction)
+        made = self._run(batch, direction, self.policy.for_tensors)
+        made = resized(made, (given.shape[-2], given.shape[-1]), target_spec(self.info, direction).resize)
         return (made if tensor.ndim == 4 else made[0]).to(tensor.device)
 
     def _checked(self, tensor: Tensor, direction: str) -> Tensor:
@@ -470,9 +508,10 @@ class Translator:
         pixels = count * height * width
         if limit is not None and pixels > limit:
             need = pixels * loaded.capabilities.bytes_per_pixel / 1e9
+            smaller = "give a smaller resize" if isinstance(self.resizing.resize, int) else _smaller(count)
             raise ImageError(
                 f"{count} x {width} x {height} pixels are more than the limit of {limit:,} per forward pass (they need "
-                f"about {need:.1f} GB); {_smaller(count)} or "
+                f"about {need:.1f} GB); {smaller} or "
                 f"{'free some memory' if self.max_pixels is None else 'raise max_pixels'}.",
                 setting="max_pixels",
             )
@@ -491,6 +530,7 @@ def _reloaded(origin: Origin, policy: PrecisionPolicy) -> Translator:
         precision=policy.requested,
         max_pixels=origin.max_pixels,
         backend=origin.backend,
+        resize=origin.resize,
     )
     assert made._origin is not None
     if made._origin.sha256 != origin.sha256:

@@ -78,7 +78,7 @@ class Scorer:
         self.known = reference.symptoms[direction]
         self._typical = reference.typical.get(direction[0])
         self._spread = DistanceDistribution(self.known.get("typicality", torch.zeros(0)))
-        self._instruments = Instruments(translator, direction, reference.judges, reference.raw)
+        self._instruments = Instruments(translator.in_native_size(), direction, reference.judges, reference.raw)
         self._known_sums = _log_sum({name: shares(values, values, own=True) for name, values in self.known.items()})
 
     def __call__(self, given: Image, made: Image, *, keep_icc: bool = False) -> Trust:
@@ -86,13 +86,14 @@ class Scorer:
         return self.of_symptoms(self.symptoms(given, made, keep_icc=keep_icc))
 
     def symptoms(self, given: Image, made: Image, *, keep_icc: bool = False) -> dict[str, float]:
-        """Measure the symptoms of a translation, rounded as in a file."""
+        """Measure the symptoms of a translation, rounded as in a file, at the size at which it was made."""
         source, target = (
             source_spec(self.translator.info, self.direction),
             target_spec(self.translator.info, self.direction),
         )
-        before = source.tensor(source.opaque(source.accept(given, keep_icc=keep_icc)))[None]
-        after = target.tensor(target.opaque(made))[None]
+        size = self.translator.resizing.size_of(given.height, given.width)
+        before = source.tensor(source.resized(source.opaque(source.accept(given, keep_icc=keep_icc)), size))[None]
+        after = target.tensor(target.resized(target.opaque(made), size))[None]
         found = {name: float(value) for name, value in self._instruments(before, after).items()}
         if self._typical is not None:
             found["typicality"] = self._typical.distance(before[0])

@@ -11,18 +11,23 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import get_args
 
 import torch
 from torch import nn
 
+from unpaired.config import from_dict
 from unpaired.errors import ModelError, OutputError
 from unpaired.interop.official.options import FILES, Options, read_options
 from unpaired.interop.official.recognising import recognise
 from unpaired.interop.official.weight_names import Network, describe, from_official
 from unpaired.interop.official.wrapped import Part, chosen, domains, parts
+from unpaired.models.bounds import MAX_SIDE
 from unpaired.models.model_folder import DirectionInfo, GeneratorMode, ModelInfo, TrainingInfo, write_model
+from unpaired.models.scale_info import ScaleInfo
 from unpaired.networks import PatchGAN, PixelGAN, ResNetGenerator, UNetGenerator
 from unpaired.storage import shown
+from unpaired.training_size import Preprocess
 from unpaired.untrusted.torch_files import Loaded, load, modernised
 from unpaired.untrusted.weight_formats import other_folder
 
@@ -96,7 +101,7 @@ def import_official(path: Path, out: Path, network: str | None = None) -> Import
         crop_size=options.number("crop_size"),
         objective=method,
     )
-    info = ModelInfo(directions=directions, domains=named, training=training)
+    info = ModelInfo(directions=directions, domains=named, training=training, scale=_scale(options))
     write_model(out, info, generators)
     return Imported(out, info, tuple(notes))
 
@@ -197,6 +202,18 @@ def _check_pair(networks: Mapping[str, Network], path: Path) -> None:
             f"{shown(path)} holds generators that do not belong together: {channels['AtoB']} and {channels['BtoA']} "
             "channels in and out; give one of the files in a folder of its own."
         )
+
+
+def _scale(options: Options) -> ScaleInfo | None:
+    """Return how training resized its images, None if the options of training are not there or incomplete."""
+    preprocess = options.values.get("preprocess")
+    load, crop = options.number("load_size"), options.number("crop_size")
+    known = preprocess in get_args(Preprocess) and load is not None and crop is not None
+    if not known or options.file.startswith("test") or max(load or 0, crop or 0) > MAX_SIDE:
+        return None
+    data = {"preprocess": preprocess, "load_size": load, "crop_size": crop}
+    scale: ScaleInfo = from_dict(ScaleInfo, data, options.file)
+    return scale
 
 
 def _about_options(options: Options) -> str:
