@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import collections
 import statistics
+import sys
 import unicodedata
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +19,9 @@ from unpaired.doctor.comparing import Group, How, same_pictures
 from unpaired.doctor.findings import FAULTS, SEVERITIES, Finding, Item, Severity
 from unpaired.doctor.folders import Place, find_places, walk
 from unpaired.doctor.remarks import remarks, value_remarks
+from unpaired.doctor.thumb_file import ThumbFile
 from unpaired.errors import DataError
-from unpaired.images import is_image_name
+from unpaired.images import ImageHeader, is_image_name
 from unpaired.images.labels import Part
 from unpaired.scanning.file_faults import is_junk
 from unpaired.scanning.inspection import Inspected, inspect_file
@@ -112,15 +114,16 @@ def check_data(
     Raises DataError only if a given folder is missing.
     """
     places = find_places(config.root, config.a, config.b, pairing)
-    scans = _scan_places(places, config, num_threads, progress)
     found = _Findings()
+    with ThumbFile() as thumbs:
+        scans = _scan_places(places, config, num_threads, progress, thumbs)
+        _check_groups(scans, thumbs, found)
     for scan in scans:
         _check_files(scan, config, pairing, found)
         _check_place(scan, found)
         _check_labels(scan, config, pairing, found)
     _check_domains(scans, found)
     _check_axes(scans, found)
-    _check_groups(scans, found)
     if pairing == "paired":
         _check_pairs(scans, config, found)
     if config.root and (len(places) > 1 or places[0].folder != Path(config.root)):
@@ -144,8 +147,13 @@ class _Findings:
         return sorted(self._found.values(), key=lambda finding: order[finding.fault.code])
 
 
-def _scan_places(places: Sequence[Place], config: DataConfig, num_threads: int, progress: Progress) -> list[PlaceScan]:
-    """Inspect every file of every place, on threads, because decoders release the interpreter lock."""
+def _scan_places(
+    places: Sequence[Place], config: DataConfig, num_threads: int, progress: Progress, thumbs: ThumbFile
+) -> list[PlaceScan]:
+    """Inspect every file of every place, on threads, because decoders release the interpreter lock.
+
+    The thumbnails of sound images are moved to `thumbs`, in the order of the scans.
+    """
     red, green, blue = config.background
     there = [place for place in places if place.folder.is_dir()]
     walked = [(place, path, trouble) for place in there for path, trouble in walk(place.folder)]
@@ -162,7 +170,18 @@ def _scan_places(places: Sequence[Place], config: DataConfig, num_threads: int, 
 
     by_place: dict[Place, list[Inspected]] = {place: [] for place in places}
     everything = zip(walked, on_threads(inspected, walked, num_threads), strict=True)
+    headers: dict[ImageHeader | None, ImageHeader | None] = {}
+    labels: dict[frozenset[Part], frozenset[Part]] = {}
     for done, (entry, file) in enumerate(everything, start=1):
+        if file.thumb is not None:
+            thumbs.append(file.thumb)
+            file = replace(  # equal facts are one object
+                file,
+                thumb=None,
+                header=headers.setdefault(file.header, file.header),
+                labels=labels.setdefault(file.labels, file.labels),
+                dtype=sys.intern(file.dtype),
+            )
         by_place[entry[0]].append(file)
         progress(done, len(walked))
     return [PlaceScan(place, files, [file for file in files if not file.fault]) for place, files in by_place.items()]
@@ -274,10 +293,10 @@ def _check_axes(scans: Sequence[PlaceScan], found: _Findings) -> None:
 # ---- several files ----
 
 
-def _check_groups(scans: Sequence[PlaceScan], found: _Findings) -> None:
+def _check_groups(scans: Sequence[PlaceScan], thumbs: ThumbFile, found: _Findings) -> None:
     everything = [(scan.place, image) for scan in scans for image in scan.images]
     images = [one for _, one in everything]
-    for group in same_pictures(images):
+    for group in same_pictures(images, thumbs):
         members: dict[Place, list[Inspected]] = {}
         for index in group.members:
             members.setdefault(everything[index][0], []).append(images[index])
