@@ -66,7 +66,7 @@ def look_alikes(thumbs: Thumbs) -> Iterator[tuple[int, int, bool]]:
     """Yield the pairs (i, j, mirrored), i < j, of thumbnails n THUMB THUMB 3 that show one image."""
     plain, contrast = descriptions(thumbs)
     usable = np.flatnonzero(contrast >= _LEAST_CONTRAST)
-    plain = plain[usable]
+    plain = plain if len(usable) == len(plain) else plain[usable]  # without a copy in most cases
     odd = np.tile((-1.0) ** np.arange(_FREQUENCIES), _FREQUENCIES).astype(np.float32)
     for mirrored, sign in ((False, np.ones_like(odd)), (True, odd)):
         for one, other in nearest_within(plain, sign, MIN_COSINE, _MOST_CANDIDATES):
@@ -87,7 +87,8 @@ def descriptions(thumbs: Thumbs) -> tuple[Floats, Floats]:
         made[start : start + _BLOCK] = (waves @ luma @ waves.T).reshape(len(luma), -1)
     made[:, 0] = 0  # ignore brightness
     length = np.linalg.norm(made, axis=1)
-    return made / np.maximum(length, 1e-9)[:, None], length / THUMB
+    made /= np.maximum(length, 1e-9)[:, None]
+    return made, length / THUMB
 
 
 def _agree(one: Pixels, other: NDArray[Any]) -> bool:

@@ -7,7 +7,6 @@ their dimensions evenly, so most pairs of leaves are skipped in a large set.
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Iterator
 
 import numpy as np
@@ -18,6 +17,7 @@ Indices = NDArray[np.int64]
 
 _LEAF = 256
 _COLUMNS = 2048  # vectors compared with one leaf at once
+_SAMPLE = 4096
 _ROUNDING = 1e-5  # added to squared distances, which are computed in float32
 
 
@@ -25,27 +25,21 @@ def nearest_within(vectors: Floats, sign: Floats, min_cosine: float, most: int) 
     """Yield the pairs i < j of unit vectors n d whose cosine is at least `min_cosine`, at most the `most` nearest of i.
 
     sign: d times 1 or -1; the second vector of each pair is multiplied by it.
-    Of equal cosines the lower j is nearer. Memory: 12 `most` + 4 d bytes a vector, and a constant.
+    Of equal cosines the lower j is nearer. Memory beside the vectors: 12 `most` + 20 bytes each, and a constant.
     """
     leaves = _leaves(vectors)
-    order = np.concatenate(leaves) if leaves else np.empty(0, np.int64)
-    ends = np.cumsum([0, *map(len, leaves)])
-    ordered = vectors[order]
-    low, high = (
-        np.array([bound(ordered[start:end], axis=0) for start, end in itertools.pairwise(ends)])
-        for bound in (np.min, np.max)
-    )
+    low, high = (np.array([bound(vectors[leaf], axis=0) for leaf in leaves]) for bound in (np.min, np.max))
     reach = 2 - 2 * min_cosine + _ROUNDING
     top = _Nearest(len(vectors), min_cosine, most)
     for leaf in range(len(leaves)):
-        rows = slice(ends[leaf], ends[leaf + 1])
+        rows = leaves[leaf]
         own_low, own_high = _signed(low[leaf], high[leaf], sign)
         gaps = np.maximum(np.maximum(low[leaf:] - own_high, own_low - high[leaf:]), 0)
         close = leaf + np.flatnonzero((gaps * gaps).sum(axis=1) <= reach)
-        columns = np.concatenate([np.empty(0, np.int64), *(np.arange(*ends[other : other + 2]) for other in close)])
+        columns = np.concatenate([np.empty(0, np.int64), *(leaves[other] for other in close)])
         for start in range(0, len(columns), _COLUMNS):
             some = columns[start : start + _COLUMNS]
-            top.add(order[rows], order[some], (ordered[rows] * sign) @ ordered[some].T)
+            top.add(rows, some, (vectors[rows] * sign) @ vectors[some].T)
     yield from top.pairs()
 
 
@@ -57,7 +51,8 @@ def _leaves(vectors: Floats) -> list[Indices]:
         if len(indices) <= _LEAF:
             found.append(indices)
             continue
-        values = vectors[indices][:, vectors[indices].var(axis=0).argmax()]
+        some = vectors[indices[:: len(indices) // _SAMPLE + 1]]  # enough to find the widest coordinate
+        values = vectors[indices, some.var(axis=0).argmax()]
         half = len(indices) // 2
         parts = np.argpartition(values, half)
         waiting += [indices[parts[:half]], indices[parts[half:]]]
