@@ -47,8 +47,8 @@ def measure(case: str) -> None:
     for _ in range(1 if side >= 1024 else 2):
         translator(image)
     measured = resident("VmHWM") - before
-    estimate = translator.expected_bytes(side * side) if hasattr(translator, "expected_bytes") else 0
-    estimate = estimate or side * side * translator._loaded["AtoB"].capabilities.bytes_per_pixel
+    loaded = translator._loaded["AtoB"]
+    estimate = loaded.expected_bytes(side * side, precision)
     facts = {"case": case, "estimated_mb": round(estimate / 1e6), "measured_mb": round(measured / 1e6)}
     cpu = torch.backends.cpu.get_cpu_capability()
     facts |= {"ratio": round(estimate / measured, 2), "bytes_per_pixel": round(measured / side**2), "cpu": cpu}

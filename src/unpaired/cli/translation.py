@@ -51,7 +51,7 @@ def translate_all(
     """Translate the planned jobs into `folder`, report each result and lost metadata; return the number of failures."""
     masks = _planned_masks(translator, planned, folder, options)
     with _held(translator, planned, folder, options):
-        reader = Reader(translator)
+        reader = Reader(translator, options.direction)
         precise = choose_precision(
             translator, planned, direction=options.direction, keep_icc=options.keep_icc, reader=reader
         )
