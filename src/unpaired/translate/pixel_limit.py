@@ -12,7 +12,6 @@ from unpaired.translate.precision import Computed
 
 _DEFAULT_BYTES = 1200  # bytes per pixel of a generator without a measurement
 _LEAST_PIXELS = 2**18  # always tried: 512 x 512
-_BUFFERS = 50_000_000  # bytes of the buffers of convolutions in bfloat16, whatever the size of the image
 _MEMINFO, _CGROUP = Path("/proc/meminfo"), Path("/sys/fs/cgroup")
 
 
@@ -26,7 +25,7 @@ def bytes_per_pixel(generator: GeneratorConfig, precision: Computed = "fp32") ->
 
 def expected_bytes(generator: GeneratorConfig, pixels: int, precision: Computed = "fp32") -> int:
     """Return the approximate memory of a forward pass in bytes, without weights."""
-    return pixels * bytes_per_pixel(generator, precision) + _buffers(precision)
+    return pixels * bytes_per_pixel(generator, precision) + _buffer_bytes(generator)
 
 
 def pixels_that_fit(generator: GeneratorConfig, device: torch.device, precision: Computed = "fp32") -> int | None:
@@ -38,12 +37,12 @@ def pixels_that_fit(generator: GeneratorConfig, device: torch.device, precision:
     if free is None:
         return None
     sharers = launched().local_world_size if device.type == "cpu" else 1
-    pixels = (free // sharers - _buffers(precision)) // bytes_per_pixel(generator, precision)
+    pixels = (free // sharers - _buffer_bytes(generator)) // bytes_per_pixel(generator, precision)
     return max(pixels, _LEAST_PIXELS)
 
 
-def _buffers(precision: Computed) -> int:
-    return _BUFFERS if precision == "bf16" else 0
+def _buffer_bytes(generator: GeneratorConfig) -> int:
+    return generator.buffer_bytes if isinstance(generator, MeasuredInBf16) else 0
 
 
 def _free_memory() -> int | None:
