@@ -14,7 +14,7 @@ from unpaired.images import MAX_PIXELS, Image
 from unpaired.images.files import Refuse, read_image_if
 
 
-def as_image(given: Any, channels: int, max_pixels: int | None, refuse: Refuse) -> Image:
+def as_image(given: Any, channels: int, max_pixels: int | None, refuse: Refuse = lambda width, height: None) -> Image:
     """Return a path, a Pillow image, an `Image` or an array as an `Image`.
 
     Raises ConfigError for any other type, ImageError for an array or file that is not a valid image.
