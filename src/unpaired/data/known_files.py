@@ -128,6 +128,11 @@ class KnownFiles:
             if place >= 0:
                 yield index, self.header_table.rows[place]
 
+    def header(self, index: int) -> ImageHeader | None:
+        """Return the header of a file; None if it is unknown."""
+        place = int(self.headers[index])
+        return None if place < 0 else self.header_table.rows[place]
+
     def without_header(self) -> list[int]:
         """Return the indices of unknown headers."""
         return list(map(int, np.flatnonzero(self.headers < 0)))

@@ -33,6 +33,7 @@ def train(
     listener: Callable[[Progress], None] | None = None,
     quiet: bool = False,
     strict: bool = False,
+    verify_data: bool = False,
     allow_data_change: bool = False,
     allow_config_change: bool = False,
     allow_rank_change: bool = False,
@@ -56,6 +57,7 @@ def train(
     listener: Callable[[Progress], None] | None = None,
     quiet: bool = False,
     strict: bool = False,
+    verify_data: bool = False,
     allow_data_change: bool = False,
     allow_config_change: bool = False,
     allow_rank_change: bool = False,
@@ -78,6 +80,7 @@ def train(
     listener: Callable[[Progress], None] | None = None,
     quiet: bool = False,
     strict: bool = False,
+    verify_data: bool = False,
     allow_data_change: bool = False,
     allow_config_change: bool = False,
     allow_rank_change: bool = False,
@@ -111,6 +114,7 @@ def train(
         listener: Called with the Progress of each logged step, instead of printing lines of progress.
         quiet: Print nothing.
         strict: Refuse a damaged checkpoint, instead of setting it aside and using the one before.
+        verify_data: Read every image, also those of large folders that are the same as at the last scan by their dates.
         allow_data_change: Continue although the images changed; history.jsonl records this and the next two changes.
         allow_config_change: Continue with other settings, except those of the networks.
         allow_rank_change: Continue with another number of processes.
@@ -135,7 +139,14 @@ def train(
     allowed = Allowed(strict, allow_data_change, allow_config_change, allow_rank_change)
     wrapped = tuple(on_first_rank(callbacks))
     with shown_by_default(listener, quiet=quiet) as shown:
-        context = RunContext(folder=folder, device=device, allowed=allowed, listener=shown, callbacks=wrapped)
+        context = RunContext(
+            folder=folder,
+            device=device,
+            allowed=allowed,
+            verify_data=verify_data,
+            listener=shown,
+            callbacks=wrapped,
+        )
         return carry_out(config, context)
 
 

@@ -18,6 +18,7 @@ from unpaired.artifacts.run_folder import RunFolder
 from unpaired.artifacts.run_records import read_data
 from unpaired.config import require_rebuildable
 from unpaired.data.domains import Domains, open_domains
+from unpaired.data.scan_cache import recall
 from unpaired.devices import resolve_device
 from unpaired.monitoring.rewind import remedied
 from unpaired.provenance import Provenance
@@ -110,6 +111,9 @@ def inspected(config: Config, context: RunContext) -> Known:
     """Read the facts for resolvers: an existing run, and the images, which are decoded for a new run."""
     folder, entries, started = context.folder, *_standing(context.folder)
     domains = open_domains(config.data)
+    if not context.verify_data:
+        for source in domains.training_sources():
+            recall(source, config.data.background)
     if started is None:
         domains = scanned(config, domains)
     elif folder.data.exists():

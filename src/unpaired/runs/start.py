@@ -21,6 +21,7 @@ from unpaired.artifacts.recorder import RunRecorder
 from unpaired.artifacts.run_folder import RunFolder
 from unpaired.config import flatten, from_dict, to_dict, to_yaml
 from unpaired.data.domains import Domains, open_domains
+from unpaired.data.scan_cache import remember
 from unpaired.data.sources import ImageList
 from unpaired.errors import CheckpointError, ConfigError, DataError
 from unpaired.models.model_folder import GeneratorMode
@@ -71,6 +72,8 @@ def first_start(config: Config, context: RunContext, held: ExitStack) -> Start:
     if any(change.kind == "data" for change in changes):
         domains = scanned(config, domains)
         images = image_lists(domains)
+    for source in domains.training_sources():
+        remember(source, config.data.background)
     if not list_checkpoints(folder.checkpoints):
         try_own_parts(config, device)
     state = TrainingState(build_objective(config).to(device), config.optimizer)
