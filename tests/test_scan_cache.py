@@ -93,9 +93,7 @@ def test_only_files_that_changed_are_read_again(folder: Path) -> None:
     content = bytearray((folder / "a.png").read_bytes())
     content[-1] ^= 1
     (folder / "a.png").write_bytes(content)
-    os.utime(
-        folder / "a.png", ns=(status.st_atime_ns, status.st_mtime_ns)
-    )  # as `cp -p` does: size and date are the same
+    os.utime(folder / "a.png", ns=(status.st_atime_ns, status.st_mtime_ns))  # as `cp -p` does
     PIL.Image.new("RGB", (40, 40)).save(folder / "d.png")
     (folder / "grey.png").unlink()
     source = recalled(folder)

@@ -88,9 +88,10 @@ class KnownFiles:
         latest: NDArray[np.int64] = self.stamps[:, 1:3].max(axis=1, initial=0)
         return latest < self.listed_at - _UNSETTLED
 
-    def size(self, index: int) -> int:
-        """Return the size of a file in bytes."""
-        return int(self.stamps[index, 0])
+    def sizes(self) -> list[int]:
+        """Return the sizes of the files in bytes."""
+        sizes: list[int] = self.stamps[:, 0].tolist()
+        return sizes
 
     def digest(self, index: int) -> str | None:
         """Return the SHA-256 of a file in hexadecimal digits; None if unknown."""

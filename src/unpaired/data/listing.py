@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 import stat
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from unpaired.images import is_image_name
+from unpaired.images import FORMATS, is_image_name
 from unpaired.storage import refuse_folder, without_junk
 
 Stamp = tuple[int, int, int, int]
@@ -31,15 +32,17 @@ def list_images(folder: Path) -> Listing:
     """
     found: list[tuple[str, Path, Stamp]] = []
     links: set[Path] = set()
+    is_image = _by_suffix()
     for place, folders, names in os.walk(folder, onerror=refuse_folder):
         without_junk(place, folders)
         here = Path(place)
         below = here.relative_to(folder).as_posix()
         prefix = "" if below == "." else f"{below}/"
+        inside = os.path.join(place, "")  # noqa: PTH118 - a path would lose the separator
         for name in names:
-            if not is_training_image(name):
+            if not is_image(name):
                 continue
-            status, is_link = _status(os.path.join(place, name))  # noqa: PTH118 - twice as fast
+            status, is_link = _status(inside + name)
             if status is not None and stat.S_ISREG(status.st_mode):
                 path = here / name
                 found.append((prefix + name, path, stamp_of(status)))
@@ -52,6 +55,24 @@ def list_images(folder: Path) -> Listing:
 def is_training_image(path: str | os.PathLike[str]) -> bool:
     """Return whether a file of a folder is an image by its name; metadata files of macOS (._x.jpg) are not."""
     return is_image_name(path) and not os.path.basename(path).startswith("._")  # noqa: PTH119 - as above
+
+
+def _by_suffix() -> Callable[[str], bool]:
+    """Return `is_training_image` for names of files, in a form that remembers simple suffixes."""
+    compound = {suffix[suffix.rfind(".") :] for suffix in FORMATS.suffixes if suffix.count(".") > 1}
+    remembered: dict[str, bool] = {}
+
+    def is_image(name: str) -> bool:
+        dot = name.rfind(".")
+        suffix = name[dot:]
+        if dot <= 0 or name.startswith("._") or suffix in compound:
+            return is_training_image(name)
+        found = remembered.get(suffix)
+        if found is None:
+            found = remembered[suffix] = is_training_image(name)
+        return found
+
+    return is_image
 
 
 def stamp_of(status: os.stat_result) -> Stamp:

@@ -53,7 +53,7 @@ def recall(source: FolderSource, background: tuple[int, ...]) -> None:
         return
     names, rows, headers, images = found
     known = source.known
-    here = [source.name(index) for index in range(len(source))]
+    here = source.names()
     if here != names:
         places = {name: place for place, name in enumerate(names)}
         own = np.array([places.get(name, -1) for name in here], np.int64)
@@ -86,7 +86,8 @@ def remember(source: FolderSource, background: tuple[int, ...]) -> None:
         "headers": [header_facts(header) for header in known.header_table.rows],
         "images": [image_facts(image) for image in known.image_table.rows],
     }
-    names = "\0".join(source.name(int(index)) for index in kept).encode(errors="surrogateescape")
+    listed = source.names()
+    names = "\0".join(listed[index] for index in kept.tolist()).encode(errors="surrogateescape")
     body = json.dumps(tables).encode() + b"\n" + names + b"\n\0" + rows.tobytes()
     head = {"about": _about(source, background), "count": len(kept), "names": len(names), "sha256": _hash(body)}
     path = _path(source, background)

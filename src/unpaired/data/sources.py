@@ -81,7 +81,13 @@ class FolderSource:
         self._names = [self._names[i] for i in indices]
         self.known = self.known.chosen(indices)
 
+    def names(self) -> list[str]:
+        """Return the names of all images."""
+        return list(map(self.name, range(len(self)))) if self._stacks else self._names
+
     def _slice(self, index: int) -> str:
+        if not self._stacks:  # most sources
+            return ""
         return f"[{self.frames[index]}]" if self.paths[index] in self._stacks else ""
 
 
@@ -130,7 +136,16 @@ def _counts(paths: list[Path]) -> tuple[list[int], frozenset[Path]]:
     An unreadable stack counts as one image: reading it raises the error.
     """
     counts, stacks = [], []
+    compound, known_by = FORMATS.lookup.compound, FORMATS.lookup.by_suffix
+    single = tuple(
+        suffix
+        for suffix, known in known_by.items()
+        if not (known.stacks or known.volumes or any(other.endswith(suffix) for other in compound))
+    )
     for path in paths:
+        if path.name.endswith(single):
+            counts.append(1)
+            continue
         known = FORMATS.named(path)
         count = 1
         if known is not None and known.stacks:
@@ -145,8 +160,8 @@ def _counts(paths: list[Path]) -> tuple[list[int], frozenset[Path]]:
 def fingerprint(source: FolderSource) -> str:
     """Return a SHA-256 over the sorted (name, size) of a folder's images, to identify the training data."""
     digest = hashlib.sha256()
-    for index in range(len(source)):
-        digest.update(f"{source.name(index)}\0{source.known.size(index)}\n".encode(errors="surrogateescape"))
+    for name, size in zip(source.names(), source.known.sizes(), strict=True):
+        digest.update(f"{name}\0{size}\n".encode(errors="surrogateescape"))
     return digest.hexdigest()
 
 
@@ -172,11 +187,11 @@ def image_list(source: FolderSource) -> ImageList:
     facts = dict(zip(files, on_threads(_file_facts, files), strict=True))
     for index in unread:
         known.add_digest(index, facts[source.paths[index]]["sha256"])
-    listing: ImageList = {}
-    for index, digest in enumerate(known.all_digests()):
-        fresh = facts.get(source.paths[index]) if facts else None
-        listing[source.name(index)] = fresh or {"sha256": digest, "size": known.size(index)}
-    return listing
+    listing: ImageList = {
+        name: {"sha256": digest, "size": size}
+        for name, digest, size in zip(source.names(), known.all_digests(), known.sizes(), strict=True)
+    }
+    return listing | {source.name(index): facts[source.paths[index]] for index in unread}
 
 
 def _file_facts(path: Path) -> FileFacts:

@@ -19,6 +19,7 @@ from unpaired.artifacts.part_records import write_origins
 from unpaired.artifacts.rank_recorder import share_state
 from unpaired.artifacts.recorder import RunRecorder
 from unpaired.artifacts.run_folder import RunFolder
+from unpaired.artifacts.run_records import encoded_images
 from unpaired.config import flatten, from_dict, to_dict, to_yaml
 from unpaired.data.domains import Domains, open_domains
 from unpaired.data.scan_cache import remember
@@ -185,7 +186,7 @@ def _record(
     for change in changes:
         _log.warning(printable(change.sentence))
         history.note(state.step, change.kind, change.sentence, **change.details)
-    write_bytes(folder.images, (json.dumps(images) + "\n").encode(), sync=True)
+    write_bytes(folder.images, encoded_images(images), sync=True)
     write_bytes(folder.data, (json.dumps(domains.facts(), indent=1) + "\n").encode(), sync=True)
     write_origins(folder, config)
     write_bytes(folder.config, to_yaml(config).encode(), sync=True)
