@@ -140,7 +140,7 @@ class _Findings:
 
     def add(self, code: str, place: str, paths: Iterable[Path] = (), detail: str = "") -> None:
         finding = self._found.setdefault((code, place), Finding(FAULTS[code], place))
-        finding.items.append(Item(tuple(paths), detail))
+        finding.items.append(Item(tuple(paths), sys.intern(detail)))
 
     def sorted(self) -> list[Finding]:
         order = {code: number for number, code in enumerate(FAULTS)}
@@ -221,9 +221,10 @@ def _check_place(scan: PlaceScan, found: _Findings) -> None:
         for image in coloured:
             if not image.grey:
                 found.add("grey", name, [image.path], "in colour, while most are grey")
-    others, most = other_types({image.path: image.header.dtype for image in scan.images if image.header})
-    for path, kind in others:
-        found.add("mixed_types", name, [path], f"{kind}, while most are {most}")
+    if len({image.dtype for image in scan.images}) > 1:  # else without a table of all files
+        others, most = other_types({image.path: image.header.dtype for image in scan.images if image.header})
+        for path, kind in others:
+            found.add("mixed_types", name, [path], f"{kind}, while most are {most}")
     medical = [image for image in scan.images if image.header is not None and image.header.format in _MEDICAL]
     if len(medical) <= len(scan.images) / 2:
         for image in medical:
@@ -284,10 +285,13 @@ def _check_domains(scans: Sequence[PlaceScan], found: _Findings) -> None:
 
 def _check_axes(scans: Sequence[PlaceScan], found: _Findings) -> None:
     """Find volumes with other axes than most volumes of all places."""
-    headers = {image.path: (scan.place.name, image.header) for scan in scans for image in scan.images}
-    axes = {path: header.axes for path, (_, header) in headers.items() if header is not None and header.axes}
+    volumes = [
+        (scan.place.name, image) for scan in scans for image in scan.images if image.header and image.header.axes
+    ]
+    places = {image.path: place for place, image in volumes}
+    axes = {image.path: image.header.axes for _, image in volumes if image.header}
     for path, text in minority(axes).items():
-        found.add("axes", headers[path][0], [path], f"{text}, while most are {most_common(axes)}")
+        found.add("axes", places[path], [path], f"{text}, while most are {most_common(axes)}")
 
 
 # ---- several files ----

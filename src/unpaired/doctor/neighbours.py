@@ -25,7 +25,7 @@ def nearest_within(vectors: Floats, sign: Floats, min_cosine: float, most: int) 
     """Yield the pairs i < j of unit vectors n d whose cosine is at least `min_cosine`, at most the `most` nearest of i.
 
     sign: d times 1 or -1; the second vector of each pair is multiplied by it.
-    Of equal cosines the lower j is nearer. Memory beside the vectors: 12 `most` + 20 bytes each, and a constant.
+    Of equal cosines the lower j is nearer. Memory beside the vectors: 8 `most` + 20 bytes each, and a constant.
     """
     leaves = _leaves(vectors)
     low, high = (np.array([bound(vectors[leaf], axis=0) for leaf in leaves]) for bound in (np.min, np.max))
@@ -69,7 +69,7 @@ class _Nearest:
 
     def __init__(self, count: int, min_cosine: float, most: int) -> None:
         self._cosine = np.full((count, most), -np.inf, np.float32)
-        self._index = np.full((count, most), -1, np.int64)
+        self._index = np.full((count, most), -1, np.int32)
         self._least = np.full(count, min_cosine, np.float32)
         """Cosine that a new neighbour needs."""
 
