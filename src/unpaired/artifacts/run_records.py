@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from unpaired.artifacts.run_folder import RunFolder
+from unpaired.compat.collector import collector_paused
 from unpaired.data.sources import ImageList
 from unpaired.errors import DataError
 from unpaired.storage import shown
@@ -51,7 +52,8 @@ def encoded_images(images: dict[str, ImageList]) -> bytes:
 def holds_images(folder: RunFolder, images: dict[str, ImageList]) -> bool:
     """Return whether images.json lists exactly these files; quicker than `read_images` if they are a million."""
     try:
-        return folder.images.read_bytes() == encoded_images(images)
+        with collector_paused():
+            return folder.images.read_bytes() == encoded_images(images)
     except OSError:
         return False
 

@@ -25,6 +25,7 @@ import numpy as np
 import PIL
 from numpy.typing import NDArray
 
+from unpaired.compat.collector import collector_paused
 from unpaired.data.known_files import IMAGE_FACTS, KnownFiles, Table, header_facts, image_facts
 from unpaired.data.sources import FolderSource
 from unpaired.errors import UnpairedError
@@ -41,6 +42,7 @@ _SAMPLE = 64  # files that are read in full though they are known
 _log = logging.getLogger("unpaired")
 
 
+@collector_paused()
 def recall(source: FolderSource, background: tuple[int, ...]) -> None:
     """Fill `source.known` with the facts of the cache about files that are the same, if there is a sound one.
 

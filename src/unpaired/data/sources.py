@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Protocol, TypedDict
 
+from unpaired.compat.collector import collector_paused
 from unpaired.data.known_files import KnownFiles
 from unpaired.data.listing import is_training_image, list_images
 from unpaired.errors import DataError, ImageError
@@ -42,6 +43,7 @@ class FolderSource:
     number.
     """
 
+    @collector_paused()
     def __init__(self, folder: Path) -> None:
         """List `folder`; raises DataError if it is missing, holds no image, or cannot be listed."""
         self.folder = folder
@@ -187,10 +189,11 @@ def image_list(source: FolderSource) -> ImageList:
     facts = dict(zip(files, on_threads(_file_facts, files), strict=True))
     for index in unread:
         known.add_digest(index, facts[source.paths[index]]["sha256"])
-    listing: ImageList = {
-        name: {"sha256": digest, "size": size}
-        for name, digest, size in zip(source.names(), known.all_digests(), known.sizes(), strict=True)
-    }
+    with collector_paused():
+        listing: ImageList = {
+            name: {"sha256": digest, "size": size}
+            for name, digest, size in zip(source.names(), known.all_digests(), known.sizes(), strict=True)
+        }
     return listing | {source.name(index): facts[source.paths[index]] for index in unread}
 
 
