@@ -12,12 +12,23 @@ import pytest
 import torch
 
 from unpaired import cli
-from unpaired.errors import ConfigError, DeviceError, ModelError, UnknownKindError
+from unpaired.errors import ConfigError, DeviceError, ImageError, ModelError, UnknownKindError
 from unpaired.images import Image, read_image, write_image
-from unpaired.networks import ResNetGenerator
+from unpaired.networks import ResNetGenerator, UNetGenerator
+from unpaired.networks.coupled import CoupledGenerator
 from unpaired.networks.layers import initialise
-from unpaired.translate import BACKENDS, DirectionInfo, ModelInfo, TrainingInfo, Translator, write_model
+from unpaired.translate import (
+    BACKENDS,
+    DirectionInfo,
+    ModelInfo,
+    TrainingInfo,
+    Translator,
+    plan_outputs,
+    translate_files,
+    write_model,
+)
 from unpaired.translate.backends import Batch, Capabilities, LoadedGenerator, RunOptions
+from unpaired.translate.pixel_limit import bytes_per_pixel, expected_bytes
 from unpaired.translate.precision import Precision
 from unpaired.trust.score import measure
 from unpaired.trust.trust_file import pack
@@ -207,3 +218,36 @@ def test_info_is_that_of_the_model_whatever_runs_it(model: Path) -> None:
     assert translator.info == Translator.load(model, device="cpu").info
     assert translator.directions == ("AtoB", "BtoA")
     assert translator.device == torch.device("cpu")
+
+
+# --- memory ----------------------------------------------------------------------------------------
+
+
+def test_an_image_too_large_for_the_memory_is_refused_by_its_header(
+    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "a").mkdir()
+    write_image(tmp_path / "a" / "large.png", picture(0))
+    write_image(tmp_path / "a" / "small.png", picture(1, 20, 20))
+    cut = (tmp_path / "a" / "large.png").read_bytes()[:300]  # decoding it would fail
+    (tmp_path / "a" / "large.png").write_bytes(cut)
+    monkeypatch.setattr("unpaired.translate.backends.torch_backend.pixels_that_fit", lambda *_: 500)
+    translator = Translator.load(model, device="cpu")
+    jobs = plan_outputs([str(tmp_path / "a")], tmp_path / "out").jobs
+    (failure,) = translate_files(translator, jobs)
+    assert failure.source.name == "large.png"
+    assert "1 x 41 x 30 pixels are more than the limit of 500 per forward pass" in str(failure.error)
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["small.png"]
+    with pytest.raises(ImageError, match=r"large\.png: 1 x 41 x 30 pixels .* free some memory"):
+        translator(tmp_path / "a" / "large.png")
+
+
+def test_the_memory_in_bf16_is_less_and_has_a_fixed_part() -> None:
+    published = ResNetGenerator()
+    exact, coarse = (expected_bytes(published, 1024**2, precision) for precision in ("fp32", "bf16"))
+    assert 2 * coarse < exact
+    assert expected_bytes(published, 0) == expected_bytes(published, 0, "bf16") == published.buffer_bytes > 0
+    assert bytes_per_pixel(UNetGenerator(), "bf16") < bytes_per_pixel(UNetGenerator())
+    other = CoupledGenerator()  # measured in fp32 alone
+    assert bytes_per_pixel(other, "bf16") == bytes_per_pixel(other) // 2
+    assert expected_bytes(other, 10) == 10 * other.bytes_per_pixel

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import re
 import subprocess
 import sys
@@ -12,6 +13,7 @@ import torch
 
 import unpaired
 from unpaired.compat import torch_private
+from unpaired.compat.collector import collector_paused
 from unpaired.compat.torch_private import PRIVATE, storage_key, withhold_updates
 
 SOURCE = Path(unpaired.__file__).parent
@@ -64,3 +66,21 @@ def test_updates_are_withheld_where_the_tensor_is_one() -> None:
     bad.zero_()
     adam.step()
     assert not torch.equal(weight, torch.ones(3))
+
+
+def test_the_collector_is_paused_and_goes_on_as_before() -> None:
+    def failing() -> None:
+        with collector_paused():
+            assert not gc.isenabled()
+            raise KeyError
+
+    with pytest.raises(KeyError):
+        failing()
+    assert gc.isenabled()
+    gc.disable()
+    try:
+        with collector_paused():
+            pass
+        assert not gc.isenabled()
+    finally:
+        gc.enable()

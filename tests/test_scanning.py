@@ -136,3 +136,11 @@ def test_the_first_error_in_order_is_raised_and_what_came_before_it_is_not_lost(
 def test_an_inspection_of_a_broken_file_holds_no_fact() -> None:
     found = inspect_file(Path("nowhere.png"))
     assert found == Inspected(path=Path("nowhere.png"), fault="unreadable", reason="No such file or directory")
+
+
+def test_items_are_taken_little_ahead_of_their_results() -> None:
+    taken: list[int] = []
+    results = on_threads(lambda item: item, (taken.append(number) or number for number in range(5000)), 2)
+    assert [next(results) for _ in range(1000)] == list(range(1000))
+    assert len(taken) < 1000 + 400
+    results.close()

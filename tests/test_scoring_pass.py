@@ -18,6 +18,7 @@ import torch
 from unpaired import cli
 from unpaired.errors import StorageError
 from unpaired.images import Image, read_image, write_image
+from unpaired.images.files import Refuse
 from unpaired.networks import ResNetGenerator
 from unpaired.networks.layers import initialise
 from unpaired.storage import put_held
@@ -94,17 +95,17 @@ def test_each_image_is_decoded_and_translated_once(
 ) -> None:
     decoded: Counter[str] = Counter()
     forwards: Counter[int] = Counter()
-    read, forward = reading.read_image, TorchGenerator.run_tensor
+    read, forward = reading.read_image_if, TorchGenerator.run_tensor
 
-    def counted_read(path: Path, **options: object) -> Image:
+    def counted_read(path: Path, refuse: Refuse, **options: object) -> Image:
         decoded[path.name] += 1
-        return read(path, **options)  # type: ignore[arg-type]
+        return read(path, refuse, **options)  # type: ignore[arg-type]
 
     def counted_forward(self: TorchGenerator, images: torch.Tensor, options: RunOptions) -> torch.Tensor:
         forwards[id(self)] += len(images)
         return forward(self, images, options)
 
-    monkeypatch.setattr(reading, "read_image", counted_read)
+    monkeypatch.setattr(reading, "read_image_if", counted_read)
     monkeypatch.setattr(TorchGenerator, "run_tensor", counted_forward)
     translator = Translator.load(model, device="cpu")
     monkeypatch.setattr(Translator, "load", lambda *_, **__: translator)
@@ -118,13 +119,13 @@ def test_the_first_image_is_decoded_once_though_it_decides_the_precision(
     model: Path, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     decoded: Counter[str] = Counter()
-    read = reading.read_image
+    read = reading.read_image_if
 
-    def counted_read(path: Path, **options: object) -> Image:
+    def counted_read(path: Path, refuse: Refuse, **options: object) -> Image:
         decoded[path.name] += 1
-        return read(path, **options)  # type: ignore[arg-type]
+        return read(path, refuse, **options)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(reading, "read_image", counted_read)
+    monkeypatch.setattr(reading, "read_image_if", counted_read)
     write_image(folder / "0.png", Image(np.zeros((9, 9, 1), np.uint16)))  # which decides nothing
     assert run(model, folder, "--out", tmp_path / "out", precision="auto") == 0
     assert decoded == {f"{number}.png": 1 for number in range(10)}

@@ -43,6 +43,7 @@ def train(
     checkpoint_every: int | None = None,
     stop_when_flat: bool | None = None,
     strict: Annotated[bool, Parameter(negative=(), show_default=False)] = False,
+    verify_data: Annotated[bool, Parameter(negative=(), show_default=False)] = False,
     allow_data_change: Annotated[bool, Parameter(negative=(), show_default=False)] = False,
     allow_config_change: Annotated[bool, Parameter(negative=(), show_default=False)] = False,
     allow_rank_change: Annotated[bool, Parameter(negative=(), show_default=False)] = False,
@@ -94,6 +95,8 @@ def train(
         training ends. --no-stop-when-flat also continues a run that ended so.
     strict
         Refuse a damaged checkpoint (exit code 65) instead of setting it aside and continuing from the one before.
+    verify_data
+        Read every image, also those of large folders that are the same as at the last scan by their dates.
     allow_data_change
         Continue a run though its images changed since it was started; the run keeps a record of that.
     allow_config_change
@@ -140,6 +143,7 @@ def train(
         recipe=recipe,
         out=out,
         allowed=Allowed(strict, allow_data_change, allow_config_change, allow_rank_change),
+        verify_data=verify_data,
         listener=ProgressLines(),
     )
     print_sentence(f"Model: {run.path / 'model'}   Report: {run.path / 'report.html'}")

@@ -54,7 +54,7 @@ def translate_all(
     masks = _planned_masks(translator, planned, folder, options)
     with _held(translator, planned, folder, options):
         rewrite(f"Translating {options.direction}: preparing {counted(len(planned), 'image')}")
-        reader = Reader(translator)
+        reader = Reader(translator, options.direction)
         precise = choose_precision(
             translator, planned, direction=options.direction, keep_icc=options.keep_icc, reader=reader
         )

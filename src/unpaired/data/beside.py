@@ -7,7 +7,8 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from unpaired.data.datasets import DataConfig
-from unpaired.data.sources import FolderSource, is_training_image
+from unpaired.data.listing import is_training_image
+from unpaired.data.sources import FolderSource
 from unpaired.errors import DataError
 from unpaired.images import Carried
 from unpaired.images.carried import in_order, lost_from

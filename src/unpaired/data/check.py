@@ -7,9 +7,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from unpaired.data.datasets import WHOLE_IMAGES, DataConfig, check_size
 from unpaired.data.minority import band_note
 from unpaired.data.ranges import channels_fit
+from unpaired.data.scan_cache import sample
 from unpaired.data.sources import FolderSource
 from unpaired.errors import DataError
 from unpaired.headway import Headway
@@ -98,13 +101,23 @@ def scan_images(
 ) -> SourceScan:
     """Decode every image of a source on a few threads. channels: required of all images; None for any number."""
 
+    known = source.known
+    again = set(sample(np.flatnonzero(known.images >= 0)))  # a few known images are decoded as well
+
     def inspected(index: int) -> tuple[Inspected, str]:
-        return _inspected(source, index, config, min_side, channels)
+        facts = None if index in again else known.image(index, source.paths[index])
+        return _inspected(source, index, config, min_side, channels, facts)
 
     found, headway = list[tuple[Inspected, str]](), Headway(f"Scanning {shown(source.folder)}", len(source))
     for one in on_threads(inspected, range(len(source))):
         found.append(one)
         headway.advance()
+    if any(known.image(index, source.paths[index]) != found[index][0] for index in again if not found[index][1]):
+        known.forget()
+        return scan_images(source, config, min_side, channels=channels)
+    for index, (image, _) in enumerate(found):
+        if image.dtype and known.images[index] < 0:
+            known.add_image(index, image)
     problems = {index: problem for index, (_, problem) in enumerate(found) if problem}
     return SourceScan(source, [one for one, _ in found], problems)
 
@@ -152,13 +165,21 @@ def listed(problems: list[str], most: int = _MOST_NAMED) -> str:
 
 
 def _inspected(
-    source: FolderSource, index: int, config: DataConfig, min_side: int, channels: int | None
+    source: FolderSource,
+    index: int,
+    config: DataConfig,
+    min_side: int,
+    channels: int | None,
+    facts: Inspected | None,
 ) -> tuple[Inspected, str]:
-    """Decode one image; return its facts, and the reason why it cannot be trained on, "" if it can."""
+    """Decode one image; return its facts, and the reason why it cannot be trained on, "" if it can.
+
+    facts: those that are known without decoding.
+    """
     path, (red, green, blue) = source.paths[index], config.background
     name = shown(path)
     try:
-        image = inspect_image(path, lambda: source[index], (red, green, blue))
+        image = facts or inspect_image(path, lambda: source[index], (red, green, blue))
         check_size(name, image.height, image.width, config, min_side)
     except DataError as error:
         return Inspected(path=path), str(error)
@@ -184,6 +205,7 @@ def _identical(training: Sequence[SourceScan], test: Sequence[SourceScan]) -> tu
         tests = dict.fromkeys(test[number].source.paths) if number < len(test) else ()
         sizes: dict[int, list[tuple[int, int]]] = {}
         everything = [*own, *tests]
+        digests = _known_digests(scan.source) | (_known_digests(test[number].source) if number < len(test) else {})
         for index, path in enumerate(everything):
             with contextlib.suppress(OSError):
                 sizes.setdefault(path.stat().st_size, []).append((index, index >= len(own)))
@@ -191,13 +213,26 @@ def _identical(training: Sequence[SourceScan], test: Sequence[SourceScan]) -> tu
             if len(same) > 1:
                 seen = set[str]()
                 for index, is_test in same:
-                    try:
-                        with everything[index].open("rb") as file:
-                            digest = file_digest(file)
-                    except OSError:
+                    digest = digests.get(everything[index]) or _digest(everything[index])
+                    if not digest:
                         continue
                     leaks += is_test and digest in seen
                     twice += not is_test and digest in seen
                     if not is_test:
                         seen.add(digest)
     return twice, leaks
+
+
+def _known_digests(source: FolderSource) -> dict[Path, str]:
+    """Return the digests of the files that need not be read."""
+    known = source.known
+    return {source.paths[index]: digest for index in range(len(known)) if (digest := known.digest(index))}
+
+
+def _digest(path: Path) -> str:
+    """Return the digest of a file, "" if it cannot be read."""
+    try:
+        with path.open("rb") as file:
+            return file_digest(file)
+    except OSError:
+        return ""

@@ -43,6 +43,11 @@ class Domains:
     classes: tuple[str, ...] = ()
     skipped: Mapping[str, Any] = field(default_factory=dict)
 
+    def training_sources(self) -> list[FolderSource]:
+        """Return the sources of training images, one for files with both halves."""
+        sources = [self.train_b] if self.train_a is None else [self.train_a, self.train_b]
+        return sources[:1] if isinstance(self.train_b, HalfSource) else sources
+
     def facts(self) -> dict[str, Any]:
         """Return the content of data.json: by domain name, folder, count and fingerprint, and the classes' names."""
         facts: dict[str, Any] = {}

@@ -23,7 +23,8 @@ class HalfSource(FolderSource):
 
     def __init__(self, sheets: _Sheets, *, left: bool) -> None:
         self.folder, self.paths, self.frames = sheets.source.folder, sheets.source.paths, sheets.source.frames
-        self._stacks = sheets.source._stacks
+        self._stacks, self._names = sheets.source._stacks, sheets.source._names
+        self.links, self.known = sheets.source.links, sheets.source.known
         self._sheets, self._left = sheets, left
 
     def __getitem__(self, index: int) -> Image:

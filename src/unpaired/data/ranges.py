@@ -36,8 +36,13 @@ def resolved_values(
 
 
 def headers_of(source: FolderSource) -> list[tuple[Path, ImageHeader]]:
-    """Return the files of a source, each once, with their headers; without unreadable ones."""
-    return list(headers_by_path(source.paths, passed_over=ImageError).items())
+    """Return each distinct header of a source with the first file that has it; unreadable files are left out."""
+    known, unread = source.known, source.known.without_header()
+    headers = headers_by_path((source.paths[index] for index in unread), passed_over=ImageError)
+    for index in unread:
+        if (header := headers.get(source.paths[index])) is not None:
+            known.add_header(index, header)
+    return [(source.paths[index], header) for index, header in known.first_headers()]
 
 
 def channels_fit(own: int, has_alpha: bool, wanted: int) -> bool:

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Protocol, TypedDict
 
+from unpaired.compat.collector import collector_paused
+from unpaired.data.known_files import KnownFiles
+from unpaired.data.listing import is_training_image, list_images
 from unpaired.errors import DataError, ImageError
-from unpaired.images import FORMATS, Image, count_slices, is_image_name, is_volume_name, read_image, suffix_of
+from unpaired.images import FORMATS, Image, count_slices, read_image, suffix_of
 from unpaired.images.foreign import instead
 from unpaired.scanning.threads import on_threads
 from unpaired.storage import leads_out, refuse_folder, shown, without_junk
@@ -39,21 +43,24 @@ class FolderSource:
     number.
     """
 
+    @collector_paused()
     def __init__(self, folder: Path) -> None:
         """List `folder`; raises DataError if it is missing, holds no image, or cannot be listed."""
         self.folder = folder
         if not folder.is_dir():
             raise DataError(f"{folder} is not a folder; give a folder of images.")
-        self.paths = sorted(_image_files(folder), key=lambda path: path.relative_to(folder).as_posix())
-        if not self.paths:
+        listed = list_images(folder)
+        if not listed.paths:
             others = instead(sorted(_files(folder)))
             known = "" if others else f" ({', '.join(sorted(FORMATS.suffixes))})"
             raise DataError(f"{folder} holds no images{known}; {others or 'put some there'}.")
-        counts = [_num_frames(path) for path in self.paths]
+        counts, self._stacks = _counts(listed.paths)
         self.frames = [frame for count in counts for frame in range(count)]
-        numbered = zip(self.paths, counts, strict=True)
-        self._stacks = frozenset(path for path, count in numbered if count > 1 or is_volume_name(path))
-        self.paths = [path for path, count in zip(self.paths, counts, strict=True) for _ in range(count)]
+        places = [place for place, count in enumerate(counts) for _ in range(count)]
+        self.paths = [listed.paths[place] for place in places]
+        self._names = [listed.names[place] for place in places]
+        self.known = KnownFiles([listed.stamps[place] for place in places])
+        self.links = frozenset(listed.links)
 
     def __len__(self) -> int:
         return len(self.paths)
@@ -63,18 +70,26 @@ class FolderSource:
 
     def name(self, index: int) -> str:
         """Return the path of the file below the folder, with forward slashes; for a volume followed by [slice]."""
-        return self.paths[index].relative_to(self.folder).as_posix() + self._slice(index)
+        return self._names[index] + self._slice(index)
 
     def stem(self, index: int, cut: int = 0) -> str:
         """Return the name without the suffix of the file and the `cut` letters before it."""
-        name = self.paths[index].relative_to(self.folder).as_posix()
+        name = self._names[index]
         return name[: len(name) - len(suffix_of(name)) - cut] + self._slice(index)
 
     def choose(self, indices: list[int]) -> None:
         """Keep only these images, in this order."""
         self.paths, self.frames = [self.paths[i] for i in indices], [self.frames[i] for i in indices]
+        self._names = [self._names[i] for i in indices]
+        self.known = self.known.chosen(indices)
+
+    def names(self) -> list[str]:
+        """Return the names of all images."""
+        return list(map(self.name, range(len(self)))) if self._stacks else self._names
 
     def _slice(self, index: int) -> str:
+        if not self._stacks:  # most sources
+            return ""
         return f"[{self.frames[index]}]" if self.paths[index] in self._stacks else ""
 
 
@@ -97,11 +112,6 @@ def _files(folder: Path) -> Iterator[Path]:
         yield from map(Path(place).joinpath, names)
 
 
-def is_training_image(path: Path) -> bool:
-    """Return whether a file of a folder is an image by its name; metadata files of macOS (._x.jpg) are not."""
-    return is_image_name(path) and not path.name.startswith("._")
-
-
 def _is_file(path: Path) -> bool:
     try:
         return path.is_file()
@@ -111,7 +121,9 @@ def _is_file(path: Path) -> bool:
 
 def refuse_links_out(source: FolderSource) -> None:
     """Raise DataError if files of a source are links that lead out of its folder, which may be untrusted."""
-    links = [path for path in dict.fromkeys(source.paths) if leads_out(path, source.folder)]
+    if not source.links:
+        return
+    links = [path for path in dict.fromkeys(source.paths) if path in source.links and leads_out(path, source.folder)]
     if links:
         more = f" and {len(links) - 1} more" if len(links) > 1 else ""
         raise DataError(
@@ -120,19 +132,38 @@ def refuse_links_out(source: FolderSource) -> None:
         )
 
 
-def _num_frames(path: Path) -> int:
-    """Return the number of images in a file; 1 for an unreadable stack: reading it raises the error."""
-    try:
-        return count_slices(path)
-    except ImageError:
-        return 1
+def _counts(paths: list[Path]) -> tuple[list[int], frozenset[Path]]:
+    """Return the number of images in each file, and the files that are stacks.
+
+    An unreadable stack counts as one image: reading it raises the error.
+    """
+    counts, stacks = [], []
+    compound, known_by = FORMATS.lookup.compound, FORMATS.lookup.by_suffix
+    single = tuple(
+        suffix
+        for suffix, known in known_by.items()
+        if not (known.stacks or known.volumes or any(other.endswith(suffix) for other in compound))
+    )
+    for path in paths:
+        if path.name.endswith(single):
+            counts.append(1)
+            continue
+        known = FORMATS.named(path)
+        count = 1
+        if known is not None and known.stacks:
+            with contextlib.suppress(ImageError):
+                count = count_slices(path)
+        counts.append(count)
+        if count > 1 or (known is not None and known.volumes):
+            stacks.append(path)
+    return counts, frozenset(stacks)
 
 
 def fingerprint(source: FolderSource) -> str:
     """Return a SHA-256 over the sorted (name, size) of a folder's images, to identify the training data."""
     digest = hashlib.sha256()
-    for index, path in enumerate(source.paths):
-        digest.update(f"{source.name(index)}\0{path.stat().st_size}\n".encode(errors="surrogateescape"))
+    for name, size in zip(source.names(), source.known.sizes(), strict=True):
+        digest.update(f"{name}\0{size}\n".encode(errors="surrogateescape"))
     return digest.hexdigest()
 
 
@@ -148,14 +179,22 @@ ImageList = dict[str, FileFacts]
 
 
 def image_list(source: FolderSource) -> ImageList:
-    """Return size and SHA-256 of every file of a source.
+    """Return size and SHA-256 of every file of a source; files whose digest is not known are read.
 
-    Every byte is read, each time: dates do not show every change of content, for example after `cp -p`.
     Raises ImageError for a file that cannot be read.
     """
-    files = list(dict.fromkeys(source.paths))  # a volume is listed once per slice
+    known = source.known
+    unread = [index for index in range(len(source)) if not known.has_digest[index]]
+    files = list(dict.fromkeys(source.paths[index] for index in unread))  # a volume is listed once per slice
     facts = dict(zip(files, on_threads(_file_facts, files), strict=True))
-    return {source.name(index): facts[path] for index, path in enumerate(source.paths)}
+    for index in unread:
+        known.add_digest(index, facts[source.paths[index]]["sha256"])
+    with collector_paused():
+        listing: ImageList = {
+            name: {"sha256": digest, "size": size}
+            for name, digest, size in zip(source.names(), known.all_digests(), known.sizes(), strict=True)
+        }
+    return listing | {source.name(index): facts[source.paths[index]] for index in unread}
 
 
 def _file_facts(path: Path) -> FileFacts:

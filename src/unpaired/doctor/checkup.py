@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import collections
 import statistics
+import sys
 import unicodedata
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +19,9 @@ from unpaired.doctor.comparing import Group, How, same_pictures
 from unpaired.doctor.findings import FAULTS, SEVERITIES, Finding, Item, Severity
 from unpaired.doctor.folders import Place, find_places, walk
 from unpaired.doctor.remarks import remarks, value_remarks
+from unpaired.doctor.thumb_file import ThumbFile
 from unpaired.errors import DataError
-from unpaired.images import is_image_name
+from unpaired.images import ImageHeader, is_image_name
 from unpaired.images.labels import Part
 from unpaired.live_line import erase, rewrite
 from unpaired.scanning.file_faults import is_junk
@@ -113,16 +115,17 @@ def check_data(
     Raises DataError only if a given folder is missing.
     """
     places = find_places(config.root, config.a, config.b, pairing)
-    scans = _scan_places(places, config, num_threads, progress)
-    rewrite("Comparing the files")
     found = _Findings()
+    with ThumbFile() as thumbs:
+        scans = _scan_places(places, config, num_threads, progress, thumbs)
+        rewrite("Comparing the files")
+        _check_groups(scans, thumbs, found)
     for scan in scans:
         _check_files(scan, config, pairing, found)
         _check_place(scan, found)
         _check_labels(scan, config, pairing, found)
     _check_domains(scans, found)
     _check_axes(scans, found)
-    _check_groups(scans, found)
     if pairing == "paired":
         _check_pairs(scans, config, found)
     if config.root and (len(places) > 1 or places[0].folder != Path(config.root)):
@@ -140,15 +143,20 @@ class _Findings:
 
     def add(self, code: str, place: str, paths: Iterable[Path] = (), detail: str = "") -> None:
         finding = self._found.setdefault((code, place), Finding(FAULTS[code], place))
-        finding.items.append(Item(tuple(paths), detail))
+        finding.items.append(Item(tuple(paths), sys.intern(detail)))
 
     def sorted(self) -> list[Finding]:
         order = {code: number for number, code in enumerate(FAULTS)}
         return sorted(self._found.values(), key=lambda finding: order[finding.fault.code])
 
 
-def _scan_places(places: Sequence[Place], config: DataConfig, num_threads: int, progress: Progress) -> list[PlaceScan]:
-    """Inspect every file of every place, on threads, because decoders release the interpreter lock."""
+def _scan_places(
+    places: Sequence[Place], config: DataConfig, num_threads: int, progress: Progress, thumbs: ThumbFile
+) -> list[PlaceScan]:
+    """Inspect every file of every place, on threads, because decoders release the interpreter lock.
+
+    The thumbnails of sound images are moved to `thumbs`, in the order of the scans.
+    """
     red, green, blue = config.background
     there = [place for place in places if place.folder.is_dir()]
     walked = [(place, path, trouble) for place in there for path, trouble in walk(place.folder)]
@@ -165,7 +173,18 @@ def _scan_places(places: Sequence[Place], config: DataConfig, num_threads: int, 
 
     by_place: dict[Place, list[Inspected]] = {place: [] for place in places}
     everything = zip(walked, on_threads(inspected, walked, num_threads), strict=True)
+    headers: dict[ImageHeader | None, ImageHeader | None] = {}
+    labels: dict[frozenset[Part], frozenset[Part]] = {}
     for done, (entry, file) in enumerate(everything, start=1):
+        if file.thumb is not None:
+            thumbs.append(file.thumb)
+            file = replace(  # equal facts are one object
+                file,
+                thumb=None,
+                header=headers.setdefault(file.header, file.header),
+                labels=labels.setdefault(file.labels, file.labels),
+                dtype=sys.intern(file.dtype),
+            )
         by_place[entry[0]].append(file)
         progress(done, len(walked))
     return [PlaceScan(place, files, [file for file in files if not file.fault]) for place, files in by_place.items()]
@@ -205,9 +224,10 @@ def _check_place(scan: PlaceScan, found: _Findings) -> None:
         for image in coloured:
             if not image.grey:
                 found.add("grey", name, [image.path], "in colour, while most are grey")
-    others, most = other_types({image.path: image.header.dtype for image in scan.images if image.header})
-    for path, kind in others:
-        found.add("mixed_types", name, [path], f"{kind}, while most are {most}")
+    if len({image.dtype for image in scan.images}) > 1:  # else without a table of all files
+        others, most = other_types({image.path: image.header.dtype for image in scan.images if image.header})
+        for path, kind in others:
+            found.add("mixed_types", name, [path], f"{kind}, while most are {most}")
     medical = [image for image in scan.images if image.header is not None and image.header.format in _MEDICAL]
     if len(medical) <= len(scan.images) / 2:
         for image in medical:
@@ -268,19 +288,22 @@ def _check_domains(scans: Sequence[PlaceScan], found: _Findings) -> None:
 
 def _check_axes(scans: Sequence[PlaceScan], found: _Findings) -> None:
     """Find volumes with other axes than most volumes of all places."""
-    headers = {image.path: (scan.place.name, image.header) for scan in scans for image in scan.images}
-    axes = {path: header.axes for path, (_, header) in headers.items() if header is not None and header.axes}
+    volumes = [
+        (scan.place.name, image) for scan in scans for image in scan.images if image.header and image.header.axes
+    ]
+    places = {image.path: place for place, image in volumes}
+    axes = {image.path: image.header.axes for _, image in volumes if image.header}
     for path, text in minority(axes).items():
-        found.add("axes", headers[path][0], [path], f"{text}, while most are {most_common(axes)}")
+        found.add("axes", places[path], [path], f"{text}, while most are {most_common(axes)}")
 
 
 # ---- several files ----
 
 
-def _check_groups(scans: Sequence[PlaceScan], found: _Findings) -> None:
+def _check_groups(scans: Sequence[PlaceScan], thumbs: ThumbFile, found: _Findings) -> None:
     everything = [(scan.place, image) for scan in scans for image in scan.images]
     images = [one for _, one in everything]
-    for group in same_pictures(images):
+    for group in same_pictures(images, thumbs):
         members: dict[Place, list[Inspected]] = {}
         for index in group.members:
             members.setdefault(everything[index][0], []).append(images[index])

@@ -1,9 +1,9 @@
 """Duplicate images: equal files, equal pixels, and images that were re-encoded, scaled or mirrored.
 
 Equal files and pixels are found by their digests. Every other image is described by the lowest 8 x 8 frequencies of its
-luminance, normalised. Pairs with nearly equal descriptions are candidates (found by a blocked matrix product, so that
-100,000 images take minutes and no n x n matrix). A candidate is confirmed if the thumbnails agree in each of 64 blocks,
-in colour. A mirrored image has the same description with every odd horizontal frequency negated.
+luminance, normalised. Pairs with nearly equal descriptions are candidates (see `neighbours`). A candidate is confirmed
+if the thumbnails agree in each of 64 blocks, in colour. A mirrored image has the same description with every odd
+horizontal frequency negated.
 """
 
 from __future__ import annotations
@@ -15,10 +15,11 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from unpaired.doctor.neighbours import Floats, nearest_within
+from unpaired.doctor.thumb_file import ThumbFile, Thumbs
 from unpaired.scanning.inspection import Inspected
 from unpaired.scanning.thumbnails import THUMB, Pixels
 
-Floats = NDArray[np.float32]
 How = Literal["same bytes", "same pixels", "looks the same", "mirrored"]
 HOWS: tuple[How, ...] = ("same bytes", "same pixels", "looks the same", "mirrored")
 
@@ -32,7 +33,7 @@ JPEG copies of photographs at quality 20 seldom exceed 7; of 1,064 photographs n
 """
 
 _FREQUENCIES = 8
-_BLOCK = 2048
+_BLOCK = 256
 _MOST_CANDIDATES = 8
 _LEAST_CONTRAST = 2.0  # root mean square of the frequencies, of 255: flatter images cannot be compared
 
@@ -45,34 +46,36 @@ class Group:
     members: tuple[int, ...]
 
 
-def same_pictures(images: Sequence[Inspected]) -> list[Group]:
-    """Return the groups of two or more sound images that show the same image, as indices into `images`."""
+def same_pictures(images: Sequence[Inspected], thumbs: ThumbFile) -> list[Group]:
+    """Return the groups of two or more sound images that show the same image, as indices into `images`.
+
+    thumbs: the thumbnails of `images`, in their order.
+    """
     sets = _Sets(len(images))
-    sound = [index for index, one in enumerate(images) if one.thumb is not None]
-    _join_equal(sets, sound, [images[index].file_sha256 for index in sound], 0)
-    sound = [index for index in sound if not images[index].flat]  # images of one colour look alike
-    _join_equal(sets, sound, [images[index].pixel_sha256 for index in sound], 1)
-    distinct = [index for index in sound if sets.root(index) == index]
-    thumbs = [thumb for index in distinct if (thumb := images[index].thumb) is not None]
-    for one, other, mirrored in look_alikes(np.stack(thumbs)) if thumbs else ():
+    everything = range(len(images))
+    _join_equal(sets, everything, [images[index].file_sha256 for index in everything], 0)
+    coloured = [index for index in everything if not images[index].flat]  # images of one colour look alike
+    _join_equal(sets, coloured, [images[index].pixel_sha256 for index in coloured], 1)
+    distinct = [index for index in coloured if sets.root(index) == index]
+    for one, other, mirrored in look_alikes(thumbs.rows(distinct)):
         sets.join(distinct[one], distinct[other], 3 if mirrored else 2)
     return sets.groups()
 
 
-def look_alikes(thumbs: Pixels) -> Iterator[tuple[int, int, bool]]:
+def look_alikes(thumbs: Thumbs) -> Iterator[tuple[int, int, bool]]:
     """Yield the pairs (i, j, mirrored), i < j, of thumbnails n THUMB THUMB 3 that show one image."""
     plain, contrast = descriptions(thumbs)
-    sign = np.tile((-1.0) ** np.arange(_FREQUENCIES), _FREQUENCIES).astype(np.float32)
     usable = np.flatnonzero(contrast >= _LEAST_CONTRAST)
-    plain = plain[usable]
-    for mirrored, others in ((False, plain), (True, plain * sign)):
-        for one, other in _candidates(plain, others):
+    plain = plain if len(usable) == len(plain) else plain[usable]  # without a copy in most cases
+    odd = np.tile((-1.0) ** np.arange(_FREQUENCIES), _FREQUENCIES).astype(np.float32)
+    for mirrored, sign in ((False, np.ones_like(odd)), (True, odd)):
+        for one, other in nearest_within(plain, sign, MIN_COSINE, _MOST_CANDIDATES):
             i, j = int(usable[one]), int(usable[other])
-            if _agree(thumbs[i], thumbs[j, :, ::-1] if mirrored else thumbs[j]):
+            if _agree(thumbs[i], thumbs[j][:, ::-1] if mirrored else thumbs[j]):
                 yield i, j, mirrored
 
 
-def descriptions(thumbs: Pixels) -> tuple[Floats, Floats]:
+def descriptions(thumbs: Thumbs) -> tuple[Floats, Floats]:
     """Return normalised low frequencies n 64 of the luminance of thumbnails, and their root mean square n."""
     places = np.arange(THUMB, dtype=np.float32)
     waves = np.cos(np.pi * (2 * places + 1) * np.arange(_FREQUENCIES)[:, None] / (2 * THUMB)) * np.sqrt(2 / THUMB)
@@ -84,24 +87,8 @@ def descriptions(thumbs: Pixels) -> tuple[Floats, Floats]:
         made[start : start + _BLOCK] = (waves @ luma @ waves.T).reshape(len(luma), -1)
     made[:, 0] = 0  # ignore brightness
     length = np.linalg.norm(made, axis=1)
-    return made / np.maximum(length, 1e-9)[:, None], length / THUMB
-
-
-def _candidates(plain: Floats, others: Floats) -> Iterator[tuple[int, int]]:
-    """Yield pairs i < j with nearly equal descriptions, at most the nearest few of each i."""
-    for top in range(0, len(plain), _BLOCK):
-        pairs: list[tuple[int, int, float]] = []
-        for left in range(top, len(plain), _BLOCK):
-            cosine = plain[top : top + _BLOCK] @ others[left : left + _BLOCK].T
-            rows, columns = np.nonzero(cosine >= MIN_COSINE)
-            after = rows + top < columns + left
-            rows, columns = rows[after], columns[after]
-            pairs += zip((rows + top).tolist(), (columns + left).tolist(), cosine[rows, columns].tolist(), strict=True)
-        taken: dict[int, int] = {}
-        for i, j, _ in sorted(pairs, key=lambda pair: -pair[2]):
-            taken[i] = taken.get(i, 0) + 1
-            if taken[i] <= _MOST_CANDIDATES:
-                yield i, j
+    made /= np.maximum(length, 1e-9)[:, None]
+    return made, length / THUMB
 
 
 def _agree(one: Pixels, other: NDArray[Any]) -> bool:

@@ -21,7 +21,7 @@ class Fault:
     remedy: str
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Item:
     """One finding: its files (none if it concerns a whole folder), and a detail."""
 

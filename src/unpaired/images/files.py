@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import BinaryIO
 
@@ -15,7 +14,7 @@ import numpy as np
 from unpaired.errors import ImageError, OutputError, UnpairedError
 from unpaired.images.contracts import check_header, check_image, refused, writing
 from unpaired.images.foreign import foreign_by_content, refusal
-from unpaired.images.formats import HEAD_BYTES, MAX_PIXELS, ImageHeader, Target
+from unpaired.images.formats import HEAD_BYTES, MAX_PIXELS, Admit, ImageHeader, Target
 from unpaired.images.guards import refuse_overlong
 from unpaired.images.image import Image
 from unpaired.images.profiles import space_of
@@ -23,6 +22,9 @@ from unpaired.images.quiet import quiet
 from unpaired.images.refusals import named, refusal_of, refuse_impostors, refuse_special, unknown_format
 from unpaired.images.registered import FORMATS, Known, is_volume_name, suffix_of
 from unpaired.storage import shown, write_bytes
+
+Refuse = Callable[[int, int], None]
+"""Raises for an image of a width and a height."""
 
 _ICC_SPACES = {1: "GRAY", 3: "RGB"}
 _MOST_VALUES = 4  # numbers allowed per pixel of the limit: red, green, blue and alpha
@@ -85,19 +87,37 @@ def read_image(path: str | os.PathLike[str], *, max_pixels: int = MAX_PIXELS, fr
         return image_of(path, file, known, frame, max_pixels)
 
 
-def image_of(path: Path, file: BinaryIO, known: Known, frame: int = 0, max_pixels: int = MAX_PIXELS) -> Image:
-    """Return the image of a file that is open at its start; raises as `read_image` does."""
-    image = _read(path, file, known, frame, max_pixels)
+def read_image_if(path: Path, refuse: Refuse, *, max_pixels: int = MAX_PIXELS, frame: int = 0) -> Image:
+    """Do as `read_image`; `refuse` is called with the width and height in the header, and raises before decoding."""
+    with opened(path) as (file, known):
+        return image_of(path, file, known, frame, max_pixels, refuse)
+
+
+def image_of(
+    path: Path,
+    file: BinaryIO,
+    known: Known,
+    frame: int = 0,
+    max_pixels: int = MAX_PIXELS,
+    refuse: Refuse = lambda width, height: None,
+) -> Image:
+    """Return the image of a file that is open at its start; raises as `read_image_if` does."""
+
+    def check(width: int, height: int, channels: int) -> None:
+        refuse_large(path, max_pixels, width, height, channels)
+        refuse(width, height)
+
+    image = _read(path, file, known, frame, check)
     _refuse_non_finite(image)
     return image
 
 
-def _read(path: Path, file: BinaryIO, known: Known, frame: int, max_pixels: int) -> Image:
-    """Check the size of an open file against the limit and decode it."""
+def _read(path: Path, file: BinaryIO, known: Known, frame: int, check: Admit) -> Image:
+    """Check the size of an open file and decode it. check: called with width, height, channels; raises ImageError."""
     if known.bounded is not None and known.origin is None:
-        return known.bounded.read_bounded(path, file, frame, partial(refuse_large, path, max_pixels))
+        return known.bounded.read_bounded(path, file, frame, check)
     header = header_of(path, file, known)
-    refuse_large(path, max_pixels, header.width, header.height, header.channels + header.has_alpha)
+    check(header.width, header.height, header.channels + header.has_alpha)
     file.seek(0)
     image = known.format.read(path, file, frame)
     if known.origin is not None:

@@ -238,7 +238,8 @@ FORMATS = FormatRegistry(
 
 def suffix_of(path: str | os.PathLike[str]) -> str:
     """Return the suffix of a file in lower case; that of x.nii.gz is .nii.gz."""
-    name = Path(path).name.lower()
+    name = os.path.basename(os.fspath(path))  # noqa: PTH119 - called for every file of a folder
+    name = (Path(path).name if name in ("", ".") else name).lower()
     for suffix in FORMATS.lookup.compound:
         if name.endswith(suffix):
             return suffix

@@ -22,7 +22,7 @@ class GeneratorConfig(Protocol):
     Optional capabilities, each with its own protocol or attribute:
 
     - `at_size(size)`: `Scaling`, follows `--size`.
-    - `bytes_per_pixel`: `Measured`, memory for translation.
+    - `bytes_per_pixel`: `Measured`, memory for translation; `bf16_bytes_per_pixel`, `buffer_bytes`: `MeasuredInBf16`.
     - `from_noise = True`: generates images from noise n c 1 1; `size` is their side.
     - `searches = True`: translates by an optimisation for each image: in float32 only, slow, and not exportable.
     - `recomputes = True`: the module derives from `Recomputing`, for activation checkpointing.
@@ -81,6 +81,21 @@ class Measured(Protocol):
     @property
     def bytes_per_pixel(self) -> int:
         """Peak bytes per pixel of an image during translation in float32."""
+        ...
+
+
+@runtime_checkable
+class MeasuredInBf16(Protocol):
+    """Settings of a generator whose memory use was measured at several sizes and in bfloat16 as well."""
+
+    @property
+    def bf16_bytes_per_pixel(self) -> int:
+        """Peak bytes per pixel of an image during translation in bfloat16."""
+        ...
+
+    @property
+    def buffer_bytes(self) -> int:
+        """Bytes that translation needs besides those per pixel, in either precision."""
         ...
 
 

@@ -100,7 +100,18 @@ class ResNetSettings:
         convolutions hold the nine values that their taps read.
         """
         taps = 27 * self.base_channels // self.multiple if self.num_deformable_blocks else 0
-        return 400 + (30 if self.antialias else 13) * self.base_channels + taps
+        return 103 + (30 if self.antialias else 13) * self.base_channels + taps
+
+    @property
+    def bf16_bytes_per_pixel(self) -> int:
+        """Peak bytes per pixel in bfloat16, measured on a CPU for the published generator, else half of float32's."""
+        published = not self.antialias and not self.num_deformable_blocks
+        return 25 + 5 * self.base_channels if published else self.bytes_per_pixel // 2
+
+    @property
+    def buffer_bytes(self) -> int:
+        """Bytes of reordered weights and of buffers of convolutions, measured on a CPU."""
+        return 9_800 * self.base_channels**2
 
     def at_size(self, size: int) -> Self:
         """Return the published depth for crops of size x size: 6 blocks below 256, else 9 (section 7.1).

@@ -6,7 +6,7 @@ from unpaired.artifacts.changes import Change, fingerprints_change, images_chang
 from unpaired.artifacts.history import History
 from unpaired.artifacts.part_records import parts_change, read_config, read_origins
 from unpaired.artifacts.run_folder import RunFolder
-from unpaired.artifacts.run_records import read_data, read_images
+from unpaired.artifacts.run_records import holds_images, read_data, read_images
 from unpaired.config import differences
 from unpaired.data.domains import Domains
 from unpaired.data.sources import ImageList, image_list
@@ -45,6 +45,8 @@ def agree(
     before = remedied(read_config(folder), History(folder.path).entries())
     changes = settings_change(run, differences(before, config), allowed=settings)
     changes += parts_change(run, read_origins(folder), origins_of(config), allowed=settings)
+    if holds_images(folder, images):
+        return changes
     if folder.images.exists():
         return changes + images_change(run, read_images(folder), images, allowed=data)
     if not folder.data.exists():

@@ -32,6 +32,7 @@ class RunContext:
 
     folder: the run folder, new or of a run to continue.
     device: the device of this process.
+    verify_data: read every image, also those that are known from an earlier scan.
     listener: called on rank 0 with the Progress of each logged step.
     callbacks: the user's, as `on_first_rank` wraps them.
     recipe: the name of the recipe that the settings were made from, "" if there is none.
@@ -40,6 +41,7 @@ class RunContext:
     folder: RunFolder
     device: torch.device
     allowed: Allowed = Allowed()
+    verify_data: bool = False
     listener: Callable[[Progress], None] = _ignore
     callbacks: tuple[Callback, ...] = ()
     recipe: str = ""

@@ -32,6 +32,7 @@ def train(
     listener: Callable[[Progress], None] | None = None,
     quiet: bool = False,
     strict: bool = False,
+    verify_data: bool = False,
     allow_data_change: bool = False,
     allow_config_change: bool = False,
     allow_rank_change: bool = False,
@@ -55,6 +56,7 @@ def train(
     listener: Callable[[Progress], None] | None = None,
     quiet: bool = False,
     strict: bool = False,
+    verify_data: bool = False,
     allow_data_change: bool = False,
     allow_config_change: bool = False,
     allow_rank_change: bool = False,
@@ -77,6 +79,7 @@ def train(
     listener: Callable[[Progress], None] | None = None,
     quiet: bool = False,
     strict: bool = False,
+    verify_data: bool = False,
     allow_data_change: bool = False,
     allow_config_change: bool = False,
     allow_rank_change: bool = False,
@@ -110,6 +113,7 @@ def train(
         listener: Called with the Progress of each logged step, instead of printing lines of progress.
         quiet: Print nothing.
         strict: Refuse a damaged checkpoint, instead of setting it aside and using the one before.
+        verify_data: Read every image, also those of large folders that are the same as at the last scan by their dates.
         allow_data_change: Continue although the images changed; history.jsonl records this and the next two changes.
         allow_config_change: Continue with other settings, except those of the networks.
         allow_rank_change: Continue with another number of processes.
@@ -132,6 +136,7 @@ def train(
         listener=listener,
         quiet=quiet,
         allowed=Allowed(strict, allow_data_change, allow_config_change, allow_rank_change),
+        verify_data=verify_data,
     )
 
 
@@ -141,6 +146,7 @@ def train_config(
     recipe: str,
     out: str | Path | None,
     allowed: Allowed,
+    verify_data: bool = False,
     callbacks: Sequence[Callback] = (),
     listener: Callable[[Progress], None] | None = None,
     quiet: bool = False,
@@ -156,7 +162,13 @@ def train_config(
     wrapped = tuple(on_first_rank(callbacks))
     with shown_by_default(listener, quiet=quiet) as shown:
         context = RunContext(
-            folder=folder, device=device, allowed=allowed, listener=shown, callbacks=wrapped, recipe=recipe
+            folder=folder,
+            device=device,
+            allowed=allowed,
+            verify_data=verify_data,
+            listener=shown,
+            callbacks=wrapped,
+            recipe=recipe,
         )
         return carry_out(config, context)
 

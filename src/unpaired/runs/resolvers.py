@@ -116,9 +116,13 @@ def resolved(config: Config, known: Known, made: Provenance[Config] | None = Non
 def inspected(config: Config, context: RunContext) -> Known:
     """Read the facts for resolvers: an existing run, and the images, which are decoded for a new run."""
     from unpaired.data.domains import open_domains
+    from unpaired.data.scan_cache import recall
 
     folder, entries, started = context.folder, *_standing(context.folder)
     domains = open_domains(config.data)
+    if not context.verify_data:
+        for source in domains.training_sources():
+            recall(source, config.data.background)
     if started is None:
         domains = scanned(config, domains)
     elif folder.data.exists():

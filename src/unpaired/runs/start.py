@@ -21,9 +21,11 @@ from unpaired.artifacts.part_records import write_origins
 from unpaired.artifacts.rank_recorder import share_state
 from unpaired.artifacts.recorder import RunRecorder
 from unpaired.artifacts.run_folder import RunFolder
+from unpaired.artifacts.run_records import encoded_images
 from unpaired.artifacts.settings_file import recipe_line
 from unpaired.config import flatten, from_dict, to_dict, to_yaml
 from unpaired.data.domains import Domains, open_domains
+from unpaired.data.scan_cache import remember
 from unpaired.data.sources import ImageList
 from unpaired.errors import CheckpointError, ConfigError, DataError
 from unpaired.models.model_folder import GeneratorMode
@@ -74,6 +76,8 @@ def first_start(config: Config, context: RunContext, held: ExitStack) -> Start:
     if any(change.kind == "data" for change in changes):
         domains = scanned(config, domains)
         images = image_lists(domains)
+    for source in domains.training_sources():
+        remember(source, config.data.background)
     if not list_checkpoints(folder.checkpoints):
         try_own_parts(config, device)
     state = TrainingState(build_objective(config).to(device), config.optimizer)
@@ -186,7 +190,7 @@ def _record(
     for change in changes:
         _log.warning(printable(change.sentence))
         history.note(state.step, change.kind, change.sentence, **change.details)
-    write_bytes(folder.images, (json.dumps(images) + "\n").encode(), sync=True)
+    write_bytes(folder.images, encoded_images(images), sync=True)
     write_bytes(folder.data, (json.dumps(domains.facts(), indent=1) + "\n").encode(), sync=True)
     write_origins(folder, config)
     write_bytes(folder.config, (recipe_line(recipe) + to_yaml(config)).encode(), sync=True)

@@ -27,7 +27,7 @@ Background = tuple[int, int, int]
 """Red, green and blue in 0..255 under transparent images."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Inspected:
     """The facts about one file, or about one image in it.
 

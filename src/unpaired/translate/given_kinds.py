@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import PIL.Image
 
 from unpaired.errors import ConfigError
-from unpaired.images import MAX_PIXELS, Image, read_image
+from unpaired.images import MAX_PIXELS, Image
+from unpaired.images.files import Refuse, read_image_if
 
 
-def as_image(given: Any, channels: int, max_pixels: int | None) -> Image:
+def as_image(given: Any, channels: int, max_pixels: int | None, refuse: Refuse = lambda width, height: None) -> Image:
     """Return a path, a Pillow image, an `Image` or an array as an `Image`.
 
     Raises ConfigError for any other type, ImageError for an array or file that is not a valid image.
@@ -21,11 +23,13 @@ def as_image(given: Any, channels: int, max_pixels: int | None) -> Image:
         channels: those of the model. An array with one more than grey or colour has alpha last, unless it has as many
             as the model.
         max_pixels: the limit for a file.
+        refuse: called with the width and height of a file before it is decoded; raises ImageError.
     """
     if isinstance(given, Image):
         return given
     if isinstance(given, (str, os.PathLike)):
-        return read_image(given, max_pixels=MAX_PIXELS if max_pixels is None else min(MAX_PIXELS, max_pixels))
+        most = MAX_PIXELS if max_pixels is None else min(MAX_PIXELS, max_pixels)
+        return read_image_if(Path(given), refuse, max_pixels=most)
     if isinstance(given, PIL.Image.Image):
         return Image.from_pil(given)
     if isinstance(given, np.ndarray):

@@ -50,7 +50,7 @@ def write_masks(
         direction: "AtoB" or "BtoA".
         on_done: called once for each written mask, in order.
     """
-    reader, folders = Reader(translator), OutputFolders(job.target.parent for job in jobs)
+    reader, folders = Reader(translator, direction), OutputFolders(job.target.parent for job in jobs)
     for job in jobs:
         with suppress(ImageError):
             mask = translator.masks(reader(job), direction=direction)

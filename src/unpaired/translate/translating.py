@@ -85,7 +85,7 @@ def translate_files(
     counted = LostMetadata() if lost is None else lost
     outcomes = _Outcomes(OutputFolders(job.target.parent for job in jobs), on_done, counted, sorter)
     options: dict[str, Any] = {"direction": direction, "keep_icc": keep_icc}
-    one_pass = _Pass(translator, reader or Reader(translator), options, batch, quality, outcomes)
+    one_pass = _Pass(translator, reader or Reader(translator, direction), options, batch, quality, outcomes)
     stacks = {job for job in jobs if is_stack(job.source)}
     try:
         one_pass.pictures([job for job in jobs if job not in stacks])
@@ -314,7 +314,7 @@ def choose_precision(
         reader: caches the images that it reads, for `translate_files`.
     """
     require(direction in translator.directions, unknown(repr(direction), translator.directions, "direction"))
-    reader = reader or Reader(translator)
+    reader = reader or Reader(translator, direction)
     pictures = [job for job in jobs if not is_stack(job.source)]
 
     def inspect(job: Job) -> Choice | None:

@@ -10,6 +10,7 @@ import os
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
@@ -278,7 +279,7 @@ class Translator:
             return self._translate_tensor(image, direction)
         if isinstance(image, (list, tuple)):
             return self._translate_list(image, direction, batch)
-        given = as_image(image, self._info(direction).in_channels, self.max_pixels)
+        given = self._as_image(image, direction)
         (result,) = self.translate_images([given], direction=direction)
         return as_given(result, image)
 
@@ -332,7 +333,7 @@ class Translator:
             given = self._checked(image, direction)
             mask = self._masks(given if image.ndim == 4 else given[None], direction).to(image.device)
             return mask if image.ndim == 4 else mask[0]
-        whole = as_image(image, self._info(direction).in_channels, self.max_pixels)
+        whole = self._as_image(image, direction)
         given = self._given([source_spec(self.info, direction).accept(whole)], direction)
         mask = self._run(given, direction, masks=True)
         return resized(mask, (whole.height, whole.width), "bicubic", (0, 1))[0, 0].cpu().numpy()
@@ -388,7 +389,7 @@ class Translator:
         """Return the size (h, w) of translation. Raises ImageError before resizing if `count` images do not fit."""
         size = self.resizing.size_of(height, width)
         if size != (height, width):
-            self._refuse_large(count, *size, direction)
+            self._refuse_pass(count, *size, direction)
         return size
 
     def _translate_alike(
@@ -412,7 +413,7 @@ class Translator:
 
     def _translate_list(self, items: Sequence[Any], direction: str, batch: int) -> list[Any]:
         """Translate neighbours of one kind together: tensors of one shape, and everything that converts to an image."""
-        channels = self._info(direction).in_channels
+        self._info(direction)
         results: list[Any] = []
         require(batch >= 1, f"batch must be at least 1, not {batch}.")
 
@@ -422,7 +423,7 @@ class Translator:
         for alike, group in itertools.groupby(items, kind):
             same = list(group)
             if alike is None:
-                images = [as_image(item, channels, self.max_pixels) for item in same]
+                images = [self._as_image(item, direction) for item in same]
                 made = self.translate_images(images, direction=direction, batch=batch)
                 results += [as_given(result, item) for result, item in zip(made, same, strict=True)]
             elif same[0].ndim == 3:
@@ -463,7 +464,7 @@ class Translator:
         """Translate n c h w in [-1, 1], of any size, or compute its masks; float32, on the backend's device."""
         info, loaded = self._info(direction), self._loaded[direction]
         height, width = images.shape[-2:]
-        self._refuse_large(len(images), height, width, direction)
+        self._refuse_pass(len(images), height, width, direction, precision)
         options = RunOptions(precision=precision, eight_bit=eight_bit, size=(height, width))
         batch = padded(images.float(), info.generator.multiple, info.generator.min_size)
         most = loaded.capabilities.max_batch or len(batch)
@@ -500,14 +501,31 @@ class Translator:
             )
         return torch.tensor(made)
 
-    def _refuse_large(self, count: int, height: int, width: int, direction: str) -> None:
-        """Raise ImageError if the pixels exceed the limit per forward pass."""
+    def refuse_large(
+        self, width: int, height: int, direction: str = "AtoB", precision: Computed | None = None, *, count: int = 1
+    ) -> None:
+        """Raise ImageError if images of this size exceed the limit per forward pass, at the size of translation.
+
+        precision: that of the pass; by default the one of 8-bit images, fp32 if that is undecided.
+        count: the images of the batch.
+        """
+        self._refuse_pass(count, *self.resizing.size_of(height, width), direction, precision)
+
+    def _refuse_pass(
+        self, count: int, height: int, width: int, direction: str, precision: Computed | None = None
+    ) -> None:
         loaded, limit = self._loaded[direction], self.max_pixels
-        if limit is None:
-            limit = getattr(loaded, "pixels_that_fit", lambda: None)()
+        if precision is None:
+            decided = self.policy.decided(direction)
+            precision = "fp32" if decided is None else decided.precision
         pixels = count * height * width
-        if limit is not None and pixels > limit:
+        if isinstance(loaded, TorchGenerator):
+            limit = loaded.pixels_that_fit(precision) if limit is None else limit
+            need = loaded.expected_bytes(pixels, precision) / 1e9
+        else:
+            limit = getattr(loaded, "pixels_that_fit", lambda: None)() if limit is None else limit
             need = pixels * loaded.capabilities.bytes_per_pixel / 1e9
+        if limit is not None and pixels > limit:
             smaller = "give a smaller resize" if isinstance(self.resizing.resize, int) else _smaller(count)
             raise ImageError(
                 f"{count} x {width} x {height} pixels are more than the limit of {limit:,} per forward pass (they need "
@@ -515,6 +533,11 @@ class Translator:
                 f"{'free some memory' if self.max_pixels is None else 'raise max_pixels'}.",
                 setting="max_pixels",
             )
+
+    def _as_image(self, given: Any, direction: str) -> Image:
+        """Return an input that is no tensor as an `Image`; a file too large to translate is not decoded."""
+        refuse = partial(self.refuse_large, direction=direction)
+        return as_image(given, self._info(direction).in_channels, self.max_pixels, refuse)
 
     def _info(self, direction: str) -> DirectionInfo:
         if direction not in self.info.directions:

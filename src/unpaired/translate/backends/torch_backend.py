@@ -16,7 +16,7 @@ from unpaired.networks.protocols import HasMask, translates_by_search
 from unpaired.randomness import torch_seeded
 from unpaired.translate.backends.backend_protocol import Batch, Capabilities, RunOptions
 from unpaired.translate.fast import fast_form, fast_type
-from unpaired.translate.pixel_limit import bytes_per_pixel, pixels_that_fit
+from unpaired.translate.pixel_limit import bytes_per_pixel, expected_bytes, pixels_that_fit
 from unpaired.translate.precision import Computed, Precision
 
 _PIXELS_AT_ONCE = {"cpu": 2**14, "cuda": 2**21}  # batches speed up small images, and GPUs
@@ -77,9 +77,13 @@ class TorchGenerator:
         with _memory_errors(), torch.inference_mode():
             return self.network.mask(images.to(self.torch_device))
 
-    def pixels_that_fit(self) -> int | None:
+    def pixels_that_fit(self, precision: Computed = "fp32") -> int | None:
         """Return the pixels of a batch for which there is free memory; None if unknown."""
-        return pixels_that_fit(self._generator, self.torch_device)
+        return pixels_that_fit(self._generator, self.torch_device, precision)
+
+    def expected_bytes(self, pixels: int, precision: Computed = "fp32") -> int:
+        """Return the approximate memory of a batch with this many pixels."""
+        return expected_bytes(self._generator, pixels, precision)
 
     def hash_into(self, update: Callable[[bytes], object]) -> None:
         """Call `update` with the names, types, shapes and bytes of the weights."""
