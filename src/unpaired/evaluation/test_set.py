@@ -21,7 +21,7 @@ from unpaired.models.input_specs import spec_from_model
 from unpaired.models.model_folder import ModelInfo
 from unpaired.models.selection_info import ChoiceInfo
 from unpaired.scanning.threads import on_threads
-from unpaired.storage import shown, writable
+from unpaired.storage import at_home, shown, writable
 
 
 @dataclass(frozen=True)
@@ -109,7 +109,7 @@ def open_test_set(root: str | Path, *, truth: bool | None = None) -> TestSet:
     truth: whether files of the same name are pairs; None to infer it: all names match, or the images are side by side.
     Raises DataError if there is no test half, or if names do not match as required.
     """
-    folder = Path(root)
+    folder = at_home(root)
     folders = preview_folders(str(folder))
     if folders is None:
         pair = preview_pairs(str(folder))

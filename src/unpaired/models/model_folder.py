@@ -38,7 +38,7 @@ from unpaired.models.selection_info import ChoiceInfo, SheetInfo
 from unpaired.networks import GENERATORS, GeneratorConfig
 from unpaired.networks.layers import MAX_CHANNELS, require_count
 from unpaired.registry import LOADER, Registry, not_installed, origin_from_json
-from unpaired.storage import shown, storage_error, sync_folder, utf8_path, writable, write_bytes
+from unpaired.storage import at_home, shown, storage_error, sync_folder, utf8_path, writable, write_bytes
 from unpaired.tensor_files import serialised
 from unpaired.version import __version__
 
@@ -221,6 +221,7 @@ def read_description(folder: Path) -> dict[str, Any]:
 
 def find_model(path: Path) -> Path:
     """Return the model folder for `path`, a model folder or a run folder. Raises ModelError."""
+    path = at_home(path)
     for folder in (path, path / "model"):
         for candidate in (folder, _beside(folder, "old")):
             if (candidate / "model.json").is_file():

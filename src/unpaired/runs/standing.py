@@ -14,7 +14,7 @@ from unpaired.artifacts.run_records import read_data
 from unpaired.config import to_dict
 from unpaired.errors import DataError
 from unpaired.selection.early_stopping import early_stopping_reason, with_early_stopping
-from unpaired.storage import shown
+from unpaired.storage import at_home, shown
 from unpaired.training.schedule import Schedule
 
 
@@ -55,7 +55,7 @@ class RunInfo:
 
 def info(path: str | Path) -> RunInfo:
     """Return the RunInfo of the run in a folder; raises DataError if the folder holds no run."""
-    folder = RunFolder(Path(path))
+    folder = RunFolder(at_home(path))
     if folder.config.exists() and not folder.data.exists():
         raise DataError(
             f"{shown(folder.path)} lacks data.json, the record of its images; continue the run or copy it again."

@@ -10,6 +10,7 @@ import PIL.Image
 
 from unpaired.errors import ConfigError
 from unpaired.images import MAX_PIXELS, Image, read_image
+from unpaired.storage import at_home
 
 
 def as_image(given: Any, channels: int, max_pixels: int | None) -> Image:
@@ -25,7 +26,7 @@ def as_image(given: Any, channels: int, max_pixels: int | None) -> Image:
     if isinstance(given, Image):
         return given
     if isinstance(given, (str, os.PathLike)):
-        return read_image(given, max_pixels=MAX_PIXELS if max_pixels is None else min(MAX_PIXELS, max_pixels))
+        return read_image(at_home(given), max_pixels=MAX_PIXELS if max_pixels is None else min(MAX_PIXELS, max_pixels))
     if isinstance(given, PIL.Image.Image):
         return Image.from_pil(given)
     if isinstance(given, np.ndarray):
