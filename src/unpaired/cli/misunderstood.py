@@ -74,7 +74,7 @@ def _unknown_options(error: UnknownOptionError, tokens: Sequence[str]) -> str:
         found = {first: advice(tokens, first) or _near(first, known)}
     if len(found) == 1:
         return " ".join(filter(None, (f"Unknown option: {next(iter(found))}.", *found.values())))
-    lines = (f"\n  {option}: {told or f'see `{_command(tokens)} --help`.'}" for option, told in found.items())
+    lines = (f"\n  {option}: {hint or f'see `{_command(tokens)} --help`.'}" for option, hint in found.items())
     return f"{len(found)} unknown options:{''.join(lines)}"
 
 
@@ -105,7 +105,7 @@ def _unknown_command(error: UnknownCommandError, tokens: Sequence[str]) -> str:
     asked = word.lower().replace("_", "-").removesuffix(".py")
     known = _names(app["data"] if inside else app)
     table = DATA_COMMANDS if inside else COMMANDS
-    found = next((told for names, told in table.items() if asked in names.split()), "")
+    found = next((text for names, text in table.items() if asked in names.split()), "")
     near = difflib.get_close_matches(asked, known, n=1, cutoff=0.6)
     hint = found or (f"did you mean {near[0]}?" if near else f"choose from: {', '.join(known)}.")
     return f"Unknown command {'data ' if inside else ''}{word}; {hint}"
