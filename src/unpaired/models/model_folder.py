@@ -33,6 +33,7 @@ from unpaired.images import Color
 from unpaired.models import bounds as checked
 from unpaired.models.card import model_card
 from unpaired.models.domain_values import DomainValues, values_from_json, values_to_json
+from unpaired.models.mistaken import no_model
 from unpaired.models.rebuilding import Build, shapes, with_weights
 from unpaired.models.selection_info import ChoiceInfo, SheetInfo
 from unpaired.networks import GENERATORS, GeneratorConfig
@@ -226,18 +227,7 @@ def find_model(path: Path) -> Path:
         for candidate in (folder, _beside(folder, "old")):
             if (candidate / "model.json").is_file():
                 return candidate
-    name = shown(path)
-    if not path.exists():
-        raise ModelError(f"There is no run or model folder {name}; check the name.")
-    if not path.is_dir():
-        raise ModelError(
-            f"{name} is a file; give the run folder or the model folder (it contains model.json), or convert official "
-            "weights with import_weights.",
-            setting="import_weights",
-        )
-    if (path / "config.yaml").exists():
-        raise ModelError(f"The run {name} has no model yet; train it until its first checkpoint.")
-    raise ModelError(f"{name} is neither a run nor a model folder: it contains no model.json; check the name.")
+    raise no_model(path)
 
 
 def _beside(folder: Path, role: str) -> Path:
