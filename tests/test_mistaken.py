@@ -20,7 +20,7 @@ from unpaired.models.model_folder import find_model
         (["r/config.yaml", "r/checkpoints/step-4/x"], "r", "has no model yet"),
         (["h2z/latest_net_G_A.pth"], "h2z", "weights of another program; convert them with import_weights"),
         ([f"runs/{n}/config.yaml" for n in "abcd"], "runs", r"holds runs \(a, b, c and 1 more\); give one of them"),
-        (["photos/1.png"], "photos", "is a folder of images and neither a run nor a model; the run comes first"),
+        (["photos/1.png"], "photos", "is a folder of images and .* no model.json; the run comes first"),
         (["data/testA/1.png"], "data", "the run comes first, then the images"),
         (["x/notes.txt"], "x", "contains no model.json; check the name"),
         (["x/notes.txt"], "y", "There is no run or model folder .*y; check the name"),

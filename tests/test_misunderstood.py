@@ -33,8 +33,22 @@ SENTENCES = {
     "train x --netG unet_256": "Unknown option: --netG. Use --generator.kind unet --generator.num-downs 8.",
     "train x --model=cycle_gan": "Unknown option: --model. Omit it: CycleGAN is the default.",
     "train x --gpu_ids -1": "Unknown option: --gpu_ids. Use --device cpu.",
-    "train x --no_flip --foo 3": "2 unknown options:\n  --no_flip: Use --data.flip false.\n"
+    "train x --no_flip --foo 3": "2 unknown options:\n  --no_flip: use --data.flip false.\n"
     "  --foo: see `unpaired train --help`.",
+    "train --dataroot x --name y --model pix2pix --batch_size 4 --display_id 0 --netG unet_128 --gpu_ids=-1 --steps 9": "7 unknown options:\n"
+    "  --dataroot: give the folder as the first argument: unpaired train FOLDER.\n"
+    "  --name: use --out FOLDER.\n"
+    "  --model: use --recipe pix2pix.\n"
+    "  --batch_size: use --data.batch-size N.\n"
+    "  --display_id: omit it: report.html and log.jsonl in the run folder show the run.\n"
+    "  --netG: use --generator.kind unet --generator.num-downs 7.\n"
+    "  --gpu_ids: use --device cpu.\n"
+    "Together: unpaired train x --out runs/y --recipe pix2pix --data.batch-size 4 --generator.kind unet "
+    "--generator.num-downs 7 --device cpu --steps 9",
+    "train x y": "`unpaired train` takes one DATA folder; a run folder is named with --out: unpaired train x --out y",
+    "data check x y": "`unpaired data check` takes one DATA folder; for a folder for each domain: unpaired data check "
+    "--a x --b y",
+    "bench --quick": "Unknown option: --quick. See `unpaired bench --help`.",
     "translate": "MODEL is missing; type: unpaired translate RUN IMAGES",
     "translate m x --keep-best": "--keep-best takes a value, such as 20%, which keeps the most trusted fifth of the "
     "results.",

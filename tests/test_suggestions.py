@@ -51,7 +51,9 @@ def test_a_value_is_compared_without_its_setting() -> None:
 
 def test_every_other_name_leads_to_a_setting_or_a_choice() -> None:
     every = {path.rpartition(".")[2] for recipe in RECIPES.values() for path in flatten(recipe())}
-    assert set(OTHER_NAMES.values()) <= every | {"cross_entropy", "lsgan", "patchgan"}
+    assert set(OTHER_NAMES.values()) <= every | {
+        *("cross_entropy", "lsgan", "patchgan", "generator", "discriminator", "official", "torch-export")
+    }
 
 
 @pytest.mark.parametrize(("typed", "meant"), [("gpu", "cuda"), ("0", "cuda:0"), ("tpu", "choose auto")])

@@ -49,6 +49,10 @@ OTHER_NAMES = {
     "mse": "lsgan",
     "least_squares": "lsgan",
     "basic": "patchgan",
+    "netg": "generator",
+    "netd": "discriminator",
+    "pth": "official",
+    "pt2": "torch-export",
 }
 """Names of other programs for settings and choices, without the group."""
 

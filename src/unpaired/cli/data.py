@@ -139,9 +139,13 @@ def draw(
     """
     from unpaired.config import require
     from unpaired.scenes.draw import draw_dataset, draw_pairs
-    from unpaired.scenes.worlds import WORLDS
+    from unpaired.scenes.worlds import WORLDS, world_of
 
-    a, b = a or WORLDS[world][0], b or WORLDS[world][1]
+    if world == "landscapes" and (a or b):  # the default gives way to the world of a style
+        first, second = WORLDS[world_of(a or b or "")][:2]
+    else:
+        first, second = WORLDS[world][:2]
+    a, b = a or (second if b == first else first), b or (first if a == second else second)
     if paired:
         require(not strangers, "--strangers is for unpaired scenes; remove --paired.")
         drawn = draw_pairs(root, a=a, b=b, count=count, size=size, seed=seed, num_test=num_test)

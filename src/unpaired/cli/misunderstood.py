@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import difflib
+import re
 import shlex
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import get_args
 
 from cyclopts import (
@@ -19,6 +20,7 @@ from cyclopts import (
 
 from unpaired.cli.app import app
 from unpaired.cli.synonyms import COMMANDS, DATA_COMMANDS, advice
+from unpaired.storage import at_home
 
 _USAGE = {
     "translate": "unpaired translate RUN IMAGES",
@@ -28,11 +30,14 @@ _USAGE = {
     "sample": "unpaired sample RUN",
     "export": "unpaired export RUN --out FOLDER",
     "import": "unpaired import FILE_OR_FOLDER --out FOLDER",
+    "study make": "unpaired study make RUN DATA --out FOLDER",
     "data draw": "unpaired data draw FOLDER",
     "data download": "unpaired data download NAME",
 }
 _EXAMPLES = {
     "--keep-best": "20%, which keeps the most trusted fifth of the results",
+    "--lpips": "CLASSIFIER CHANNELS, the two files of its weights",
+    "--inception": "the file of its weights",
     "--memory": "6GB",
     "--device": "cuda or cpu",
     "--range": "0..4095",
@@ -72,23 +77,53 @@ def _unknown_options(error: UnknownOptionError, tokens: Sequence[str]) -> str:
             found[option] = advice(tokens, option, value) or _near(option, known)
     if first.partition("=")[0] not in found:
         found = {first: advice(tokens, first) or _near(first, known)}
-    if len(found) == 1:
-        return " ".join(filter(None, (f"Unknown option: {next(iter(found))}.", *found.values())))
-    lines = (f"\n  {option}: {hint or f'see `{_command(tokens)} --help`.'}" for option, hint in found.items())
-    return f"{len(found)} unknown options:{''.join(lines)}"
+    hints = {option: hint or f"See `{_command(tokens)} --help`." for option, hint in found.items()}
+    if len(hints) == 1:
+        return " ".join(f"Unknown option: {option}. {hint}" for option, hint in hints.items())
+    lines = "".join(f"\n  {option}: {hint[0].lower()}{hint[1:]}" for option, hint in hints.items())
+    command = _translated(tokens, hints)
+    return f"{len(hints)} unknown options:{lines}" + (f"\nTogether: {command}" if command else "")
+
+
+def _translated(tokens: Sequence[str], hints: Mapping[str, str]) -> str:
+    """Return the command with the advice taken, "" if an advice is no plain option, value or omission.
+
+    hints: the advice for each unknown option.
+    """
+    made, folder, words = [tokens[0]], [], list(tokens[1:])
+    while words:
+        name, equals, value = words.pop(0).partition("=")
+        if name not in hints:
+            made.append(f"{name}{equals}{value}")
+            continue
+        if not equals and words and not _is_option(words[0]):
+            value = words.pop(0)
+        plain = re.fullmatch(r"Use (--[a-z][a-z0-9.-]*) [A-Z]+\.", hints[name])
+        exact = re.fullmatch(r"Use ((?:--[a-z][a-z0-9.-]* [a-z0-9_]+ ?)+)\.", hints[name])
+        if "first argument" in hints[name] and value:
+            folder = [value]
+        elif plain and value:
+            made += [plain[1], f"runs/{value}" if name == "--name" else value]
+        elif exact:
+            made += exact[1].split()
+        elif not hints[name].startswith("Omit it"):
+            return ""
+    return shlex.join(["unpaired", made[0], *folder, *made[1:]])
+
+
+def _is_option(word: str) -> bool:
+    """Return whether a word looks like an option, not like a value or a negative number."""
+    return word.startswith("-") and word.lstrip("-")[:1].isalpha()
 
 
 def _options(tokens: Sequence[str]) -> Iterator[tuple[str, str]]:
     """Yield each word that looks like an option, with the value after it, "" if none follows."""
     words = list(tokens)
     words = words[: words.index("--")] if "--" in words else words
-    for word, following in zip(words, [*words[1:], "-"], strict=True):
+    for word, following in zip(words, [*words[1:], "--end"], strict=True):
         name, equals, value = word.partition("=")
-        if name.startswith("-") and name.lstrip("-")[:1].isalpha():
-            yield (
-                name,
-                value if equals else "" if following.startswith("-") and not following[1:].isdigit() else following,
-            )
+        if _is_option(word):
+            yield name, value if equals or _is_option(following) else following
 
 
 def _near(option: str, known: Sequence[str]) -> str:
@@ -121,31 +156,42 @@ def _unused(error: UnusedCliTokensError, tokens: Sequence[str]) -> str:
     before = tokens[tokens.index(unused[0]) - 1] if unused[0] in tokens else ""
     if before.startswith("--") and "=" not in before:
         return f"{before} takes no value; remove {shlex.quote(unused[0])}."
-    if tokens[0] == "train" and len(unused) == 1:
-        first = given_folder(tokens)
-        rest = without(tokens[1:], (first, unused[0]))
-        command = shlex.join(["unpaired", "train", "--a", first, "--b", unused[0], *rest])
-        return f"`unpaired train` takes one DATA folder; to train on a folder for each domain: {command}"
+    command = _command(tokens)
+    if command in ("unpaired train", "unpaired data check") and len(unused) == 1:
+        depth, first = len(command.split()) - 1, given_folder(tokens)
+        if command == "unpaired train" and not at_home(unused[0]).is_dir():
+            better = shlex.join([*command.split(), first, "--out", unused[0], *without(tokens[1:], (first, unused[0]))])
+            return f"`{command}` takes one DATA folder; a run folder is named with --out: {better}"
+        rest = without(tokens[depth:], (first, unused[0]))
+        better = shlex.join([*command.split(), "--a", first, "--b", unused[0], *rest])
+        return f"`{command}` takes one DATA folder; for a folder for each domain: {better}"
     named = " ".join(map(shlex.quote, unused))
     out = f", or name it as --out {named}" if tokens[0] in ("export", "import", "demo", "sample") else ""
-    return f"`{_command(tokens)}` does not take {named}; remove it{out}."
+    return f"`{command}` does not take {named}; remove it{out}."
 
 
 def given_folder(tokens: Sequence[str]) -> str:
     """Return the first word of a command line that is no option, no value of one, and not the command; "" if none."""
     flags = {
         name
-        for argument in app[tokens[0]].assemble_argument_collection(parse_docstring=False)
+        for argument in _app_of(tokens).assemble_argument_collection(parse_docstring=False)
         for name in argument.names
         if argument.hint is bool or bool in get_args(argument.hint)
     }
     previous = ""
-    for word in tokens[1:]:
+    for word in tokens[len(_command(tokens).split()) - 1 :]:
         takes = previous.startswith("-") and "=" not in previous and previous not in flags
         if not word.startswith("-") and not takes:
             return word
         previous = word
     return ""
+
+
+def _app_of(tokens: Sequence[str]) -> App:
+    found = app
+    for name in _command(tokens).split()[1:]:
+        found = found[name]
+    return found
 
 
 def without(words: Sequence[str], dropped: Sequence[str]) -> list[str]:

@@ -22,7 +22,7 @@ TRAIN = {
     "epoch_count start_epoch continue_from last":
         "omit it: the same command with the same --out continues an interrupted run",
     "gpu gpus gpu_id gpu_ids cuda cpu no_cuda use_cuda": f"{_DEVICE}; several GPUs: {_TORCHRUN}",
-    "multi_gpu ddp distributed local_rank num_gpus world_size": f"omit it and {_TORCHRUN}",
+    "multi_gpu ddp distributed local_rank num_gpus world_size accelerator strategy devices": f"omit it and {_TORCHRUN}",
     "num_epochs max_epochs nepochs epoch num_train_epochs":
         "use --epochs N, half of them with a decaying learning rate",
     "n_epochs niter": "use --schedule.num-epochs-constant N, or --epochs N for both phases",
@@ -40,7 +40,7 @@ TRAIN = {
     "train_a dir_a path_a domain_a data_a root_a traina source src": "use --a FOLDER",
     "train_b dir_b path_b domain_b data_b root_b trainb target tgt": "use --b FOLDER",
     "name run_name exp_name experiment output output_dir outdir save_dir checkpoints_dir logdir log_dir results "
-    "output_path result_dir results_dir out_dir o":
+    "output_path output_folder result_dir results_dir out_dir o":
         _OUT,
     "pretrained weights init_from from finetune load_weights":
         "a run starts from new weights; `unpaired import` makes a model of existing ones for translating",
@@ -69,7 +69,8 @@ TRAIN = {
     "accumulate grad_accum accumulate_grad_batches gradient_accumulation_steps": "use --run.accumulate N",
     "gradient_checkpointing checkpointing": "use --run.recompute",
     "pool_size buffer_size": "use --objective.pool-size N",
-    "direction": "both directions are learnt; for pix2pix use --objective.direction AtoB or BtoA",
+    "direction": "CycleGAN learns both directions; pix2pix takes --objective.direction AtoB or BtoA, "
+        "and CUT learns A to B, so exchange --a and --b",
     "preprocess": "use --data.preprocess NAME",
     "no_flip flip random_flip": "use --data.flip true or false",
     "input_nc in_channels channels": "use --data.channels-a N",
@@ -98,13 +99,14 @@ TRAIN = {
 TRANSLATE = {
     "batch_size bs": "use --batch N",
     "gpu gpus gpu_id gpu_ids cuda cpu no_cuda": _DEVICE,
-    "name output output_dir outdir results_dir save_dir o": _OUT,
+    "name output output_dir output_folder output_path outdir results_dir save_dir o": _OUT,
     "dataroot input input_dir source i images image": "give images or folders as arguments after the run",
     "model model_path weights checkpoint ckpt pretrained": "give the run or model folder as the first argument",
     "img_size image_size size load_size crop_size resize":
         "omit it: images of any size are translated at their own size",
     "num_test limit": "omit it: all images are translated; give the images that you want as arguments",
     "amp fp16 bf16 half": "use --precision fp32 or bf16",
+    "a2b": "use --direction AtoB, or BtoA",
     "to target target_domain": "use --direction AtoB, or the name of the target domain",
     "which_epoch epoch load_iter":
         "omit it: the run's model is translated with, that of the selected or the last step",
@@ -148,7 +150,7 @@ DRAW = {
     "num n number num_images num_train": "use --count N",
     "test num_val": "use --num-test N",
     "img_size image_size resolution": "use --size N",
-    "style_a": "use --a STYLE",
+    "style style_a": "use --a STYLE",
     "style_b": "use --b STYLE",
     "pairs aligned": "use --paired",
     "out output dir": "give the folder as the first argument: unpaired data draw FOLDER",

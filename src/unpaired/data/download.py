@@ -122,6 +122,11 @@ def address(name: str, paired: bool, base: str = PUBLISHED_AT) -> str:
     """Return the address of a set; raises ConfigError, with the nearest name, for one that is not published."""
     require(is_http(base), f"--url takes an http or https address, not {shown(base)}.")
     known = list(dict.fromkeys(UNPAIRED_SETS + PAIRED_SETS))
+    require(
+        name != "cityscapes",
+        "The licence of cityscapes keeps it from being published with the others; get it from "
+        "www.cityscapes-dataset.com and put its images side by side into DIR/train.",
+    )
     require(name in known, unknown(name, known, "data set"))
     require(not paired or name in PAIRED_SETS, f"{name} has no pairs; those that have are {', '.join(PAIRED_SETS)}.")
     if paired or name not in UNPAIRED_SETS:

@@ -86,7 +86,9 @@ def matched(folder_a: Path, folder_b: Path) -> Pair:
     alone = [f"{shown(name)} is in {folder_a} only" for name in sorted(by_name_a.keys() - by_name_b.keys())]
     alone += [f"{shown(name)} is in {folder_b} only" for name in sorted(by_name_b.keys() - by_name_a.keys())]
     if alone:
-        raise DataError(f"{len(alone)} images have no partner of the same name; add or remove them:{listed(alone)}")
+        any_pair = by_name_a.keys() & by_name_b.keys()
+        remedy = "add or remove them" if any_pair else "rename them, or treat the folders as unpaired"
+        raise DataError(f"{len(alone)} images have no partner of the same name; {remedy}:{listed(alone)}")
     names = sorted(by_name_a, key=lambda name: a.stem(by_name_a[name], cut))
     a.choose([by_name_a[name] for name in names])
     b.choose([by_name_b[name] for name in names])

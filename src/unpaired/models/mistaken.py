@@ -33,7 +33,8 @@ def no_model(path: Path) -> ModelError:
     files = [each.name for each in path.iterdir()]
     if any(file.lower().endswith(_WEIGHTS) for file in files):
         return ModelError(
-            f"{name} is neither a run nor a model folder but weights of another program; convert them with import_weights.",
+            f"{name} is neither a run nor a model folder but weights of another program; convert them with "
+            "import_weights.",
             setting="import_weights",
         )
     runs = sorted(file for file in files if (path / file / "config.yaml").is_file())
@@ -42,6 +43,7 @@ def no_model(path: Path) -> ModelError:
         return ModelError(f"{name} holds runs ({', '.join(map(shown, runs[:_NAMED]))}{more}); give one of them.")
     if any(map(is_image_name, files)) or {"trainA", "testA", "trainB", "testB"} & {*files}:
         return ModelError(
-            f"{name} is a folder of images and neither a run nor a model; the run comes first, then the images."
+            f"{name} is a folder of images and neither a run nor a model: it contains no model.json; the run comes "
+            "first, then the images."
         )
     return ModelError(f"{name} is neither a run nor a model folder: it contains no model.json; check the name.")
