@@ -35,16 +35,6 @@ SENTENCES = {
     "train x --gpu_ids -1": "Unknown option: --gpu_ids. Use --device cpu.",
     "train x --no_flip --foo 3": "2 unknown options:\n  --no_flip: use --data.flip false.\n"
     "  --foo: see `unpaired train --help`.",
-    "train --dataroot x --name y --model pix2pix --batch_size 4 --display_id 0 --netG unet_128 --gpu_ids=-1 --steps 9": "7 unknown options:\n"
-    "  --dataroot: give the folder as the first argument: unpaired train FOLDER.\n"
-    "  --name: use --out FOLDER.\n"
-    "  --model: use --recipe pix2pix.\n"
-    "  --batch_size: use --data.batch-size N.\n"
-    "  --display_id: omit it: report.html and log.jsonl in the run folder show the run.\n"
-    "  --netG: use --generator.kind unet --generator.num-downs 7.\n"
-    "  --gpu_ids: use --device cpu.\n"
-    "Together: unpaired train x --out runs/y --recipe pix2pix --data.batch-size 4 --generator.kind unet "
-    "--generator.num-downs 7 --device cpu --steps 9",
     "train x y": "`unpaired train` takes one DATA folder; a run folder is named with --out: unpaired train x --out y",
     "data check x y": "`unpaired data check` takes one DATA folder; for a folder for each domain: unpaired data check "
     "--a x --b y",
@@ -65,6 +55,23 @@ SENTENCES = {
 @pytest.mark.parametrize("words", SENTENCES)
 def test_the_right_word_is_given(words: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert error_of(capsys, *words.split()) == SENTENCES[words]
+
+
+def test_a_command_of_the_official_code_becomes_one_of_ours(capsys: pytest.CaptureFixture[str]) -> None:
+    official = "train --dataroot x --name y --model pix2pix --batch_size 4 --display_id 0 --netG unet_128 --gpu_ids=-1"
+    said = error_of(capsys, *official.split(), "--steps", "9")
+    assert said.split("\n") == [
+        "7 unknown options:",
+        "  --dataroot: give the folder as the first argument: unpaired train FOLDER.",
+        "  --name: use --out FOLDER.",
+        "  --model: use --recipe pix2pix.",
+        "  --batch_size: use --data.batch-size N.",
+        "  --display_id: omit it: report.html and log.jsonl in the run folder show the run.",
+        "  --netG: use --generator.kind unet --generator.num-downs 7.",
+        "  --gpu_ids: use --device cpu.",
+        "Together: unpaired train x --out runs/y --recipe pix2pix --data.batch-size 4 --generator.kind unet "
+        "--generator.num-downs 7 --device cpu --steps 9",
+    ]
 
 
 def test_an_unknown_command_lists_all(capsys: pytest.CaptureFixture[str]) -> None:
