@@ -134,6 +134,7 @@ def test_pairs_in_folders_of_another_spelling_are_suggested(tmp_path: Path) -> N
         put(tmp_path / name)
     with pytest.raises(LayoutError, match="holds no pairs; its folders Train_A and Train_B") as error:
         open_domains(DataConfig(root=str(tmp_path), pairing="paired"))
+    assert len(error.value.words) == 4
     a, b = error.value.words[1], error.value.words[3]
     assert len(open_domains(replace(DataConfig(pairing="paired"), a=a, b=b)).train_b) == 2
 
@@ -152,3 +153,11 @@ def test_a_run_and_a_model_are_named(tmp_path: Path) -> None:
 def test_an_empty_folder_keeps_its_sentence(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"has no trainA and no trainB \(it holds no folder\)"):
         open_domains(DataConfig(root=str(tmp_path)))
+
+
+def test_folders_without_common_names_are_no_pairs(tmp_path: Path) -> None:
+    put(tmp_path / "cats", width=30)
+    shutil.copy(put(tmp_path / "dogs", width=30) / "0.png", tmp_path / "dogs" / "7.png")
+    with pytest.raises(LayoutError, match=r"holds no pairs; .* domains of an unpaired recipe") as error:
+        open_domains(DataConfig(root=str(tmp_path), pairing="paired"))
+    assert error.value.words[-2:] == ("--recipe", "paper")

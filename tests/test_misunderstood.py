@@ -38,6 +38,8 @@ SENTENCES = {
     "train x y": "`unpaired train` takes one DATA folder; a run folder is named with --out: unpaired train x --out y",
     "data check x y": "`unpaired data check` takes one DATA folder; for a folder for each domain: unpaired data check "
     "--a x --b y",
+    "train d/testA d/testB d/trainA d/trainB": "`unpaired train` takes one DATA folder: unpaired train d",
+    "translate --style x.png": "MODEL is missing; type: unpaired translate --style FILE IMAGES",
     "bench --quick": "Unknown option: --quick. See `unpaired bench --help`.",
     "translate": "MODEL is missing; type: unpaired translate RUN IMAGES",
     "translate m x --keep-best": "--keep-best takes a value, such as 20%, which keeps the most trusted fifth of the "
@@ -72,6 +74,32 @@ def test_a_command_of_the_official_code_becomes_one_of_ours(capsys: pytest.Captu
         "Together: unpaired train x --out runs/y --recipe pix2pix --data.batch-size 4 --generator.kind unet "
         "--generator.num-downs 7 --device cpu --steps 9",
     ]
+
+
+@pytest.mark.parametrize(
+    ("official", "ours"),
+    [
+        (
+            "--dataroot ./datasets/facades --name f --model pix2pix --direction BtoA",
+            "./datasets/facades --out runs/f --recipe pix2pix --objective.direction BtoA",
+        ),
+        (
+            "--dataroot d --name h2z --lambda_A 5 --lambda_B 6 --n_epochs 3 --crop_size 128 --no_flip",
+            "d --out runs/h2z --objective.cycle-weight-a 5 --objective.cycle-weight-b 6 --schedule.num-epochs-constant "
+            "3 --size 128 --data.flip false",
+        ),
+        (
+            "--dataroot d --CUT_mode FastCUT --gpu_ids 0 --lambda_cyc 3",
+            "d --recipe fastcut --device cuda:0 --objective.cycle-weight-a 3 --objective.cycle-weight-b 3",
+        ),
+        ("--dataroot d --model munit", ""),
+    ],
+)
+def test_commands_of_the_official_code_are_translated(
+    official: str, ours: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    said = error_of(capsys, "train", *official.split())
+    assert said.partition("\nTogether: ")[2] == (ours and f"unpaired train {ours}")
 
 
 def test_an_unknown_command_lists_all(capsys: pytest.CaptureFixture[str]) -> None:

@@ -6,6 +6,7 @@ import difflib
 import re
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import get_args
 
 from cyclopts import (
@@ -34,6 +35,11 @@ _USAGE = {
     "data draw": "unpaired data draw FOLDER",
     "data download": "unpaired data download NAME",
 }
+_PLAIN = re.compile(r"Use (--[a-z][a-z0-9.-]*) [A-Z]+(?:,.*)?\.")
+_EXACT = re.compile(r"Use ((?:--[a-z][a-z0-9.-]* \w*[a-z0-9:_]\w* ?)+)(?:,.*)?\.")
+_TWICE = re.compile(r"Use (--[a-z][a-z0-9.-]*) X and (--[a-z][a-z0-9.-]*) X\.")
+"""Advice that an option follows from: one that takes the same value, one with its value, two that take the same."""
+
 _EXAMPLES = {
     "--keep-best": "20%, which keeps the most trusted fifth of the results",
     "--lpips": "CLASSIFIER CHANNELS, the two files of its weights",
@@ -58,7 +64,7 @@ def sentence_of(error: CycloptsError, tokens: Sequence[str]) -> str:
     if isinstance(error, CoercionError) and error.token is not None and error.target_type in (int, float):
         return _number(error.token.keyword or "", error.token.value, whole=error.target_type is int) or _plain(error)
     if isinstance(error, MissingArgumentError):
-        return _missing(error) or _plain(error)
+        return _missing(error, tokens) or _plain(error)
     return _plain(error)
 
 
@@ -98,11 +104,12 @@ def _translated(tokens: Sequence[str], hints: Mapping[str, str]) -> str:
             continue
         if not equals and words and not _is_option(words[0]):
             value = words.pop(0)
-        plain = re.fullmatch(r"Use (--[a-z][a-z0-9.-]*) [A-Z]+\.", hints[name])
-        exact = re.fullmatch(r"Use ((?:--[a-z][a-z0-9.-]* [a-z0-9_]+ ?)+)\.", hints[name])
+        plain, exact, twice = (pattern.fullmatch(hints[name]) for pattern in (_PLAIN, _EXACT, _TWICE))
         if "first argument" in hints[name] and value:
             folder = [value]
-        elif plain and value:
+        elif twice and value:
+            made += [twice[1], value, twice[2], value]
+        elif plain and value and plain[1] != "--recipe":
             made += [plain[1], f"runs/{value}" if name == "--name" else value]
         elif exact:
             made += exact[1].split()
@@ -157,6 +164,10 @@ def _unused(error: UnusedCliTokensError, tokens: Sequence[str]) -> str:
     if before.startswith("--") and "=" not in before:
         return f"{before} takes no value; remove {shlex.quote(unused[0])}."
     command = _command(tokens)
+    halves = {Path(word).name for word in tokens if not _is_option(word)} & {"trainA", "trainB"}
+    if tokens[0] == "train" and len(halves) == 2:
+        whole = next(Path(word).parent for word in tokens if Path(word).name == "trainA")
+        return f"`{command}` takes one DATA folder: {shlex.join(['unpaired', 'train', str(whole)])}"
     if command in ("unpaired train", "unpaired data check") and len(unused) == 1:
         depth, first = len(command.split()) - 1, given_folder(tokens)
         if command == "unpaired train" and not at_home(unused[0]).is_dir():
@@ -226,9 +237,11 @@ def _number(option: str, value: str, *, whole: bool) -> str:
     return f"{option} takes a {'whole ' if whole else ''}number, not {value!r}{hint}."
 
 
-def _missing(error: MissingArgumentError) -> str:
+def _missing(error: MissingArgumentError, tokens: Sequence[str]) -> str:
     """Return the sentence for a missing argument or value; "" if there is nothing to add to the parser's own."""
     argument, usage = error.argument, _USAGE.get(" ".join(error.command_chain or ()), "")
+    if any(word.partition("=")[0] == "--style" for word in tokens):
+        usage = "unpaired translate --style FILE IMAGES"
     if error.keyword:
         return _value_missing(error.keyword)
     return f"{argument.name} is missing; type: {usage}" if argument is not None and usage else ""

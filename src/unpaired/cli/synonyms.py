@@ -25,8 +25,8 @@ TRAIN = {
     "multi_gpu ddp distributed local_rank num_gpus world_size accelerator strategy devices": f"omit it and {_TORCHRUN}",
     "num_epochs max_epochs nepochs epoch num_train_epochs":
         "use --epochs N, half of them with a decaying learning rate",
-    "n_epochs niter": "use --schedule.num-epochs-constant N, or --epochs N for both phases",
-    "n_epochs_decay niter_decay": "use --schedule.num-epochs-decay N, or --epochs N for both phases",
+    "n_epochs niter": "use --schedule.num-epochs-constant N",
+    "n_epochs_decay niter_decay": "use --schedule.num-epochs-decay N",
     "iterations iters num_steps max_steps n_iters total_iters niters step iteration max_iter max_train_steps":
         "use --steps N",
     "workers num_workers num_threads nthreads n_cpu j threads": "use --data.num-workers N",
@@ -53,7 +53,9 @@ TRAIN = {
     "n_layers_d n_layers n_dis": "use --discriminator.num-layers N",
     "norm": "use --generator.norm and --discriminator.norm",
     "no_dropout dropout": "use --generator.dropout true or false",
-    "lambda_a lambda_cycle lambda_cyc cycle_weight lambda_b":
+    "lambda_a": "use --objective.cycle-weight-a X",
+    "lambda_b": "use --objective.cycle-weight-b X",
+    "lambda_cycle lambda_cyc cycle_weight":
         "use --objective.cycle-weight-a X and --objective.cycle-weight-b X",
     "lambda_identity lambda_idt lambda_id identity_weight": "use --objective.identity-weight X",
     "lambda_nce nce_weight": "use --objective.contrast-weight X",
@@ -248,6 +250,8 @@ def advice(command: Sequence[str], option: str, value: str = "") -> str:
     name, _, given = option.partition("=")
     name, value = name.lstrip("-").replace("-", "_").lower(), (given or value).lower()
     found = next((sentence for names, sentence in table.items() if name in names.split()), "")
-    if found and table is TRAIN:
+    if found and table is TRAIN and name == "direction" and any("pix2pix" in word for word in command):
+        found = "use --objective.direction " + ("BtoA" if value == "btoa" else "AtoB")
+    elif found and table is TRAIN:
         found = VALUES.get(name, {}).get(value, found)
     return f"{found[0].upper()}{found[1:]}." if found else ""

@@ -6,7 +6,7 @@ import os
 import re
 from pathlib import Path
 
-from unpaired.data.pairs import looks_side_by_side
+from unpaired.data.pairs import looks_side_by_side, matched
 from unpaired.data.sources import holds_images, is_training_image
 from unpaired.errors import DataError, LayoutError
 from unpaired.storage import is_junk_folder, shown
@@ -43,10 +43,22 @@ def require_halves(root: Path) -> None:
 
 
 def suggest_for_pairs(root: Path) -> None:
-    """Raise LayoutError, with a command that trains, for a folder without pairs if something in it or of it fits."""
-    if root.is_dir():
-        _refuse_outputs(root)
-        _suggest_domains(root, f"{shown(root)} holds no pairs", only_letters=True)
+    """Raise LayoutError, with a command that trains, for a folder without pairs if something in it or of it fits.
+
+    Two folders without common names are suggested for unpaired training.
+    """
+    if not root.is_dir():
+        return
+    _refuse_outputs(root)
+    try:
+        _suggest_domains(root, f"{shown(root)} holds no pairs")
+    except LayoutError as error:
+        a, b = (Path(error.words[number]) for number in (1, 3))
+        try:
+            matched(a, b)
+        except DataError:
+            raise LayoutError(f"{error.lead} of an unpaired recipe", (*error.words, "--recipe", "paper")) from None
+        raise
 
 
 def _refuse_outputs(root: Path) -> None:
@@ -60,7 +72,7 @@ def _refuse_outputs(root: Path) -> None:
         )
 
 
-def _suggest_domains(root: Path, lead: str, *, only_letters: bool = False) -> None:
+def _suggest_domains(root: Path, lead: str) -> None:
     """Raise LayoutError for subfolders that can be the domains.
 
     First those named like domains (Train_A and Train_B), in the folder or in its train; then any that hold images.
@@ -75,7 +87,7 @@ def _suggest_domains(root: Path, lead: str, *, only_letters: bool = False) -> No
         if len(lettered) == 2:
             raise LayoutError(_as_domains(root, lead, found := [lettered["a"], lettered["b"]]), _both(*found))
     for found in (inside, outside):
-        if len(found) >= 2 and not only_letters:
+        if len(found) >= 2:
             found.sort(key=_letter)
             raise LayoutError(_as_domains(root, lead, found), _both(*found[:2]))
 
