@@ -12,6 +12,7 @@ from unpaired.data.minority import band_note
 from unpaired.data.ranges import channels_fit
 from unpaired.data.sources import FolderSource
 from unpaired.errors import DataError
+from unpaired.headway import Headway
 from unpaired.scanning.header_scan import headers_by_path
 from unpaired.scanning.inspection import Inspected, inspect_image
 from unpaired.scanning.predicates import file_digest
@@ -100,7 +101,10 @@ def scan_images(
     def inspected(index: int) -> tuple[Inspected, str]:
         return _inspected(source, index, config, min_side, channels)
 
-    found = list(on_threads(inspected, range(len(source))))
+    found, headway = list[tuple[Inspected, str]](), Headway(f"Scanning {shown(source.folder)}", len(source))
+    for one in on_threads(inspected, range(len(source))):
+        found.append(one)
+        headway.advance()
     problems = {index: problem for index, (_, problem) in enumerate(found) if problem}
     return SourceScan(source, [one for one, _ in found], problems)
 

@@ -21,6 +21,7 @@ from unpaired.doctor.remarks import remarks, value_remarks
 from unpaired.errors import DataError
 from unpaired.images import is_image_name
 from unpaired.images.labels import Part
+from unpaired.live_line import erase, rewrite
 from unpaired.scanning.file_faults import is_junk
 from unpaired.scanning.inspection import Inspected, inspect_file
 from unpaired.scanning.threads import NUM_THREADS, on_threads
@@ -113,6 +114,7 @@ def check_data(
     """
     places = find_places(config.root, config.a, config.b, pairing)
     scans = _scan_places(places, config, num_threads, progress)
+    rewrite("Comparing the files")
     found = _Findings()
     for scan in scans:
         _check_files(scan, config, pairing, found)
@@ -126,6 +128,7 @@ def check_data(
     if config.root and (len(places) > 1 or places[0].folder != Path(config.root)):
         _check_outside(Path(config.root), places, found)
     title = config.root or f"{config.a} and {config.b}"
+    erase()
     return Checkup(title, scans, found.sorted())
 
 

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from unpaired.config import require
 from unpaired.errors import ImageError, OutputError
+from unpaired.headway import Headway
 from unpaired.images import Image, is_image_name, read_image, write_image
 from unpaired.scenes.scene import scene_seeds
 from unpaired.scenes.strangers import MOST, draw_strangers
@@ -41,11 +42,13 @@ class _Scene:
         return next((path for path in (self.path, self.formerly) if path is not None and path.exists()), None)
 
 
-def _write(scenes: Sequence[_Scene]) -> Drawn:
+def _write(scenes: Sequence[_Scene], noun: str) -> Drawn:
     """Write the scenes that do not exist.
 
     The first existing one of each folder is compared with its picture. Raises OutputError, before anything is written,
     if it is another one.
+
+    noun: scene or pair, for the progress.
     """
     existing = {scene: there for scene in scenes if (there := scene.existing()) is not None}
     first = {there.parent: (scene, there) for scene, there in reversed(existing.items())}
@@ -55,9 +58,11 @@ def _write(scenes: Sequence[_Scene]) -> Drawn:
                 f"{shown(there)} exists and is not the scene that these settings draw; draw into another folder, or "
                 "with the --world, styles, --size and --seed of before."
             )
+    headway = Headway("Drawing", len(scenes), noun)
     for scene in scenes:
         if scene not in existing:
             write_image(scene.path, Image(pixels=scene.draw()))
+        headway.advance()
     folders = {scene.path.parent for scene in scenes}
     images = sum(is_image_name(path) for folder in folders for path in folder.iterdir())
     return Drawn(len(scenes) - len(existing), len(existing), images - len(scenes))
@@ -112,7 +117,7 @@ def draw_dataset(
         for index, seed_of in enumerate(scene_seeds(split, count if training else _num_test(count, num_test), seed)):
             path, formerly = (root / split / f"scene-{index:06d}{mark}.png" for mark in (end, ""))
             scenes.append(_Scene(path, partial(_picture, seed_of, style, size, 0 if training else strangers), formerly))
-    drawn = _write(scenes)
+    drawn = _write(scenes, "scene")
     if strangers:
         _make(masks)
         for index, scene in enumerate(scene_seeds("test", _num_test(count, num_test), seed)):
@@ -149,7 +154,7 @@ def draw_pairs(
         _make(root / split)
         for index, scene in enumerate(seeds):
             scenes.append(_Scene(root / split / f"scene-{index:06d}.png", partial(_pair, scene, a, b, size)))
-    return _write(scenes)
+    return _write(scenes, "pair")
 
 
 def _pair(scene: int, a: str, b: str, size: int) -> NDArray[np.uint8]:
