@@ -9,9 +9,10 @@ import PIL.Image
 import pytest
 
 from unpaired import demo, recipes
+from unpaired.cli.data import print_drawn
 from unpaired.data.pairs import paired_sources
 from unpaired.demo import run_demo
-from unpaired.errors import DataError
+from unpaired.errors import DataError, OutputError
 from unpaired.images import read_image
 from unpaired.recipes import at_size
 from unpaired.scenes.draw import draw_dataset, draw_pairs
@@ -82,3 +83,25 @@ def test_a_short_demo_learns_to_come_closer_to_truth_than_no_translation(
 def test_the_demo_beats_both_rivals_in_both_directions(tmp_path: Path) -> None:
     result = run_demo(tmp_path)
     assert result.model_wins, result.scores
+
+
+def test_scenes_that_exist_are_counted_and_pictures_of_other_settings_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    first = draw_dataset(tmp_path, count=2, size=32)
+    assert (first.written, first.kept, first.others) == (6, 0, 0)
+    more = draw_dataset(tmp_path, count=3, size=32)
+    assert (more.written, more.kept, more.others) == (2, 6, 0)
+    again = draw_dataset(tmp_path, count=1, size=32)
+    assert (again.written, again.kept, again.others) == (0, 4, 4)
+    print_drawn(again, Path("here"), "summer and winter")
+    assert capsys.readouterr().out == (
+        "Wrote nothing: here holds these 4 scenes already (summer and winter)\n"
+        "The folders in here hold 4 other images too; training and testing read all\n"
+    )
+    print_drawn(more, Path("here"), "summer and winter")
+    assert capsys.readouterr().out.startswith("Wrote 2 scenes into here: summer and winter; 6 scenes of these settings")
+    for other in ({"size": 40}, {"b": "night"}, {"seed": 1}):
+        with pytest.raises(OutputError, match="is not the scene that these settings draw"):
+            draw_dataset(tmp_path, **{"count": 4, "size": 32, **other})  # type: ignore[arg-type]
+    assert len(list(tmp_path.rglob("*.png"))) == 8

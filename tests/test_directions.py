@@ -12,7 +12,7 @@ DOMAINS = {"A": "summer", "B": "winter"}
 
 @pytest.mark.parametrize(
     "text",
-    ["BtoA", "btoa", "B2A", "b_to_a", "B->A", "ba", "winter2summer", "Winter to Summer", "summer"],
+    ["BtoA", "btoa", "B2A", "b_to_a", "B->A", "ba", "winter2summer", "Winter to Summer", "summer", "A", "to summer"],
 )
 def test_a_direction_is_known_by_letters_and_by_domains(text: str) -> None:
     assert direction_named(text, ("AtoB", "BtoA"), DOMAINS) == "BtoA"

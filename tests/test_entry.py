@@ -112,7 +112,7 @@ def test_arguments_of_another_type_are_one_sentence(two_folders: Path) -> None:
         train(two_folders, recipe=Config())  # type: ignore[call-overload]
     with pytest.raises(ConfigError, match=r"size takes a whole number, not 'large'"):
         train(two_folders, size="large")  # type: ignore[call-overload]
-    with pytest.raises(ConfigError, match=r"'crup' for data\.preprocess; choose from: resize_and_crop"):
+    with pytest.raises(ConfigError, match=r"'crup' for data\.preprocess; did you mean crop\?"):
         unpaired.check(two_folders, preprocess="crup")
     with pytest.raises(ConfigError, match="'pairs' for pairing; "):
         unpaired.check(two_folders, pairing="pairs")

@@ -6,6 +6,7 @@ import json
 import math
 import shutil
 import unicodedata
+from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -221,9 +222,14 @@ def test_the_verb_writes_json_and_page(
         main(["evaluate", str(model), str(scenes), "--out", str(tmp_path / "out"), "--count", "4"])
     assert end.value.code == 0
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["evaluation.html", "evaluation.json"]
-    assert "summer → winter" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert "summer → winter" in printed
+    assert "Verdict: summer to winter: " in printed
     reported = json.loads((tmp_path / "out" / "evaluation.json").read_text(encoding="utf-8"))
     assert reported["command"] == "unpaired evaluate MODEL DATA"
+    verdict = reported["directions"]["AtoB"]["verdict"]
+    assert verdict["sentence"] in printed.replace("\n", " ")
+    assert escape(verdict["sentence"]) in (tmp_path / "out" / "evaluation.html").read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize(

@@ -36,6 +36,7 @@ from unpaired.interop.official import (
     recognise,
     to_official,
 )
+from unpaired.interop.official.exporting import _check_known
 from unpaired.models.scale_info import ScaleInfo
 from unpaired.networks import DCGANGenerator, ImageGAN, PatchGAN, PixelGAN, ResNetGenerator, UNetGenerator
 from unpaired.recipes import RECIPES, Config
@@ -865,6 +866,21 @@ def test_what_the_official_code_does_not_have_is_not_exported(config: Any, words
     with pytest.raises(ModelError, match=words):
         export_official(model(tmp_path / "model", config, "AtoB"), tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+def test_the_manual_lists_the_recipes_of_each_format(tmp_path: Path) -> None:
+    page = (Path(__file__).parent.parent / "docs" / "choosing-a-method.md").read_text(encoding="utf-8")
+    rows = page.partition("| `unpaired export` |")[2].partition("\n\n")[0].split("\n")[2:]
+    listed = [set(re.findall(r"`([\w-]+)`", row.split("|")[1])) for row in rows]
+    offers: list[set[str]] = [set(), set(), set()]
+    for name, recipe in RECIPES.items():
+        entry = DirectionInfo(generator=recipe().generator)
+        try:
+            _check_known(entry, tmp_path)
+            offers[0].add(name)
+        except ModelError as error:
+            offers[1 if "format torch-export" in str(error) else 2].add(name)
+    assert listed == offers
 
 
 @pytest.mark.parametrize("config", [ImageGAN(), PatchGAN(num_discriminators=2), DCGANGenerator(), DataConfig()])

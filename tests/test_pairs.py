@@ -322,6 +322,8 @@ def test_the_record_of_the_data_names_both_domains_and_changes_with_the_files(tm
 
 def test_an_unknown_pairing_is_refused() -> None:
     with pytest.raises(ConfigError, match="choose from: unpaired, paired, noise"):
+        override(DataConfig(), {"pairing": "sideways"})
+    with pytest.raises(ConfigError, match=r"did you mean paired\?"):
         override(DataConfig(), {"pairing": "pared"})
 
 

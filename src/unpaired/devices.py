@@ -23,7 +23,9 @@ def resolve_device(name: str) -> torch.device:
         name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
     match = re.fullmatch(r"(cpu|mps|cuda)(?::(\d+))?", name)
     if match is None or (match[2] and match[1] != "cuda"):
-        raise DeviceError(f"Unknown device {name!r}; choose auto, cpu, cuda, cuda:N (N from 0) or mps.")
+        meant = "cuda" if name.lower() in ("gpu", "nvidia") else f"cuda:{name}" if name.isdigit() else ""
+        hint = f"did you mean {meant}?" if meant else "choose auto, cpu, cuda, cuda:N (N from 0) or mps."
+        raise DeviceError(f"Unknown device {name!r}; {hint}")
     if match[1] == "mps" and not torch.backends.mps.is_available():
         raise DeviceError("There is no mps device here (it is Apple's GPU); use device auto or cpu.", setting="device")
     if match[1] == "cuda":

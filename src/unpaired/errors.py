@@ -6,6 +6,8 @@ distinguish a wrong setting from a broken file by the code alone.
 
 from __future__ import annotations
 
+import shlex
+from collections.abc import Sequence
 from typing import Any, ClassVar
 
 
@@ -55,6 +57,19 @@ class DataError(UnpairedError):
     """A data folder is missing, empty, or lacks files that training or translation needs."""
 
     exit_code: ClassVar[int] = 65
+
+
+class LayoutError(DataError):
+    """A data folder has another layout than training reads; the message ends in a command that trains on it.
+
+    lead: the sentence before the command.
+    words: words of `unpaired train` that take the place of the folder, such as ("--a", FOLDER, "--b", FOLDER).
+    complete: whether the command takes no further options.
+    """
+
+    def __init__(self, lead: str, words: Sequence[str], *, complete: bool = False) -> None:
+        super().__init__(f"{lead}: {shlex.join(['unpaired', 'train', *words])}")
+        self.lead, self.words, self.complete = lead, tuple(words), complete
 
 
 class ImageError(DataError):

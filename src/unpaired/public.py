@@ -14,6 +14,7 @@ from unpaired.interop import EXPORTERS, ExportResult
 from unpaired.interop.official import Imported, import_official
 from unpaired.interop.running import run_exporter
 from unpaired.recipes import at_size, paper
+from unpaired.storage import at_home
 from unpaired.suggestions import unknown
 
 _PAIRINGS = ("unpaired", "paired", "noise")
@@ -84,7 +85,7 @@ def import_weights(path: str | Path, out: str | Path, *, network: str | None = N
     several, such as "netG_A". Files are read without running code in them. Raises ModelError, naming the file and the
     first thing that does not fit, and OutputError if `out` exists.
     """
-    return import_official(Path(path), Path(out), network)
+    return import_official(at_home(path), at_home(out), network)
 
 
 def export(model: str | Path, out: str | Path, *, format: str = "official") -> ExportResult:
@@ -93,4 +94,4 @@ def export(model: str | Path, out: str | Path, *, format: str = "official") -> E
     format: kind of an exporter: "official" (.pth files of the official code), "torch-export" (a torch.export program),
     or one that a package or you registered. Raises ModelError, OutputError, and ConfigError for an unknown format.
     """
-    return run_exporter(EXPORTERS, format, "format", Path(model), Path(out))
+    return run_exporter(EXPORTERS, format, "format", at_home(model), at_home(out))

@@ -15,7 +15,7 @@ from unpaired.errors import ConfigError, UnpairedError
 from unpaired.networks import DISCRIMINATORS, GENERATORS
 from unpaired.objectives import LOSSES, METHODS
 from unpaired.registry import Origin, Registry, registering_from
-from unpaired.storage import shown
+from unpaired.storage import at_home, shown
 
 
 def load_file(file: str | Path) -> ModuleType:
@@ -25,7 +25,7 @@ def load_file(file: str | Path) -> ModuleType:
     `unpaired.register`. The file may import modules beside it. Only for files that the user named as code. Raises
     ConfigError if the file is missing or fails.
     """
-    path = Path(file)
+    path = at_home(file)
     if path.suffix != ".py":
         raise ConfigError(f"{shown(file)} is no file of your own; --recipe takes FILE.py here.")
     spec = importlib.util.spec_from_file_location(f"user_recipe_{path.stem}", path)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -35,7 +34,7 @@ from unpaired.objectives import CUT, GAN, BiGAN, CoGAN, CycleGAN, FeatureGAN, Me
 from unpaired.objectives.losses import adversarial_loss
 from unpaired.recipe_files import load_file as load_file
 from unpaired.recipe_files import register_parts, user_code
-from unpaired.storage import shown
+from unpaired.storage import at_home, shown
 from unpaired.suggestions import unknown
 from unpaired.training.run_config import RunConfig
 from unpaired.training.schedule import ScheduleConfig
@@ -372,7 +371,7 @@ def named(name: str) -> Config:
     recipe = getattr(load_file(file), function, None)
     if not callable(recipe):
         raise ConfigError(f"{file} has no function {function}() that returns a Config; check --recipe.")
-    with user_code(Path(file)):
+    with user_code(at_home(file)):
         config = recipe()
         if isinstance(config, Config):
             register_parts(config)

@@ -233,6 +233,11 @@ def utf8_path(path: Path) -> Iterator[Path]:
         yield Path(f"/proc/self/fd/{file.fileno()}")
 
 
+def at_home(path: str | os.PathLike[str]) -> Path:
+    """Return a path with a leading ~ or ~user replaced by the home folder, as a shell does; "./~" names a folder ~."""
+    return Path(os.path.expanduser(path))  # noqa: PTH111 - unlike Path.expanduser it accepts an unknown user
+
+
 def writable(text: object) -> str:
     """Return text that UTF-8 can encode: invalid bytes of a file name are escaped, as \\udcff."""
     return str(text).encode(errors="backslashreplace").decode()

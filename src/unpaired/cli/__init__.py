@@ -8,7 +8,7 @@ import os
 import sys
 from collections.abc import Sequence
 
-from cyclopts import CycloptsError, UnknownOptionError
+from cyclopts import CycloptsError
 
 from unpaired.cli import (  # noqa: F401 - each adds its verbs
     bench,
@@ -26,13 +26,13 @@ from unpaired.cli import (  # noqa: F401 - each adds its verbs
 )
 from unpaired.cli.advice import advice_of
 from unpaired.cli.app import app
+from unpaired.cli.misunderstood import sentence_of
 from unpaired.cli.output import print_below
 from unpaired.cli.settings import dotted_settings
-from unpaired.cli.synonyms import advice
 from unpaired.compat.settings_only import suits, without_torch
 from unpaired.errors import ConfigError, Interrupted, UnpairedError
 from unpaired.launch import launched
-from unpaired.storage import printable, shown
+from unpaired.storage import at_home, printable, shown
 from unpaired.training.signals import second_signal_ends
 from unpaired.training.terminal import sentences_printed
 
@@ -50,31 +50,41 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """
     if isinstance(sys.stdout, io.TextIOWrapper):  # characters outside the terminal's encoding are escaped
         sys.stdout.reconfigure(errors="backslashreplace")
-    tokens = dotted_settings(sys.argv[1:] if arguments is None else arguments)
+    words = as_meant(sys.argv[1:] if arguments is None else arguments)
+    tokens = dotted_settings(words)
     with second_signal_ends(print_below), sentences_printed():
         if arguments is None and suits(tokens):
             gc.disable()  # the process ends with the command
             with without_torch("unpaired.recipes", "unpaired.runs.resolvers", "unpaired.runs.configure"):
-                run(tokens)
-        run(tokens)
+                run(words)
+        run(words)
 
 
-def run(tokens: Sequence[str]) -> None:
-    """Run a command line whose dotted settings are already converted (`dotted_settings`), and exit."""
+def as_meant(words: Sequence[str]) -> list[str]:
+    """Return the words with a leading ~ of a path expanded, and with `version` as an option."""
+    words = [_expanded(word) for word in words]
+    return ["--version"] if words == ["version"] else words
+
+
+def _expanded(word: str) -> str:
+    """Return a word with ~/x and --option=~/x expanded, as a shell does unless they are quoted."""
+    option, equals, value = word.partition("=") if word.startswith("--") else ("", "", word)
+    return f"{option}{equals}{at_home(value)}" if value == "~" or value.startswith("~/") else word
+
+
+def run(words: Sequence[str]) -> None:
+    """Run a command line and exit."""
+    tokens = dotted_settings(words)
     try:
         if launched().world_size > 1 and tokens and tokens[0] not in SHARED:
             raise ConfigError(f"unpaired {tokens[0]} runs in one process; start it without torchrun.")
         code = app(tokens, exit_on_error=False, print_error=False)
-    except UnknownOptionError as error:
-        option = error.token.keyword or error.token.value or ""
-        advised = advice(tokens, option)
-        fail(f"Unknown option: {option}. {advised}" if advised else " ".join(str(error).split()), USAGE)
     except CycloptsError as error:
-        fail(" ".join(str(error).split()), USAGE)
+        fail(sentence_of(error, words), USAGE)
     except Interrupted as stopped:
         fail(str(stopped), 128 + stopped.signum)
     except UnpairedError as error:
-        fail(advice_of(error), error.exit_code, of_one_rank=error.of_one_rank)
+        fail(advice_of(error, words), error.exit_code, of_one_rank=error.of_one_rank)
     except KeyboardInterrupt:
         fail("Stopped.", 130)
     except BrokenPipeError:  # the reader of the output has closed it, as `| head` does

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from unpaired.errors import UnpairedError
+import shlex
+from collections.abc import Sequence
+
+from unpaired.cli.misunderstood import given_folder, without
+from unpaired.errors import LayoutError, UnpairedError
 
 OPTIONS = {
     "max_pixels": "--max-pixels",
@@ -17,9 +21,28 @@ OPTIONS = {
 """The option of each setting that an error may carry."""
 
 
-def advice_of(error: UnpairedError) -> str:
-    """Return the message of an error, with the setting that its advice ends in named as an option."""
+def advice_of(error: UnpairedError, words: Sequence[str] = ()) -> str:
+    """Return the message of an error, with the setting that its advice ends in named as an option.
+
+    words: the command line; a command that the error suggests gets its other options.
+    """
+    if isinstance(error, LayoutError) and words[:1] == ["train"] and not error.complete:
+        return f"{error.lead}: {shlex.join(['unpaired', 'train', *error.words, *_others(error, words)])}"
     return advised(str(error), error.setting)
+
+
+def _others(error: LayoutError, words: Sequence[str]) -> list[str]:
+    """Return the words of `unpaired train` without the command, the folder, and options that the error replaces."""
+    rest = without(words[1:], [given_folder(words)])
+    kept: list[str] = []
+    while rest:
+        word = rest.pop(0)
+        name, equals, _ = word.partition("=")
+        if name.startswith("--") and name in error.words:
+            rest = rest if equals else rest[1:]
+        else:
+            kept.append(word)
+    return kept
 
 
 def advised(text: str, setting: str) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 
@@ -15,6 +15,10 @@ from unpaired.cli.own_parts import load_parts
 from unpaired.errors import DataError
 from unpaired.headway import followed
 from unpaired.training.terminal import print_sentence, sentences_printed
+from unpaired.words import counted
+
+if TYPE_CHECKING:
+    from unpaired.scenes.draw import Drawn
 
 
 @data_app.command
@@ -137,17 +141,32 @@ def draw(
     """
     from unpaired.config import require
     from unpaired.scenes.draw import draw_dataset, draw_pairs
-    from unpaired.scenes.worlds import WORLDS
+    from unpaired.scenes.worlds import WORLDS, world_of
 
-    a, b = a or WORLDS[world][0], b or WORLDS[world][1]
+    if world == "landscapes" and (a or b):  # the default gives way to the world of a style
+        first, second = WORLDS[world_of(a or b or "")][:2]
+    else:
+        first, second = WORLDS[world][:2]
+    a, b = a or (second if b == first else first), b or (first if a == second else second)
     if paired:
         require(not strangers, "--strangers is for unpaired scenes; remove --paired.")
-        draw_pairs(root, a=a, b=b, count=count, size=size, seed=seed, num_test=num_test)
+        drawn = draw_pairs(root, a=a, b=b, count=count, size=size, seed=seed, num_test=num_test)
     else:
-        draw_dataset(root, a=a, b=b, count=count, size=size, seed=seed, num_test=num_test, strangers=strangers)
-    print_sentence(
-        f"Wrote {root}: {a} and {b}, {count} training scenes {'in pairs' if paired else 'each'}, {size} x {size}"
-    )
+        drawn = draw_dataset(root, a=a, b=b, count=count, size=size, seed=seed, num_test=num_test, strangers=strangers)
+    print_drawn(drawn, root, f"{a} and {b}{' in pairs' if paired else ''}, {size} x {size}")
+
+
+def print_drawn(drawn: Drawn, root: Path, kind: str) -> None:
+    """Print the number of scenes that were written, and of those and other images that were there already."""
+    if drawn.written or not drawn.kept:
+        kept = f"; {counted(drawn.kept, 'scene')} of these settings existed and were kept" if drawn.kept else ""
+        print_sentence(f"Wrote {counted(drawn.written, 'scene')} into {root}: {kind}{kept}")
+    else:
+        print_sentence(f"Wrote nothing: {root} holds these {counted(drawn.kept, 'scene')} already ({kind})")
+    if drawn.others:
+        print_sentence(
+            f"The folders in {root} hold {counted(drawn.others, 'other image')} too; training and testing read all"
+        )
 
 
 @data_app.command

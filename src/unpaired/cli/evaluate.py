@@ -51,8 +51,9 @@ def evaluate(
 
     Compares them with ground truth if images are paired (the same names in testA and testB, or side-by-side pairs), as
     a set with the real images of the other domain, and each with its input. Every figure has a 95 % interval and a
-    floor, the same figure for real images against other real ones. Writes evaluation.json and evaluation.html. Several
-    processes that torchrun starts share the images.
+    floor, the same figure for real images against other real ones; a verdict compares them with no translation. Writes
+    evaluation.json and evaluation.html, beside those of other data sets. Several processes that torchrun starts share
+    the images.
 
     Parameters
     ----------
@@ -93,6 +94,7 @@ def evaluate(
     from unpaired.config import require
     from unpaired.evaluation.evaluating import Settings
     from unpaired.evaluation.evaluating import evaluate as measure
+    from unpaired.evaluation.evaluation_files import free_stem
     from unpaired.evaluation.inception import Inception
     from unpaired.evaluation.lpips import LPIPS
     from unpaired.evaluation.page import to_html
@@ -127,16 +129,18 @@ def evaluate(
         return
     make_folder(folder)
     command = found.facts["command"] = shlex.join(["unpaired", *sys.argv[1:]])
-    write_bytes(folder / "evaluation.json", found.to_json().encode())
+    stem, note = free_stem(folder, found.facts)
+    write_bytes(folder / f"{stem}.json", found.to_json().encode())
     page = to_html(found, str(model), str(data), device=device, command=command)
-    write_bytes(folder / "evaluation.html", page.encode())
-    print_sentence(
-        f"Figures of each image: {shown(folder / 'evaluation.json')}   Page: {shown(folder / 'evaluation.html')}"
-    )
+    write_bytes(folder / f"{stem}.html", page.encode())
+    if note:
+        print_sentence(note)
+    place = shown(folder / stem)
+    print_sentence(f"Figures of each image: {place}.json   Page: {place}.html")
 
 
 def print_evaluation(found: Evaluation) -> None:
-    """Print a table for each direction."""
+    """Print a table and the verdict for each direction."""
     from unpaired.evaluation.page import formatted, label_with_arrow
 
     names = found.facts["domains"]
@@ -154,6 +158,7 @@ def print_evaluation(found: Evaluation) -> None:
         console(width=_WIDTH).print(table)
         if result.two_sample_p is not None:
             print_sentence(f"Two-sample test of translations and real images: p = {result.two_sample_p:.3f}")
+        print_sentence(f"Verdict: {shown(found.verdict(result.direction).sentence)}")
         if result.direction in found.baseline:
             console(width=_WIDTH).print(_baseline_table(title, found.baseline[result.direction]))
 

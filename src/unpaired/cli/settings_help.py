@@ -147,7 +147,8 @@ def _blocks(name: str) -> Iterator[str]:
         known = [row for key, found in everything.items() for row in all_rows(key, found)]
         found = [_paragraph(row) for row in known if row.name == name]
         if not found:
-            raise ConfigError(unknown(name, [*everything, *dict.fromkeys(row.name for row in known)], "setting"))
+            names = [*everything, *dict.fromkeys(row.name for row in known), *_kinds(everything)]
+            raise ConfigError(unknown(name, names, "setting"))
         yield from found
         return
     if not kind:
@@ -156,6 +157,11 @@ def _blocks(name: str) -> Iterator[str]:
         if hasattr(cls, "kind"):
             yield wrapped(f"--{part}.kind {cls.kind}: {class_doc(cls)}")
         yield from map(_paragraph, rows(part, cls))
+
+
+def _kinds(everything: dict[str, list[Any]]) -> list[str]:
+    """Return the kinds of all parts, such as generator.unet."""
+    return [f"{part}.{cls.kind}" for part, classes in everything.items() for cls in classes if hasattr(cls, "kind")]
 
 
 def _paragraph(row: Row) -> str:

@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING
 from cyclopts import CycloptsError
 
 from unpaired.config import require
+from unpaired.errors import ModelError
 from unpaired.launch import launched
 from unpaired.live_line import erase, has_live_line, rewrite
+from unpaired.models.model_folder import find_model
 from unpaired.storage import shown
 from unpaired.training.terminal import print_sentence
 from unpaired.translate.jobs import find_images
@@ -70,9 +72,12 @@ def refuse_unsuitable(
                 f"--{name} is an option of style transfer; add --style with an image or a folder, or leave it out.",
             )
         if not inputs:
-            raise CycloptsError(
-                msg=f"Give images to translate after the model: unpaired translate {shown(model)} IMAGE..."
-            )
+            try:
+                find_model(model)
+                words = f"{shown(model)} IMAGE..."
+            except ModelError:
+                words = f"RUN {shown(model)}"
+            raise CycloptsError(msg=f"Give images to translate after the model: unpaired translate {words}")
         return inputs
     needs_model = {
         "--direction BtoA": options.direction == "BtoA",

@@ -25,6 +25,7 @@ from unpaired.images.input_spec import IccHandling, InputSpec
 from unpaired.images.nodata import LOW
 from unpaired.randomness import rng
 from unpaired.ranks import shard_of_micro_batches
+from unpaired.storage import at_home
 from unpaired.training_size import WHOLE_IMAGE_MULTIPLE as WHOLE_IMAGE_MULTIPLE
 from unpaired.training_size import Preprocess, training_size
 
@@ -145,6 +146,9 @@ class DataConfig:
     """
 
     def __post_init__(self) -> None:
+        for name in ("root", "a", "b"):
+            if str(getattr(self, name)).startswith("~"):
+                object.__setattr__(self, name, str(at_home(getattr(self, name))))
         for name in ("load_size", "crop_size", "channels_a", "channels_b", "batch_size", "noise_channels"):
             require(getattr(self, name) >= 1, f"data.{name} must be at least 1, not {getattr(self, name)}.")
         for name in ("num_workers", "worker_retries", "cache_mb"):

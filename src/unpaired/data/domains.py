@@ -14,9 +14,10 @@ from unpaired.data import beside
 from unpaired.data.axes import axes_note
 from unpaired.data.check import SourceScan, check_pairs, scan_images, summary
 from unpaired.data.datasets import DataConfig, PairedDataset, StepDataset, UnpairedDataset
+from unpaired.data.layouts import require_halves, suggest_for_pairs
 from unpaired.data.minority import types_note
 from unpaired.data.noise import NoiseDataset, class_names, noise_source
-from unpaired.data.pairs import HalfSource, paired_sources, preview_pairs
+from unpaired.data.pairs import HalfSource, NoPairsError, paired_sources, preview_pairs
 from unpaired.data.ranges import resolved_values
 from unpaired.data.sources import FolderSource, fingerprint, preview_folders, refuse_links_out, train_folders
 from unpaired.errors import DataError
@@ -175,9 +176,15 @@ def _listed(data: DataConfig) -> Domains:
         source = noise_source(data.root, data.a, data.b)
         return Domains(None, source, None, source, names, class_names(source) if data.classes else ())
     if data.pairing == "paired":
-        train_a, train_b = paired_sources(data.root, data.a, data.b)
+        try:
+            train_a, train_b = paired_sources(data.root, data.a, data.b)
+        except NoPairsError:
+            suggest_for_pairs(Path(data.root))
+            raise
         preview_a, preview_b = (preview_pairs(data.root) if not data.a else None) or (train_a, train_b)
         return Domains(train_a, train_b, preview_a, preview_b, names)
+    if data.root and not (data.a or data.b):
+        require_halves(Path(data.root))
     train_a, train_b = map(FolderSource, train_folders(data.root, data.a, data.b))
     previews = preview_folders(data.root) if not data.a else None
     preview_a, preview_b = map(FolderSource, previews) if previews else (train_a, train_b)

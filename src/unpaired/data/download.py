@@ -24,7 +24,7 @@ from urllib.parse import urlsplit
 from unpaired.config import require
 from unpaired.data.web import is_http, web
 from unpaired.errors import DataError, DownloadError, OutputError, StorageError
-from unpaired.storage import alone, shown, storage_error, write_bytes
+from unpaired.storage import alone, at_home, shown, storage_error, write_bytes
 from unpaired.suggestions import unknown
 from unpaired.untrusted.archives import unpack
 from unpaired.version import __version__
@@ -92,7 +92,7 @@ def download(
     off (the received bytes are kept), DataError if the archive is damaged or unsafe (it is removed), OutputError if
     the folder holds something else, StorageError if the disk is full or failing.
     """
-    source, folder = address(name, paired, url), Path(out) if out is not None else default_folder(name, paired)
+    source, folder = address(name, paired, url), at_home(out) if out is not None else default_folder(name, paired)
     there = _recorded(folder, source)
     if there is not None:
         _log.info(f"{shown(folder)} is there already.")
@@ -122,6 +122,11 @@ def address(name: str, paired: bool, base: str = PUBLISHED_AT) -> str:
     """Return the address of a set; raises ConfigError, with the nearest name, for one that is not published."""
     require(is_http(base), f"--url takes an http or https address, not {shown(base)}.")
     known = list(dict.fromkeys(UNPAIRED_SETS + PAIRED_SETS))
+    require(
+        name != "cityscapes",
+        "The licence of cityscapes keeps it from being published with the others; get it from "
+        "www.cityscapes-dataset.com and put its images side by side into DIR/train.",
+    )
     require(name in known, unknown(name, known, "data set"))
     require(not paired or name in PAIRED_SETS, f"{name} has no pairs; those that have are {', '.join(PAIRED_SETS)}.")
     if paired or name not in UNPAIRED_SETS:

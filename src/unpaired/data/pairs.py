@@ -9,13 +9,20 @@ from pathlib import Path
 
 from unpaired.data.axes import refuse_other_axes
 from unpaired.data.check import listed
+from unpaired.data.listing import is_training_image
 from unpaired.data.sources import FolderSource, holds_images
-from unpaired.errors import DataError
-from unpaired.images import Image, half_of
+from unpaired.errors import DataError, ImageError
+from unpaired.images import Image, half_of, read_header
 from unpaired.storage import shown
+
+_TRIED = 8  # images whose headers decide whether a folder looks like pairs
 
 Pair = tuple[FolderSource, FolderSource]
 """A and B of equal length; image k of one belongs to image k of the other."""
+
+
+class NoPairsError(DataError):
+    """A folder holds no layout of pairs."""
 
 
 class HalfSource(FolderSource):
@@ -81,7 +88,9 @@ def matched(folder_a: Path, folder_b: Path) -> Pair:
     alone = [f"{shown(name)} is in {folder_a} only" for name in sorted(by_name_a.keys() - by_name_b.keys())]
     alone += [f"{shown(name)} is in {folder_b} only" for name in sorted(by_name_b.keys() - by_name_a.keys())]
     if alone:
-        raise DataError(f"{len(alone)} images have no partner of the same name; add or remove them:{listed(alone)}")
+        any_pair = by_name_a.keys() & by_name_b.keys()
+        remedy = "add or remove them" if any_pair else "rename them, or treat the folders as unpaired"
+        raise DataError(f"{len(alone)} images have no partner of the same name; {remedy}:{listed(alone)}")
     names = sorted(by_name_a, key=lambda name: a.stem(by_name_a[name], cut))
     a.choose([by_name_a[name] for name in names])
     b.choose([by_name_b[name] for name in names])
@@ -93,7 +102,8 @@ def paired_sources(root: str, a: str, b: str) -> Pair:
     """Return the training pairs: those of the folders `a` and `b`, or those in `root`.
 
     That is root/train of side-by-side images, or matched names in root/train/A and train/B, trainA and trainB,
-    A/train and B/train, A and B: the first that is there. Raises DataError if there is none, or only half is given.
+    A/train and B/train, A and B: the first that is there; else the images of root itself if they look like pairs.
+    Raises NoPairsError if there is none, DataError if only half is given.
     """
     if a or b:
         if not (a and b):
@@ -105,12 +115,30 @@ def paired_sources(root: str, a: str, b: str) -> Pair:
     found = split_pairs(folder, "train")
     if found is None and holds_images(folder / "A") and holds_images(folder / "B"):
         found = matched(folder / "A", folder / "B")
+    if found is None and looks_side_by_side(folder):
+        found = side_by_side(folder)
     if found is None:
-        raise DataError(
+        raise NoPairsError(
             f"{folder} holds no pairs; give a folder with train (A and B side by side in each image) or with trainA "
             "and trainB (the same names in both), or --a DIR --b DIR."
         )
     return found
+
+
+def looks_side_by_side(folder: Path) -> bool:
+    """Return whether the images in a folder itself, not below it, are twice as wide as high, judged by a few headers.
+
+    So are the published pairs; a panorama may be too, so this is no proof.
+    """
+    if not folder.is_dir():
+        return False
+    paths = sorted(path for path in folder.iterdir() if is_training_image(path) and path.is_file())
+    tried = [paths[number * len(paths) // _TRIED] for number in range(_TRIED)] if paths else []
+    try:
+        headers = [read_header(path) for path in dict.fromkeys(tried)]
+    except ImageError:
+        return False
+    return bool(headers) and all(header.width == 2 * header.height for header in headers)
 
 
 def preview_pairs(root: str) -> Pair | None:

@@ -35,6 +35,7 @@ from unpaired.evaluation.metric_protocol import (
 )
 from unpaired.evaluation.style_baseline import StyleBaseline, style_translators
 from unpaired.evaluation.test_set import TestSet, batch_of, index_batches, open_test_set
+from unpaired.evaluation.verdict import Verdict, verdict_of
 from unpaired.headway import Headway
 from unpaired.images.tensors import as_files
 from unpaired.models.bounds import MAX_CROP
@@ -107,6 +108,10 @@ class Evaluation:
     facts: dict[str, Any]
     baseline: dict[str, Comparison] = field(default_factory=dict)
 
+    def verdict(self, direction: str) -> Verdict:
+        """Return whether the translations of a direction are better than no translation."""
+        return verdict_of(self.directions[direction], self.facts["domains"], truth=self.facts["truth"])
+
     def to_json(self) -> str:
         """Return the figures with their intervals, and those of each image by its name.
 
@@ -115,6 +120,7 @@ class Evaluation:
         found: dict[str, Any] = {**_json_facts(self.facts), "directions": {}}
         for name, result in self.directions.items():
             found["directions"][name] = {
+                "verdict": _json_facts(self.verdict(name).to_dict()),
                 "figures": {key: _json_figures(row.to_dict()) for key, row in result.rows.items()},
                 **_json_figures({"two_sample_p": result.two_sample_p}),
                 "images": {

@@ -46,8 +46,10 @@ def _section(result: DirectionResult, evaluation: Evaluation, translator: Transl
     head = escaped(f"{names[a]} to {names[b]}")
     lines = "".join(map(_line, result.rows.values()))
     note = "" if result.two_sample_p is None else f"<p>Two-sample test: p = {result.two_sample_p:.3f}.</p>"
+    verdict = escaped(evaluation.verdict(result.direction).sentence)
     return (
-        f"<h2>{head}</h2><table><thead><tr><th>figure</th><th>translations</th><th>real images (floor)</th>"
+        f"<h2>{head}</h2><p>{verdict}</p>"
+        f"<table><thead><tr><th>figure</th><th>translations</th><th>real images (floor)</th>"
         f"<th>untranslated</th><th>sensitive to</th></tr></thead><tbody>{lines}</tbody></table>{note}"
         f"{_baseline(evaluation.baseline.get(result.direction))}{_pictures(result, evaluation, translator, data)}"
     )

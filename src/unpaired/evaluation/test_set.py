@@ -21,7 +21,7 @@ from unpaired.models.input_specs import spec_from_model
 from unpaired.models.model_folder import ModelInfo
 from unpaired.models.selection_info import ChoiceInfo
 from unpaired.scanning.threads import on_threads
-from unpaired.storage import shown, writable
+from unpaired.storage import at_home, shown, writable
 
 
 @dataclass(frozen=True)
@@ -109,20 +109,28 @@ def open_test_set(root: str | Path, *, truth: bool | None = None) -> TestSet:
     truth: whether files of the same name are pairs; None to infer it: all names match, or the images are side by side.
     Raises DataError if there is no test half, or if names do not match as required.
     """
-    folder = Path(root)
+    folder = at_home(root)
     folders = preview_folders(str(folder))
     if folders is None:
         pair = preview_pairs(str(folder))
         if pair is None:
-            raise DataError(
-                f"{shown(folder)} has no test half: it needs testA and testB, or test (or val) of side-by-side pairs."
-            )
+            raise _no_test_half(folder)
         return TestSet(*pair, truth=truth is not False)
     a, b = map(FolderSource, folders)
     names = [{pair_name(source, index) for index in range(len(source))} for source in (a, b)]
     if truth or (truth is None and names[0] == names[1]):
         return TestSet(*matched(*folders), truth=True)
     return TestSet(a, b, truth=False)
+
+
+def _no_test_half(folder: Path) -> DataError:
+    """Return the error for a folder without test images; half of a data folder gets the whole one as advice."""
+    whole = folder.absolute().parent
+    if folder.name in ("testA", "testB") and preview_folders(str(whole)) is not None:
+        return DataError(f"{shown(folder)} is one half of the test images; give the folder of both: {shown(whole)}")
+    return DataError(
+        f"{shown(folder)} has no test half: it needs testA and testB, or test (or val) of side-by-side pairs."
+    )
 
 
 def as_tested(image: Image, info: ModelInfo, domain: str, channels: int, size: int) -> Tensor:

@@ -14,12 +14,17 @@ from unpaired.storage import shown
 _SPECIAL = re.compile(r"[\\`*_{}\[\]<>#|~&:@!$^=]|(?<=www)\.")
 """Special characters of Markdown and HTML: emphasis, links, headings, tables, tags, addresses, mentions, formulas."""
 
+_FILE = re.compile(r"[^\w./-]")
+"""Characters of a file name that need quoting in a shell or in Python."""
+
 _CARD = """# {a} to {b}
 
 An image-to-image translation model, trained on images of *{a}* (A) and *{b}* (B) with {objective}.
 It translates {directions}.
 
 ## Use
+
+With the package `unpaired` (`pip install .` in a clone of its repository):
 
 {use}
 
@@ -32,16 +37,16 @@ It translates {directions}.
 Generated images are invented: they resemble the training images and are no evidence of the real content.
 """
 
-_TRANSLATES = """    pip install unpaired
-    unpaired translate PATH_TO_THIS_FOLDER IMAGES --direction {first}
+_TRANSLATES = """    unpaired translate PATH_TO_THIS_FOLDER IMAGES --direction {first}{recipe}
 
 or, in Python:
 
-    import PIL.Image
     import unpaired
-    translator = unpaired.load("PATH_TO_THIS_FOLDER")
-    translated = translator(PIL.Image.open("image.jpg"), direction="{first}")
+{load}    translator = unpaired.load("PATH_TO_THIS_FOLDER")
+    translated = translator("{image}", direction="{first}")
+    translated.save("translated{suffix}")
 
+Pillow images, arrays and tensors are translated too.
 Images of any size and aspect ratio; the output is as large as the input."""
 
 _SEARCHES = """
@@ -49,13 +54,12 @@ _SEARCHES = """
 A translation is an optimisation of {steps} steps, which takes seconds per image on a processor.
 It works at {size} x {size} pixels: images are resized to it, and results back, so fine detail is lost."""
 
-_SAMPLES = """    pip install unpaired
-    unpaired sample PATH_TO_THIS_FOLDER
+_SAMPLES = """    unpaired sample PATH_TO_THIS_FOLDER{recipe}
 
 or, in Python:
 
-    from unpaired.translate.sampling import Sampler
-    sampler = Sampler.load("PATH_TO_THIS_FOLDER")
+    import unpaired
+{load}    sampler = unpaired.Sampler.load("PATH_TO_THIS_FOLDER")
     images = [image.to_pil() for _, image in sampler(16)]
 
 The model draws images from noise and translates none."""
@@ -101,17 +105,28 @@ def model_card(model: Mapping[str, Any]) -> str:
         b=names["B"],
         objective=_text(training["objective"]),
         directions=" and ".join(f"{directions[name]} (`{name}`)" for name in model["directions"]),
-        use=_use(model["directions"]),
+        use=_use(model),
         facts="\n".join(f"| {key} | {_cell(value)} |" for key, value in rows.items()),
     )
 
 
-def _use(directions: Mapping[str, Any]) -> str:
+def _use(model: Mapping[str, Any]) -> str:
     """Return the commands and the Python code that use the model."""
+    directions = model["directions"]
+    files = [entry["file"] for entry in model.get("requires", {}).values() if entry.get("file")]
+    file = _FILE.sub("_", files[0]) if files else ""
+    recipe, load = "", ""
+    if file:
+        recipe, load = f" --recipe {file}", f'    unpaired.recipes.load_file("{file}")\n'
     if any(entry["generator"]["kind"] == "dcgan" for entry in directions.values()):
-        return _SAMPLES
-    made = _TRANSLATES.format(first=next(iter(directions)))
-    generator = next(iter(directions.values()))["generator"]
+        return _SAMPLES.format(recipe=recipe, load=load)
+    first, entry = next(iter(directions.items()))
+    photo = {entry["in_channels"], entry["out_channels"]} <= {1, 3} and all(
+        values["dtype"] in ("", "uint8") for values in model["value_range"].values()
+    )
+    suffix = ".jpg" if photo else ".tif"
+    made = _TRANSLATES.format(first=first, recipe=recipe, load=load, image=f"image{suffix}", suffix=suffix)
+    generator = entry["generator"]
     if generator["kind"] == "coupled":
         made += _SEARCHES.format(steps=int(generator["num_inversion_steps"]), size=int(generator["size"]))
     return made

@@ -12,7 +12,7 @@ from unpaired.errors import ConfigError, ModelError
 from unpaired.models import bounds as checked
 from unpaired.models.scale_info import ScaleInfo
 from unpaired.models.selection_info import ChoiceInfo
-from unpaired.storage import shown
+from unpaired.storage import at_home, shown
 
 SCHEMA = 1
 """Schema version of model.json; incremented when a key is renamed or changes its meaning."""
@@ -92,22 +92,14 @@ def _generator(name: str, entry: Any) -> tuple[str, int, int]:
 
 def find_model(path: Path) -> Path:
     """Return the model folder for `path`, a model folder or a run folder. Raises ModelError."""
+    path = at_home(path)
     for folder in (path, path / "model"):
         for candidate in (folder, beside(folder, "old")):
             if (candidate / "model.json").is_file():
                 return candidate
-    name = shown(path)
-    if not path.exists():
-        raise ModelError(f"There is no run or model folder {name}; check the name.")
-    if not path.is_dir():
-        raise ModelError(
-            f"{name} is a file; give the run folder or the model folder (it contains model.json), or convert official "
-            "weights with import_weights.",
-            setting="import_weights",
-        )
-    if (path / "config.yaml").exists():
-        raise ModelError(f"The run {name} has no model yet; train it until its first checkpoint.")
-    raise ModelError(f"{name} is neither a run nor a model folder: it contains no model.json; check the name.")
+    from unpaired.models.mistaken import no_model
+
+    raise no_model(path)
 
 
 def beside(folder: Path, role: str) -> Path:

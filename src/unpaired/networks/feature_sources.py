@@ -16,7 +16,7 @@ from unpaired.networks.discriminator_files import TrainedDiscriminator, read_dis
 from unpaired.networks.perceptual import FeatureNetwork, as_buffers, outside_modes
 from unpaired.networks.random_pyramid import RandomPyramid
 from unpaired.networks.vgg import PUBLISHED, Depth, relu_places, vgg_layers
-from unpaired.storage import shown
+from unpaired.storage import at_home, shown
 from unpaired.suggestions import unknown
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ def open_features(source: str, channels: int, *, sha256: str = "") -> FeatureNet
     )
     require(bool(place), f"{source} names no file; write {kind}:PATH.")
     if kind == "discriminator":
-        trained = outside_modes(lambda: read_discriminator(Path(place), channels))
+        trained = outside_modes(lambda: read_discriminator(at_home(place), channels))
         return _checked(DiscriminatorFeatures(trained), source, sha256)
     require(channels in (1, 3), f"{kind} takes images with 3 channels, or 1, not {channels}; use features random.")
     depth: Depth = 16 if kind == "vgg16" else 19
@@ -147,7 +147,7 @@ def _sequence(network: nn.Module) -> nn.Sequential | None:
 def _read_vgg(depth: Depth, place: str, sha256: str) -> tuple[nn.Sequential, Weights]:
     from unpaired.untrusted.weights import fill
 
-    path = Path(place)
+    path = at_home(place)
     stat = path.stat() if path.is_file() else None
     weights = _vgg_weights(path, sha256, (stat.st_size, stat.st_mtime_ns) if stat else (0, 0))
     network = vgg_layers(depth)

@@ -17,6 +17,7 @@ from unpaired.runs.configure import configured, default_out
 from unpaired.runs.context import Allowed, RunContext
 from unpaired.runs.run import carry_out
 from unpaired.runs.standing import RunInfo
+from unpaired.storage import at_home
 from unpaired.training.callbacks import Callback, on_first_rank
 from unpaired.training.progress import Progress
 from unpaired.training.terminal import shown_by_default
@@ -158,7 +159,7 @@ def train_config(
         torch.set_num_threads(config.run.num_threads)
     ranks.require_divisible(config.data.batch_size, "data.batch_size")
     ranks.require_equal_micro_batches(config.data.batch_size, config.run.accumulate, "run.accumulate")
-    folder = RunFolder(Path(out) if out is not None else default_out(config.data))
+    folder = RunFolder(at_home(out) if out is not None else default_out(config.data))
     wrapped = tuple(on_first_rank(callbacks))
     with shown_by_default(listener, quiet=quiet) as shown:
         context = RunContext(
@@ -183,5 +184,5 @@ def _configured(data: Config | str | Path | None, given: dict[str, Any]) -> Conf
     named = isinstance(settings, Mapping)
     require(named, f"settings must map dotted paths of settings to values, not be {type(settings).__name__}.")
     places = {"data.root": data, "data.a": given.pop("a", None), "data.b": given.pop("b", None)}
-    paths = {key: str(place) for key, place in places.items() if place is not None}
+    paths = {key: str(at_home(place)) for key, place in places.items() if place is not None}
     return configured(**{**given, "settings": {**paths, **settings}}).config

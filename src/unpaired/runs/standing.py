@@ -19,7 +19,7 @@ from unpaired.artifacts.run_records import read_data
 from unpaired.artifacts.settings_file import read_settings, recorded_recipe, schedule_in
 from unpaired.errors import DataError
 from unpaired.selection.early_stopping import early_stopping_reason, with_early_stopping
-from unpaired.storage import shown
+from unpaired.storage import at_home, shown
 from unpaired.training.schedule import Schedule
 
 State = Literal["new", "training", "stopped", "finished", "finished early"]
@@ -88,7 +88,7 @@ def info(path: str | Path) -> RunInfo:
 
     Raises DataError if the folder holds no run, MissingPartError if a part of it is not installed here.
     """
-    folder = RunFolder(Path(path))
+    folder = RunFolder(at_home(path))
     if folder.config.exists() and not folder.data.exists():
         raise DataError(
             f"{shown(folder.path)} lacks data.json, the record of its images; continue the run or copy it again."

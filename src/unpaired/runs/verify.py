@@ -14,7 +14,7 @@ from unpaired.artifacts.run_folder import RunFolder
 from unpaired.errors import DataError, MissingPartError, UnpairedError
 from unpaired.models.model_folder import find_model, read_description, read_model
 from unpaired.selection.best_weights import NAME
-from unpaired.storage import shown
+from unpaired.storage import at_home, shown
 from unpaired.trust.trust_file import read_reference
 from unpaired.words import counted
 
@@ -40,7 +40,7 @@ def verify(path: str | Path) -> list[Finding]:
     Leftovers of a crash (an unfinished checkpoint, a truncated last line of the log) are listed, not as problems.
     Raises DataError if the folder is neither a run nor a model.
     """
-    folder = RunFolder(Path(path))
+    folder = RunFolder(at_home(path))
     if not folder.config.exists() and not folder.checkpoints.exists():
         find_model(folder.path)
         return [_inspected("model", lambda: _model(folder.path))]

@@ -2,18 +2,77 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from unpaired.config import require
+from unpaired.errors import ImageError, OutputError
 from unpaired.headway import Headway
-from unpaired.images import Image, write_image
+from unpaired.images import Image, is_image_name, read_image, write_image
 from unpaired.scenes.scene import scene_seeds
 from unpaired.scenes.strangers import MOST, draw_strangers
 from unpaired.scenes.worlds import ALL_STYLES, draw_style, world_of
-from unpaired.storage import storage_error
+from unpaired.storage import shown, storage_error
 from unpaired.suggestions import unknown
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """The scenes of a drawing: how many were written, were there already, and how many other images lie beside them."""
+
+    written: int
+    kept: int
+    others: int
+
+
+@dataclass(frozen=True)
+class _Scene:
+    """A file and its picture. formerly: its name in earlier versions."""
+
+    path: Path
+    draw: Callable[[], NDArray[np.uint8]]
+    formerly: Path | None = None
+
+    def existing(self) -> Path | None:
+        return next((path for path in (self.path, self.formerly) if path is not None and path.exists()), None)
+
+
+def _write(scenes: Sequence[_Scene], noun: str) -> Drawn:
+    """Write the scenes that do not exist.
+
+    The first existing one of each folder is compared with its picture. Raises OutputError, before anything is written,
+    if it is another one.
+
+    noun: scene or pair, for the progress.
+    """
+    existing = {scene: there for scene in scenes if (there := scene.existing()) is not None}
+    first = {there.parent: (scene, there) for scene, there in reversed(existing.items())}
+    for scene, there in first.values():
+        if not _is_picture(there, scene.draw()):
+            raise OutputError(
+                f"{shown(there)} exists and is not the scene that these settings draw; draw into another folder, or "
+                "with the --world, styles, --size and --seed of before."
+            )
+    headway = Headway("Drawing", len(scenes), noun)
+    for scene in scenes:
+        if scene not in existing:
+            write_image(scene.path, Image(pixels=scene.draw()))
+        headway.advance()
+    folders = {scene.path.parent for scene in scenes}
+    images = sum(is_image_name(path) for folder in folders for path in folder.iterdir())
+    return Drawn(len(scenes) - len(existing), len(existing), images - len(scenes))
+
+
+def _is_picture(path: Path, picture: NDArray[np.uint8]) -> bool:
+    try:
+        return np.array_equal(read_image(path).pixels, picture)
+    except ImageError:
+        return False
 
 
 def draw_dataset(
@@ -26,12 +85,12 @@ def draw_dataset(
     seed: int = 0,
     num_test: int | None = None,
     strangers: int = 0,
-) -> None:
+) -> Drawn:
     """Write unpaired training scenes to root/trainA and root/trainB, and paired test scenes to root/testA and testB.
 
     The training domains have disjoint seeds, so that there are no pairs. Their names end in -A and -B, because a recipe
     for pairs would match equal names. The test scenes are the same in both styles, under the same names, as ground
-    truth. Existing files are kept, also under the names of earlier versions, without -A and -B.
+    truth. Existing scenes are kept, also under the names of earlier versions, without -A and -B.
 
     count: training scenes per domain.
     num_test: test scenes, by default a tenth of `count`, at least one.
@@ -39,7 +98,7 @@ def draw_dataset(
     are 255 in the masks root/strangers, their edges 128.
 
     Raises ConfigError for an unknown style, size or count, for styles of two worlds, and for strangers in another world
-    than landscapes; OutputError or StorageError if the disk fails.
+    than landscapes; OutputError if the folder holds other scenes, or like StorageError if the disk fails.
     """
     _check(a, b, count, num_test)
     require(0 <= strangers <= MOST, f"--strangers must be 0 to {MOST}, not {strangers}.")
@@ -49,25 +108,27 @@ def draw_dataset(
         bool(strangers) == masks.exists() or not (root / "testA").exists(),
         f"{root} holds test scenes {'without' if strangers else 'with'} strangers; draw into another folder.",
     )
-    headway = Headway("Drawing", 2 * (count + _num_test(count, num_test)), "scene")
+    scenes = []
     for split, style in (("trainA", a), ("trainB", b), ("testA", a), ("testB", b)):
         training = split.startswith("train")
         # Not _A and _B: `pairs.matched` ignores these endings, as published pairs have them.
         end = f"-{split[-1]}" if training else ""
         _make(root / split)
-        for index, scene in enumerate(scene_seeds(split, count if training else _num_test(count, num_test), seed)):
+        for index, seed_of in enumerate(scene_seeds(split, count if training else _num_test(count, num_test), seed)):
             path, formerly = (root / split / f"scene-{index:06d}{mark}.png" for mark in (end, ""))
-            if not path.exists() and not formerly.exists():
-                picture = draw_style(scene, style, size)
-                if strangers and not training:
-                    picture = draw_strangers(scene, size, count=strangers).pasted(picture)
-                write_image(path, Image(pixels=picture))
-            headway.advance()
+            scenes.append(_Scene(path, partial(_picture, seed_of, style, size, 0 if training else strangers), formerly))
+    drawn = _write(scenes, "scene")
     if strangers:
         _make(masks)
         for index, scene in enumerate(scene_seeds("test", _num_test(count, num_test), seed)):
             mask = draw_strangers(scene, size, count=strangers).mask
             write_image(masks / f"scene-{index:06d}.png", Image(pixels=mask[:, :, None]))
+    return drawn
+
+
+def _picture(scene: int, style: str, size: int, strangers: int) -> NDArray[np.uint8]:
+    picture = draw_style(scene, style, size)
+    return draw_strangers(scene, size, count=strangers).pasted(picture) if strangers else picture
 
 
 def draw_pairs(
@@ -79,24 +140,25 @@ def draw_pairs(
     size: int,
     seed: int = 0,
     num_test: int | None = None,
-) -> None:
+) -> Drawn:
     """Write scenes in both styles side by side, A left and B right: `count` to root/train, `num_test` to root/test.
 
     This is the layout for pix2pix. Raises the same errors as `draw_dataset`.
     """
     _check(a, b, count, num_test)
-    headway = Headway("Drawing", count + _num_test(count, num_test), "pair")
+    scenes = []
     for split, seeds in (
         ("train", scene_seeds("trainA", count, seed)),
         ("test", scene_seeds("test", _num_test(count, num_test), seed)),
     ):
         _make(root / split)
         for index, scene in enumerate(seeds):
-            path = root / split / f"scene-{index:06d}.png"
-            if not path.exists():
-                sides = [draw_style(scene, style, size) for style in (a, b)]
-                write_image(path, Image(pixels=np.concatenate(sides, axis=1)))
-            headway.advance()
+            scenes.append(_Scene(root / split / f"scene-{index:06d}.png", partial(_pair, scene, a, b, size)))
+    return _write(scenes, "pair")
+
+
+def _pair(scene: int, a: str, b: str, size: int) -> NDArray[np.uint8]:
+    return np.concatenate([draw_style(scene, style, size) for style in (a, b)], axis=1)
 
 
 def _check(a: str, b: str, count: int, num_test: int | None) -> None:

@@ -13,7 +13,7 @@ def direction_named(text: str, directions: Sequence[str], domains: Mapping[str, 
     """Return the direction of a model that a user names.
 
     Case is ignored. Known are AtoB, A2B, a_to_b, A-B and the like, the same with the names of the domains
-    (summer2winter), and the name of the domain of the results (winter). Raises ConfigError for anything else.
+    (summer2winter), and the domain of the results alone (B, winter, "to winter"). Raises ConfigError for anything else.
 
     directions: those of the model. domains: the names of domains A and B.
     """
@@ -23,7 +23,9 @@ def direction_named(text: str, directions: Sequence[str], domains: Mapping[str, 
         ends = [(source.lower(), target.lower()), (_plain(domains[source]), _plain(domains[target]))]
         if wanted in {f"{a}{between}{b}" for a, b in ends for between in ("to", "2", "")}:
             return direction
-        if wanted == ends[1][1] != ends[1][0]:
+        if wanted in {target.lower(), f"to{target.lower()}"} or (
+            ends[1][1] != ends[1][0] and wanted in {ends[1][1], f"to{ends[1][1]}"}
+        ):
             return direction
     raise ConfigError(unknown(repr(text), directions, "direction"))
 

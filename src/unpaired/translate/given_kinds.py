@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,6 +11,7 @@ import PIL.Image
 from unpaired.errors import ConfigError
 from unpaired.images import MAX_PIXELS, Image
 from unpaired.images.files import Refuse, read_image_if
+from unpaired.storage import at_home
 
 
 def as_image(given: Any, channels: int, max_pixels: int | None, refuse: Refuse = lambda width, height: None) -> Image:
@@ -29,7 +29,7 @@ def as_image(given: Any, channels: int, max_pixels: int | None, refuse: Refuse =
         return given
     if isinstance(given, (str, os.PathLike)):
         most = MAX_PIXELS if max_pixels is None else min(MAX_PIXELS, max_pixels)
-        return read_image_if(Path(given), refuse, max_pixels=most)
+        return read_image_if(at_home(given), refuse, max_pixels=most)
     if isinstance(given, PIL.Image.Image):
         return Image.from_pil(given)
     if isinstance(given, np.ndarray):

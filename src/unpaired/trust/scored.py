@@ -64,6 +64,11 @@ def parse_share(text: str) -> float:
         share = float(number) / (100 if percent else 1)
     except ValueError:
         share = float("nan")
+    require(
+        not (share > 1 and share <= 100 and not percent),
+        f"--keep-best takes the share of the results to keep, not their number; type --keep-best {number}% for the "
+        f"most trusted {number} of 100.",
+    )
     require(0 < share <= 1, f"--keep-best must be a share of the images, such as 20% or 0.2, not {text}.")
     return share
 

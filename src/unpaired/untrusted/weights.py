@@ -10,7 +10,7 @@ from pathlib import Path
 from torch import Tensor, nn
 
 from unpaired.errors import ModelError
-from unpaired.storage import shown
+from unpaired.storage import at_home, shown
 from unpaired.untrusted.torch_files import read_state
 
 
@@ -33,7 +33,7 @@ def read_weights(path: str | Path, *, sha256: str | None = None) -> Weights:
     sha256: the required hash, all 64 digits or its first 8 or more; None accepts any file. Raises ModelError if the
     file is missing, has another hash, or holds anything but tensors by name.
     """
-    path = Path(path)
+    path = at_home(path)
     name = shown(path)
     digest = _digest(path, name)
     wanted = (sha256 or "").lower().strip()

@@ -25,11 +25,12 @@ from unpaired.interop.official.importing import official_name
 from unpaired.interop.official.options import options_text
 from unpaired.interop.official.weight_names import to_official
 from unpaired.models.model_folder import DirectionInfo, ModelInfo, read_model
-from unpaired.networks import DiscriminatorConfig, ResNetGenerator, UNetGenerator
+from unpaired.networks import DCGANGenerator, DiscriminatorConfig, ResNetGenerator, UNetGenerator
+from unpaired.networks.protocols import translates_by_search
 from unpaired.storage import shown
 
 _KNOWN = ("resnet_9blocks", "resnet_6blocks", "unet_128", "unet_256")
-_ANY = "the format torch-export takes any generator"
+_ANY = "use format torch-export, which takes any generator that torch can trace"
 _GENERATORS = {"AtoB": "G_A", "BtoA": "G_B"}
 _DISCRIMINATORS = {"B": "D_A", "A": "D_B"}
 """The official code names a discriminator after the generator it trains: D_A scores images of B."""
@@ -91,9 +92,24 @@ def export_official(path: Path, out: Path) -> Exported:
 def _check_known(entry: DirectionInfo, path: Path) -> None:
     """Raise ModelError unless the options of the official code support the generator."""
     config = entry.generator
+    if translates_by_search(config):
+        raise ModelError(
+            f"The generator {config.kind} of {shown(path)} translates by an optimisation for each image, which other "
+            "programs do not run; use `unpaired translate`."
+        )
+    if isinstance(config, DCGANGenerator):
+        raise ModelError(
+            f"The model {shown(path)} draws images from noise, which no format of other programs holds; use `unpaired "
+            "sample`."
+        )
     if not isinstance(config, (ResNetGenerator, UNetGenerator)):
         raise ModelError(
             f"The official code has no generator like the {config.kind} of {shown(path)}; {_ANY}.", setting="format"
+        )
+    if config.upsampling != "transposed":
+        raise ModelError(
+            f"The official code has no {config.kind} with upsampling {config.upsampling}, as {shown(path)} is; {_ANY}.",
+            setting="format",
         )
     if own := _own_setting(config):
         raise ModelError(
@@ -101,14 +117,14 @@ def _check_known(entry: DirectionInfo, path: Path) -> None:
         )
     if official_name(config) not in _KNOWN:
         raise ModelError(
-            f"The official code has no {official_name(config)}, as {shown(path)} is; it knows {', '.join(_KNOWN)}; "
-            f"{_ANY}.",
+            f"The official code has no {official_name(config)}, as {shown(path)} is, but {', '.join(_KNOWN)}; {_ANY}.",
             setting="format",
         )
     if isinstance(config, ResNetGenerator) and config.num_downs != 2:
         raise ModelError(
             f"The official ResNet generator halves its images twice (num_downs 2), that of {shown(path)} "
-            f"{config.num_downs} times; {_ANY}.",
+            f"{'once, as in the recipes demo and fast' if config.num_downs == 1 else f'{config.num_downs} times'}; "
+            f"{_ANY}.",
             setting="format",
         )
 

@@ -1,0 +1,44 @@
+"""The files of an evaluation: those of another data set in the same folder are kept."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from unpaired.storage import shown
+
+STEM = "evaluation"
+_MOST_BYTES = 1 << 28  # 200,000 images take some 100 MB
+
+
+def free_stem(folder: Path, facts: Mapping[str, Any]) -> tuple[str, str]:
+    """Return the name, without suffix, of the files of an evaluation, and a sentence if it is not "evaluation".
+
+    An evaluation of the same images is replaced. Next to one of other images the name of the data folder is appended,
+    and the first digits of its SHA-256 if that name is taken too.
+
+    facts: those of the new evaluation.
+    """
+    name = re.sub(r"[^\w.-]+", "_", Path(facts["data"]).resolve().name) or "data"
+    digest = str(facts["data_sha256"])
+    for stem in (STEM, f"{STEM}-{name}", f"{STEM}-{name}-{digest[:8]}"):
+        path = folder / f"{stem}.json"
+        if not path.exists() or _facts(path).get("data_sha256") == digest:
+            break
+    if stem == STEM:
+        return stem, ""
+    data = _facts(folder / f"{STEM}.json").get("data")
+    whose = f"is the evaluation of {shown(data)}" if data else "is of something else"
+    return stem, f"{shown(folder / STEM)}.json {whose} and is kept; this one is {shown(stem)}.json."
+
+
+def _facts(path: Path) -> dict[str, Any]:
+    """Return the content of an evaluation; {} for any other file."""
+    try:
+        found = json.loads(path.read_bytes()) if path.stat().st_size <= _MOST_BYTES else {}
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return found if isinstance(found, dict) else {}
