@@ -122,7 +122,7 @@ def translated(source: Path, info: ModelInfo, network: nn.Module | None = None, 
 def write_dicom(path: Path, stored: np.ndarray, **settings: Any) -> None:
     """Write a 12-bit CT slice with the name of the patient."""
     data = pydicom.Dataset()
-    data.PatientName, data.PatientID, data.InstitutionName = "Doe^Jane", "4711", "Hospital"
+    data.PatientName, data.PatientID, data.InstitutionName = "Doe^Jane", "ID-4711", "Hospital"  # no digits alone, which UIDs may hold
     data.StudyDate, data.Modality, data.FrameOfReferenceUID = "20260101", "CT", generate_uid()
     data.SOPClassUID, data.SOPInstanceUID = CTImageStorage, generate_uid()
     data.Rows, data.Columns = stored.shape[:2]
@@ -378,7 +378,7 @@ def test_a_dicom_result_says_nothing_of_the_patient(tmp_path: Path) -> None:
     write_dicom(tmp_path / "x.dcm", numbers((7, 5), "int16", -2048, 2047))
     target = translated(tmp_path / "x.dcm", model(1))
     before, after = pydicom.dcmread(tmp_path / "x.dcm"), pydicom.dcmread(target)
-    for secret in (b"Doe", b"4711", b"Hospital", b"20260101", str(before.SOPInstanceUID).encode()):
+    for secret in (b"Doe", b"ID-4711", b"Hospital", b"20260101", str(before.SOPInstanceUID).encode()):
         assert secret in (tmp_path / "x.dcm").read_bytes()
         assert secret not in target.read_bytes()
     assert after.ImageType == ["DERIVED", "SECONDARY"]
