@@ -387,7 +387,7 @@ def test_a_child_of_the_trainer_does_not_hold_its_lock(tmp_path: Path) -> None:
 LEAVES = """
 import sys, time
 from unpaired import cli
-import unpaired.runs
+import unpaired.runs.entry
 opened, data = [], sys.argv.pop(1)
 
 def note(event, arguments):
