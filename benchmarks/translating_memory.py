@@ -2,8 +2,8 @@
 
     python benchmarks/translating_memory.py resnet:512:fp32 resnet:1024:bf16 unet:512:fp32 ...
 
-A case is GENERATOR:SIZE:PRECISION. Its process translates one 8-bit image of SIZE x SIZE twice, after a small one that
-loads the libraries, and asks Linux for the largest resident size. A line of JSON for each case goes to the standard
+A case is GENERATOR:SIZE:PRECISION. Its process translates one 8-bit image of SIZE x SIZE, after a small one that loads
+the libraries, and asks Linux for the largest resident size. A line of JSON for each case goes to the standard
 output, with the ratio of the estimate in the refusal of large images to the measurement.
 """
 
@@ -44,8 +44,7 @@ def measure(case: str) -> None:
     image = Image(rng.integers(0, 256, (side, side, 3), np.uint8))
     before = resident("VmRSS")
     Path("/proc/self/clear_refs").write_text("5")
-    for _ in range(1 if side >= 1024 else 2):
-        translator(image)
+    translator(image)
     measured = resident("VmHWM") - before
     loaded = translator._loaded["AtoB"]
     estimate = loaded.expected_bytes(side * side, precision)
