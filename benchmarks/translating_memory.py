@@ -2,9 +2,10 @@
 
     python benchmarks/translating_memory.py resnet:512:fp32 resnet:1024:bf16 unet:512:fp32 ...
 
-A case is GENERATOR:SIZE:PRECISION[:IMAGES]. Its process translates one 8-bit image of SIZE x SIZE, or IMAGES of them one
-after another, after a small one that loads the libraries, and asks Linux for the largest resident size. A line of JSON
-for each case goes to the standard output, with the ratio of the estimate in the refusal of large images to the measurement.
+A case is GENERATOR:SIZE:PRECISION[:IMAGES]. Its process translates one 8-bit image of SIZE x SIZE, or IMAGES of them
+one after another, after a small one that loads the libraries, and asks Linux for the largest resident size. A line of
+JSON for each case goes to the standard output, with the ratio of the estimate in the refusal of large images to the
+measurement.
 """
 
 from __future__ import annotations
