@@ -55,15 +55,15 @@ def main() -> None:
         from unpaired.doctor.checkup import check_data
 
         found = check_data(DataConfig(root=str(given.folder)))
-        if given.findings:
-            given.findings.write_text(json.dumps(found.as_json(), indent=1))
     else:
         train(given.folder, given.run)
     seconds, wall = spent() - before, time.monotonic() - began
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     if given.profile:
         profile.disable()
         profile.dump_stats(given.profile)
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    if given.findings:
+        given.findings.write_text(json.dumps(found.as_json(), indent=1))
     facts = {"command": given.command, "folder": given.folder.name, "cpu_s": seconds, "wall_s": wall, "peak_mb": peak}
     print(json.dumps({name: round(fact, 2) if isinstance(fact, float) else fact for name, fact in facts.items()}))
 

@@ -2,9 +2,10 @@
 
     python benchmarks/translating_memory.py resnet:512:fp32 resnet:1024:bf16 unet:512:fp32 ...
 
-A case is GENERATOR:SIZE:PRECISION. Its process translates one 8-bit image of SIZE x SIZE twice, after a small one that
-loads the libraries, and asks Linux for the largest resident size. A line of JSON for each case goes to the standard
-output, with the ratio of the estimate in the refusal of large images to the measurement.
+A case is GENERATOR:SIZE:PRECISION[:IMAGES]. Its process translates one 8-bit image of SIZE x SIZE, or IMAGES of them
+one after another, after a small one that loads the libraries, and asks Linux for the largest resident size. A line of
+JSON for each case goes to the standard output, with the ratio of the estimate in the refusal of large images to the
+measurement.
 """
 
 from __future__ import annotations
@@ -31,8 +32,8 @@ def measure(case: str) -> None:
     from unpaired.networks import GENERATORS
     from unpaired.translate import DirectionInfo, ModelInfo, TrainingInfo, Translator
 
-    kind, size, precision = case.split(":")
-    side = int(size)
+    kind, size, precision, *more = case.split(":")
+    side, images = int(size), int(more[0]) if more else 1
     direction = DirectionInfo(generator=GENERATORS.get(kind)())
     training = TrainingInfo(step=None, seed=0, load_size=286, crop_size=256, objective="cyclegan")
     info = ModelInfo(directions={"AtoB": direction}, domains={"A": "summer", "B": "winter"}, training=training)
@@ -44,7 +45,7 @@ def measure(case: str) -> None:
     image = Image(rng.integers(0, 256, (side, side, 3), np.uint8))
     before = resident("VmRSS")
     Path("/proc/self/clear_refs").write_text("5")
-    for _ in range(1 if side >= 1024 else 2):
+    for _ in range(images):
         translator(image)
     measured = resident("VmHWM") - before
     loaded = translator._loaded["AtoB"]
