@@ -122,7 +122,7 @@ def translated(source: Path, info: ModelInfo, network: nn.Module | None = None, 
 def write_dicom(path: Path, stored: np.ndarray, **settings: Any) -> None:
     """Write a 12-bit CT slice with the name of the patient."""
     data = pydicom.Dataset()
-    data.PatientName, data.PatientID, data.InstitutionName = "Doe^Jane", "ID-4711", "Hospital"  # no digits alone, which UIDs may hold
+    data.PatientName, data.PatientID, data.InstitutionName = "Doe^Jane", "ID-4711", "Hospital"
     data.StudyDate, data.Modality, data.FrameOfReferenceUID = "20260101", "CT", generate_uid()
     data.SOPClassUID, data.SOPInstanceUID = CTImageStorage, generate_uid()
     data.Rows, data.Columns = stored.shape[:2]
