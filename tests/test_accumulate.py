@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +38,7 @@ CPU, BATCH, STEPS = torch.device("cpu"), 4, 3
 GENERATOR = ResNetGenerator(base_channels=4, num_blocks=1)
 JUDGE = PatchGAN(base_channels=4, num_layers=1)
 UNET = UNetGenerator(base_channels=4, num_downs=5, norm="instance")
-ALL_PLACES = 2000  # of 32 x 32 features, so that no place is drawn for
+ALL_PLACES = 500  # of 22 x 22 padded pixels, so that no place is drawn for
 
 
 def built(method: str) -> Objective[Any]:
@@ -74,11 +75,14 @@ def state_of(method: str, num_parts: int) -> TrainingState:
 
 def batch_of(method: str, step: int) -> Batch:
     draw = torch.Generator().manual_seed(step)
-    shape = (BATCH, 5, 1, 1) if method == "gan" else (BATCH, 3, 32, 32)
-    a, b = (torch.rand(*each, generator=draw, dtype=torch.float64) * 2 - 1 for each in (shape, (BATCH, 3, 32, 32)))
+    side = 32 if method in ("pix2pix", "l1 alone", "gan") else 16  # of five halvings, or of two
+    real = (BATCH, 3, side, side)
+    shape = (BATCH, 5, 1, 1) if method == "gan" else real
+    a, b = (torch.rand(*each, generator=draw, dtype=torch.float64) * 2 - 1 for each in (shape, real))
     return Batch(a=a, b=b)
 
 
+@cache
 def taken(method: str, num_parts: int) -> tuple[list[dict[str, Tensor]], TrainingState]:
     state, terms = state_of(method, num_parts), []
     for step in range(1, STEPS + 1):

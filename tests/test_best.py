@@ -548,6 +548,7 @@ def test_a_flat_run_ends_early_says_why_and_is_not_started_again_unless_asked(
 
 
 def test_a_flat_run_interrupted_anywhere_ends_at_the_same_step_in_the_same_state(flat: Config, tmp_path: Path) -> None:
+    flat = override(flat, {"run.sample_every": 0, "run.trust_images": 0})
     whole = train(flat, out=tmp_path / "whole")
     for step in (4, 15, 16, 17, 24):
         run = tmp_path / f"stopped-at-{step}"

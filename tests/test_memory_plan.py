@@ -284,6 +284,7 @@ def test_the_plan_counts_as_many_held_out_images_as_are_looked_at(
         return config.data.crop_size * GB
 
     monkeypatch.setattr(planning, "expected_memory", expected)
+    monkeypatch.setattr(planning, "footprint", lambda config: Footprint(0, 0, 0))
     monkeypatch.setattr(planning, "max_validation_images", lambda data: 0 if data.crop_size > 64 else 32)
     config = override(at_size(paper(), 128), {"data.root": str(drawn_folders), "run.memory": "90GB"})
     planning.planned(config, open_domains(config.data), None, CPU)
@@ -318,6 +319,7 @@ def stub(monkeypatch: pytest.MonkeyPatch) -> Callable[[float, float], None]:
             return again if config.run.recompute else whole
 
         monkeypatch.setattr(planning, "expected_memory", expected)
+        monkeypatch.setattr(planning, "footprint", lambda config: Footprint(0, 0, 0))
 
     return expect
 
@@ -348,6 +350,7 @@ def test_a_run_goes_on_in_the_parts_that_were_chosen(
     drawn_folders: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, said: list[str]
 ) -> None:
     monkeypatch.setattr(planning, "expected_memory", lambda config, *rest: 4 * GB / config.run.accumulate)
+    monkeypatch.setattr(planning, "footprint", lambda config: Footprint(0, 0, 0))
     settings = {"data.root": str(drawn_folders), "schedule.num_steps": 1, "run.memory": "2.5GB", "data.batch_size": 4}
     config, kept = override(config_of("cyclegan"), settings), tmp_path / "run" / "config.yaml"
     said.clear()
@@ -394,7 +397,7 @@ def test_what_is_expected_is_what_a_run_takes_within_15_percent(
 ) -> None:
     """A process of its own, without the decoded images and its start: only the memory of the model remains."""
     options = (
-        "--steps 2 --size 64 --memory 20GB --generator.base-channels 32 --generator.num-blocks 6 --data.batch-size 6 "
+        "--steps 2 --size 64 --memory 20GB --generator.base-channels 32 --generator.num-blocks 6 --data.batch-size 3 "
         f"--discriminator.base-channels 32 --run.trust-images 0 --run.num-threads 1 --run.recompute {recompute}"
     ).split()
     command = [sys.executable, "-m", "unpaired", "train", drawn_folders, "--out", tmp_path / "run", *options]

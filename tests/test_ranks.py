@@ -138,9 +138,10 @@ def method(name: str) -> TrainingState:
 
 def whole_batch(name: str, step: int) -> Batch:
     draw = torch.Generator().manual_seed(step)
-    shape = (GLOBAL_BATCH, 5, 1, 1) if name == "gan" else (GLOBAL_BATCH, 3, 32, 32)
+    side = 32 if name.startswith(("pix2pix", "gan")) else 16  # of five halvings, or of two
+    shape = (GLOBAL_BATCH, 5, 1, 1) if name == "gan" else (GLOBAL_BATCH, 3, side, side)
     a = torch.rand(*shape, generator=draw, dtype=torch.float64) * 2 - 1
-    return Batch(a=a, b=torch.rand(GLOBAL_BATCH, 3, 32, 32, generator=draw, dtype=torch.float64) * 2 - 1)
+    return Batch(a=a, b=torch.rand(GLOBAL_BATCH, 3, side, side, generator=draw, dtype=torch.float64) * 2 - 1)
 
 
 def take_steps(name: str, num_steps: int) -> tuple[dict[str, Tensor], str]:

@@ -39,7 +39,7 @@ from unpaired.translate.jobs import RECORD
 from unpaired.trust import keeping
 from unpaired.trust.keeping import ScoringSorter
 from unpaired.trust.score import Scorer, Trust, measure
-from unpaired.trust.scored import TABLE, best, load_scorer
+from unpaired.trust.scored import TABLE, GrowingTable, best, load_scorer
 from unpaired.trust.trust_file import pack
 
 SMALL = ResNetGenerator(base_channels=4, num_blocks=1)
@@ -145,6 +145,23 @@ def test_scores_are_those_of_the_pixels_that_are_written(
         trust = scorer(given, made)
         assert float(row["score"]) == pytest.approx(trust.score, rel=1e-4)
         assert float(row["cycle_measured"]) == pytest.approx(trust.symptoms["cycle"], rel=1e-4)
+
+
+def test_the_table_grows_by_a_row_with_each_image_and_keeps_to_the_order_of_the_images(
+    model: Path, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    grown, out, add = list[bytes](), tmp_path / "out", GrowingTable.add
+
+    def added(self: GrowingTable, job: Job, trust: Trust) -> None:
+        add(self, job, trust)
+        grown.append((out / TABLE).read_bytes())
+
+    monkeypatch.setattr(GrowingTable, "add", added)
+    assert run(model, folder, "--out", out, "--scores") == 0
+    assert [text.count(b"\n") for text in grown] == list(range(2, 12))  # with the header
+    assert grown[-1] == (out / TABLE).read_bytes()
+    assert run(model, folder, "--out", tmp_path / "best", "--keep-best", "30%") == 0
+    assert len(grown) == 10  # the rows of a share are known at the end
 
 
 def test_the_best_are_those_of_the_scores_and_the_same_bytes(model: Path, folder: Path, tmp_path: Path) -> None:

@@ -10,7 +10,9 @@ from typing import Any
 import pytest
 import torch
 
+from unpaired.bench import cases
 from unpaired.bench.cases import TrainingCase, config_at, counted
+from unpaired.config import override
 from unpaired.data.datasets import Batch
 from unpaired.networks import PatchGAN, ResNetGenerator
 from unpaired.objectives import CycleGAN
@@ -132,8 +134,9 @@ def test_each_has_a_thread_with_half_of_the_threads_and_the_callers_modes() -> N
     assert torch.get_num_threads() == 2
 
 
-def test_memory_and_operations_are_counted_as_if_there_were_one_thread() -> None:
-    config = config_at(64)
+def test_memory_and_operations_are_counted_as_if_there_were_one_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    config = override(config_at(64), {"generator.base_channels": 8, "generator.num_blocks": 2})
+    monkeypatch.setattr(cases, "config_at", lambda size, batch: config)
 
     def operations() -> float:
         return counted(TrainingCase.at(64, "fp32", torch.device("cpu")))

@@ -5,17 +5,37 @@ from __future__ import annotations
 import logging
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from test_live_line import Terminal
 from unpaired.config import override
 from unpaired.recipes import Config
 from unpaired.runs import train
+from unpaired.training.pace import Pace, StepPace
 from unpaired.training.progress import Progress
-from unpaired.training.terminal import ProgressLines, sentences_printed, shown_by_default
+from unpaired.training.terminal import ProgressLines, live_line, sentences_printed, shown_by_default
 
 STEP = Progress(4, 8, 1, {"generator": 0.5}, 2e-4, 12.34, 0.0, seconds=0.0, seconds_left=75.4)
+CYCLEGAN = {
+    f"{family}_{domain}": 1.23456 * number
+    for number, family in enumerate(("adversarial", "cycle", "identity", "discriminator"), start=1)
+    for domain in "ab"
+}
+PACE = StepPace(
+    step=12,
+    num_steps=246_000,
+    epoch=1,
+    losses=CYCLEGAN,
+    steps_per_second=0.4762,
+    images_per_second=0.4762,
+    seconds=30.0,
+    seconds_left=520_000.0,
+    first=False,
+    last=False,
+)
 
 
 def without_logging(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -26,6 +46,76 @@ def without_logging(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_step_is_a_line(capsys: pytest.CaptureFixture[str]) -> None:
     ProgressLines()(STEP)
     assert capsys.readouterr().out == "step 4/8  epoch 1  12.3 images/s  1:15 min left  generator 0.500\n"
+
+
+def test_the_live_line_of_a_step_fits_80_columns_and_gets_shorter_on_narrower_ones() -> None:
+    line = live_line(PACE, 79)
+    assert line == "step     12/246000  2.1 s/step  6 d 0 h left  adv 1.23 cyc 2.47 ide 3.70"
+    assert live_line(PACE, 60) == "step     12/246000  2.1 s/step  6 d 0 h left  adv 1.23"
+    assert live_line(PACE, 20) == "step     12/246000"
+    wide = live_line(replace(PACE, steps_per_second=5.14), 200)
+    assert wide.endswith("5.1 steps/s  6 d 0 h left  adv 1.23 cyc 2.47 ide 3.70 dis 4.94")
+    assert "cycl 1.00 cyca 2.00" in live_line(replace(PACE, losses={"cycle_a": 1.0, "cyca": 2.0}), 200)
+
+
+def test_a_terminal_shows_each_step_in_place_and_keeps_one_a_minute_and_the_last(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    terminal = Terminal()
+    monkeypatch.setattr(sys, "stdout", terminal)
+    with sentences_printed():
+        lines = ProgressLines()
+        for step, seconds in enumerate((0.0, 1.0, 61.0, 62.0)):
+            pace = replace(PACE, step=step, seconds=seconds, first=step == 1, last=step == 3)
+            lines.pace(replace(pace, steps_per_second=None) if step == 0 else pace)
+            lines(replace(STEP, step=step, seconds=seconds))
+            if step == 1:
+                assert terminal.lines == [live_line(replace(PACE, step=1), 79)]
+    assert [line.partition("  ")[0] + line.partition("  ")[2].strip()[:8] for line in terminal.lines] == [
+        "step2/246000",
+        "step3/246000",
+        "",
+    ]
+
+
+def test_a_log_file_gets_the_first_step_then_logged_ones_and_others_after_a_minute(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    lines = ProgressLines()
+    lines.pace(replace(PACE, step=0, losses={}, steps_per_second=None, images_per_second=None, seconds=0.0))
+    for step, seconds in enumerate((1.0, 5.0, 12.0, 40.0, 73.0), start=1):
+        lines.pace(replace(PACE, step=step, seconds=seconds, first=step == 1))
+        if step < 4:
+            lines(replace(STEP, step=step, seconds=seconds))
+    printed = capsys.readouterr().out
+    assert [line.split()[1].partition("/")[0] for line in printed.splitlines()] == ["1", "3", "5"]
+    assert "\r" not in printed
+    assert "\x1b" not in printed
+
+
+class View:
+    """The part of a StepView that is displayed."""
+
+    num_steps, epoch, losses, last = 100, 1, CYCLEGAN, False
+
+    def __init__(self, step: int) -> None:
+        self.step = step
+
+
+def test_the_pace_leaves_out_the_slow_first_step_and_reports_twice_a_second(monkeypatch: pytest.MonkeyPatch) -> None:
+    now, reported = [0.0], list[StepPace]()
+    monkeypatch.setattr("time.monotonic", lambda: now[0])
+    watch = Pace(reported.append, batch_size=4)
+    for step in range(8):
+        watch(View(step))  # type: ignore[arg-type]
+        now[0] += 10.0 if step == 0 else 0.25
+    assert [pace.step for pace in reported] == [0, 1, 3, 5, 7]
+    assert [pace.first for pace in reported] == [False, True, False, False, False]
+    assert (reported[0].steps_per_second, reported[0].seconds_left) == (None, None)
+    assert reported[1].seconds_left == pytest.approx(990)
+    assert reported[2].seconds_left == pytest.approx(97 * 0.25)
+    assert reported[-1].steps_per_second == pytest.approx(4)
+    assert reported[-1].images_per_second == pytest.approx(16)
 
 
 def test_training_from_python_shows_sentences_and_steps_on_standard_error(

@@ -11,6 +11,9 @@ from unpaired.storage import write_bytes
 OF_STEPS = ("skipped", "loader", "guardian", "graph", "way", "flat", "went on")
 """The kinds of entries that belong to a step, and occur again when the step is repeated."""
 
+ALARMS = ("skipped", "loader", "guardian", "remedy", "graph")
+"""The kinds of entries about failures; the others are about what was asked for or planned."""
+
 
 class History:
     """RUN/history.jsonl, a line an entry: step, kind, sentence, and details of that kind. Few lines, or none."""

@@ -14,12 +14,13 @@ import torch
 from torch import Tensor, nn
 
 from unpaired.artifacts.checkpoint import save_checkpoint, sweep
-from unpaired.artifacts.history import History
+from unpaired.artifacts.history import ALARMS, History
 from unpaired.artifacts.report import write_report
 from unpaired.artifacts.run_folder import RunFolder
 from unpaired.artifacts.samples import draw_samples, write_samples
 from unpaired.data.datasets import Batch
 from unpaired.errors import MissingExtraError
+from unpaired.live_line import rewrite
 from unpaired.models.model_folder import sweep_model
 from unpaired.objectives.base import Direction, samples_with_masks
 from unpaired.randomness import torch_seeded
@@ -29,7 +30,14 @@ from unpaired.training.inference_weights import ema_weights, inference_mode
 from unpaired.training.machine import peak_memory
 from unpaired.training.progress import Progress
 from unpaired.training.state import TrainingState
-from unpaired.training.terminal import duration
+from unpaired.words import duration
+
+TRAINING = "training"
+"""The state of a run that goes on, in its report."""
+
+# Between sample grids the report is written again at a logged step, so that a page that reloads itself has news.
+_FIRST_REPORT, _LEAST_SPACING = 20.0, 60.0  # seconds
+_TIMES = 300  # times its own duration that must pass: a third of a percent of the run
 
 
 class Guardian(Protocol):
@@ -102,6 +110,7 @@ class RunRecorder:
         self._board = _summary_writer(folder, next_step) if tensorboard else None
         self._selection = selection
         self.guardian: Guardian | None = None
+        self._next_report = time.monotonic() + _FIRST_REPORT
 
     def progress(self, progress: Progress) -> None:
         """Write a line of log.jsonl and TensorBoard's scalars (if enabled), and call the listener."""
@@ -121,9 +130,12 @@ class RunRecorder:
             self._board.add_scalar("learning_rate", progress.learning_rate, progress.step)
             self._board.add_scalar("images_per_second", progress.images_per_second, progress.step)
         self._listener(progress)
+        if time.monotonic() >= self._next_report:
+            self.report(TRAINING)
 
     def sample(self, state: TrainingState) -> None:
         """Draw real | fake | reconstructed | identity of the preview images, with the EMA weights if there are any."""
+        rewrite("Drawing the sample grid")
         with ema_weights(state), inference_mode(state.objective), torch_seeded(0, "samples"):
             samples = samples_with_masks(state.objective, self._preview)
         grid = draw_samples(samples, names=self._names, caption=f"step {state.step}")
@@ -131,7 +143,7 @@ class RunRecorder:
         if self._board is not None:
             pixels = torch.frombuffer(bytearray(grid.convert("RGB").tobytes()), dtype=torch.uint8)
             self._board.add_image("samples", pixels.view(grid.height, grid.width, 3), state.step, dataformats="HWC")
-        self.report("training")
+        self.report(TRAINING)
 
     def event(self, step: int, kind: str, sentence: str) -> None:
         """Write a line of history.jsonl."""
@@ -168,7 +180,7 @@ class RunRecorder:
         # The model comes last, so that its step proves that all of this was done.
         finished = self._latest is not None and state.step == self._latest.num_steps
         early = early_stopping_reason(self._history.entries())
-        self.report("finished early" if early else "finished" if finished else "training")
+        self.report("finished early" if early else "finished" if finished else TRAINING)
         if self._selection is None:
             with ema_weights(state):
                 self._publish(state.objective.generators(), state.step, state.step)
@@ -190,13 +202,14 @@ class RunRecorder:
 
     def report(self, condition: str) -> None:
         """Write report.html from the present files of the folder."""
-        status = {"state": condition}
+        begun = time.monotonic()
+        status, entries = {"state": condition}, self._history.entries()
         if self._latest is not None:
             latest = self._latest
             status["step"] = f"{latest.step} of {latest.num_steps}"
             status["epoch"] = str(latest.epoch)
             status["speed"] = f"{latest.images_per_second:.1f} images/s"
-            if condition == "training":
+            if condition == TRAINING:
                 status["time left"] = duration(latest.seconds_left)
         write_report(
             self._folder.report,
@@ -207,12 +220,16 @@ class RunRecorder:
             config_yaml=self._facts["config"],
             data=self._facts["data"],
             machine=self._facts["machine"],
-            notes=[entry["sentence"] for entry in self._history.entries()],
+            notes=[entry["sentence"] for entry in entries if entry["kind"] not in ALARMS],
+            warnings=[entry["sentence"] for entry in entries if entry["kind"] in ALARMS],
+            live=condition == TRAINING,
             checks=read_evaluations(self._folder.path / "guardian.jsonl"),
             held_out=self._selection.evaluations if self._selection is not None else (),
             best_step=None if self._selection is None or self._selection.best is None else self._selection.best.step,
             publishes_best=self._selection is not None and self._selection.selected is not None,
         )
+        now = time.monotonic()
+        self._next_report = now + max(_LEAST_SPACING, _TIMES * (now - begun))
 
 
 def _progress_of(record: Mapping[str, Any]) -> Progress | None:

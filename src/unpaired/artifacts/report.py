@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 import re
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -64,6 +65,8 @@ def write_report(
     data: Mapping[str, object],
     machine: Mapping[str, object],
     notes: Sequence[str] = (),
+    warnings: Sequence[str] = (),
+    live: bool = False,
     checks: Sequence[StepEvaluation] = (),
     held_out: Sequence[StepEvaluation] = (),
     best_step: int | None = None,
@@ -76,12 +79,13 @@ def write_report(
     samples: the sample grids, oldest first, named step-00000500.png; the page shows at most `MAX_GRIDS` of them, the
     larger ones as JPEG.
     data, machine: facts by name; a value that is a mapping becomes a group of its own.
-    notes: sentences that a reader must not miss.
+    notes: sentences that a reader must not miss. warnings: those about failures.
+    live: whether the run goes on, so that the page reloads itself.
     checks: those of the guardian.
     held_out: the validations. best_step: the best of them. publishes_best: whether model/ holds that step.
 
-    NaN or infinite losses leave a gap in their curve, which is stated; a grid that cannot be read is named in the
-    notes. Raises OutputError if the file cannot be written there, StorageError if the disk is full or failing.
+    NaN or infinite losses leave a gap in their curve, which is stated; a grid that cannot be read is named in a
+    warning. Raises OutputError if the file cannot be written there, StorageError if the disk is full or failing.
     """
     grids, unread = _sample_figures(samples)
     text = html_page(
@@ -89,7 +93,9 @@ def write_report(
         "report.html",
         title,
         status=status_terms(status, _text),
-        notes="".join(f"<li>{_text(note)}</li>" for note in [*notes, *unread]),
+        warnings=_items([*warnings, *unread]),
+        notes=_items(notes),
+        live=str(round(1000 * time.time())) if live else "",
         newest=grids[0] if grids else '<p class="dim">No sample grid yet.</p>',
         earlier="".join(grids[1:]),
         held_out="".join(_held_out(held_out, best_step)),
@@ -106,6 +112,10 @@ def write_report(
 
 
 # ---- facts and samples ----
+
+
+def _items(sentences: Sequence[str]) -> str:
+    return "".join(f"<li>{_text(sentence)}</li>" for sentence in sentences)
 
 
 def _text(value: object) -> str:

@@ -9,11 +9,12 @@ from typing import Annotated, Literal
 from cyclopts import Parameter
 
 from unpaired.cli.app import data_app
-from unpaired.cli.data_check import CountLine, decoders_silent, print_checkup
+from unpaired.cli.data_check import decoders_silent, print_checkup
 from unpaired.cli.output import ByteLines
 from unpaired.cli.own_parts import load_parts
 from unpaired.errors import DataError
-from unpaired.training.terminal import print_sentence
+from unpaired.headway import followed
+from unpaired.training.terminal import print_sentence, sentences_printed
 
 
 @data_app.command
@@ -68,7 +69,8 @@ def check(
     from unpaired.doctor.sheet import write_sheet
     from unpaired.public import check as check_folder
 
-    with CountLine() as counted, decoders_silent():
+    # Progress must not be part of JSON that is written to a file.
+    with decoders_silent(), sentences_printed("stderr" if json_ else "stdout"):
         checkup = check_folder(
             data or "",
             a=a or "",
@@ -79,7 +81,7 @@ def check(
             range=range_,
             channels_a=channels_a,
             channels_b=channels_b,
-            progress=counted,
+            progress=followed("Inspecting", "file"),
         )
         if html is not None:
             write_sheet(html, checkup)

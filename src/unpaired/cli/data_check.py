@@ -6,17 +6,14 @@ import contextlib
 import itertools
 import os
 import sys
-import time
 from collections.abc import Iterator
-from types import TracebackType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TextIO
 
 from rich.markup import escape
 from rich.table import Table
 
 from unpaired.cli.output import console
 from unpaired.storage import shown
-from unpaired.words import counted
 
 if TYPE_CHECKING:
     from unpaired.doctor.checkup import Checkup
@@ -24,6 +21,11 @@ if TYPE_CHECKING:
 
 _STYLES = {"error": "red", "warning": "yellow", "note": "cyan"}
 _MOST_EXAMPLES = 3
+
+_COLUMNS = {"finding": 13, "where": 15, "training": 18, "what to do": 21}
+"""Columns of the findings, and widths on a terminal of 80 columns that leave their words and options whole."""
+
+_BORDERS = 13  # columns of lines and spaces between four columns
 
 
 def print_checkup(checkup: Checkup) -> None:
@@ -46,8 +48,9 @@ def print_checkup(checkup: Checkup) -> None:
         )
     console().print(folders)
     table = Table(show_lines=True)
-    for name in ("finding", "where", "training", "what to do"):
-        table.add_column(name)
+    least = sum(_COLUMNS.values()) + _BORDERS
+    for name, width in _COLUMNS.items():
+        table.add_column(name, width=width if least <= console().width < 100 else None, overflow="fold")
     for fault, findings in itertools.groupby(checkup.findings, lambda finding: finding.fault):
         title = f"[{_STYLES[fault.severity]}]{fault.severity}[/] {escape(fault.title)}"
         where = "\n".join(map(_where, findings))
@@ -68,34 +71,27 @@ def _where(finding: Finding) -> str:
     return "\n".join(escape(shown(line)) for line in lines)
 
 
-class CountLine:
-    """Shows on a terminal how many files were inspected, on a temporary line; prints nothing to a file."""
-
-    def __enter__(self) -> CountLine:
-        self._terminal, self._printed = sys.stdout.isatty(), 0.0
-        return self
-
-    def __call__(self, done: int, total: int) -> None:
-        """Show the count, if enough time has passed."""
-        if self._terminal and time.monotonic() - self._printed > 0.2:
-            self._printed = time.monotonic()
-            print(f"\r\x1b[K{done:,} of {counted(total, 'file')}", end="", flush=True)
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if self._terminal:
-            print("\r\x1b[K", end="", flush=True)
-
-
 @contextlib.contextmanager
 def decoders_silent() -> Iterator[None]:
-    """Suppress messages of native decoders about damaged files on standard error; the findings report these files."""
+    """Suppress messages of native decoders about damaged files on standard error; the findings report these files.
+
+    Messages of this package still arrive there.
+    """
     kept = os.dup(2)
     try:
         with open(os.devnull, "wb") as nothing:  # noqa: PTH123 - no path, a device
             os.dup2(nothing.fileno(), 2)
-        yield
+        own = open(kept, "w", buffering=1, closefd=False)  # noqa: SIM115 - a descriptor, which stays open
+        with contextlib.redirect_stderr(own if _is_second(sys.stderr) else sys.stderr):
+            yield
     finally:
         os.dup2(kept, 2)
         os.close(kept)
+
+
+def _is_second(stream: TextIO) -> bool:
+    """Return whether a stream writes to the descriptor of standard error."""
+    try:
+        return stream.fileno() == 2
+    except (OSError, ValueError, AttributeError):
+        return False

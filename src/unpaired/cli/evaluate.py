@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -18,6 +19,8 @@ from unpaired.launch import launched
 from unpaired.storage import shown
 from unpaired.training.terminal import print_sentence
 from unpaired.words import counted
+
+_WIDTH = 120  # columns of a table
 
 if TYPE_CHECKING:
     from unpaired.evaluation.evaluating import Comparison, Evaluation
@@ -116,7 +119,10 @@ def evaluate(
         baseline=beside,
     )
     folder = out if out is not None else model / "evaluation"
-    found = measure(model, data, settings=settings, device=device)
+    first = not launched().rank
+    found = measure(
+        model, data, settings=settings, device=device, listener=print_evaluation if first else lambda part: None
+    )
     if launched().rank:  # rank 0 has the same results and writes them
         return
     make_folder(folder)
@@ -124,7 +130,6 @@ def evaluate(
     write_bytes(folder / "evaluation.json", found.to_json().encode())
     page = to_html(found, str(model), str(data), device=device, command=command)
     write_bytes(folder / "evaluation.html", page.encode())
-    print_evaluation(found)
     print_sentence(
         f"Figures of each image: {shown(folder / 'evaluation.json')}   Page: {shown(folder / 'evaluation.html')}"
     )
@@ -142,15 +147,15 @@ def print_evaluation(found: Evaluation) -> None:
         heading = Text(f"{title}, {counted(len(result.names), 'image')} at {size} x {size}", style="table.title")
         table = Table(title=heading, box=None, title_justify="left")
         for column in ("", "translations", "floor: real images", "untranslated"):
-            table.add_column(column, justify="left" if not column else "right", no_wrap=True)
+            table.add_column(column, justify="left" if not column else "right", no_wrap=bool(column) or not _narrow())
         for row in result.rows.values():
             figures = (formatted(interval, row.metric.digits) for interval in (row.made, row.floor, row.untranslated))
-            table.add_row(Text(shown(label_with_arrow(row))), *figures)  # a Text, as for the names
-        console(width=120).print(table)
+            table.add_row(Text(shown(label_with_arrow(row))), *_fitting(figures))  # a Text, as for the names
+        console(width=_WIDTH).print(table)
         if result.two_sample_p is not None:
             print_sentence(f"Two-sample test of translations and real images: p = {result.two_sample_p:.3f}")
         if result.direction in found.baseline:
-            console(width=120).print(_baseline_table(title, found.baseline[result.direction]))
+            console(width=_WIDTH).print(_baseline_table(title, found.baseline[result.direction]))
 
 
 def _baseline_table(title: str, compared: Comparison) -> Table:
@@ -160,7 +165,17 @@ def _baseline_table(title: str, compared: Comparison) -> Table:
     heading = Text(f"{title}, style transfer, the first {len(compared.model.names)} images", style="table.title")
     table = Table(title=heading, box=None, title_justify="left")
     for column in ("", "translations", "style transfer", "untranslated"):
-        table.add_column(column, justify="left" if not column else "right", no_wrap=True)
+        table.add_column(column, justify="left" if not column else "right", no_wrap=bool(column) or not _narrow())
     for row, cells in baseline_cells(compared):
-        table.add_row(Text(shown(label_with_arrow(row))), *cells)
+        table.add_row(Text(shown(label_with_arrow(row))), *_fitting(cells))
     return table
+
+
+def _fitting(figures: Iterable[str]) -> list[str]:
+    """Return figures, with their intervals below them on a narrow terminal."""
+    return [figure.replace(" [", "\n[") if _narrow() else figure for figure in figures]
+
+
+def _narrow() -> bool:
+    """Return whether three figures with intervals do not fit beside their names."""
+    return console(width=_WIDTH).width < _WIDTH

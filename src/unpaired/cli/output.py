@@ -10,7 +10,10 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 from rich.table import Table
 
+from unpaired.headway import REFRESH, SPACING
+from unpaired.live_line import has_live_line, rewrite
 from unpaired.training.terminal import print_sentence
+from unpaired.words import duration
 
 if TYPE_CHECKING:
     from unpaired.demo import DemoResult
@@ -22,28 +25,44 @@ def console(width: int = 100) -> Console:
 
 
 def print_below(sentence: str) -> None:
-    """Print a sentence on a separate line, below the progress line of a terminal."""
-    print_sentence("\n" * sys.stdout.isatty() + sentence)
+    """Print a sentence on a line of its own, in place of the ^C that a terminal shows."""
+    rewrite("")
+    print_sentence(sentence)
 
 
 class ByteLines:
-    """Prints the progress of a download: on a terminal one updated line, in a log file one every ten seconds."""
+    """Shows the progress of a download: as the live line of a terminal, in a log file as a line every 30 seconds.
+
+    The last line, of all bytes, is always printed.
+    """
 
     def __init__(self) -> None:
-        self._terminal = sys.stdout.isatty()
-        self._printed = 0.0
+        self._begun: tuple[float, int] | None = None
+        self._shown = 0.0
 
     def __call__(self, received: int, total: int) -> None:
-        """Print the bytes received and their total (0: unknown), if enough time has passed."""
-        now, last = time.monotonic(), received == total
-        if not last and now - self._printed < (0.2 if self._terminal else 10.0):
-            return
-        self._printed = now
-        share = f" of {total / 1e6:.1f} MB  {received / total:.0%}" if total else " MB"
-        line = f"{received / 1e6:.1f}{share}"
-        print(
-            f"\r\x1b[K{line}" if self._terminal else line, end="" if self._terminal and not last else "\n", flush=True
-        )
+        """Show the bytes received and their total (0: unknown), if enough time has passed."""
+        now = time.monotonic()
+        if self._begun is None:
+            self._begun = now, received
+        if received == total:
+            print_sentence(_megabytes(received, total))
+        elif now - self._shown >= (REFRESH if has_live_line() else SPACING):
+            self._shown = now
+            line = _megabytes(received, total) + _time_left(self._begun, now, received, total)
+            (rewrite if has_live_line() else print_sentence)(line)
+
+
+def _megabytes(received: int, total: int) -> str:
+    share = f" of {total / 1e6:.1f} MB  {received / total:.0%}" if total else " MB"
+    return f"{received / 1e6:.1f}{share}"
+
+
+def _time_left(begun: tuple[float, int], now: float, received: int, total: int) -> str:
+    """Return the time left by the mean speed since `begun`, a time and a number of bytes; "" if it is unknown."""
+    if not total or received == begun[1]:
+        return ""
+    return f"  {duration((now - begun[0]) / (received - begun[1]) * (total - received))} left"
 
 
 def print_demo(result: DemoResult, out: Path) -> None:

@@ -7,10 +7,12 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from unpaired.headway import Headway
 from unpaired.storage import shown
 from unpaired.training.terminal import print_sentence
 
 if TYPE_CHECKING:
+    from unpaired.cli.translation import TranslateOptions
     from unpaired.translate.jobs import Job
     from unpaired.trust.keeping import ScoringSorter
     from unpaired.trust.score import Scorer, Trust
@@ -19,17 +21,36 @@ _NAMED = 10  # largest number of files in a sentence
 
 
 def sorter(
-    scorer: Scorer, jobs: Sequence[Job], folder: Path, share: float, keep_icc: bool, finished: Collection[Job]
+    scorer: Scorer,
+    jobs: Sequence[Job],
+    folder: Path,
+    options: TranslateOptions,
+    finished: Collection[Job],
+    headway: Headway,
 ) -> ScoringSorter:
-    """Return the sorter that scores each result, keeps a share of them, and reports all scores at the end."""
+    """Return the sorter that scores each result, keeps a share of them, and reports all scores at the end.
+
+    The table of scores grows by a row with each image and is written again at the end, in order. With --keep-best it is
+    written at the end only, when the results to keep are known, and so it is with several processes.
+    """
+    from unpaired import ranks
     from unpaired.trust.keeping import ScoringSorter
+    from unpaired.trust.scored import GrowingTable
+
+    table = GrowingTable(folder) if options.share == 1 and ranks.world_size() == 1 else None
+
+    def scored(job: Job, trust: Trust | None) -> None:
+        if table is not None and trust is not None:
+            table.add(job, trust)
+        headway.advance()
 
     return ScoringSorter(
         scorer,
         jobs,
-        share,
-        keep_icc=keep_icc,
+        options.share,
+        keep_icc=options.keep_icc,
         finished=finished,
+        on_scored=scored,
         on_known=partial(_report, scorer, folder),
     )
 

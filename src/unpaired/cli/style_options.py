@@ -12,11 +12,13 @@ from cyclopts import CycloptsError
 
 from unpaired.config import require
 from unpaired.launch import launched
+from unpaired.live_line import erase, has_live_line, rewrite
 from unpaired.storage import shown
-from unpaired.training.terminal import duration, print_sentence
+from unpaired.training.terminal import print_sentence
 from unpaired.translate.jobs import find_images
 from unpaired.translate.style_images import StyleImages
 from unpaired.translate.style_transfer import StyleTransfer, style_translator
+from unpaired.words import duration
 
 if TYPE_CHECKING:
     from unpaired.cli.translation import TranslateOptions
@@ -101,24 +103,24 @@ def open_style(style: StyleOptions, *, device: str, max_pixels: int | None) -> T
 
 
 class _Report:
-    """Prints the progress of an image: a line that is updated on a terminal, now and then one in a log file."""
+    """Shows the progress of an image: as the live line of a terminal, now and then as a line in a log file."""
 
     def __init__(self) -> None:
         self._start = self._printed = time.monotonic()
-        self._terminal = sys.stderr.isatty()
 
     def __call__(self, iteration: int, number: int) -> None:
-        """Print the progress on standard error, if enough time has passed; rank 0 only."""
+        """Show the progress, in a log file on standard error and if enough time has passed; rank 0 only."""
         now = time.monotonic()
         if iteration == 1:
             self._start, self._printed = now, now - _SPACING + _FIRST_REPORT
-        if launched().rank or not (self._terminal or now - self._printed >= _SPACING):
+        if launched().rank or not (has_live_line() or now - self._printed >= _SPACING):
             return
         self._printed = now
         left = (now - self._start) / max(iteration - 1, 1) * (number - iteration)
         line = f"iteration {iteration}/{number}  {duration(left)} left"
-        if not self._terminal:
+        if not has_live_line():
             print(line, file=sys.stderr, flush=True)
-            return
-        # The line is removed before that of the result is printed.
-        print(f"\r\x1b[K{line}" if iteration < number else "\r\x1b[K", end="", file=sys.stderr, flush=True)
+        elif iteration < number:
+            rewrite(line)
+        else:
+            erase()

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 from unpaired import ranks
 from unpaired.cli import scores
 from unpaired.cli.advice import advice_of
+from unpaired.headway import Headway
+from unpaired.live_line import rewrite
 from unpaired.storage import shown
 from unpaired.training.terminal import print_sentence
 from unpaired.translate.jobs import Job, check_existing
@@ -51,6 +53,7 @@ def translate_all(
     """Translate the planned jobs into `folder`, report each result and lost metadata; return the number of failures."""
     masks = _planned_masks(translator, planned, folder, options)
     with _held(translator, planned, folder, options):
+        rewrite(f"Translating {options.direction}: preparing {counted(len(planned), 'image')}")
         reader = Reader(translator, options.direction)
         precise = choose_precision(
             translator, planned, direction=options.direction, keep_icc=options.keep_icc, reader=reader
@@ -60,10 +63,12 @@ def translate_all(
         with ranks.on_rank_zero() as first:
             if first:
                 record.start()
-        report = _Report(record, record.finished(own) if options.resume else set())
+        finished = record.finished(own) if options.resume else set()
+        headway = Headway(f"Translating {options.direction}", len(own) - len(finished if scorer is None else ()))
+        report = _Report(record, finished, headway if scorer is None else None)
         sorter = None
         if scorer is not None:
-            sorter = scores.sorter(scorer, planned, folder, options.share, options.keep_icc, report.finished)
+            sorter = scores.sorter(scorer, planned, folder, options, finished, headway)
         chosen = sorter is None or options.share == 1  # whether the results to keep are already known
         if chosen:
             report.count_finished(report.finished, len(planned))
@@ -104,12 +109,15 @@ def _planned_masks(
 
 
 class _Report:
-    """Records and prints the result of each job of this process. finished: the jobs finished earlier."""
+    """Records and prints the result of each job of this process.
 
-    def __init__(self, record: Record, finished: set[Job]) -> None:
+    finished: the jobs finished earlier. headway: counts the jobs; None if they are counted elsewhere.
+    """
+
+    def __init__(self, record: Record, finished: set[Job], headway: Headway | None) -> None:
         self.finished, self.lost = finished, LostMetadata()
         self.num_made = self.num_failed = 0
-        self._record = record
+        self._record, self._headway = record, headway
 
     def count_finished(self, kept: Collection[Job], num_all: int) -> None:
         """Count the lost metadata of the earlier results that are kept, and print their number."""
@@ -125,12 +133,12 @@ class _Report:
         if failure is None:
             self.num_made += 1
             self._record.add(job)
-        elif job in self.finished:  # only its score was needed
-            return
-        else:
+            print(f"{shown(job.source)} -> {shown(job.target)}", flush=True)
+        elif job not in self.finished:  # else only its score was needed
             self.num_failed += 1
-        line = f"{shown(job.source)} -> {shown(job.target)}"
-        print(f"failed: {failure.sentence(advice_of(failure.error))}" if failure else line, flush=True)
+            print(f"failed: {failure.sentence(advice_of(failure.error))}", flush=True)
+        if self._headway is not None:
+            self._headway.advance()
 
 
 @contextmanager

@@ -15,6 +15,7 @@ from unpaired.data.ranges import channels_fit
 from unpaired.data.scan_cache import sample
 from unpaired.data.sources import FolderSource
 from unpaired.errors import DataError
+from unpaired.headway import Headway
 from unpaired.scanning.header_scan import headers_by_path
 from unpaired.scanning.inspection import Inspected, inspect_image
 from unpaired.scanning.predicates import file_digest
@@ -107,7 +108,10 @@ def scan_images(
         facts = None if index in again else known.image(index, source.paths[index])
         return _inspected(source, index, config, min_side, channels, facts)
 
-    found = list(on_threads(inspected, range(len(source))))
+    found, headway = list[tuple[Inspected, str]](), Headway(f"Scanning {shown(source.folder)}", len(source))
+    for one in on_threads(inspected, range(len(source))):
+        found.append(one)
+        headway.advance()
     if any(known.image(index, source.paths[index]) != found[index][0] for index in again if not found[index][1]):
         known.forget()
         return scan_images(source, config, min_side, channels=channels)

@@ -23,6 +23,7 @@ from unpaired.doctor.thumb_file import ThumbFile
 from unpaired.errors import DataError
 from unpaired.images import ImageHeader, is_image_name
 from unpaired.images.labels import Part
+from unpaired.live_line import erase, rewrite
 from unpaired.scanning.file_faults import is_junk
 from unpaired.scanning.inspection import Inspected, inspect_file
 from unpaired.scanning.threads import NUM_THREADS, on_threads
@@ -117,6 +118,7 @@ def check_data(
     found = _Findings()
     with ThumbFile() as thumbs:
         scans = _scan_places(places, config, num_threads, progress, thumbs)
+        rewrite("Comparing the files")
         _check_groups(scans, thumbs, found)
     for scan in scans:
         _check_files(scan, config, pairing, found)
@@ -129,6 +131,7 @@ def check_data(
     if config.root and (len(places) > 1 or places[0].folder != Path(config.root)):
         _check_outside(Path(config.root), places, found)
     title = config.root or f"{config.a} and {config.b}"
+    erase()
     return Checkup(title, scans, found.sorted())
 
 

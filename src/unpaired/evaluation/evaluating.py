@@ -6,7 +6,7 @@ import json
 import logging
 import math
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -209,12 +209,14 @@ def evaluate(
     *,
     settings: Settings | None = None,
     device: str = "auto",
+    listener: Callable[[Evaluation], None] = lambda found: None,
 ) -> Evaluation:
     """Translate the test half of `data` with a run or model folder, in its directions, and return every figure.
 
     Each process started by torchrun translates its share, and all return the same. Figures against ground truth need a
     test set with pairs, those of sets enough images in both domains; those of faithfulness are always computed. Memory
     depends on the settings and not on the number of images: patches take 0.2 MB for each image of 256 x 256 in colour.
+    listener: called with the results of each direction as soon as they are complete.
     Raises DataError, ModelError, ConfigError, RankError.
     """
     settings = settings or Settings()
@@ -235,25 +237,37 @@ def evaluate(
     tests, num_selected_by = _without_selection_images(tests, translator, settings)
     counts = {domain: min(settings.count, len(tests.side(domain))) for domain in "AB"}
     tests.check(counts)
-    results, fingerprint, metrics = {}, tests.fingerprint(), settings.every_metric()
-    compared: dict[str, Comparison] = {}
-    beside = _baselines(data, translator, tests, size, settings)
-    with ranks.process_group(translator.device):
-        same = f"{fingerprint} {translator.info}"
-        ranks.require_same(same, "The test set or the model", "give all processes the same images and the same model")
-        for direction in translator.directions:
-            _log.info(f"Translating {counted(counts[direction[0]], 'image')} {direction}.")
-            results[direction] = _Direction(translator, tests, direction, size, settings, metrics).result()
-        for direction, baseline in beside.items():
-            compared[direction] = _compared(translator, baseline, tests, direction, size, settings)
+    metrics = settings.every_metric()
     facts = {
         "model": str(model),
         "data": str(data),
-        "data_sha256": fingerprint,
         "images": counts,
         "images_that_chose": num_selected_by,
-        "unseen": settings.unseen,
         "size": size,
+        **_facts(translator, tests, settings),
+    }
+    found = Evaluation({}, facts)
+    beside = _baselines(data, translator, tests, size, settings)
+    with ranks.process_group(translator.device):
+        same = f"{facts['data_sha256']} {translator.info}"
+        ranks.require_same(same, "The test set or the model", "give all processes the same images and the same model")
+        for direction in translator.directions:
+            _log.info(f"Translating {counted(counts[direction[0]], 'image')} {direction}.")
+            result = _Direction(translator, tests, direction, size, settings, metrics).result()
+            part = Evaluation({direction: result}, facts)
+            if direction in beside:
+                part.baseline[direction] = _compared(translator, beside[direction], tests, direction, size, settings)
+            listener(part)
+            found.directions.update(part.directions)
+            found.baseline.update(part.baseline)
+    return found
+
+
+def _facts(translator: Translator, tests: TestSet, settings: Settings) -> dict[str, Any]:
+    """Return what the figures depend on, besides the names and numbers that `evaluate` adds."""
+    facts: dict[str, Any] = {
+        "data_sha256": tests.fingerprint(),
+        "unseen": settings.unseen,
         "truth": tests.truth,
         "domains": dict(translator.info.domains),
         "step": translator.info.training.step,
@@ -266,7 +280,7 @@ def evaluate(
         facts["metrics"] = others
     if settings.baseline is not None:
         facts |= settings.baseline.facts()
-    return Evaluation(results, facts, compared)
+    return facts
 
 
 def _baselines(
@@ -434,7 +448,10 @@ class _Direction:
         return replace(description, own={name: torch.cat(values) for name, values in kept.items()})
 
     def _batches(self, count: int, end: int) -> Iterator[Tensor]:
-        return (self._batch(indices, end) for indices in index_batches(count, self.settings.batch))
+        headway = Headway(f"Measuring real images of {self.direction[0 if end == 0 else -1]}", count)
+        for indices in index_batches(count, self.settings.batch):
+            yield self._batch(indices, end)
+            headway.advance(len(indices))
 
     def _batch(self, indices: range, end: int) -> Tensor:
         """Return images of the source (end 0) or the target (end 1) of the direction."""

@@ -94,7 +94,7 @@ def train(
     threads; a finished one returns at once.
 
     Sentences about the run are logged to the logger "unpaired" (INFO, WARNING). If neither it nor the root logger has a
-    handler, they are printed on standard error, with a line of progress every ten seconds.
+    handler, they are printed on standard error, with the live line of a terminal or a line every ten seconds.
 
     Under torchrun several processes train as one, with the same call in each: rank 0 reads and writes the run folder
     and calls `listener` and `callbacks`, the others compute.

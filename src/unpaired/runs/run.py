@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import logging
-from contextlib import ExitStack
+from collections.abc import Callable
+from contextlib import ExitStack, suppress
 from dataclasses import asdict
 from pathlib import Path
 
@@ -12,17 +13,20 @@ from unpaired import ranks
 from unpaired.artifacts.rank_recorder import RankRecorder
 from unpaired.artifacts.run_folder import RunFolder
 from unpaired.config import flatten
-from unpaired.errors import Interrupted
+from unpaired.errors import Interrupted, UnpairedError
 from unpaired.monitoring.guardian import Guardian
 from unpaired.monitoring.rewind import go_back
 from unpaired.recipes import Config
 from unpaired.runs.context import RunContext
+from unpaired.runs.estimate import Estimate
 from unpaired.runs.standing import RunInfo, info
 from unpaired.runs.start import Start, broadcast_start, first_start
 from unpaired.storage import printable
-from unpaired.training.callbacks import Callback, OnFirstRank, Request
+from unpaired.training.callbacks import Callback, OnFirstRank, Request, StepView
 from unpaired.training.loop import GoBack, Recorder, fit
 from unpaired.training.machine import peak_memory
+from unpaired.training.pace import Pace
+from unpaired.training.terminal import ProgressLines
 from unpaired.trust.fitting import publish_trust
 
 _log = logging.getLogger("unpaired")
@@ -78,11 +82,17 @@ def _fit(start: Start, context: RunContext) -> bool:
             num_workers=config.data.num_workers,
             worker_retries=config.data.worker_retries,
             callbacks=[*_own_callbacks(start), *context.callbacks],
+            watch=_watch(start, context),
         )
     except Interrupted:
         with ranks.on_rank_zero():
             if start.recorder is not None:
                 start.recorder.report("stopped; the same command continues it")
+        raise
+    except UnpairedError:
+        if start.recorder is not None:
+            with suppress(UnpairedError):  # such as a full disk, which the first error is about
+                start.recorder.report("stopped by an error")
         raise
     except GoBack as wish:
         with ranks.on_rank_zero():
@@ -95,6 +105,22 @@ def _fit(start: Start, context: RunContext) -> bool:
             ) from None
         return False
     return request is not Request.RESTART
+
+
+def _watch(start: Start, context: RunContext) -> Callable[[StepView], None]:
+    """Return what watches the steps: the live display and the estimate of the run's time, on rank 0 only."""
+    if ranks.rank():
+        return lambda view: None
+    estimate = Estimate(start.config, start.schedule, context.device)
+    if not isinstance(context.listener, ProgressLines):
+        return estimate
+    pace = Pace(context.listener.pace, start.config.data.batch_size)
+
+    def watch(view: StepView) -> None:
+        pace(view)
+        estimate(view)
+
+    return watch
 
 
 def _own_callbacks(start: Start) -> list[Callback]:

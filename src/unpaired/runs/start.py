@@ -205,7 +205,8 @@ def _recorder(
     elif finished:
         _log.info(f"This run is finished: {place} steps are done.")
     else:
-        _log.info(f"{'Continuing' if state.step else 'Training'} at step {place} in {shown(folder.path)}")
+        what = "Continuing" if state.step else "Training"
+        _log.info(f"{what} at step {place} in {shown(folder.path)}; open {shown(folder.report)} in a browser.")
     preview = domains.previews(config.data, config.run.seed)
     facts = {
         "config": to_yaml(config),

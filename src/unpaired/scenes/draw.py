@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from unpaired.config import require
+from unpaired.headway import Headway
 from unpaired.images import Image, write_image
 from unpaired.scenes.scene import scene_seeds
 from unpaired.scenes.strangers import MOST, draw_strangers
@@ -48,6 +49,7 @@ def draw_dataset(
         bool(strangers) == masks.exists() or not (root / "testA").exists(),
         f"{root} holds test scenes {'without' if strangers else 'with'} strangers; draw into another folder.",
     )
+    headway = Headway("Drawing", 2 * (count + _num_test(count, num_test)), "scene")
     for split, style in (("trainA", a), ("trainB", b), ("testA", a), ("testB", b)):
         training = split.startswith("train")
         # Not _A and _B: `pairs.matched` ignores these endings, as published pairs have them.
@@ -60,6 +62,7 @@ def draw_dataset(
                 if strangers and not training:
                     picture = draw_strangers(scene, size, count=strangers).pasted(picture)
                 write_image(path, Image(pixels=picture))
+            headway.advance()
     if strangers:
         _make(masks)
         for index, scene in enumerate(scene_seeds("test", _num_test(count, num_test), seed)):
@@ -82,6 +85,7 @@ def draw_pairs(
     This is the layout for pix2pix. Raises the same errors as `draw_dataset`.
     """
     _check(a, b, count, num_test)
+    headway = Headway("Drawing", count + _num_test(count, num_test), "pair")
     for split, seeds in (
         ("train", scene_seeds("trainA", count, seed)),
         ("test", scene_seeds("test", _num_test(count, num_test), seed)),
@@ -92,6 +96,7 @@ def draw_pairs(
             if not path.exists():
                 sides = [draw_style(scene, style, size) for style in (a, b)]
                 write_image(path, Image(pixels=np.concatenate(sides, axis=1)))
+            headway.advance()
 
 
 def _check(a: str, b: str, count: int, num_test: int | None) -> None:

@@ -69,11 +69,13 @@ def fit(
     num_workers: int = 0,
     worker_retries: int = 0,
     callbacks: Sequence[Callback] = (),
+    watch: Callable[[StepView], None] = lambda view: None,
 ) -> Request:
     """Train `state` in place from the step after `state.step` to the end of the schedule.
 
     callbacks: called in order after each step, before the log and the sample grids of `recorder`; a checkpoint comes
-    last. Logs a warning if graph capture or compiling is on but not possible. Returns the request that ended training,
+    last. watch: called before the first step, and after each one ahead of the callbacks; it shows progress and has no
+    say. Logs a warning if graph capture or compiling is on but not possible. Returns the request that ended training,
     CONTINUE at the end of the schedule.
 
     Raises GoBack at the request of a callback, without saving; Interrupted after SIGINT or SIGTERM, after saving the
@@ -116,6 +118,7 @@ def fit(
     ):
         if state.step == 0:
             call_at_start(callbacks, StepView(state, {}, schedule))
+        watch(StepView(state, {}, schedule))
         for batch in clock.timed(delivered):
             state.set_learning_rate(schedule.multiplier(state.step + 1))
             with skipping(state, run.max_skipped, recorder) as terms:
@@ -123,6 +126,7 @@ def fit(
             step = state.step = state.step + 1
 
             view = StepView(state, terms, schedule, last=step == schedule.num_steps)
+            watch(view)
             request = call_after_step(callbacks, view)
             if request is Request.GO_BACK:
                 raise GoBack(step, ranks.all_reduce_max(stop()))

@@ -14,6 +14,8 @@ from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import Any
 
+from unpaired.live_line import erase
+
 GRACE = 0.5
 """Seconds that a process has to clean up after a second signal before it is ended."""
 
@@ -110,6 +112,7 @@ def _watch(arrivals: socket.socket, remark: Callable[[str], None], first: thread
         if signum:
             # Also while Python handlers clean up, which may take long: the block waits for this thread.
             time.sleep(GRACE)
+            erase()
             os._exit(128 + signum)
 
 

@@ -21,6 +21,7 @@ from torch import Tensor
 from unpaired.config import require, to_dict
 from unpaired.devices import resolve_device
 from unpaired.errors import ConfigError, ImageError, ModelError
+from unpaired.headway import Headway
 from unpaired.images import Image
 from unpaired.models.domain_values import DomainValues
 from unpaired.models.input_specs import source_spec, target_spec
@@ -246,6 +247,8 @@ class Translator:
         require(batch >= 1, f"batch must be at least 1, not {batch}.")
         self._info(direction)
         results: list[Image] = []
+        # A stack, for example; the files of a folder are counted by the caller.
+        headway = Headway(f"Translating {direction}", len(images)) if len(images) > batch else None
         by_kind = itertools.groupby(
             images, key=lambda image: (image.height, image.width, self.is_coarse(image, direction))
         )
@@ -257,6 +260,8 @@ class Translator:
             for start in range(0, len(same), batch):
                 part = same[start : start + batch]
                 results += self._translate_alike(part, direction, keep_icc, precision, eight_bit=coarse)
+                if headway is not None:
+                    headway.reach(len(results))
         return results
 
     def masks(self, image: Any, *, direction: str = "AtoB") -> Any:

@@ -29,6 +29,7 @@ class ScoringSorter:
         share: the share to keep, in (0, 1].
         keep_icc: as for `translate_files`.
         finished: jobs whose result is in place: scored, but not written.
+        on_scored: called with each job and its score, None if it cannot be scored.
         on_known: called once, with the scores of all processes and the kept jobs, before these are written.
     """
 
@@ -40,10 +41,11 @@ class ScoringSorter:
         *,
         keep_icc: bool = False,
         finished: Collection[Job] = (),
+        on_scored: Callable[[Job, Trust | None], None] = lambda job, trust: None,
         on_known: Callable[[Mapping[Job, Trust], Sequence[Job]], None] = lambda trusts, kept: None,
     ) -> None:
         self._scorer, self._jobs, self._share, self._keep_icc = scorer, jobs, share, keep_icc
-        self._finished, self._on_known = frozenset(finished), on_known
+        self._finished, self._on_scored, self._on_known = frozenset(finished), on_scored, on_known
         self._numbers = {job: number for number, job in enumerate(jobs)}
         self._trusts: dict[Job, Trust] = {}
         self._best: list[tuple[tuple[float, float], int]] = []  # a heap of (rank, minus the number of the job)
@@ -57,8 +59,10 @@ class ScoringSorter:
         try:
             trust = self._scored(given, made)
         except UnpairedError:
+            self._on_scored(job, None)
             return "drop" if job in self._finished else "write"
         self._trusts[job] = trust
+        self._on_scored(job, trust)
         if self._share < 1 and not self._may_be_best(job, trust):
             return "drop"
         if job in self._finished:

@@ -32,6 +32,16 @@ _FORMULA = (
 TABLE = "scores.csv"
 """The name of the table beside the results."""
 
+_HEADER = [
+    "input",
+    "output",
+    "score",
+    "foreign",
+    *COMPONENTS,
+    *(f"{name}_measured" for name in COMPONENTS),
+    "typicality_spreads",
+]
+
 _OUT_OF_DISTRIBUTION = {True: "yes", False: "no", None: "unknown"}
 
 
@@ -89,25 +99,50 @@ def write_table(folder: Path, trusts: Mapping[Job, Trust], kept: Sequence[Job]) 
     and the measurement of each component, and typicality in spreads of the training images. A name that begins with = +
     - @ or ' is prefixed with ', as a spreadsheet would evaluate it as a formula. Raises OutputError or StorageError.
     """
-    text, chosen = io.StringIO(), set(kept)
-    writer = csv.writer(text, lineterminator="\n")
-    names = [*COMPONENTS, *(f"{name}_measured" for name in COMPONENTS), "typicality_spreads"]
-    writer.writerow(["input", "output", "score", "foreign", *names])
-    for job, trust in trusts.items():
-        output = _cell(job.target.relative_to(folder)) if job in chosen else ""
-        parts = [_number(trust.parts.get(name)) for name in COMPONENTS]
-        measured = [_number(trust.symptoms.get(name)) for name in COMPONENTS]
-        numbers = [*parts, *measured, _number(trust.spreads)]
-        writer.writerow(
-            [_cell(job.source), output, _number(trust.score), _OUT_OF_DISTRIBUTION[trust.out_of_distribution], *numbers]
-        )
-    path = folder / TABLE
+    chosen, path = set(kept), folder / TABLE
+    rows = [_row(folder, job, trust, kept=job in chosen) for job, trust in trusts.items()]
+    _make(folder)
+    write_bytes(path, "".join([_lined(_HEADER), *rows]).encode())
+    return path
+
+
+class GrowingTable:
+    """The table of `write_table` while it grows by a row for each image, in the order of their scores."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder, self._begun = folder, False
+
+    def add(self, job: Job, trust: Trust) -> None:
+        """Add the row of an image whose result is kept. Raises OutputError or StorageError."""
+        text, path = _row(self._folder, job, trust, kept=True), self._folder / TABLE
+        _make(self._folder)
+        try:
+            with path.open("a" if self._begun else "w", encoding="utf-8", newline="") as file:
+                file.write(text if self._begun else _lined(_HEADER) + text)
+        except OSError as error:
+            raise storage_error(error, path) from None
+        self._begun = True
+
+
+def _row(folder: Path, job: Job, trust: Trust, *, kept: bool) -> str:
+    parts = [_number(trust.parts.get(name)) for name in COMPONENTS]
+    measured = [_number(trust.symptoms.get(name)) for name in COMPONENTS]
+    output = _cell(job.target.relative_to(folder)) if kept else ""
+    known = _number(trust.score), _OUT_OF_DISTRIBUTION[trust.out_of_distribution]
+    return _lined([_cell(job.source), output, *known, *parts, *measured, _number(trust.spreads)])
+
+
+def _lined(cells: Iterable[str]) -> str:
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerow(cells)
+    return text.getvalue()
+
+
+def _make(folder: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise storage_error(error, folder) from None
-    write_bytes(path, text.getvalue().encode())
-    return path
 
 
 def _cell(name: Path) -> str:

@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import IO, Any, BinaryIO
 
 from unpaired.errors import DataError, StorageError
+from unpaired.headway import Headway
 from unpaired.storage import shown, storage_error
 
 MAX_RATIO = 100
@@ -72,8 +73,10 @@ def unpack(archive: Path, folder: Path) -> None:
             raise StorageError(
                 f"Unpacking {shown(archive)} needs {total:,} bytes at {shown(folder.parent)}; free some."
             )
+        headway = Headway("Unpacking", len(entries), "file")
         for entry in entries:
             _write(folder.joinpath(*entry.path), entry)
+            headway.advance()
 
 
 @contextmanager
