@@ -152,6 +152,21 @@ def test_damaged_settings_are_one_sentence(
     assert err.count("\n") == 1
 
 
+@pytest.mark.parametrize("damage", [b"\xff\xfe{}", b"[]", b"3", b'{"step": 1}', b'{"step": 1, "ki', b"[" * 100_000])
+def test_a_damaged_history_is_one_sentence_and_hides_no_other_run(
+    toy_config: Config, tmp_path: Path, capsys: pytest.CaptureFixture[str], damage: bytes
+) -> None:
+    folder = fabricated(tmp_path / "run", toy_config)
+    fabricated(tmp_path / "sound", toy_config)
+    (folder / "history.jsonl").write_bytes(b'{"step": 1, "kind": "data", "sentence": "Changed."}\n' + damage + b"\n")
+    code, _, err = run(capsys, "info", folder)
+    assert code == 65
+    assert "history.jsonl is damaged (line 2" in err
+    assert err.count("\n") == 1
+    code, printed, _ = run(capsys, "info", tmp_path)
+    assert (code, printed.splitlines()[2].split()[:3]) == (0, ["sound", "fast", "stopped"])
+
+
 # --- the log ---------------------------------------------------------------------------------------
 
 

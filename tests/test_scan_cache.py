@@ -254,6 +254,22 @@ def test_the_default_place_is_the_users_own(monkeypatch: pytest.MonkeyPatch) -> 
     assert cache_folder().is_relative_to(Path("~").expanduser())
 
 
+def test_a_relative_place_is_ignored(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", "caches")
+    assert cache_folder().is_relative_to(Path("~").expanduser())
+
+
+def test_a_user_without_a_home_has_no_cache(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def unknown(*_: object) -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    monkeypatch.setattr(Path, "home", unknown)
+    monkeypatch.setattr(Path, "expanduser", unknown)
+    scanned(folder)
+    assert not any(known_of(recalled(folder)))
+
+
 def test_halves_are_known_apart_from_whole_images(folder: Path) -> None:
     scanned(folder)
     left, right = side_by_side(folder)

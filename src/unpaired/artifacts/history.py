@@ -6,7 +6,8 @@ import json
 from pathlib import Path
 from typing import Any
 
-from unpaired.storage import write_bytes
+from unpaired.errors import DataError
+from unpaired.storage import shown, write_bytes
 
 OF_STEPS = ("skipped", "loader", "guardian", "graph", "way", "flat", "went on")
 """The kinds of entries that belong to a step, and occur again when the step is repeated."""
@@ -26,10 +27,14 @@ class History:
         self._write([*self.entries(), {"step": step, "kind": kind, "sentence": sentence, **details}])
 
     def entries(self) -> list[dict[str, Any]]:
-        """Return all entries, oldest first."""
-        if not self._path.exists():
+        """Return all entries, oldest first. Raises DataError, which names the line, if the file is damaged."""
+        try:
+            lines = self._path.read_bytes().splitlines()
+        except FileNotFoundError:
             return []
-        return [json.loads(line) for line in self._path.read_text(encoding="utf-8").splitlines()]
+        except OSError as error:
+            raise DataError(f"{shown(self._path)} cannot be read ({error.strerror}); fix it.") from None
+        return [self._entry(line, number) for number, line in enumerate(lines, 1)]
 
     def up_to(self, step: int) -> list[dict[str, Any]]:
         """Return the entries without those of steps after `step`, which are repeated."""
@@ -40,6 +45,20 @@ class History:
         kept = self.up_to(step)
         if kept != self.entries():
             self._write(kept)
+
+    def _entry(self, line: bytes, number: int) -> dict[str, Any]:
+        try:
+            entry = json.loads(line)
+        except (ValueError, RecursionError):
+            entry = None
+        if not (isinstance(entry, dict) and type(entry.get("step")) is int):
+            entry = {}
+        if not all(isinstance(entry.get(key), str) for key in ("kind", "sentence")):
+            raise DataError(
+                f"{shown(self._path)} is damaged (line {number} is no entry of a history); remove that line or copy "
+                "the run folder again."
+            )
+        return entry
 
     def _write(self, entries: list[dict[str, Any]]) -> None:
         lines = [json.dumps(entry) + "\n" for entry in entries]

@@ -50,7 +50,8 @@ def recall(source: FolderSource, background: tuple[int, ...]) -> None:
     """
     if len(source) < _LEAST:
         return
-    found = _read(_path(source, background), _about(source, background))
+    path = _path(source, background)
+    found = None if path is None else _read(path, _about(source, background))
     if found is None:
         return
     names, rows, headers, images = found
@@ -77,8 +78,8 @@ def recall(source: FolderSource, background: tuple[int, ...]) -> None:
 
 def remember(source: FolderSource, background: tuple[int, ...]) -> None:
     """Write the facts about a source to the cache, if there are new ones. A cache that cannot be written is none."""
-    known = source.known
-    if len(source) < _LEAST or not known.changed:
+    known, path = source.known, _path(source, background)
+    if path is None or len(source) < _LEAST or not known.changed:
         return
     kept = np.flatnonzero(known.has_digest & known.settled)
     rows = np.zeros(len(kept), _dtype())
@@ -92,7 +93,6 @@ def remember(source: FolderSource, background: tuple[int, ...]) -> None:
     names = "\0".join(listed[index] for index in kept.tolist()).encode(errors="surrogateescape")
     body = json.dumps(tables).encode() + b"\n" + names + b"\n\0" + rows.tobytes()
     head = {"about": _about(source, background), "count": len(kept), "names": len(names), "sha256": _hash(body)}
-    path = _path(source, background)
     with contextlib.suppress(UnpairedError, OSError):
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         write_bytes(path, json.dumps(head).encode() + b"\n" + body)
@@ -105,18 +105,29 @@ def sample(indices: NDArray[np.int64]) -> list[int]:
     return random.SystemRandom().sample(indices.tolist(), min(_SAMPLE, len(indices)))
 
 
-def cache_folder() -> Path:
-    """Return the folder of the cache: below XDG_CACHE_HOME, or the user's usual place."""
-    if given := os.environ.get("XDG_CACHE_HOME"):
-        return Path(given) / "unpaired" / "scans"
+def cache_folder() -> Path | None:
+    """Return the folder of the cache: below XDG_CACHE_HOME, or the user's usual place; None for a user without a home.
+
+    A relative XDG_CACHE_HOME is ignored, as the XDG Base Directory Specification demands.
+    """
+    given = Path(os.environ.get("XDG_CACHE_HOME", ""))
+    if given.is_absolute():
+        return given / "unpaired" / "scans"
+    try:
+        home = Path.home()
+    except RuntimeError:  # HOME is not set and the system does not know the user, as in a container with --user
+        return None
     usual = "Library/Caches" if sys.platform == "darwin" else ".cache"
-    return Path("~").expanduser() / usual / "unpaired" / "scans"
+    return home / usual / "unpaired" / "scans" if home.is_absolute() else None
 
 
-def _path(source: FolderSource, background: tuple[int, ...]) -> Path:
+def _path(source: FolderSource, background: tuple[int, ...]) -> Path | None:
+    folder = cache_folder()
+    if folder is None:
+        return None
     about = _about(source, background)
     key = hashlib.sha256(json.dumps([about["folder"], about["source"], about["background"]]).encode())
-    return cache_folder() / f"{key.hexdigest()[:32]}.scan"
+    return folder / f"{key.hexdigest()[:32]}.scan"
 
 
 def _about(source: FolderSource, background: tuple[int, ...]) -> dict[str, Any]:
