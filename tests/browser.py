@@ -97,11 +97,19 @@ class Browser:
         self.until("document.readyState === 'complete' && location.protocol === 'file:'")
 
     def until(self, condition: str, seconds: float = 30) -> None:
-        """Wait until a JavaScript expression is true."""
+        """Wait until a JavaScript expression is true; the page may be reloaded meanwhile."""
         end = time.monotonic() + seconds
-        while not self.run(f"Boolean({condition})"):
+        while not self._holds(condition):
             assert time.monotonic() < end, f"{condition} did not become true"
             time.sleep(0.02)
+
+    def _holds(self, condition: str) -> bool:
+        try:
+            return bool(self.run(f"Boolean({condition})"))
+        except AssertionError as error:
+            if "navigated" in str(error):
+                return False
+            raise
 
     def click(self, selector: str) -> None:
         self.run(f"document.querySelector({selector!r}).click()")

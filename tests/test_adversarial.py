@@ -262,7 +262,7 @@ def test_a_kind_on_the_command_line_makes_the_part_another_one() -> None:
     made = override(Config(), {"generator.kind": "unet", "generator.num-downs": "7", "discriminator.kind": "imagegan"})
     assert (made.generator, made.discriminator) == (UNetGenerator(num_downs=7), ImageGAN())
     with pytest.raises(ConfigError, match="choose from: resnet, unet, attention, dcgan, coupled"):
-        override(Config(), {"generator.kind": "unett"})
+        override(Config(), {"generator.kind": "perceptron"})
 
 
 def test_a_file_that_names_no_kind_keeps_that_of_the_recipe(tmp_path: object) -> None:
