@@ -41,6 +41,10 @@ SENTENCES = {
     "train d/testA d/testB d/trainA d/trainB": "`unpaired train` takes one DATA folder: unpaired train d",
     "translate --style x.png": "MODEL is missing; type: unpaired translate --style FILE IMAGES",
     "bench --quick": "Unknown option: --quick. See `unpaired bench --help`.",
+    "translate m x --size 48": "Unknown option: --size. Use --resize N, or --resize trained for that of training; "
+    "without it images are translated at their own size.",
+    "translate m x --epoch 9": "Unknown option: --epoch. Use --step N for a checkpoint that the run keeps; without it "
+    "the selected or the last step is used.",
     "translate": "MODEL is missing; type: unpaired translate RUN IMAGES",
     "translate m x --keep-best": "--keep-best takes a value, such as 20%, which keeps the most trusted fifth of the "
     "results.",

@@ -183,3 +183,12 @@ def test_only_the_first_of_several_processes_prints() -> None:
 def path_of_this() -> dict[str, str]:
     """The environment of a process that imports the tested package."""
     return {"PYTHONPATH": ":".join(path for path in sys.path if path)}
+
+
+@pytest.mark.parametrize(("columns", "width"), [(40, 80), (79, 80), (80, 80), (132, 132)])
+def test_tables_are_not_cut_on_narrow_terminals(columns: int, width: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    from unpaired.cli.output import console
+
+    monkeypatch.setenv("COLUMNS", str(columns))
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    assert console().width == width

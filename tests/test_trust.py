@@ -128,6 +128,18 @@ def test_scores_of_training_images_are_spread_evenly(run: Path) -> None:
     assert min(scores) < 0.35 < 0.65 < max(scores)
 
 
+@pytest.mark.parametrize(("resize", "said"), [("native", True), ("trained", False)])
+def test_the_size_is_a_reason_only_if_images_keep_theirs(
+    run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], resize: str, said: bool
+) -> None:
+    noise = _mixed(tmp_path / "in") / "zz-noise.png"
+    out = tmp_path / "out"
+    assert _code("translate", run, noise, "--out", out, "--scores", "--device", "cpu", "--resize", resize) == 0
+    printed = capsys.readouterr().out
+    assert "1 of 1 are out of distribution" in printed
+    assert ("Training resized images to 36 pixels" in printed) is said
+
+
 def test_noise_among_scenes_is_called_foreign_though_a_share_of_24_images_cannot_say_so(
     run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

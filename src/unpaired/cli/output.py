@@ -18,10 +18,18 @@ from unpaired.words import duration
 if TYPE_CHECKING:
     from unpaired.demo import DemoResult
 
+_NARROWEST = 80  # columns that tables are made for
+
 
 def console(width: int = 100) -> Console:
-    """Return the console for tables: in colour on a terminal, plain text of `width` columns in a file."""
-    return Console(width=None if sys.stdout.isatty() else width)
+    """Return the console for tables: in colour on a terminal, plain text of `width` columns in a file.
+
+    A terminal of fewer than 80 columns wraps the lines itself: rich would cut figures and whole columns.
+    """
+    if not sys.stdout.isatty():
+        return Console(width=width)
+    terminal = Console()
+    return terminal if terminal.width >= _NARROWEST else Console(width=_NARROWEST)
 
 
 def print_below(sentence: str) -> None:

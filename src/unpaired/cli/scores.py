@@ -73,7 +73,8 @@ def _report(scorer: Scorer, folder: Path, trusts: Mapping[Job, Trust], kept: Seq
     domain = scorer.translator.info.domains[scorer.direction[0]]
     if unlike:
         print_sentence(f"{len(unlike)} of {len(trusts)} are out of distribution for {shown(domain)}: {_names(unlike)}")
-        trained = scorer.translator.info.training.load_size
+        translator = scorer.translator
+        trained = None if translator.resizing.resize == "trained" else translator.info.training.load_size
         if trained is not None and 2 * len(unlike) > len(trusts):
             print_sentence(
                 f"Training resized images to {trained} pixels; much larger or smaller ones are out of distribution."

@@ -104,14 +104,15 @@ TRANSLATE = {
     "name output output_dir output_folder output_path outdir results_dir save_dir o": _OUT,
     "dataroot input input_dir source i images image": "give images or folders as arguments after the run",
     "model model_path weights checkpoint ckpt pretrained": "give the run or model folder as the first argument",
-    "img_size image_size size load_size crop_size resize":
-        "omit it: images of any size are translated at their own size",
+    "img_size image_size imsize size load_size loadsize new_size":
+        "use --resize N, or --resize trained for that of training; without it images are translated at their own size",
+    "crop_size": "omit it: nothing is cropped; --resize N translates at another size",
     "num_test limit": "omit it: all images are translated; give the images that you want as arguments",
     "amp fp16 bf16 half": "use --precision fp32 or bf16",
     "a2b": "use --direction AtoB, or BtoA",
     "to target target_domain": "use --direction AtoB, or the name of the target domain",
     "which_epoch epoch load_iter":
-        "omit it: the run's model is translated with, that of the selected or the last step",
+        "use --step N for a checkpoint that the run keeps; without it the selected or the last step is used",
     "eval no_eval": "omit it: networks run as in testing, pix2pix as published",
     "aspect_ratio preprocess no_flip serial_batches max_dataset_size num_threads display_id":
         "omit it: each result is as large as its input, and nothing is cropped or flipped",
