@@ -133,9 +133,29 @@ def test_a_run_is_training_while_a_process_holds_its_lock(toy_config: Config, tm
     assert info(folder.path).state == "stopped"
 
 
+@pytest.mark.parametrize("written", ["nothing", "settings"])
+def test_a_run_that_scans_its_images_is_starting(
+    toy_config: Config, tmp_path: Path, capsys: pytest.CaptureFixture[str], written: str
+) -> None:
+    folder = RunFolder(fabricated(tmp_path / "run", toy_config, step=0, lines=0))
+    folder.data.unlink()
+    if written == "nothing":
+        folder.config.unlink()
+    with folder.lock():
+        if not is_locked(folder.lock_file):
+            pytest.skip("this file system is listed under another device")
+        code, _, err = run(capsys, "info", folder.path)
+    assert (code, err) == (
+        65,
+        f"unpaired: The run in {folder.path} is starting and scans its images; try again in a while.\n",
+    )
+
+
 def test_a_new_run_and_a_finished_one_need_no_log(toy_config: Config, tmp_path: Path) -> None:
     new = info(fabricated(tmp_path / "new", toy_config, step=0, lines=0, recipe=""))
     assert (new.state, new.recipe, new.device, new.started, new.seconds_left) == ("new", "", "", "", None)
+    killed = info(fabricated(tmp_path / "killed", toy_config, step=7, lines=0))  # before the first logged step
+    assert (killed.state, killed.step) == ("stopped", 7)
     done = info(fabricated(tmp_path / "done", toy_config, step=100, lines=0))
     assert (done.state, done.seconds_left, done.finished) == ("finished", 0.0, True)
 

@@ -11,7 +11,7 @@ from typing import Any
 from unpaired.artifacts.run_folder import RunFolder
 from unpaired.artifacts.settings_file import flat_settings, read_settings
 from unpaired.errors import DataError, UnpairedError
-from unpaired.runs.standing import RunInfo, info
+from unpaired.runs.standing import RunInfo, info, refuse_starting
 from unpaired.selection.validation import read_evaluations
 from unpaired.storage import is_junk_folder, refuse_folder, shown
 
@@ -39,6 +39,7 @@ def runs_below(folder: Path) -> dict[Path, RunInfo | UnpairedError]:
                 found[path] = error
         folders[:] = sorted(name for name in folders if not is_junk_folder(name) and not name.startswith("."))
     if not found:
+        refuse_starting(RunFolder(folder))
         raise DataError(
             f"{shown(folder)} holds no run (no config.yaml), no model (no model.json) and no folder of runs; give the "
             "folder that `unpaired train` wrote."

@@ -57,7 +57,7 @@ class RunInfo:
     ended: str = ""
     """Reason for an end ahead of the schedule, as a sentence; empty if there is none."""
     state: State = "new"
-    """new: nothing is logged yet; training: a process trains in it; stopped: the same command continues it; finished;
+    """new: neither a logged step nor a checkpoint yet; training: a process trains in it; stopped: the same command continues it; finished;
     finished early: by early stopping.
     """
     recipe: str = ""
@@ -89,6 +89,8 @@ def info(path: str | Path) -> RunInfo:
     Raises DataError if the folder holds no run, MissingPartError if a part of it is not installed here.
     """
     folder = RunFolder(at_home(path))
+    if not (folder.config.exists() and folder.data.exists()):
+        refuse_starting(folder)
     if folder.config.exists() and not folder.data.exists():
         raise DataError(
             f"{shown(folder.path)} lacks data.json, the record of its images; continue the run or copy it again."
@@ -109,7 +111,7 @@ def info(path: str | Path) -> RunInfo:
     step: int = manifest["step"]
     ended = early_stopping_reason(entries)
     finished = step >= schedule.num_steps
-    state = ("finished early" if ended else "finished") if finished else _state(folder, last)
+    state = ("finished early" if ended else "finished") if finished else _state(folder, last, step)
     logged = int(last[-1]["step"]) if last else 0
     speed = _speed(last)
     reached = logged if state == "training" else step
@@ -150,14 +152,23 @@ def _require_parts(folder: RunFolder) -> None:
         read_config(folder)
 
 
-def _state(folder: RunFolder, last: Sequence[Mapping[str, Any]]) -> State:
-    """Return the state of an unfinished run; without a list of locks it trains if it logged a step within a minute."""
+def refuse_starting(folder: RunFolder) -> None:
+    """Raise DataError if a process scans images for a run that it has not written to this folder yet."""
+    if is_locked(folder.lock_file):
+        raise DataError(f"The run in {shown(folder.path)} is starting and scans its images; try again in a while.")
+
+
+def _state(folder: RunFolder, last: Sequence[Mapping[str, Any]], step: int) -> State:
+    """Return the state of an unfinished run; without a list of locks it trains if it logged a step within a minute.
+
+    step: that of the newest checkpoint, 0 without one.
+    """
     locked = is_locked(folder.lock_file)
     if locked is None and last:
         locked = time.time() - folder.log.stat().st_mtime < _FRESH
     if locked:
         return "training"
-    return "stopped" if last else "new"
+    return "stopped" if last or step else "new"
 
 
 def _speed(records: Sequence[Mapping[str, Any]]) -> float:
