@@ -156,6 +156,8 @@ def test_other_names_are_no_truth_and_asking_for_it_is_an_error(scenes: Path, tm
 def test_a_folder_without_test_half_says_what_is_missing(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="testA and testB"):
         open_test_set(tmp_path)
+    with pytest.raises(DataError, match="There is no folder"):
+        open_test_set(tmp_path / "absent")
 
 
 def test_the_fingerprint_knows_every_byte(scenes: Path, tmp_path: Path) -> None:

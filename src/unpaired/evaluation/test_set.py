@@ -125,6 +125,8 @@ def open_test_set(root: str | Path, *, truth: bool | None = None) -> TestSet:
 
 def _no_test_half(folder: Path) -> DataError:
     """Return the error for a folder without test images; half of a data folder gets the whole one as advice."""
+    if not folder.is_dir():
+        return DataError(f"There is no folder {shown(folder)}; check the name.")
     whole = folder.absolute().parent
     if folder.name in ("testA", "testB") and preview_folders(str(whole)) is not None:
         return DataError(f"{shown(folder)} is one half of the test images; give the folder of both: {shown(whole)}")

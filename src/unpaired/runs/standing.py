@@ -57,8 +57,8 @@ class RunInfo:
     ended: str = ""
     """Reason for an end ahead of the schedule, as a sentence; empty if there is none."""
     state: State = "new"
-    """new: neither a logged step nor a checkpoint yet; training: a process trains in it; stopped: the same command continues it; finished;
-    finished early: by early stopping.
+    """new: neither a logged step nor a checkpoint yet; training: a process trains in it; stopped: the same command
+    continues it; finished; finished early: by early stopping.
     """
     recipe: str = ""
     """Recipe of its command; empty if it was started from a configuration, or by an earlier version."""
