@@ -200,11 +200,11 @@ def main() -> int:
 
 
 def copy(photographs: Path, folder: Path) -> None:
-    """Copy the first photographs of each folder to a folder of the same name."""
+    """Copy the first photographs of each folder to a folder of the same name, numbered."""
     for name, count in COPIED.items():
         (folder / name).mkdir(parents=True)
-        for path in sorted((photographs / name).iterdir())[:count]:
-            shutil.copyfile(path, folder / name / path.name)
+        for number, path in enumerate(sorted((photographs / name).iterdir())[:count], start=1):
+            shutil.copyfile(path, folder / name / f"{name}-{number:03d}{path.suffix}")
 
 
 def record(transcript: Transcript, lines: Sequence[str], folder: Path) -> int:
