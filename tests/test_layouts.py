@@ -82,7 +82,7 @@ def configured_by(words: list[str], monkeypatch: pytest.MonkeyPatch) -> Any:
         found.append(config)
         raise DataError("caught")
 
-    monkeypatch.setattr("unpaired.runs.train", caught)
+    monkeypatch.setattr("unpaired.runs.entry.train_config", caught)
     with pytest.raises(SystemExit):
         main(["train", *words])
     return found[0]
