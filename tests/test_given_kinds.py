@@ -140,3 +140,21 @@ def test_no_message_of_a_translator_names_an_option(tmp_path: Path, monkeypatch:
             attempt()
         assert not re.search(r"(?<![\w-])--[a-z]", str(caught.value)), str(caught.value)
         assert not caught.value.setting or caught.value.setting in str(caught.value)
+
+
+@pytest.mark.parametrize("dtype", [">u2", ">i2", ">f4"])
+def test_arrays_of_the_other_byte_order_are_translated_like_their_own(dtype: str) -> None:
+    values = None if dtype == ">u2" else DomainValues(range=ValueRange((-1.0, 1.0)))
+    array = np.arange(54).reshape(6, 3, 3).astype(dtype) % 2
+    native = array.astype(array.dtype.newbyteorder("="))
+    made = negative(values)(array)
+    assert made.dtype == native.dtype
+    assert made.tobytes() == negative(values)(native).tobytes()
+
+
+def test_masked_arrays_and_tensors_without_values_are_refused_in_one_sentence() -> None:
+    masked = np.ma.masked_less(np.zeros((4, 4, 3), np.uint8), 1)  # type: ignore[no-untyped-call]
+    with pytest.raises(ConfigError, match=r"masked array, .*; fill them, as in array\.filled\(0\)\.$"):
+        negative()(masked)
+    with pytest.raises(ConfigError, match="one on the device meta has none; give real ones"):
+        negative()(torch.zeros(3, 4, 4, device="meta"))

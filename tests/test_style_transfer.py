@@ -182,7 +182,9 @@ def test_the_verb_writes_results_and_resumes(
 @pytest.mark.parametrize(
     ("arguments", "code", "sentence"),
     [
-        (["{image}", "--strength", "3", "{image}"], 78, "--strength is an option of style transfer; add --style"),
+        (["{image}", "--strength", "3", "{image}"], 78, "not 3; that of a style needs --style"),
+        (["{image}", "--iterations", "3", "{image}"], 78, "--iterations is an option of style transfer; add --style"),
+        (["{image}", "--style", "{winter}", "--strength", "0,1"], 78, "--strength takes one number with --style"),
         (["{image}", "--style", "{winter}", "--direction", "BtoA"], 78, "--direction BtoA cannot be combined"),
         (["{image}", "--style", "{winter}", "--keep-best", "20%"], 78, "--scores and --keep-best cannot be combined"),
         (["{image}", "--style", "{winter}", "--precision", "bf16"], 78, "--precision bf16 cannot be combined"),

@@ -61,8 +61,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def as_meant(words: Sequence[str]) -> list[str]:
-    """Return the words with a leading ~ of a path expanded, and with `version` as an option."""
+    """Return the words with a leading ~ of a path expanded, several strengths joined, and `version` as an option."""
     words = [_expanded(word) for word in words]
+    if "--strength" in words:
+        from unpaired.cli.strengths import joined
+
+        words = joined(words)
     return ["--version"] if words == ["version"] else words
 
 

@@ -175,6 +175,8 @@ def translate(
     scores: Annotated[bool, Parameter(negative=(), show_default=False)] = False,
     keep_best: str | None = None,
     masks: Path | None = None,
+    mask: Path | None = None,
+    feather: int = 4,
     resize: str = "native",
     step: int | None = None,
     max_pixels: int | None = None,
@@ -183,7 +185,7 @@ def translate(
     backend: str = "torch",
     style: Path | None = None,
     features: str | None = None,
-    strength: float | None = None,
+    strength: str | None = None,
     iterations: int | None = None,
     recipe: Path | None = None,
 ) -> int:
@@ -222,6 +224,10 @@ def translate(
         Write only the most trusted share of the results, e.g. 20%; implies --scores.
     masks
         Also write the mask of each image to this folder: white where it is translated (generator.kind attention).
+    mask
+        Folder with a mask of the same name for each image, or one file: white is translated, black kept bit for bit.
+    feather
+        Pixels over which the translation fades towards the kept pixels, inside of the mask.
     resize
         Size at which images are translated: native, trained (as in training) or the shorter side in pixels.
     step
@@ -240,7 +246,8 @@ def translate(
         With --style, network that compares images: random (the default), vgg16:FILE or vgg19:FILE (weights as
         PyTorch publishes them), or discriminator:RUN.
     strength
-        With --style, weight of the style relative to the content (default: 30).
+        0 (the input) to 1 (the translation), and up to 1.5; several give a file each, as in 0 0.5 1. With --style,
+        weight of the style relative to the content (default: 30).
     iterations
         With --style, steps of the optimisation of an image (default: 100).
     recipe
@@ -249,12 +256,14 @@ def translate(
     load_parts(recipe)
     without_shapes()
     with importing():
+        from unpaired.cli.strengths import parse_strengths, parse_style_strength, refuse_scores, with_halves
         from unpaired.cli.style_options import StyleOptions, open_style, refuse_unsuitable
         from unpaired.cli.translation import TranslateOptions, translate_all
         from unpaired.images.foreign import passed_over
         from unpaired.translate.directions import direction_named
         from unpaired.translate.far_scale import far_scale
-        from unpaired.translate.jobs import plan_outputs
+        from unpaired.translate.jobs import plan_outputs, variants_of
+        from unpaired.translate.mask_files import find_masks
         from unpaired.translate.resizing import parse_resize
         from unpaired.translate.sheets import take_halves
         from unpaired.translate.translator import Translator
@@ -269,7 +278,10 @@ def translate(
         share=1.0 if keep_best is None else parse_share(keep_best),
         masks=masks,
     )
-    chosen = StyleOptions(style=style, features=features, strength=strength, iterations=iterations)
+    style_strength = None if style is None else parse_style_strength(strength)
+    strengths = (1.0,) if style is not None else parse_strengths(strength)
+    refuse_scores(strengths, scores or keep_best is not None)
+    chosen = StyleOptions(style=style, features=features, strength=style_strength, iterations=iterations)
     given = refuse_unsuitable(
         chosen,
         options,
@@ -303,14 +315,20 @@ def translate(
         resume=resume,
         direction=direction,
         follow_symlinks=follow_symlinks,
+        strengths=strengths,
     )
+    if mask is not None or strengths != (1.0,):
+        translator.require_blending(direction)
+    kept = None if mask is None else find_masks(mask, plan.jobs, folder, feather)
+    options = replace(options, mask_files=kept)
     scorer = load_scorer(translator, model, direction) if scores or keep_best is not None else None
     if scorer is not None:
         check_table(folder, overwrite or resume)
     for sentence in [*passed_over(plan.passed_over), *left_out(plan.left_out)]:
         print_sentence(sentence)
-    jobs, note = take_halves(plan.jobs, translator.info, direction=direction, pairs=pairs)
-    for sentence in [note, far_scale(jobs, translator.info, direction) if resize == "native" else ""]:
+    firsts, note = take_halves(tuple(variants_of(plan.jobs)), translator.info, direction=direction, pairs=pairs)
+    jobs = with_halves(plan.jobs, firsts)
+    for sentence in [note, far_scale(firsts, translator.info, direction) if resize == "native" else ""]:
         if sentence:
             print_sentence(sentence)
     return DataError.exit_code if translate_all(translator, scorer, jobs, folder, options) else 0

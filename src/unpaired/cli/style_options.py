@@ -66,7 +66,7 @@ def refuse_unsuitable(
         "--scores and --keep-best are for the published model, and --step translates with another one; leave one out.",
     )
     if style.style is None:
-        for name in ("features", "strength", "iterations"):
+        for name in ("features", "iterations"):
             require(
                 getattr(style, name) is None,
                 f"--{name} is an option of style transfer; add --style with an image or a folder, or leave it out.",

@@ -15,8 +15,9 @@ from unpaired.headway import Headway
 from unpaired.live_line import rewrite
 from unpaired.storage import shown
 from unpaired.training.terminal import print_sentence
-from unpaired.translate.jobs import Job, check_existing
+from unpaired.translate.jobs import Job, check_existing, variants_of
 from unpaired.translate.lost_metadata import LostMetadata
+from unpaired.translate.mask_files import MaskFiles
 from unpaired.translate.masking import plan_masks, write_masks
 from unpaired.translate.outputs import OutputFolders
 from unpaired.translate.reading import Reader
@@ -36,6 +37,7 @@ class TranslateOptions:
 
     share: fraction of the results to keep, the most trusted ones.
     masks: the folder for masks, None for none.
+    mask_files: the masks of the images, None for none.
     """
 
     direction: str
@@ -45,20 +47,23 @@ class TranslateOptions:
     resume: bool
     share: float
     masks: Path | None = None
+    mask_files: MaskFiles | None = None
 
 
 def translate_all(
     translator: Translator, scorer: Scorer | None, planned: tuple[Job, ...], folder: Path, options: TranslateOptions
 ) -> int:
     """Translate the planned jobs into `folder`, report each result and lost metadata; return the number of failures."""
-    masks = _planned_masks(translator, planned, folder, options)
+    variants = variants_of(planned)
+    images = tuple(variants)
+    masks = _planned_masks(translator, images, folder, options)
     with _held(translator, planned, folder, options):
-        rewrite(f"Translating {options.direction}: preparing {counted(len(planned), 'image')}")
+        rewrite(f"Translating {options.direction}: preparing {counted(len(images), 'image')}")
         reader = Reader(translator, options.direction)
         precise = choose_precision(
-            translator, planned, direction=options.direction, keep_icc=options.keep_icc, reader=reader
+            translator, images, direction=options.direction, keep_icc=options.keep_icc, reader=reader
         )
-        own = planned[ranks.rank() :: ranks.world_size()]
+        own = [job for image in images[ranks.rank() :: ranks.world_size()] for job in variants[image]]
         record = Record(folder, own, _made_by(translator, planned, options, precise.precision))
         with ranks.on_rank_zero() as first:
             if first:
@@ -84,15 +89,17 @@ def translate_all(
             lost=report.lost,
             reader=reader,
             sorter=sorter,
+            masks=options.mask_files,
         )
         if sorter is not None and not chosen:
             report.count_finished(report.finished - sorter.left_out, len(planned) - len(sorter.left_out))
         write_masks(translator, masks[ranks.rank() :: ranks.world_size()], direction=options.direction)
         num_made, num_failed = _sum(report.num_made), _sum(report.num_failed)
         lost = LostMetadata.merged(ranks.all_gather_bytes(report.lost.to_message()))
+    kind = "image" if len(planned) == len(images) else "result"
     for sentence in lost.sentences():
         print_sentence(sentence)
-    print_sentence(f"Translated {num_made} of {counted(len(planned), 'image')} into {shown(folder)} in {precise}")
+    print_sentence(f"Translated {num_made} of {counted(len(planned), kind)} into {shown(folder)} in {precise}")
     if options.masks is not None:
         print_sentence(f"Masks: {shown(options.masks)}")
     return num_failed
@@ -157,8 +164,14 @@ def _held(translator: Translator, jobs: Sequence[Job], folder: Path, options: Tr
 
 def _made_by(
     translator: Translator, jobs: Sequence[Job], options: TranslateOptions, precision: str
-) -> dict[str, str | int | bool]:
+) -> dict[str, str | int | bool | float]:
     """Return everything besides the input that can change a result by more than rounding."""
+    strengths = {job.strength for job in jobs}
+    blending: dict[str, str | float] = {}
+    if len(strengths) == 1 and strengths != {1.0}:  # of several, the name of a result has its own
+        blending["strength"] = next(iter(strengths))
+    if options.mask_files is not None:
+        blending["masks"] = options.mask_files.fingerprint()
     return {
         "model": translator.fingerprint(options.direction),
         "direction": options.direction,
@@ -167,6 +180,7 @@ def _made_by(
         "quality": QUALITY,
         "keep_icc": options.keep_icc,
         "unpaired": __version__,
+        **blending,
     }
 
 

@@ -32,8 +32,13 @@ def as_image(given: Any, channels: int, max_pixels: int | None, refuse: Refuse =
         return read_image_if(at_home(given), refuse, max_pixels=most)
     if isinstance(given, PIL.Image.Image):
         return Image.from_pil(given)
+    if isinstance(given, np.ma.MaskedArray):
+        raise ConfigError(
+            "Cannot translate a masked array, which has no values under its mask; fill them, as in array.filled(0)."
+        )
     if isinstance(given, np.ndarray):
-        array = given[:, :, None] if given.ndim == 2 else given
+        native = given.astype(given.dtype.newbyteorder("="), copy=False)
+        array = native[:, :, None] if given.ndim == 2 else native
         if array.ndim == 3 and array.shape[2] in (2, 4) and array.shape[2] != channels:
             return Image(np.ascontiguousarray(array[:, :, :-1]), np.ascontiguousarray(array[:, :, -1]))
         return Image(array)

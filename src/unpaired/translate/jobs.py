@@ -28,11 +28,13 @@ class Job:
     """An image file to translate and the file of its result.
 
     half: the half of the image to translate; "" for all of it.
+    strength: 0 gives the input, 1 the translation.
     """
 
     source: Path
     target: Path
     half: Half = ""
+    strength: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -64,6 +66,7 @@ def plan_outputs(
     resume: bool = False,
     direction: str = "AtoB",
     follow_symlinks: bool = False,
+    strengths: Sequence[float] = (1.0,),
 ) -> Plan:
     """Return the plan of a translation; nothing is written.
 
@@ -81,6 +84,8 @@ def plan_outputs(
         resume: accept existing results; the record in `out` lists the finished ones.
         direction: part of the default of `out`.
         follow_symlinks: read links in a folder that lead out of it.
+        strengths: those of the results. Each image has a job for each, neighbours in this order; of several, the name
+            of a result ends in its strength: a-strength-0.25.png.
     """
     out = Path("translated") / direction if out is None else out
     suffix = None if format is None else _suffix(format)
@@ -88,11 +93,32 @@ def plan_outputs(
     jobs: dict[Job, None] = {}  # an ordered set: duplicates are translated once
     for root, source in found.images:
         relative = Path(source.name) if root is None else source.relative_to(root)
-        jobs[Job(source, out / _named(relative, suffix, source))] = None
+        target = out / _named(relative, suffix, source)
+        for strength in dict.fromkeys(strengths):
+            named = target if len(strengths) == 1 else _with_strength(target, strength)
+            jobs[Job(source, named, strength=strength)] = None
     plan = Plan(tuple(jobs), found.passed_over, found.left_out)
     _check_targets(plan.jobs)
     check_existing(plan.jobs, out, overwrite=overwrite, resume=resume)
     return plan
+
+
+def variants_of(jobs: Sequence[Job]) -> dict[Job, tuple[Job, ...]]:
+    """Return the jobs of each image by the first of them: neighbours that differ in strength and target alone."""
+    groups = (tuple(group) for _, group in itertools.groupby(jobs, lambda job: (job.source, job.half)))
+    return {group[0]: group for group in groups}
+
+
+def stem_of(path: Path) -> str:
+    """Return the name of a file without its suffix, which may have two parts as in .nii.gz."""
+    suffix = suffix_of(path)
+    return path.name[: -len(suffix)] if suffix else path.name
+
+
+def _with_strength(target: Path, strength: float) -> Path:
+    number = f"{strength:.4f}".rstrip("0").rstrip(".")
+    stem = stem_of(target)
+    return target.with_name(f"{stem}-strength-{number}{target.name[len(stem) :]}")
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -17,8 +17,9 @@ from unpaired.images import Image, count_slices, encode_image, is_stack, keeps_a
 from unpaired.images.files import encode_stack
 from unpaired.storage import put_held, shown, write_bytes
 from unpaired.suggestions import unknown
-from unpaired.translate.jobs import Job
+from unpaired.translate.jobs import Job, variants_of
 from unpaired.translate.lost_metadata import LostMetadata
+from unpaired.translate.mask_files import MaskFiles
 from unpaired.translate.outputs import OutputFolders
 from unpaired.translate.overlap import WriteQueue, num_workers, read_ahead
 from unpaired.translate.precision import Choice
@@ -58,13 +59,15 @@ def translate_files(
     lost: LostMetadata | None = None,
     reader: Reader | None = None,
     sorter: Sorter | None = None,
+    masks: MaskFiles | None = None,
 ) -> list[Failure]:
     """Translate every job and return the failures; a bad image never stops the others.
 
     Neighbours of one size are translated together. Images are read and encoded in threads, and a bounded number of them
     is in memory. If the format of the target has no alpha channel, the image is composited over the background of the
-    model. A stack is translated slice by slice, after the images. Raises ConfigError for an unknown direction,
-    OutputError or StorageError if the folders cannot be created or the disk fails: no later image could succeed either.
+    model. A stack is translated slice by slice, after the images. An image is translated once for neighbouring jobs
+    that differ in strength. Raises ConfigError for an unknown direction, OutputError or StorageError if the folders
+    cannot be created or the disk fails: no later image could succeed either.
 
     Args:
         translator: the loaded model.
@@ -78,20 +81,24 @@ def translate_files(
             "unpaired" warns once for each kind.
         reader: one that has read some of the images already, e.g. in `choose_precision`.
         sorter: decides from the pixels whether a result is written, dropped, or held until all are known; without it
-            all are written.
+            all are written. It gets the translation itself, whatever the strength and the mask.
+        masks: from `find_masks`; pixels where the mask of an image is black are kept.
     """
     require(direction in translator.directions, unknown(repr(direction), translator.directions, "direction"))
     require(batch is None or batch >= 1, f"batch must be at least 1, not {batch}.")
     counted = LostMetadata() if lost is None else lost
     outcomes = _Outcomes(OutputFolders(job.target.parent for job in jobs), on_done, counted, sorter)
     options: dict[str, Any] = {"direction": direction, "keep_icc": keep_icc}
-    one_pass = _Pass(translator, reader or Reader(translator, direction), options, batch, quality, outcomes)
-    stacks = {job for job in jobs if is_stack(job.source)}
+    if masks is not None or any(job.strength != 1 for job in jobs):
+        translator.require_blending(direction)
+    one_pass = _Pass(translator, reader or Reader(translator, direction), options, batch, quality, outcomes, masks)
+    variants = variants_of(jobs)
+    stacks = {job for job in variants if is_stack(job.source)}
     try:
-        one_pass.pictures([job for job in jobs if job not in stacks])
-        for job in jobs:
+        one_pass.pictures({job: all_of for job, all_of in variants.items() if job not in stacks})
+        for job in variants:
             if job in stacks:
-                one_pass.stack(job)
+                one_pass.stack(job, variants[job])
         outcomes.release()
     finally:
         if sorter is not None:
@@ -168,46 +175,66 @@ class _Pass:
         batch: int | None,
         quality: int,
         outcomes: _Outcomes,
+        masks: MaskFiles | None,
     ) -> None:
         self._translator, self._reader, self._options = translator, reader, options
-        self._batch, self._quality, self._outcomes = batch, quality, outcomes
+        self._batch, self._quality, self._outcomes, self._masks = batch, quality, outcomes, masks
         self._gaps: set[Job] = set()  # jobs whose inputs declare a no-data value
 
-    def pictures(self, jobs: Sequence[Job]) -> None:
-        """Translate jobs of one picture each. Raises StorageError if no further result can be written."""
+    def pictures(self, jobs: Mapping[Job, Sequence[Job]]) -> None:
+        """Translate pictures, by the first job of each. Raises StorageError if no further result can be written."""
         pool = ThreadPoolExecutor(num_workers(), thread_name_prefix="unpaired-files")
         # Written by this thread and not in the pool: jobs are reported in order, and nothing is written after an error.
         queue: WriteQueue[Job] = WriteQueue(pool, self._outcomes.take)
         try:
-            images = read_ahead(pool, self._read, jobs, size_of)
+            images = read_ahead(pool, partial(self._read, jobs), jobs, size_of)
             for group in _groups(images, self._together):
                 for job, given, made in _translated(self._translator, group, self._options):
-                    self._pass_on(queue, job, given, made)
+                    for variant in jobs[job]:
+                        self._pass_on(queue, variant, given, made)
             queue.drain()
         finally:
             pool.shutdown(cancel_futures=True)
 
-    def stack(self, job: Job) -> None:
-        """Translate all slices of a stack and write them as one file."""
+    def stack(self, job: Job, variants: Sequence[Job]) -> None:
+        """Translate all slices of a stack and write them as one file, or as one for each variant."""
         lost = self._outcomes.lost
-        lost.scan(job)
+        for variant in variants:
+            lost.scan(variant)
         try:
             slices = [self._reader.slice(job, number) for number in range(count_slices(job.source))]
             made = self._translator.translate_images(slices, batch=self._batch or 1, **self._options)
+            mixed = [
+                [
+                    self._blended(variant, *pair, page, len(slices))
+                    for page, pair in enumerate(zip(slices, made, strict=True))
+                ]
+                for variant in variants
+            ]
         except UnpairedError as error:
-            self._outcomes.take(job, partial(_raised, error))
+            for variant in variants:
+                self._outcomes.take(variant, partial(_raised, error))
             return
-        if slices[0].nodata is not None and made[0].nodata is None:
-            lost.add(job, "no-data")
-        if self._outcomes.wants(job, slices, made):
-            self._outcomes.take(job, partial(encode_stack, job.target, made, like=job.source))
+        for variant, result in zip(variants, mixed, strict=True):
+            if slices[0].nodata is not None and made[0].nodata is None:
+                lost.add(variant, "no-data")
+            if self._outcomes.wants(variant, slices, made):
+                self._outcomes.take(variant, partial(encode_stack, variant.target, result, like=job.source))
 
-    def _read(self, job: Job) -> Image:
+    def _read(self, variants: Mapping[Job, Sequence[Job]], job: Job) -> Image:
         image = self._reader(job)
-        self._outcomes.lost.scan(job)
-        if image.nodata is not None:
-            self._gaps.add(job)
+        for variant in variants[job]:
+            self._outcomes.lost.scan(variant)
+            if image.nodata is not None:
+                self._gaps.add(variant)
         return image
+
+    def _blended(self, job: Job, given: Image, made: Image, page: int = 0, pages: int = 1) -> Image:
+        """Return a result in the strength of its job and with the mask of its image. Raises ImageError."""
+        if self._masks is None and job.strength == 1:
+            return made
+        weight = None if self._masks is None else self._masks.weight(job, given, page, pages)
+        return self._translator.blend(given, made, strength=job.strength, weight=weight, **self._options)
 
     def _together(self, image: Image) -> int:
         return self._batch or self._translator.faster_together(image, self._options["direction"])
@@ -223,11 +250,12 @@ class _Pass:
         info = self._translator.info
         span = info.values[self._options["direction"][-1]].range.bounds
         try:
-            flat = made if keeps_alpha(job.target.suffix) else made.over(info.background, span)
+            result = self._blended(job, given, made)
+            flat = result if keeps_alpha(job.target.suffix) else result.over(info.background, span)
         except UnpairedError as error:
             queue.add_failure(job, error)
             return
-        if self._outcomes.wants(job, [given], [flat]):
+        if self._outcomes.wants(job, [given], [flat if result is made else made]):
             queue.add(job, partial(self._encoded, job, flat), size_of(flat))
 
     def _encoded(self, job: Job, flat: Image) -> bytes:

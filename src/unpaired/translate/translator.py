@@ -32,6 +32,15 @@ from unpaired.storage import shown
 from unpaired.suggestions import unknown
 from unpaired.translate.backends import BACKENDS, LoadedGenerator, RunOptions
 from unpaired.translate.backends.torch_backend import TorchGenerator
+from unpaired.translate.blending import (
+    FEATHER,
+    blended,
+    blended_tensor,
+    combined,
+    mask_weight,
+    masks_for,
+    require_strength,
+)
 from unpaired.translate.finishing import finished, result_dtype
 from unpaired.translate.given_kinds import as_given, as_image
 from unpaired.translate.precision import Choice, Computed, Precision, PrecisionPolicy, compared
@@ -244,18 +253,58 @@ class Translator:
         return max(1, min(_MOST_AT_ONCE, able.pixels_at_once // (height * width)))
 
     @overload
-    def __call__(self, image: str | os.PathLike[str], *, direction: str = ...) -> Image: ...
+    def __call__(
+        self,
+        image: str | os.PathLike[str],
+        *,
+        direction: str = ...,
+        strength: float = ...,
+        mask: Any = ...,
+        feather: int = ...,
+    ) -> Image: ...
     @overload
-    def __call__(self, image: PIL.Image.Image, *, direction: str = ...) -> PIL.Image.Image: ...
+    def __call__(
+        self,
+        image: PIL.Image.Image,
+        *,
+        direction: str = ...,
+        strength: float = ...,
+        mask: Any = ...,
+        feather: int = ...,
+    ) -> PIL.Image.Image: ...
     @overload
-    def __call__(self, image: Image, *, direction: str = ...) -> Image: ...
+    def __call__(
+        self, image: Image, *, direction: str = ..., strength: float = ..., mask: Any = ..., feather: int = ...
+    ) -> Image: ...
     @overload
-    def __call__(self, image: Array, *, direction: str = ...) -> Array: ...
+    def __call__(
+        self, image: Array, *, direction: str = ..., strength: float = ..., mask: Any = ..., feather: int = ...
+    ) -> Array: ...
     @overload
-    def __call__(self, image: Tensor, *, direction: str = ...) -> Tensor: ...
+    def __call__(
+        self, image: Tensor, *, direction: str = ..., strength: float = ..., mask: Any = ..., feather: int = ...
+    ) -> Tensor: ...
     @overload
-    def __call__(self, image: Sequence[Any], *, direction: str = ..., batch: int = ...) -> list[Any]: ...
-    def __call__(self, image: Any, *, direction: str = "AtoB", batch: int = 1) -> Any:
+    def __call__(
+        self,
+        image: Sequence[Any],
+        *,
+        direction: str = ...,
+        batch: int = ...,
+        strength: float = ...,
+        mask: Any = ...,
+        feather: int = ...,
+    ) -> list[Any]: ...
+    def __call__(
+        self,
+        image: Any,
+        *,
+        direction: str = "AtoB",
+        batch: int = 1,
+        strength: float = 1.0,
+        mask: Any = None,
+        feather: int = FEATHER,
+    ) -> Any:
         """Translate an image, or a list of images; results have the type and the size of their inputs.
 
         image: one of
@@ -272,16 +321,107 @@ class Translator:
 
         Grey images are converted to RGB for a colour model, and the result is in colour. Alpha is kept; for translation
         the image is composited over the model's background. See `output_dtype` for the dtype of the result. Raises
-        ConfigError for an unknown direction, type or number of channels, ImageError for an image that is invalid,
-        unreadable or too large for the memory.
+        ConfigError for an unknown direction, type or number of channels, and for a strength or mask with a model whose
+        domains differ in channels; ImageError for an image or mask that is invalid, unreadable or too large for the
+        memory.
+
+        Args:
+            image: see above.
+            direction: "AtoB" or "BtoA".
+            batch: the most images per batch.
+            strength: 0 gives the input and 1 the translation, both bit for bit; values are monotone between them, and
+                up to 1.5 extrapolated and clipped to the range.
+            mask: an array h w, an `Image`, a tensor or a path, or a list with one for each image: 0 keeps a pixel bit
+                for bit, the largest value of its type (1 for floats) translates it, values between are weights.
+            feather: pixels over which the translation fades towards the kept area, inside of the mask.
         """
-        if isinstance(image, Tensor):
-            return self._translate_tensor(image, direction)
+        blends = strength != 1 or mask is not None
+        if blends:
+            self.require_blending(direction)
+            require_strength(strength)
         if isinstance(image, (list, tuple)):
-            return self._translate_list(image, direction, batch)
+            if not blends:
+                return self._translate_list(image, direction, batch)
+            masks = masks_for(mask, len(image))
+            taken = [item if isinstance(item, Tensor) else self._as_image(item, direction) for item in image]
+            made = self._translate_list(taken, direction, batch)
+            rows = zip(image, taken, made, masks, strict=True)
+            return [
+                as_given(self._blend(one, to, direction, strength, its, feather), own) for own, one, to, its in rows
+            ]
+        if isinstance(image, Tensor):
+            translated = self._translate_tensor(image, direction)
+            return self._blend(image, translated, direction, strength, mask, feather) if blends else translated
         given = self._as_image(image, direction)
         (result,) = self.translate_images([given], direction=direction)
-        return as_given(result, image)
+        return as_given(self._blend(given, result, direction, strength, mask, feather) if blends else result, image)
+
+    def variants(
+        self,
+        image: Any,
+        strengths: Sequence[float],
+        *,
+        direction: str = "AtoB",
+        mask: Any = None,
+        feather: int = FEATHER,
+    ) -> list[Any]:
+        """Return an image in each of several strengths; it is translated once. Raises as `__call__` does.
+
+        Each result equals `translator(image, strength=...)`. image: one image of any type that `__call__` takes.
+        """
+        require(not isinstance(image, (list, tuple)), "variants takes one image; call it for each of a list.")
+        self.require_blending(direction)
+        for strength in strengths:
+            require_strength(strength)
+        given = image if isinstance(image, Tensor) else self._as_image(image, direction)
+        made = self(given, direction=direction)
+        return [as_given(self._blend(given, made, direction, strength, mask, feather), image) for strength in strengths]
+
+    def require_blending(self, direction: str) -> None:
+        """Raise ConfigError if the domains of a direction differ in channels, so that no values lie between them."""
+        info = self._info(direction)
+        if info.in_channels != info.out_channels:
+            raise ConfigError(
+                f"The input of {direction} has {info.in_channels} channels and its result {info.out_channels}, so a "
+                "result cannot be blended with its input; leave out strength and mask."
+            )
+
+    def blend(
+        self,
+        image: Image,
+        made: Image,
+        *,
+        direction: str = "AtoB",
+        strength: float = 1.0,
+        weight: Array | None = None,
+        keep_icc: bool = False,
+    ) -> Image:
+        """Return the blend of an image and its translation by `translate_images`; raises ConfigError.
+
+        Args:
+            image: the input.
+            made: its whole translation.
+            direction: "AtoB" or "BtoA".
+            strength: 0 gives the input, 1 the translation.
+            weight: from `mask_weight`, float64 h w in [0, 1], multiplied by the strength.
+            keep_icc: as for `translate_images`.
+        """
+        self.require_blending(direction)
+        taken = source_spec(self.info, direction).accept(image, keep_icc=keep_icc)
+        return blended(taken, made, combined(strength, weight), *self._values(direction))
+
+    def _blend(self, given: Any, made: Any, direction: str, strength: float, mask: Any, feather: int) -> Any:
+        """Return the blend of an `Image` or a tensor and its translation."""
+        given_size = given.shape[-2:] if isinstance(given, Tensor) else (given.height, given.width)
+        weight = None
+        if mask is not None:
+            if isinstance(mask, (str, os.PathLike)):
+                mask = as_image(mask, 1, self.max_pixels)
+            weight = mask_weight(mask, (int(given_size[0]), int(given_size[1])), feather)
+        if isinstance(given, Tensor):
+            share = combined(strength, weight)
+            return blended_tensor(given, made, share if isinstance(share, float) else torch.from_numpy(share))
+        return self.blend(given, made, direction=direction, strength=strength, weight=weight)
 
     def translate_images(
         self, images: Sequence[Image], *, direction: str = "AtoB", batch: int = 1, keep_icc: bool = False
@@ -448,6 +588,8 @@ class Translator:
                 f"A tensor to translate is float, c h w or n c h w with c = {channels}, not "
                 f"{tuple(tensor.shape)} of {tensor.dtype}."
             )
+        if tensor.is_meta:
+            raise ConfigError("A tensor to translate has values, and one on the device meta has none; give real ones.")
         if tensor.numel() == 0 or not bool((tensor.abs() <= 1.001).all()):
             raise ConfigError("A tensor to translate holds values in [-1, 1], and at least one; scale it first.")
         return tensor
