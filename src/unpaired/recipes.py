@@ -76,6 +76,7 @@ class Config:
             "recipe sets both.",
         )
         validate(self.objective, self)
+        self._check_masks()
         if data.preprocess in WHOLE_IMAGES:
             self._check_whole_images()
         else:
@@ -87,6 +88,29 @@ class Config:
             )
         validate(self.generator, self)
         validate(self.discriminator, self)
+
+    def _check_masks(self) -> None:
+        """Raise ConfigError if training uses masks and the method cannot."""
+        if self.data.masks != "on":
+            return
+        method, off = self.objective, "give --data.masks off"
+        require(
+            getattr(method, "takes_masks", False),
+            f"objective.kind {method.kind} does not train with masks, only cyclegan and cut do; {off}.",
+        )
+        require(
+            self.data.channels_a == self.data.channels_b,
+            f"Masks keep pixels of the input, but the domains have {self.data.channels_a} and {self.data.channels_b} "
+            f"channels; {off}.",
+        )
+        loss = getattr(method, "adversarial", "lsgan")
+        require(not adversarial_loss(loss).penalised, f"objective.adversarial {loss} does not train with masks; {off}.")
+        moved = [name for name in getattr(method, "augmentation", ()) if name != "colour"]
+        require(
+            not moved,
+            f"objective.augmentation {', '.join(moved)} would change images and not their masks; leave it out, or "
+            f"{off}.",
+        )
 
     def _check_whole_images(self) -> None:
         """Raise ConfigError unless the components support images of any size, rounded to multiples of 4."""
@@ -135,6 +159,7 @@ def build_objective(config: Config) -> Any:
         f"run.accumulate with {whole} would not be equivalent to a step on the whole batch; remove one of them.",
     )
     objective.num_micro_batches = config.run.accumulate
+    objective.masked = config.data.masks == "on"
     if config.run.layout == "channels_last":
         for weight in objective.parameters():
             if weight.ndim == 4:

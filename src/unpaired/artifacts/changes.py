@@ -86,6 +86,20 @@ def fingerprints_change(run: str, saved: Mapping[str, Any], now: Mapping[str, An
     return [Change("data", f"Images were changed on request ({counts}).")]
 
 
+def masks_change(run: str, saved: Mapping[str, Any], now: Mapping[str, Any], *, allowed: bool) -> list[Change]:
+    """Return the accepted change of the masks of data.json, none if they are the same; raises DataError."""
+    changed = [domain for domain in now if saved[domain].get("masks") != now[domain].get("masks")]
+    if not changed:
+        return []
+    which = f"The masks of domain {' and '.join(changed)}"
+    if not allowed:
+        raise DataError(
+            f"{which} changed since {run} was started; put them back to continue it, add --allow-data-change, or give "
+            "another --out."
+        )
+    return [Change("masks", f"{which} were changed on request.")]
+
+
 def ranks_change(run: str, saved: Mapping[str, Any], now: Mapping[str, Any], *, allowed: bool) -> list[Change]:
     """Return the accepted change of the number of processes, none if it is the same; raises ConfigError."""
     before, after = saved.get("ranks", 1), now.get("ranks", 1)

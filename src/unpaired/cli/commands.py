@@ -256,7 +256,7 @@ def translate(
     load_parts(recipe)
     without_shapes()
     with importing():
-        from unpaired.cli.strengths import parse_strengths, parse_style_strength, refuse_scores, with_halves
+        from unpaired.cli.strengths import UNMASKED, parse_strengths, parse_style_strength, refuse_scores, with_halves
         from unpaired.cli.style_options import StyleOptions, open_style, refuse_unsuitable
         from unpaired.cli.translation import TranslateOptions, translate_all
         from unpaired.images.foreign import passed_over
@@ -328,7 +328,12 @@ def translate(
         print_sentence(sentence)
     firsts, note = take_halves(tuple(variants_of(plan.jobs)), translator.info, direction=direction, pairs=pairs)
     jobs = with_halves(plan.jobs, firsts)
-    for sentence in [note, far_scale(firsts, translator.info, direction) if resize == "native" else ""]:
+    unmasked = translator.info.masked and kept is None
+    for sentence in [
+        note,
+        UNMASKED if unmasked else "",
+        far_scale(firsts, translator.info, direction) if resize == "native" else "",
+    ]:
         if sentence:
             print_sentence(sentence)
     return DataError.exit_code if translate_all(translator, scorer, jobs, folder, options) else 0

@@ -10,6 +10,10 @@ from unpaired.config import require
 from unpaired.errors import ConfigError
 from unpaired.translate.jobs import Job, variants_of
 
+UNMASKED = (
+    "This model was trained with masks, so pixels outside of the objects are translated arbitrarily; --mask keeps them."
+)
+
 
 def joined(words: Sequence[str]) -> list[str]:
     """Return a command line with the numbers after --strength joined by commas; a file of such a name ends them."""

@@ -7,7 +7,7 @@ larger domain. The images of a sample and their augmentation depend on (seed, k)
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import TYPE_CHECKING, ClassVar, Literal
 
@@ -19,6 +19,7 @@ from torch.utils.data import Dataset
 
 from unpaired.config import free, require
 from unpaired.data.normalising import spec_from_config
+from unpaired.data.training_masks import MaskCache
 from unpaired.errors import DataError
 from unpaired.images import Image, Resampling, parse_fill, parse_range
 from unpaired.images.input_spec import IccHandling, InputSpec
@@ -31,6 +32,7 @@ from unpaired.training_size import Preprocess, training_size
 
 if TYPE_CHECKING:
     from unpaired.data.sources import ImageSource
+    from unpaired.data.training_masks import MaskSource
 
 Pairing = Literal["unpaired", "paired", "noise"]
 Domain = Literal["A", "B"]
@@ -118,6 +120,10 @@ class DataConfig:
     """Interpolation for images of domain B. bicubic is antialiased, as published; nearest mixes no values, for label
     maps.
     """
+    masks: Literal["auto", "on", "off"] = "auto"
+    """Masks of the training images, in folders maskA and maskB beside trainA and trainB: white is translated, black
+    kept. auto: used if there are any; on: needed; off: ignored.
+    """
     icc: IccHandling = "ignore"
     """Colours of files with an ICC profile. ignore: used as stored, as in the official code; convert: converted to
     sRGB.
@@ -175,21 +181,33 @@ class DataConfig:
 
 @dataclass(frozen=True)
 class Batch:
-    """One training batch: images of both domains, n c h w, float32 in [-1, 1]."""
+    """One training batch: images of both domains, n c h w, float32 in [-1, 1].
+
+    mask_a, mask_b: of training with masks, n 1 h w in [0, 1]: 1 for pixels to translate.
+    """
 
     a: Tensor
     b: Tensor
+    mask_a: Tensor | None = None
+    mask_b: Tensor | None = None
 
     def to(self, device: torch.device) -> Batch:
         """Return the batch on another device."""
-        return Batch(a=self.a.to(device, non_blocking=True), b=self.b.to(device, non_blocking=True))
+        a, b = self.a.to(device, non_blocking=True), self.b.to(device, non_blocking=True)
+        if self.mask_a is None or self.mask_b is None:
+            return Batch(a=a, b=b)
+        return Batch(a, b, self.mask_a.to(device, non_blocking=True), self.mask_b.to(device, non_blocking=True))
 
     def parts(self, count: int) -> list[Batch]:
         """Split the batch into `count` micro-batches of equal size, in order, as views."""
         if count == 1:
             return [self]
         assert len(self.a) % count == 0
-        return [Batch(a=a, b=b) for a, b in zip(self.a.chunk(count), self.b.chunk(count), strict=True)]
+        images = zip(self.a.chunk(count), self.b.chunk(count), strict=True)
+        if self.mask_a is None or self.mask_b is None:
+            return [Batch(a=a, b=b) for a, b in images]
+        masks = zip(self.mask_a.chunk(count), self.mask_b.chunk(count), strict=True)
+        return [Batch(*both, *own) for both, own in zip(images, masks, strict=True)]
 
 
 class StepDataset(Dataset[Batch], ABC):
@@ -244,9 +262,18 @@ class TwoDomainDataset(StepDataset):
 
     purposes: ClassVar[tuple[str, str]]
 
-    def __init__(self, a: ImageSource, b: ImageSource, config: DataConfig, seed: int) -> None:
+    def __init__(
+        self,
+        a: ImageSource,
+        b: ImageSource,
+        config: DataConfig,
+        seed: int,
+        masks: tuple[MaskSource, MaskSource] | None = None,
+    ) -> None:
         super().__init__(max(len(a), len(b)), config, seed)
         self._a, self._b = a, b
+        share_of_masks = config.cache_mb * 2**20 // 4
+        self._masks = None if masks is None else tuple(MaskCache(source, share_of_masks // 2) for source in masks)
         budget = config.cache_mb * 2**20
         share = budget * len(a) // (len(a) + len(b))
         self._spec_a, self._spec_b = spec_from_config(config, "A"), spec_from_config(config, "B")
@@ -265,7 +292,38 @@ class TwoDomainDataset(StepDataset):
         size = min(min(image.height, image.width) for image in a + b)
         if c.preprocess in WHOLE_IMAGES:  # sizes may differ
             a, b = [_centre(image, size, size) for image in a], [_centre(image, size, size) for image in b]
-        return Batch(a=torch.stack(list(map(self._spec_a.tensor, a))), b=torch.stack(list(map(self._spec_b.tensor, b))))
+        batch = Batch(
+            a=torch.stack(list(map(self._spec_a.tensor, a))), b=torch.stack(list(map(self._spec_b.tensor, b)))
+        )
+        if self._masks is None:
+            return batch
+        masks = [[crop(self._mask(domain, i), c, None) for i in range(count)] for domain in (0, 1)]
+        if c.preprocess in WHOLE_IMAGES:
+            masks = [[_centre(mask, size, size) for mask in every] for every in masks]
+        return replace(batch, mask_a=_weights(masks[0]), mask_b=_weights(masks[1]))
+
+    def __getitem__(self, step: int) -> Batch:
+        """Return the batch of step `step` >= 1, or this process's part of it, with masks if there are any."""
+        batch = super().__getitem__(step)
+        if self._masks is None:
+            return batch
+        samples = shard_of_micro_batches(self._samples(step), *self.share, self.accumulate)
+        masks = [self._sample_masks(sample) for sample in samples]
+        return replace(batch, mask_a=_weights([a for a, _ in masks]), mask_b=_weights([b for _, b in masks]))
+
+    def _mask(self, domain: int, index: int) -> Image:
+        """Return the mask of an image of A (0) or B (1), as large as the resized image."""
+        assert self._masks is not None
+        image = (self._cache_a, self._cache_b)[domain][index]
+        return self._masks[domain].at_size(index, image.height, image.width)
+
+    def _sample_masks(self, sample: int) -> tuple[Image, Image]:
+        """Return the masks of a sample with the crops and flips of its images, whose draws are repeated."""
+        a, b = (
+            crop(self._mask(domain, index), self._config, rng(self._seed, purpose, sample))
+            for domain, (index, purpose) in enumerate(zip(self.images_of(sample), self.purposes, strict=True))
+        )
+        return a, b
 
     def _prepared(self, sample: int) -> tuple[Image, Image]:
         """Return the images of a sample, resized and not yet cropped."""
@@ -406,6 +464,11 @@ def different_sizes(name: str, a: tuple[int, int], b: tuple[int, int]) -> str:
         f"{name} are a pair of different sizes, {a[1]}x{a[0]} and {b[1]}x{b[0]} pixels: make them equal, or let "
         "--data.preprocess resize_and_crop do it."
     )
+
+
+def _weights(masks: list[Image]) -> Tensor:
+    """Return masks uint8 h w 1 as n 1 h w in [0, 1]."""
+    return torch.stack([torch.from_numpy(mask.pixels).permute(2, 0, 1) for mask in masks]).float() / 255
 
 
 @lru_cache(maxsize=2)

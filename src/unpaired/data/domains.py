@@ -20,6 +20,7 @@ from unpaired.data.noise import NoiseDataset, class_names, noise_source
 from unpaired.data.pairs import HalfSource, NoPairsError, paired_sources, preview_pairs
 from unpaired.data.ranges import resolved_values
 from unpaired.data.sources import FolderSource, fingerprint, preview_folders, refuse_links_out, train_folders
+from unpaired.data.training_masks import TrainingMasks, masks_beside
 from unpaired.errors import DataError
 from unpaired.storage import shown
 from unpaired.words import counted
@@ -34,6 +35,7 @@ class Domains:
     train_a, preview_a: None if domain A is noise.
     classes: those of domain B with data.classes.
     skipped: by domain the names of images that were left out of training and of the previews.
+    masks: of the training images, None without. Previews are training images then.
     """
 
     train_a: FolderSource | None
@@ -43,6 +45,7 @@ class Domains:
     names: dict[str, str]
     classes: tuple[str, ...] = ()
     skipped: Mapping[str, Any] = field(default_factory=dict)
+    masks: TrainingMasks | None = None
 
     def training_sources(self) -> list[FolderSource]:
         """Return the sources of training images, one for files with both halves."""
@@ -60,6 +63,9 @@ class Domains:
                 "fingerprint": fingerprint(source) if source else "",
             }
             facts[domain].update(self.skipped.get(domain, {}))
+        if self.masks is not None and self.train_a is not None:
+            for domain, digest in self.masks.facts(self.train_a, self.train_b).items():
+                facts[domain]["masks"] = digest
         if self.classes:
             facts["B"]["classes"] = list(self.classes)
         return facts
@@ -72,6 +78,8 @@ class Domains:
         """
         if data.pairing == "noise":
             data = replace(data, channels_a=data.noise_channels + len(self.classes))
+        if self.masks is not None:
+            data = replace(data, masks="on")
         return resolved_values(data, self.train_a, self.train_b, saved)
 
     def described(self, data: DataConfig) -> str:
@@ -117,6 +125,8 @@ class Domains:
             notes += scan.bands(data.channels_a if letter == "a" else data.channels_b, letter)
             notes += types_note(scan.source.folder, scan.types())
         notes += axes_note(scan.source for scan in scans[0])
+        if domains.masks is not None and domains.train_a is not None:
+            notes += domains.masks.check(domains.train_a, domains.train_b)
         where = shlex.join(["--a", data.a, "--b", data.b]) if data.a else shlex.quote(data.root or data.b)
         return domains, notes + summary(scans[0], scans[1] if len(scans) > 1 else [], f"unpaired data check {where}")
 
@@ -141,7 +151,7 @@ class Domains:
         else:
             preview_a, preview_b = _kept(self.preview_a, self.preview_b, skipped, _SKIPPED_TEST, data)
         classes = class_names(train_b) if self.classes else ()
-        return Domains(train_a, train_b, preview_a, preview_b, self.names, classes, skipped)
+        return Domains(train_a, train_b, preview_a, preview_b, self.names, classes, skipped, self.masks)
 
     def dataset(self, data: DataConfig, seed: int) -> StepDataset:
         """Return the training batches."""
@@ -154,6 +164,8 @@ class Domains:
     def _dataset(self, a: FolderSource | None, b: FolderSource, data: DataConfig, seed: int) -> StepDataset:
         if a is None:
             return NoiseDataset(b, data, seed, self.classes)
+        if self.masks is not None:
+            return UnpairedDataset(a, b, data, seed, self.masks.sources(a, b))
         return (PairedDataset if data.pairing == "paired" else UnpairedDataset)(a, b, data, seed)
 
 
@@ -186,6 +198,9 @@ def _listed(data: DataConfig) -> Domains:
     if data.root and not (data.a or data.b):
         require_halves(Path(data.root))
     train_a, train_b = map(FolderSource, train_folders(data.root, data.a, data.b))
+    masks = masks_beside(train_a, train_b, data.masks)
+    if masks is not None:  # test images have none
+        return Domains(train_a, train_b, train_a, train_b, names, masks=masks)
     previews = preview_folders(data.root) if not data.a else None
     preview_a, preview_b = map(FolderSource, previews) if previews else (train_a, train_b)
     return Domains(train_a, train_b, preview_a, preview_b, names)

@@ -41,8 +41,11 @@ class HeldOutImages:
 
 
 def held_out_images(domains: Domains, data: DataConfig, most: int) -> HeldOutImages | None:
-    """Return at most `most` held-out images a domain, evenly spread; None if there are none, or A is noise."""
-    if domains.train_a is None:
+    """Return at most `most` held-out images a domain, evenly spread; None if there are none.
+
+    There are none either if A is noise, or if training uses masks, which these images do not have.
+    """
+    if domains.train_a is None or domains.masks is not None:
         return None
     found = _validation(data)
     if found is not None:

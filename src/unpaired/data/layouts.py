@@ -9,6 +9,7 @@ from pathlib import Path
 from unpaired.data.listing import is_training_image
 from unpaired.data.pairs import looks_side_by_side, matched
 from unpaired.data.sources import holds_images
+from unpaired.data.training_masks import FOLDERS as MASKS
 from unpaired.errors import DataError, LayoutError
 from unpaired.storage import is_junk_folder, shown
 
@@ -128,7 +129,8 @@ def _image_folders(root: Path) -> list[Path]:
             names = sorted(entry.name for entry in entries if entry.is_dir(follow_symlinks=False))
     except OSError:
         return []
-    return [root / name for name in names if not is_junk_folder(name) and _holds_images(root / name)]
+    usable = (name for name in names if not is_junk_folder(name) and name not in MASKS)
+    return [root / name for name in usable if _holds_images(root / name)]
 
 
 def _holds_images(folder: Path) -> bool:

@@ -92,6 +92,10 @@ def model_card(model: Mapping[str, Any]) -> str:
         words = dict.fromkeys(scale.words(domain) for domain in ("A", "B"))
         advice = "; `--resize trained` translates at that scale" if scale.resizes else ""
         rows["scale of training"] = f"{', '.join(words)}{advice}"
+    if model.get("masked") is True:
+        rows["masks"] = (
+            "training used masks, so pixels outside of one are translated arbitrarily; give `--mask` with each image"
+        )
     if "side_by_side" in model:
         rows["training images"] = (
             "A and B side by side in each; `--pairs side-by-side` translates one half of such images"

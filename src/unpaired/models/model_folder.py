@@ -87,6 +87,7 @@ class ModelInfo:
     choice: checkpoint selection, None without validation images.
     sheets: of training on A and B side by side.
     scale: how training resized its images, None if it is not recorded.
+    masked: whether training used masks, so that pixels outside of one are translated arbitrarily.
     version: version of the package.
     """
 
@@ -100,6 +101,7 @@ class ModelInfo:
     choice: ChoiceInfo | None = None
     sheets: SheetInfo | None = None
     scale: ScaleInfo | None = None
+    masked: bool = False
     version: str = __version__
 
 
@@ -248,6 +250,7 @@ def _to_json(info: ModelInfo, digests: Mapping[str, str]) -> dict[str, Any]:
         **({"choice": to_dict(info.choice)} if info.choice else {}),
         **({"side_by_side": to_dict(info.sheets)} if info.sheets else {}),
         **({"scale": to_dict(info.scale)} if info.scale else {}),
+        **({"masked": True} if info.masked else {}),
         **_requirements(info),
     }
 
@@ -291,6 +294,7 @@ def _from_json(data: dict[str, Any], folder: Path) -> ModelInfo:
             choice=from_dict(ChoiceInfo, data["choice"], "choice") if "choice" in data else None,
             sheets=from_dict(SheetInfo, data["side_by_side"], "side_by_side") if "side_by_side" in data else None,
             scale=from_dict(ScaleInfo, data["scale"], "scale") if "scale" in data else None,
+            masked=data.get("masked") is True,
             version=checked.text(data["package"], "package").removeprefix("unpaired "),
         )
     except UnknownKindError as error:

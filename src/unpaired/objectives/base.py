@@ -17,6 +17,7 @@ from unpaired.networks.layers import initialise
 from unpaired.networks.perceptual import FeatureNetwork
 from unpaired.networks.protocols import HasMask
 from unpaired.objectives.losses import adversarial_loss, discriminator_adversarial, gradient_penalty
+from unpaired.objectives.masked import masked_discriminator_adversarial
 from unpaired.objectives.pool import ImagePool
 from unpaired.randomness import torch_seeded
 from unpaired.ranks import draw_for_own_images
@@ -40,12 +41,14 @@ class Objective(nn.Module, ABC, Generic[ImagesT]):
     uses_training_mode: whether the generators stay in training mode during inference.
     num_micro_batches: micro-batches per step, for gradient accumulation.
     step: steps taken before the one at hand, for losses that depend on it.
+    masked: whether batches have masks.
     """
 
     order: ClassVar[tuple[Player, Player]] = ("generator", "discriminator")
     uses_training_mode: ClassVar[bool] = False
     num_micro_batches = 1
     step = 0
+    masked = False
 
     def __init__(self) -> None:
         super().__init__()
@@ -70,13 +73,22 @@ class Objective(nn.Module, ABC, Generic[ImagesT]):
         """Return images of the sample grid by direction and column (real_a, fake_b, ...), without side effects."""
 
     def discriminator_terms(
-        self, domain: str, real: Tensor, fake: Tensor, kind: str, real_label: float = 1.0
+        self,
+        domain: str,
+        real: Tensor,
+        fake: Tensor,
+        kind: str,
+        real_label: float = 1.0,
+        masks: tuple[Tensor, Tensor] | None = None,
     ) -> dict[str, Tensor]:
         """Return one discriminator's terms on real and on detached generated images (or stacked pairs).
 
-        For WGAN-GP the gradient penalty is a separate term, with weight 10 as published.
+        For WGAN-GP the gradient penalty is a separate term, with weight 10 as published. masks: of the real and of the
+        generated images, n 1 h w; patches are weighted by them.
         """
         judge, name = self.discriminators[domain], domain.lower()
+        if masks is not None:
+            return {f"discriminator_{name}": masked_discriminator_adversarial(kind, judge(real), judge(fake), *masks)}
         terms = {
             f"discriminator_{name}": discriminator_adversarial(kind, judge(real), judge(fake), real_label=real_label)
         }
@@ -92,7 +104,7 @@ class Objective(nn.Module, ABC, Generic[ImagesT]):
 
     def prevents_capture(self) -> str:
         """Return the setting that prevents CUDA graph capture because operations differ between steps, else ""."""
-        return ""
+        return "data.masks" if self.masked else ""
 
     def prevents_accumulation(self) -> str:
         """Return the setting with which gradient accumulation is not equivalent to the whole batch, else "".

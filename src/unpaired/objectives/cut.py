@@ -18,7 +18,8 @@ from unpaired.config import require
 from unpaired.data.datasets import Batch
 from unpaired.networks.protocols import DiscriminatorConfig, GeneratorConfig, HasFeatures
 from unpaired.objectives.base import Objective, Player, Samples, initialised
-from unpaired.objectives.losses import AdversarialKind, adversarial_loss, generator_adversarial
+from unpaired.objectives.losses import AdversarialKind, adversarial_loss
+from unpaired.objectives.masked import composite, masked_generator_adversarial
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,6 +28,7 @@ class CUT:
 
     kind: ClassVar[str] = "cut"
     pairing: ClassVar[str] = "unpaired"
+    takes_masks: ClassVar[bool] = True
     adversarial: AdversarialKind = "lsgan"
     """Adversarial loss: lsgan (least squares), cross_entropy (non-saturating), hinge, or wgan_gp (gradient penalty of
     weight 10; for discriminators without batch norm). CUT: lsgan.
@@ -71,12 +73,16 @@ class CUT:
 
 @dataclass(frozen=True)
 class CUTImages:
-    """The input of the generator (mirrored or not), the translation of A, and the identity image of B if it is used."""
+    """The input of the generator (mirrored or not), the translation of A, and the identity image of B if it is used.
+
+    mask: of the translation, mirrored with it.
+    """
 
     input_a: Tensor
     fake_b: Tensor
     identity_b: Tensor | None
     mirrored: bool
+    mask: Tensor | None = None
 
 
 class CUTObjective(Objective[CUTImages]):
@@ -114,13 +120,14 @@ class CUTObjective(Objective[CUTImages]):
         input_a, input_b = (batch.a.flip(3), batch.b.flip(3)) if mirrored else (batch.a, batch.b)
         generator = self.translators["AtoB"]
         identity_b = generator(input_b) if self.config.identity_contrast else None
-        return CUTImages(input_a, generator(input_a), identity_b, mirrored)
+        mask = batch.mask_a.flip(3) if mirrored and batch.mask_a is not None else batch.mask_a
+        return CUTImages(input_a, composite(input_a, generator(input_a), mask), identity_b, mirrored, mask)
 
     def generator_losses(self, batch: Batch, images: CUTImages) -> dict[str, Tensor]:
         """Return the adversarial term and the contrastive terms of eq. 5: on A, and on B if identity contrast is on."""
         c = self.config
         scores = self.discriminators["B"](images.fake_b)
-        terms = {"adversarial_b": generator_adversarial(c.adversarial, scores)}
+        terms = {"adversarial_b": masked_generator_adversarial(c.adversarial, scores, images.mask)}
         share = 0.5 if images.identity_b is not None else 1.0  # the published loss is the mean of both
         terms["contrast_a"] = share * c.contrast_weight * self._contrast(batch.a, images.fake_b, images.mirrored)
         if images.identity_b is not None:
@@ -131,17 +138,18 @@ class CUTObjective(Objective[CUTImages]):
 
     def discriminator_losses(self, batch: Batch, images: CUTImages) -> dict[str, Tensor]:
         """Return the discriminator's loss on real images and on detached translations; there is no pool."""
-        return self.discriminator_terms("B", batch.b, images.fake_b.detach(), self.config.adversarial)
+        masks = None if batch.mask_b is None or images.mask is None else (batch.mask_b, images.mask)
+        return self.discriminator_terms("B", batch.b, images.fake_b.detach(), self.config.adversarial, masks=masks)
 
     def prevents_capture(self) -> str:
         """Return the setting that mirrors some of the batches."""
-        return "objective.flip_equivariance" if self.config.flip_equivariance else ""
+        return "objective.flip_equivariance" if self.config.flip_equivariance else super().prevents_capture()
 
     @torch.no_grad()
     def samples(self, batch: Batch) -> Samples:
         """Return the input, its translation and the identity image of domain B."""
         generator = self.translators["AtoB"]
-        made = {"real_a": batch.a, "fake_b": generator(batch.a)}
+        made = {"real_a": batch.a, "fake_b": composite(batch.a, generator(batch.a), batch.mask_a)}
         return {"AtoB": {**made, "real_b": batch.b, "identity_b": generator(batch.b)}}
 
     def _contrast(self, source: Tensor, made: Tensor, mirrored: bool) -> Tensor:

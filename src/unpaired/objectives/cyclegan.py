@@ -16,7 +16,14 @@ from unpaired.networks import winograd
 from unpaired.networks.protocols import DiscriminatorConfig, GeneratorConfig
 from unpaired.objectives.augmentation import CHANGES, augmented
 from unpaired.objectives.base import Objective, Samples, initialised
-from unpaired.objectives.losses import AdversarialKind, adversarial_loss, generator_adversarial, l1
+from unpaired.objectives.losses import AdversarialKind, adversarial_loss
+from unpaired.objectives.masked import (
+    composite,
+    masked_generator_adversarial,
+    masked_l1,
+    with_mask,
+    without_mask,
+)
 from unpaired.objectives.pool import ImagePool
 from unpaired.side_by_side import First, Second, side_by_side
 
@@ -51,6 +58,7 @@ class CycleGAN:
 
     kind: ClassVar[str] = "cyclegan"
     pairing: ClassVar[str] = "unpaired"
+    takes_masks: ClassVar[bool] = True
     cycle_weight_a: float = 10.0
     """Weight of the forward cycle consistency |F(G(a)) - a| (lambda of eq. 3; 10 as published). 0 leaves the term out.
     """
@@ -167,11 +175,16 @@ class CycleGANObjective(Objective[CycleGANImages]):
             )
         else:
             fake_b, fake_a = self._both(batch, lambda: self.a_to_b(batch.a), lambda: self.b_to_a(batch.b))
+        fake_b, fake_a = composite(batch.a, fake_b, batch.mask_a), composite(batch.b, fake_a, batch.mask_b)
         rec_a, rec_b = self._both(
             batch,
             lambda: self.b_to_a(fake_b) if c.cycle_weight_a > 0 else None,
             lambda: self.a_to_b(fake_a) if c.cycle_weight_b > 0 else None,
         )
+        if rec_a is not None:
+            rec_a = composite(fake_b, rec_a, batch.mask_a)
+        if rec_b is not None:
+            rec_b = composite(fake_a, rec_b, batch.mask_b)
         return CycleGANImages(fake_b, fake_a, rec_a, rec_b, identity_a, identity_b)
 
     def generator_losses(self, batch: Batch, images: CycleGANImages) -> dict[str, Tensor]:
@@ -184,30 +197,40 @@ class CycleGANObjective(Objective[CycleGANImages]):
             scores_b, scores_a = self._both(
                 batch, lambda: self.discriminators["B"](seen_b), lambda: self.discriminators["A"](seen_a)
             )
-            terms["adversarial_b"] = c.adversarial_weight * generator_adversarial(c.adversarial, scores_b)
-            terms["adversarial_a"] = c.adversarial_weight * generator_adversarial(c.adversarial, scores_a)
+            of_b = masked_generator_adversarial(c.adversarial, scores_b, batch.mask_a)
+            of_a = masked_generator_adversarial(c.adversarial, scores_a, batch.mask_b)
+            terms["adversarial_b"], terms["adversarial_a"] = c.adversarial_weight * of_b, c.adversarial_weight * of_a
         if images.rec_a is not None:
-            terms["cycle_a"] = c.cycle_weight_a * l1(images.rec_a, batch.a)
+            terms["cycle_a"] = c.cycle_weight_a * masked_l1(images.rec_a, batch.a, batch.mask_a)
         if images.rec_b is not None:
-            terms["cycle_b"] = c.cycle_weight_b * l1(images.rec_b, batch.b)
+            terms["cycle_b"] = c.cycle_weight_b * masked_l1(images.rec_b, batch.b, batch.mask_b)
         if images.identity_a is not None and images.identity_b is not None:
-            terms["identity_a"] = c.identity_weight * c.cycle_weight_a * l1(images.identity_a, batch.a)
-            terms["identity_b"] = c.identity_weight * c.cycle_weight_b * l1(images.identity_b, batch.b)
+            same_a = masked_l1(images.identity_a, batch.a, batch.mask_a)
+            same_b = masked_l1(images.identity_b, batch.b, batch.mask_b)
+            terms["identity_a"] = c.identity_weight * c.cycle_weight_a * same_a
+            terms["identity_b"] = c.identity_weight * c.cycle_weight_b * same_b
         return terms
 
     def discriminator_losses(self, batch: Batch, images: CycleGANImages) -> dict[str, Tensor]:
         """Return each discriminator's loss on real images and on images of its pool; empty without adversarial loss."""
         if self.config.adversarial_weight == 0:
             return {}
-        fake_a, fake_b = self.pools["A"].query(images.fake_a), self.pools["B"].query(images.fake_b)
+        fake_a, mask_a = self._pooled("A", images.fake_a, batch.mask_b)
+        fake_b, mask_b = self._pooled("B", images.fake_b, batch.mask_a)
+        masks_a = None if batch.mask_a is None or mask_a is None else (batch.mask_a, mask_a)
+        masks_b = None if batch.mask_b is None or mask_b is None else (batch.mask_b, mask_b)
         seen_a = self._augmented(batch.a), self._augmented(fake_a)
         seen_b = self._augmented(batch.b), self._augmented(fake_b)
         of_a, of_b = self._both(
             batch,
-            lambda: self.discriminator_terms("A", *seen_a, self.config.adversarial),
-            lambda: self.discriminator_terms("B", *seen_b, self.config.adversarial),
+            lambda: self.discriminator_terms("A", *seen_a, self.config.adversarial, masks=masks_a),
+            lambda: self.discriminator_terms("B", *seen_b, self.config.adversarial, masks=masks_b),
         )
         return {**of_a, **of_b}
+
+    def _pooled(self, domain: str, images: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor | None]:
+        """Return images of the pool, in exchange for new ones, with their masks."""
+        return without_mask(self.pools[domain].query(with_mask(images, mask)), mask)
 
     def independent_terms(self, batch: Batch, terms: Mapping[str, Tensor]) -> list[Mapping[str, Tensor]]:
         """Return the terms by cycle, a -> b -> a and b -> a -> b, or by discriminator, if these run concurrently."""
@@ -242,9 +265,12 @@ class CycleGANObjective(Objective[CycleGANImages]):
     @torch.no_grad()
     def samples(self, batch: Batch) -> Samples:
         """Return real, fake, reconstructed and (for equal channel counts) identity images of both directions."""
-        fake_b, fake_a = self.a_to_b(batch.a), self.b_to_a(batch.b)
-        a = {"real_a": batch.a, "fake_b": fake_b, "rec_a": self.b_to_a(fake_b)}
-        b = {"real_b": batch.b, "fake_a": fake_a, "rec_b": self.a_to_b(fake_a)}
+        fake_b = composite(batch.a, self.a_to_b(batch.a), batch.mask_a)
+        fake_a = composite(batch.b, self.b_to_a(batch.b), batch.mask_b)
+        rec_a = composite(fake_b, self.b_to_a(fake_b), batch.mask_a)
+        rec_b = composite(fake_a, self.a_to_b(fake_a), batch.mask_b)
+        a = {"real_a": batch.a, "fake_b": fake_b, "rec_a": rec_a}
+        b = {"real_b": batch.b, "fake_a": fake_a, "rec_b": rec_b}
         if batch.a.shape[1] == batch.b.shape[1]:
             a["identity_a"], b["identity_b"] = self.b_to_a(batch.a), self.a_to_b(batch.b)
         return {"AtoB": a, "BtoA": b}

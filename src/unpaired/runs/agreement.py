@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from unpaired.artifacts.changes import Change, fingerprints_change, images_change, settings_change
+from unpaired.artifacts.changes import Change, fingerprints_change, images_change, masks_change, settings_change
 from unpaired.artifacts.history import History
 from unpaired.artifacts.part_records import parts_change, read_config, read_origins
 from unpaired.artifacts.run_folder import RunFolder
@@ -45,6 +45,8 @@ def agree(
     before = remedied(read_config(folder), History(folder.path).entries())
     changes = settings_change(run, differences(before, config), allowed=settings)
     changes += parts_change(run, read_origins(folder), origins_of(config), allowed=settings)
+    if domains.masks is not None and folder.data.exists():
+        changes += masks_change(run, read_data(folder), domains.facts(), allowed=data)
     if holds_images(folder, images):
         return changes
     if folder.images.exists():

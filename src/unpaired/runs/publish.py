@@ -73,6 +73,7 @@ def publish_model(
         choice=choice,
         sheets=_sheets(domains),
         scale=scale,
+        masked=domains.masks is not None,
     )
     write_model(folder, info, {str(name): weights for name, weights in generators.items()})
 

@@ -19,7 +19,8 @@ from torch import Tensor
 from unpaired.config import require
 from unpaired.errors import ImageError
 from unpaired.images import Image, ValueRange, restore
-from unpaired.images.image import Array, opaque, span_of
+from unpaired.images.image import Array, span_of
+from unpaired.images.mask_planes import mask_plane
 from unpaired.models.domain_values import DomainValues
 
 FEATHER = 4
@@ -61,7 +62,7 @@ def mask_weight(mask: Any, size: tuple[int, int], feather: int = FEATHER) -> Arr
         feather: pixels over which the weight rises from the edge of the area with weight 0, so that this area is exact.
     """
     require_feather(feather)
-    weight = _plane(mask)
+    weight = mask_plane(mask)
     if weight.shape != size:
         raise ImageError(
             f"The mask has {weight.shape[1]} x {weight.shape[0]} pixels and its image {size[1]} x {size[0]}; make them "
@@ -89,31 +90,6 @@ def feathered(weight: Array, pixels: int) -> Array:
         steps += inside
     ramp: Array = (steps[0, 0] / (pixels + 1)).numpy()
     return np.minimum(weight, ramp)
-
-
-def _plane(mask: Any) -> Array:
-    """Return a mask as float64 h w in [0, 1]."""
-    if isinstance(mask, Image):
-        flat = mask.over((0, 0, 0))  # transparent pixels are kept
-        array = flat.pixels
-    else:
-        array = np.asarray(mask.detach().cpu() if isinstance(mask, Tensor) else mask)
-        if array.ndim == 3 and array.shape[0] == 1 and array.shape[2] != 1:
-            array = array.transpose(1, 2, 0)
-        array = array[..., None] if array.ndim == 2 else array
-    if array.ndim != 3 or not array.size:
-        raise ImageError(f"A mask is h w, or has one channel, not {array.shape}.")
-    if array.shape[2] != 1 and not (array == array[:, :, :1]).all():
-        raise ImageError(f"A mask is grey, and this one has {array.shape[2]} channels that differ; convert it.")
-    plane: Array = array[:, :, 0].astype(np.float64)
-    if array.dtype.kind == "f":
-        if not (plane >= 0).all() or not (plane <= 1).all():
-            raise ImageError("A mask of floats holds weights in 0..1, 1 for pixels to translate; scale it.")
-    elif array.dtype.kind == "u":
-        plane /= opaque(array.dtype)
-    elif array.dtype.kind != "b":
-        raise ImageError(f"A mask is uint8, uint16, bool or float, not {array.dtype}; convert it.")
-    return plane
 
 
 def combined(strength: float, weight: Array | None) -> Weight:
