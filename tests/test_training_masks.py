@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 from collections.abc import Callable
 from dataclasses import replace
@@ -20,6 +21,7 @@ from unpaired.config import override
 from unpaired.data import loading
 from unpaired.data.datasets import Batch, DataConfig, UnpairedDataset
 from unpaired.data.domains import open_domains
+from unpaired.doctor.checkup import check_data
 from unpaired.errors import ConfigError, DataError, Interrupted, LayoutError
 from unpaired.images import Image, read_image, write_image
 from unpaired.networks import PatchGAN, ResNetGenerator
@@ -119,6 +121,18 @@ def test_translations_keep_the_background_and_its_pixels_have_no_influence_on_th
     assert columns["fake_b"][(batch.mask_a == 0).expand_as(source)].equal(
         batch.a[(batch.mask_a == 0).expand_as(source)]
     )
+
+
+@pytest.mark.parametrize("method", [CycleGAN(pool_size=0), CUT(num_patches=16)])
+def test_discriminators_do_not_see_backgrounds(method: Any) -> None:
+    objective = method.build(*NETWORKS, 3, 3, 0).double()
+    batch = masked_batch()
+    images = objective.generate(batch)
+    other = replace(batch, b=torch.where(batch.mask_b == 0, 0.5, batch.b))
+    assert objective.discriminator_losses(other, images) == objective.discriminator_losses(batch, images)
+    moved = replace(images, fake_b=torch.where(batch.mask_a == 0, 0.5, images.fake_b))
+    before, after = objective.generator_losses(batch, images), objective.generator_losses(batch, moved)
+    assert after["adversarial_b"] == before["adversarial_b"]
 
 
 def test_the_pool_keeps_images_with_their_masks() -> None:
@@ -234,6 +248,8 @@ def test_faulty_masks_are_named_before_step_one(
     data = DataConfig(root=str(masked_folders), load_size=36, crop_size=32)
     with pytest.raises(DataError, match=sentence):
         open_domains(data).check(data)
+    (finding,) = [one for one in check_data(data).findings if one.fault.code == "masks"]
+    assert re.search(sentence, finding.items[0].detail)
     off = replace(data, masks="off")
     assert open_domains(off).dataset(off, 0)[1].mask_a is None
 
@@ -247,6 +263,7 @@ def test_masks_are_found_beside_the_folders_and_used_for_previews(masked_folders
         assert domains.previews(data, 0).preview(2).mask_a is not None
         notes = domains.check(data)
         assert "The masks of A cover 75 % of its pixels." in notes
+    assert not {one.fault.code for one in check_data(whole).findings} & {"masks", "outside"}
     write_image(masked_folders / "maskA" / "000.png", Image(np.zeros((40, 40, 1), np.uint8)))
     assert "; 1 are black everywhere" in " ".join(open_domains(whole).check(whole))
 

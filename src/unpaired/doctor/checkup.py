@@ -15,6 +15,9 @@ from unpaired.data.axes import minority, most_common
 from unpaired.data.datasets import DataConfig
 from unpaired.data.minority import other_types
 from unpaired.data.pairs import paired_sources
+from unpaired.data.sources import FolderSource
+from unpaired.data.training_masks import FOLDERS as MASKS
+from unpaired.data.training_masks import masks_beside
 from unpaired.doctor.comparing import Group, How, same_pictures
 from unpaired.doctor.findings import FAULTS, SEVERITIES, Finding, Item, Severity
 from unpaired.doctor.folders import Place, find_places, walk
@@ -128,6 +131,8 @@ def check_data(
     _check_axes(scans, found)
     if pairing == "paired":
         _check_pairs(scans, config, found)
+    else:
+        _check_masks(scans, config, found)
     if config.root and (len(places) > 1 or places[0].folder != Path(config.root)):
         _check_outside(Path(config.root), places, found)
     title = config.root or f"{config.a} and {config.b}"
@@ -356,8 +361,23 @@ def _check_pairs(scans: Sequence[PlaceScan], config: DataConfig, found: _Finding
             found.add("pairs", "A, B", [one, other], sizes)
 
 
+def _check_masks(scans: Sequence[PlaceScan], config: DataConfig, found: _Findings) -> None:
+    """Match the masks of training images with them, and compare sizes, if there are masks."""
+    pair = [scan for scan in scans if scan.place.split == "train" and scan.place.domain and scan.images]
+    if len(pair) != 2:
+        return
+    try:
+        a, b = (FolderSource(scan.place.folder) for scan in pair)
+        masks = masks_beside(a, b, config.masks)
+        if masks is not None:
+            masks.check(a, b)
+    except DataError as error:
+        for sentence in str(error).splitlines():
+            found.add("masks", ", ".join(MASKS), detail=sentence)
+
+
 def _check_outside(root: Path, places: Sequence[Place], found: _Findings) -> None:
-    for path, trouble in walk(root, tuple(place.folder for place in places)):
+    for path, trouble in walk(root, (*(place.folder for place in places), *(root / name for name in MASKS))):
         is_image = is_image_name(path) and not trouble
         code = "junk" if is_junk(path) else "outside" if is_image else "other"
         found.add("junk_folder" if trouble == "junk_folder" else code, root.name, [path])

@@ -131,6 +131,13 @@ _ALL = (
         "Give both files of a pair one name and one size; side by side, an even width.",
     ),
     Fault(
+        "masks",
+        "error",
+        "masks that do not fit",
+        "It stops before step one and lists them.",
+        "Give each image a grey mask of its name and its size, or train with --data.masks off.",
+    ),
+    Fault(
         "leak",
         "warning",
         "test images that are also trained on",

@@ -19,7 +19,7 @@ from unpaired.data.datasets import Batch
 from unpaired.networks.protocols import DiscriminatorConfig, GeneratorConfig, HasFeatures
 from unpaired.objectives.base import Objective, Player, Samples, initialised
 from unpaired.objectives.losses import AdversarialKind, adversarial_loss
-from unpaired.objectives.masked import composite, masked_generator_adversarial
+from unpaired.objectives.masked import attended, composite, masked_generator_adversarial
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -126,7 +126,7 @@ class CUTObjective(Objective[CUTImages]):
     def generator_losses(self, batch: Batch, images: CUTImages) -> dict[str, Tensor]:
         """Return the adversarial term and the contrastive terms of eq. 5: on A, and on B if identity contrast is on."""
         c = self.config
-        scores = self.discriminators["B"](images.fake_b)
+        scores = self.discriminators["B"](attended(images.fake_b, images.mask))
         terms = {"adversarial_b": masked_generator_adversarial(c.adversarial, scores, images.mask)}
         share = 0.5 if images.identity_b is not None else 1.0  # the published loss is the mean of both
         terms["contrast_a"] = share * c.contrast_weight * self._contrast(batch.a, images.fake_b, images.mirrored)
@@ -139,7 +139,8 @@ class CUTObjective(Objective[CUTImages]):
     def discriminator_losses(self, batch: Batch, images: CUTImages) -> dict[str, Tensor]:
         """Return the discriminator's loss on real images and on detached translations; there is no pool."""
         masks = None if batch.mask_b is None or images.mask is None else (batch.mask_b, images.mask)
-        return self.discriminator_terms("B", batch.b, images.fake_b.detach(), self.config.adversarial, masks=masks)
+        real, fake = attended(batch.b, batch.mask_b), attended(images.fake_b.detach(), images.mask)
+        return self.discriminator_terms("B", real, fake, self.config.adversarial, masks=masks)
 
     def prevents_capture(self) -> str:
         """Return the setting that mirrors some of the batches."""

@@ -18,6 +18,7 @@ from unpaired.objectives.augmentation import CHANGES, augmented
 from unpaired.objectives.base import Objective, Samples, initialised
 from unpaired.objectives.losses import AdversarialKind, adversarial_loss
 from unpaired.objectives.masked import (
+    attended,
     composite,
     masked_generator_adversarial,
     masked_l1,
@@ -193,7 +194,8 @@ class CycleGANObjective(Objective[CycleGANImages]):
         terms = {}
         if c.adversarial_weight > 0:
             # Augmented here, because concurrent functions must not use the random generator.
-            seen_b, seen_a = self._augmented(images.fake_b), self._augmented(images.fake_a)
+            seen_b = self._augmented(attended(images.fake_b, batch.mask_a))
+            seen_a = self._augmented(attended(images.fake_a, batch.mask_b))
             scores_b, scores_a = self._both(
                 batch, lambda: self.discriminators["B"](seen_b), lambda: self.discriminators["A"](seen_a)
             )
@@ -219,8 +221,8 @@ class CycleGANObjective(Objective[CycleGANImages]):
         fake_b, mask_b = self._pooled("B", images.fake_b, batch.mask_a)
         masks_a = None if batch.mask_a is None or mask_a is None else (batch.mask_a, mask_a)
         masks_b = None if batch.mask_b is None or mask_b is None else (batch.mask_b, mask_b)
-        seen_a = self._augmented(batch.a), self._augmented(fake_a)
-        seen_b = self._augmented(batch.b), self._augmented(fake_b)
+        seen_a = self._augmented(attended(batch.a, batch.mask_a)), self._augmented(attended(fake_a, mask_a))
+        seen_b = self._augmented(attended(batch.b, batch.mask_b)), self._augmented(attended(fake_b, mask_b))
         of_a, of_b = self._both(
             batch,
             lambda: self.discriminator_terms("A", *seen_a, self.config.adversarial, masks=masks_a),

@@ -1,8 +1,9 @@
 """Training with given masks: translations are composites, and losses are weighted by the masks.
 
 With a mask m in [0, 1] of the image x, a translation is the composite m G(x) + (1 - m) x, as in attention-guided
-translation (Mejjati et al. 2018, eq. 1) with a given m instead of a learnt one. Reconstructions are composites with the
-same mask. Pixel losses are means weighted by m; a discriminator's patch has the mean of m in its cell as its weight.
+translation (Mejjati et al. 2018) with a given m instead of a learnt one. Reconstructions are composites with the
+same mask. A discriminator sees m y of an image or composite y, because real and generated backgrounds differ, and it
+would learn these alone. Pixel losses are means weighted by m, and so are the scores of patches.
 Weights are normalised for each image, so that small objects count as much as large ones.
 """
 
@@ -22,6 +23,11 @@ def composite(given: Tensor, made: Tensor, mask: Tensor | None) -> Tensor:
     if mask is None:
         return made
     return torch.where(mask == 0, given, given + mask * (made - given))
+
+
+def attended(images: Tensor, mask: Tensor | None) -> Tensor:
+    """Return m y, n c h w: mid-grey where the mask n 1 h w is 0. Without a mask the images themselves."""
+    return images if mask is None else images * mask
 
 
 def normalised(weights: Tensor) -> Tensor:
