@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -308,6 +309,20 @@ def test_stacks_take_one_mask_or_one_for_each_page(tmp_path: Path, pages: int) -
         mask = masks[number % pages]
         made = read_image(tmp_path / "out" / "s.tif", frame=number)
         assert made.pixels.tobytes() == translator(given, mask=mask).pixels.tobytes()
+
+
+def test_a_mask_of_a_side_by_side_image_is_halved_with_it(tmp_path: Path) -> None:
+    pair = Image(np.concatenate([picture("uint8", seed=1).pixels, picture("uint8", seed=2).pixels], axis=1))
+    write_image(tmp_path / "x.png", pair)
+    sheet = np.concatenate([square(), 255 - square()], axis=1)
+    for name, mask in (("whole", sheet), ("half", 255 - square())):
+        write_image(tmp_path / f"{name}.png", Image(mask[:, :, None]))
+        out = tmp_path / name
+        jobs = [replace(job, half="right") for job in plan_outputs([tmp_path / "x.png"], out, strengths=[0.5, 1]).jobs]
+        masks = find_masks(tmp_path / f"{name}.png", jobs, out)
+        assert translate_files(halfway(), jobs, masks=masks) == []
+        made = read_image(out / "x-strength-1.png")
+        assert made.pixels.tobytes() == halfway()(picture("uint8", seed=2), mask=255 - square()).pixels.tobytes()
 
 
 # --- the command line ------------------------------------------------------------------------------

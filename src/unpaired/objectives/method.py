@@ -22,6 +22,7 @@ class MethodConfig(Protocol):
     - `validate(config)`: raises ConfigError if the rest of the configuration is incompatible.
     - `without_draws()`: returns settings whose steps use no random numbers and need the same memory.
     - `pinned(config)`: returns the settings with the SHA-256 of the files that they name, which the run keeps.
+    - `takes_masks`: True if its objective uses the masks of batches, see `unpaired.objectives.masked`.
     - `described()`: returns the method in words for model cards.
     """
 

@@ -15,6 +15,7 @@ from unpaired.config import require
 from unpaired.errors import OutputError, StorageError, UnpairedError
 from unpaired.images import Image, count_slices, encode_image, is_stack, keeps_alpha
 from unpaired.images.files import encode_stack
+from unpaired.images.image import Array
 from unpaired.storage import put_held, shown, write_bytes
 from unpaired.suggestions import unknown
 from unpaired.translate.jobs import Job, variants_of
@@ -179,6 +180,7 @@ class _Pass:
     ) -> None:
         self._translator, self._reader, self._options = translator, reader, options
         self._batch, self._quality, self._outcomes, self._masks = batch, quality, outcomes, masks
+        self._weight: tuple[tuple[Path, str, int], Array] | None = None  # of the last image
         self._gaps: set[Job] = set()  # jobs whose inputs declare a no-data value
 
     def pictures(self, jobs: Mapping[Job, Sequence[Job]]) -> None:
@@ -233,7 +235,12 @@ class _Pass:
         """Return a result in the strength of its job and with the mask of its image. Raises ImageError."""
         if self._masks is None and job.strength == 1:
             return made
-        weight = None if self._masks is None else self._masks.weight(job, given, page, pages)
+        weight = None
+        if self._masks is not None:
+            key = job.source, job.half, page
+            if self._weight is None or self._weight[0] != key:  # the variants of an image share it
+                self._weight = key, self._masks.weight(job, given, page, pages)
+            weight = self._weight[1]
         return self._translator.blend(given, made, strength=job.strength, weight=weight, **self._options)
 
     def _together(self, image: Image) -> int:
