@@ -17,6 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from unpaired.cli import main
+from unpaired.cli.strengths import mask_option
 from unpaired.config import override
 from unpaired.data import loading
 from unpaired.data.datasets import Batch, DataConfig, UnpairedDataset
@@ -330,6 +331,7 @@ def test_a_run_with_masks_resumes_bit_for_bit_and_says_so(
     assert "training used masks" in (run / "model" / "README.md").read_text()
     assert read_model(run / "model")[0].masked
     assert Translator.load(run).info.masked
+    assert (mask_option(run), mask_option(tmp_path)) == (" --mask MASKS", "")
     image = str(masked_folders / "trainA" / "000.png")
     mask = str(masked_folders / "maskA" / "000.png")
     sentence = "This model was trained with masks"

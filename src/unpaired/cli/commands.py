@@ -147,13 +147,15 @@ def train(
         listener=ProgressLines(),
     )
     print_sentence(f"Model: {run.path / 'model'}   Report: {run.path / 'report.html'}")
+    from unpaired.cli.strengths import mask_option
+
     path, own = shlex.quote(str(run.path)), option_of(recipe, resolved)
     draws = run.objective == "gan"
     way = " --direction BtoA" if getattr(resolved.objective, "direction", "AtoB") == "BtoA" else ""
     print_sentence(
         f"Draw with it: unpaired sample {path}{own}"
         if draws
-        else f"Translate with it: unpaired translate {path} IMAGE...{way}{own}"
+        else f"Translate with it: unpaired translate {path} IMAGE...{mask_option(run.path)}{way}{own}"
     )
 
 

@@ -26,6 +26,14 @@ def joined(words: Sequence[str]) -> list[str]:
     return [*words[:start], ",".join(words[start:end]), *words[end:]] if end > start + 1 else list(words)
 
 
+def mask_option(run: Path) -> str:
+    """Return the option of `unpaired translate` that the model of a run needs: " --mask MASKS", or ""."""
+    from unpaired.models.description import read_json
+
+    described = run / "model" / "model.json"
+    return " --mask MASKS" if described.is_file() and read_json(described).get("masked") is True else ""
+
+
 def parse_strengths(text: str | None) -> tuple[float, ...]:
     """Return the strengths given as 0.5 or 0,0.25,0.5; (1.0,) for None. Raises ConfigError."""
     from unpaired.translate.blending import STRONGEST

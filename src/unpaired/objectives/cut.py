@@ -151,7 +151,8 @@ class CUTObjective(Objective[CUTImages]):
         """Return the input, its translation and the identity image of domain B."""
         generator = self.translators["AtoB"]
         made = {"real_a": batch.a, "fake_b": composite(batch.a, generator(batch.a), batch.mask_a)}
-        return {"AtoB": {**made, "real_b": batch.b, "identity_b": generator(batch.b)}}
+        identity_b = composite(batch.b, generator(batch.b), batch.mask_b)
+        return {"AtoB": {**made, "real_b": batch.b, "identity_b": identity_b}}
 
     def _contrast(self, source: Tensor, made: Tensor, mirrored: bool) -> Tensor:
         """Return the patch-wise contrastive loss of a translation and its source, averaged over encoder layers."""

@@ -274,7 +274,8 @@ class CycleGANObjective(Objective[CycleGANImages]):
         a = {"real_a": batch.a, "fake_b": fake_b, "rec_a": rec_a}
         b = {"real_b": batch.b, "fake_a": fake_a, "rec_b": rec_b}
         if batch.a.shape[1] == batch.b.shape[1]:
-            a["identity_a"], b["identity_b"] = self.b_to_a(batch.a), self.a_to_b(batch.b)
+            a["identity_a"] = composite(batch.a, self.b_to_a(batch.a), batch.mask_a)
+            b["identity_b"] = composite(batch.b, self.a_to_b(batch.b), batch.mask_b)
         return {"AtoB": a, "BtoA": b}
 
 
