@@ -209,6 +209,24 @@ def generator_terms(**settings: Any) -> dict[str, float]:
     return {name: term.item() for name, term in terms.items()}
 
 
+def test_lazy_identity_terms_appear_every_few_steps_with_as_many_times_the_weight() -> None:
+    state, usual = double_state(identity_every=3), generator_terms()
+    for number in range(1, 7):
+        batch = batch_number(number)
+        assert ("identity_a" in train_step(state, batch, "fp32")) == (number % 3 == 0)
+        state.step = number
+    lazy, batch = build(identity_every=3), batch_number(1)
+    lazy.step = 2
+    terms = lazy.generator_losses(batch, lazy.generate(batch))
+    assert terms["identity_a"].item() == pytest.approx(3 * usual["identity_a"], rel=1e-12)
+    assert terms["cycle_a"].item() == pytest.approx(usual["cycle_a"], rel=1e-12)
+    assert lazy.prevents_capture() == "objective.identity_every"
+    assert lazy.prevents_accumulation() == ""
+    assert build(identity_every=3, identity_weight=0).prevents_capture() == ""
+    with pytest.raises(ConfigError, match="identity_every must be at least 1, not 0"):
+        CycleGAN(identity_every=0)
+
+
 def test_the_identity_weight_is_relative_to_the_cycle_weight_of_its_domain() -> None:
     objective, batch = build(cycle_weight_a=10, cycle_weight_b=4, identity_weight=0.5), batch_number(1)
     terms = objective.generator_losses(batch, objective.generate(batch))

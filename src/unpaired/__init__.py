@@ -31,6 +31,7 @@ if TYPE_CHECKING:
         ImageGAN,
         PatchGAN,
         PixelGAN,
+        PixelShuffleGenerator,
         ResNetGenerator,
         UNetGenerator,
     )
@@ -72,6 +73,7 @@ _HOMES = {
     "PatchGAN": "unpaired.networks",
     "Pix2Pix": "unpaired.objectives",
     "PixelGAN": "unpaired.networks",
+    "PixelShuffleGenerator": "unpaired.networks",
     "ResNetGenerator": "unpaired.networks",
     "RunConfig": "unpaired.training.run_config",
     "RunInfo": "unpaired.runs",
@@ -113,6 +115,7 @@ __all__ = [
     "PatchGAN",
     "Pix2Pix",
     "PixelGAN",
+    "PixelShuffleGenerator",
     "ResNetGenerator",
     "RunConfig",
     "RunInfo",

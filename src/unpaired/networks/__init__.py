@@ -6,6 +6,7 @@ from unpaired.networks.attention import AttentionGenerator
 from unpaired.networks.coupled import CoupledDiscriminator, CoupledGenerator
 from unpaired.networks.dcgan import DCGANDiscriminator, DCGANGenerator
 from unpaired.networks.patchgan import ImageGAN, PatchGAN, PixelGAN
+from unpaired.networks.pixel_shuffle import PixelShuffleGenerator
 from unpaired.networks.protocols import DiscriminatorConfig, GeneratorConfig, config_fault
 from unpaired.networks.resnet import ResNetGenerator
 from unpaired.networks.unet import UNetGenerator
@@ -14,7 +15,7 @@ from unpaired.registry import Registry
 GENERATORS: Registry[type[GeneratorConfig]] = Registry(
     "generator",
     "unpaired.generators",
-    (ResNetGenerator, UNetGenerator, AttentionGenerator, DCGANGenerator, CoupledGenerator),
+    (ResNetGenerator, UNetGenerator, AttentionGenerator, PixelShuffleGenerator, DCGANGenerator, CoupledGenerator),
     protocol=GeneratorConfig,
     required=("multiple", "min_size", "build"),
     refuse=config_fault,
@@ -44,6 +45,7 @@ __all__ = [
     "ImageGAN",
     "PatchGAN",
     "PixelGAN",
+    "PixelShuffleGenerator",
     "ResNetGenerator",
     "UNetGenerator",
 ]

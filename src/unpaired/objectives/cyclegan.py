@@ -70,6 +70,10 @@ class CycleGAN:
     """Weight of identity mapping, relative to the cycle weight of the same domain (section 5.2): 0.5 is 5 beside 10. It
     keeps colours; 0 leaves it out, as domains of different channels need.
     """
+    identity_every: int = 1
+    """Steps from one with the identity terms to the next, at least 1 (published: 1). Their weights are multiplied by
+    it, so that the mean gradient remains (lazy regularisation; Karras et al. 2020, StyleGAN2, appendix B).
+    """
     adversarial_weight: float = 1.0
     """Weight of both adversarial terms; 0 trains on cycle consistency alone (section 5.1.4)."""
     adversarial: AdversarialKind = "lsgan"
@@ -96,6 +100,7 @@ class CycleGAN:
             self.adversarial_weight + self.cycle_weight_a + self.cycle_weight_b > 0,
             "objective.adversarial_weight and both cycle weights are 0, so nothing would be learnt; raise one.",
         )
+        require(self.identity_every >= 1, f"objective.identity_every must be at least 1, not {self.identity_every}.")
         probability = self.augmentation_probability
         require(0 < probability <= 1, f"objective.augmentation_probability must be in (0, 1], not {probability}.")
         for name in self.augmentation:
@@ -168,7 +173,7 @@ class CycleGANObjective(Objective[CycleGANImages]):
         """Translate both domains of the batch and translate the results back."""
         c = self.config
         identity_a = identity_b = None
-        if c.identity_weight > 0:
+        if c.identity_weight > 0 and (self.step + 1) % c.identity_every == 0:
             (fake_b, identity_b), (fake_a, identity_a) = self._both(
                 batch,
                 lambda: translate_both(self.a_to_b, batch.a, batch.b),
@@ -209,8 +214,9 @@ class CycleGANObjective(Objective[CycleGANImages]):
         if images.identity_a is not None and images.identity_b is not None:
             same_a = masked_l1(images.identity_a, batch.a, batch.mask_a)
             same_b = masked_l1(images.identity_b, batch.b, batch.mask_b)
-            terms["identity_a"] = c.identity_weight * c.cycle_weight_a * same_a
-            terms["identity_b"] = c.identity_weight * c.cycle_weight_b * same_b
+            weight = c.identity_every * c.identity_weight
+            terms["identity_a"] = weight * c.cycle_weight_a * same_a
+            terms["identity_b"] = weight * c.cycle_weight_b * same_b
         return terms
 
     def discriminator_losses(self, batch: Batch, images: CycleGANImages) -> dict[str, Tensor]:
@@ -229,6 +235,16 @@ class CycleGANObjective(Objective[CycleGANImages]):
             lambda: self.discriminator_terms("B", *seen_b, self.config.adversarial, masks=masks_b),
         )
         return {**of_a, **of_b}
+
+    def prevents_capture(self) -> str:
+        """Return the setting with which the terms differ between steps, "" if they do not."""
+        lazy = self.config.identity_weight > 0 and self.config.identity_every > 1
+        return super().prevents_capture() or ("objective.identity_every" if lazy else "")
+
+    def prevents_accumulation(self) -> str:
+        """Return the setting with which micro-batches are not equivalent to the whole batch, else ""."""
+        setting = super().prevents_accumulation()
+        return "" if setting == "objective.identity_every" else setting  # all micro-batches of a step have the terms
 
     def _pooled(self, domain: str, images: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor | None]:
         """Return images of the pool, in exchange for new ones, with their masks."""
