@@ -171,6 +171,11 @@ def _state(folder: RunFolder, last: Sequence[Mapping[str, Any]], step: int) -> S
     return "stopped" if last or step else "new"
 
 
+def logged_speed(log: Path) -> float:
+    """Return the images per second of the last steps in a log.jsonl, 0 if unknown. Raises StorageError."""
+    return _speed(log_ends(log)[1])
+
+
 def _speed(records: Sequence[Mapping[str, Any]]) -> float:
     """Return the median images per second of the last records, 0 without any."""
     speeds = [_number(record, "images_per_second") for record in records[-_RECENT:]]
