@@ -265,9 +265,7 @@ def test_any_backend_may_have_masks_and_know_its_memory_by_precision(model: Path
     translator = Translator(info, dict.fromkeys(("AtoB", "BtoA"), Masking()), backend="masking")
     image = torch.rand(3, 8, 8) * 2 - 1
     assert torch.allclose(translator.masks(image), (image[:1] + 1) / 2)
-    trained = (
-        r"scale it down, translate it at the scale of training \(9 x 9\) with --resize trained or free some memory"
-    )
+    trained = r"scale it down, translate it at the scale of training \(9 x 9\) with --resize trained or free"
     with pytest.raises(ImageError, match=rf"the limit of 100 per forward pass \(they need about 400.0 GB\); {trained}"):
         translator.refuse_large(20, 20)
     translator.refuse_large(20, 20, precision="bf16")

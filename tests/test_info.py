@@ -160,6 +160,21 @@ def test_a_new_run_and_a_finished_one_need_no_log(toy_config: Config, tmp_path: 
     assert (done.state, done.seconds_left, done.finished) == ("finished", 0.0, True)
 
 
+def test_a_damaged_newest_manifest_is_named_and_the_one_before_is_used(
+    tmp_path: Path, toy_config: Config, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = fabricated(tmp_path / "run", toy_config)
+    newest = folder / "checkpoints" / "step-00000060"
+    newest.mkdir()
+    (newest / MANIFEST).write_text("{")
+    code, printed, err = run(capsys, "info", folder, "--json")
+    assert code == 0
+    assert json.loads(printed)["step"] == 40
+    assert f"{newest / MANIFEST} cannot be read" in err
+    assert "Continuing the run sets this checkpoint aside." in err
+    assert run(capsys, "info", tmp_path)[0] == 0
+
+
 @pytest.mark.parametrize("damage", ["[1, 2]", "data: 3", "schema: 99", "schedule: {num_steps: -1}", "{", "data: [1"])
 def test_damaged_settings_are_one_sentence(
     toy_config: Config, tmp_path: Path, capsys: pytest.CaptureFixture[str], damage: str
