@@ -269,6 +269,9 @@ def test_any_backend_may_have_masks_and_know_its_memory_by_precision(model: Path
     with pytest.raises(ImageError, match=rf"the limit of 100 per forward pass \(they need about 400.0 GB\); {trained}"):
         translator.refuse_large(20, 20)
     translator.refuse_large(20, 20, precision="bf16")
+    translator.refuse_large(9, 8)
+    with pytest.raises(ImageError, match=r"1 x 10 x 9 pixels .* about 144.0 GB"):  # sides are padded to multiples of 4
+        translator.refuse_large(10, 9)
     with pytest.raises(ImageError, match=r"the limit of 1,000 .* about 160.0 GB"):
         translator.refuse_large(40, 40, precision="bf16")
     plain = Translator(info, dict.fromkeys(("AtoB", "BtoA"), Inverted()), backend="inverting")

@@ -6,6 +6,7 @@ import copy
 import hashlib
 import itertools
 import json
+import math
 import os
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -36,7 +37,7 @@ from unpaired.translate.backends.torch_backend import TorchGenerator
 from unpaired.translate.finishing import finished, result_dtype
 from unpaired.translate.given_kinds import as_given, as_image
 from unpaired.translate.precision import Choice, Computed, Precision, PrecisionPolicy, compared
-from unpaired.translate.preparing import batch_of, padded
+from unpaired.translate.preparing import batch_of, padded, padded_side
 from unpaired.translate.resizing import Resize, resized, resizing_of
 
 if TYPE_CHECKING:
@@ -520,9 +521,14 @@ class Translator:
             decided = self.policy.decided(direction)
             precision = "fp32" if decided is None else decided.precision
         pixels = count * height * width
-        limit = pixels_that_fit(loaded, precision) if limit is None else limit
-        if limit is not None and pixels > limit:
-            need = expected_bytes(loaded, pixels, precision) / 1e9
+        taken = pixels
+        if limit is None:  # memory is that of the padded images
+            limit = pixels_that_fit(loaded, precision)
+            generator = self._info(direction).generator
+            sides = (padded_side(side, generator.multiple, generator.min_size) for side in (height, width))
+            taken = count * math.prod(sides)
+        if limit is not None and taken > limit:
+            need = expected_bytes(loaded, taken, precision) / 1e9
             raise ImageError(
                 f"{count} x {width} x {height} pixels are more than the limit of {limit:,} per forward pass (they need "
                 f"about {need:.1f} GB); {self._smaller(count, height, width, limit)} or "
