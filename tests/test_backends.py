@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,8 @@ import torch
 from unpaired import cli
 from unpaired.errors import ConfigError, DeviceError, ImageError, ModelError, UnknownKindError
 from unpaired.images import Image, read_image, write_image
+from unpaired.models.model_folder import read_info
+from unpaired.models.scale_info import ScaleInfo
 from unpaired.networks import ResNetGenerator, UNetGenerator
 from unpaired.networks.coupled import CoupledGenerator
 from unpaired.networks.layers import initialise
@@ -29,7 +32,7 @@ from unpaired.translate import (
 )
 from unpaired.translate.backends import Batch, Capabilities, LoadedGenerator, RunOptions
 from unpaired.translate.pixel_limit import bytes_per_pixel, expected_bytes
-from unpaired.translate.precision import Precision
+from unpaired.translate.precision import Computed, Precision
 from unpaired.trust.score import measure
 from unpaired.trust.trust_file import pack
 
@@ -240,6 +243,41 @@ def test_an_image_too_large_for_the_memory_is_refused_by_its_header(
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["small.png"]
     with pytest.raises(ImageError, match=r"large\.png: 1 x 41 x 30 pixels .* free some memory"):
         translator(tmp_path / "a" / "large.png")
+
+
+class Masking(Inverted):
+    """The same with masks, and with an estimate of its memory by precision."""
+
+    capabilities = Capabilities(precisions=("fp32", "bf16"), masks=True)
+
+    def run_masks(self, images: Batch) -> Batch:
+        return (images[:, :1] + 1) / 2
+
+    def expected_bytes(self, pixels: int, precision: Computed) -> int:
+        return pixels * (10**9 if precision == "fp32" else 10**8)
+
+    def pixels_that_fit(self, precision: Computed) -> int | None:
+        return 100 if precision == "fp32" else 1000
+
+
+def test_any_backend_may_have_masks_and_know_its_memory_by_precision(model: Path) -> None:
+    info = replace(read_info(model), scale=ScaleInfo(preprocess="resize_and_crop", load_size=9, crop_size=8))
+    translator = Translator(info, dict.fromkeys(("AtoB", "BtoA"), Masking()), backend="masking")
+    image = torch.rand(3, 8, 8) * 2 - 1
+    assert torch.allclose(translator.masks(image), (image[:1] + 1) / 2)
+    trained = r"scale it down, translate it at the scale of training \(9 x 9\) with --resize trained or free"
+    with pytest.raises(ImageError, match=rf"the limit of 100 per forward pass \(they need about 400.0 GB\); {trained}"):
+        translator.refuse_large(20, 20)
+    translator.refuse_large(20, 20, precision="bf16")
+    translator.refuse_large(9, 8)
+    with pytest.raises(ImageError, match=r"1 x 10 x 9 pixels .* about 144.0 GB"):  # sides are padded to multiples of 4
+        translator.refuse_large(10, 9)
+    with pytest.raises(ImageError, match=r"the limit of 1,000 .* about 160.0 GB"):
+        translator.refuse_large(40, 40, precision="bf16")
+    plain = Translator(info, dict.fromkeys(("AtoB", "BtoA"), Inverted()), backend="inverting")
+    plain.refuse_large(4000, 4000)
+    with pytest.raises(ConfigError, match="has no masks on the backend inverting"):
+        plain.masks(image)
 
 
 def test_the_memory_in_bf16_is_less_and_has_a_fixed_part() -> None:

@@ -1,4 +1,4 @@
-"""The estimate of a run's time: one sentence after the first steps, which leaves the run as it is."""
+"""The estimate of a run's time: one sentence before the first step, which leaves the run as it is."""
 
 from __future__ import annotations
 
@@ -10,10 +10,12 @@ import pytest
 import torch
 
 from unpaired.config import override
-from unpaired.recipes import Config, cut
-from unpaired.runs import estimate, train
+from unpaired.recipes import Config, build_objective, cut
+from unpaired.runs import estimate, step_time, train
 from unpaired.runs.estimate import Estimate, per_step, shorter_alternative, timed_step
+from unpaired.runs.step_time import Work, count_work
 from unpaired.training.schedule import Schedule, ScheduleConfig
+from unpaired.training.state import TrainingState
 from unpaired.words import rough_duration
 
 CPU = torch.device("cpu")
@@ -48,6 +50,65 @@ def test_the_time_of_a_run_and_of_a_much_shorter_one_is_one_sentence(
     assert said == [expected]
 
 
+def announced(config: Config, monkeypatch: pytest.MonkeyPatch, expected: float | None) -> Estimate:
+    """Return the estimate of a new run of 246,000 steps, whose passes say that a step takes so many seconds."""
+    monkeypatch.setattr(estimate, "expected_step", lambda *_: expected)
+    monkeypatch.setattr(estimate, "timed_step", lambda config, device: 0.2)
+    made = Estimate(config, LONG_RUN, CPU)
+    made.announce(TrainingState(build_objective(config), config.optimizer), Path("log.jsonl"))
+    return made
+
+
+def test_the_estimate_comes_before_the_first_step_and_is_corrected_only_if_it_was_far_off(
+    toy_config: Config, said: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    watch = announced(toy_config, monkeypatch, 2.1)
+    first = "About 2.1 s a step: 6 days for 246,000 steps on this machine; `--recipe fast --size 64`: 40 min."
+    assert said == [first]
+    steps(watch, [9.0, 2.6, 2.6], monkeypatch)
+    assert said == [first]
+    steps(announced(toy_config, monkeypatch, 2.1), [9.0, 4.2, 4.2], monkeypatch)
+    assert said[1:] == [first, "The first steps took 4.2 s a step, so 12 days are left."]
+
+
+def test_without_an_estimate_in_advance_the_first_steps_give_it(
+    toy_config: Config, said: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    steps(announced(toy_config, monkeypatch, None), [9.0, 2.1], monkeypatch)
+    assert len(said) == 1
+    assert said[0].startswith("About 2.1 s a step: 6 days for 245,998 steps")
+
+
+def test_a_run_that_continues_is_estimated_from_its_log(
+    toy_config: Config, said: list[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(estimate, "timed_step", lambda config, device: 100.0)
+    state = TrainingState(build_objective(toy_config), toy_config.optimizer)
+    state.step = 46_000
+    log = tmp_path / "log.jsonl"
+    log.write_text("".join(f'{{"step": {step}, "images_per_second": 2.0}}\n' for step in (45_980, 46_000)))
+    Estimate(toy_config, LONG_RUN, CPU).announce(state, log)
+    assert said == ["About 0.5 s a step: 28 h for 200,000 steps on this machine."]
+
+
+def test_the_work_of_a_step_is_counted_in_passes_of_its_networks(toy_config: Config) -> None:
+    work = count_work(toy_config)
+    assert work is not None
+    assert list(work.calls) == ["translators.AtoB", "discriminators.B"]
+    ((together, *shape),) = work.calls["translators.AtoB"]  # the processor decides whether two images are one batch
+    assert shape == [3, 32, 32]
+    # The generators translate six images, and those made from images need the gradients of these as well.
+    assert 5 / together < work.operations / work.operations_timed < 7
+
+
+def test_a_network_that_cannot_be_counted_has_no_estimate(toy_config: Config, monkeypatch: pytest.MonkeyPatch) -> None:
+    def needs_values(config: Config) -> Work:
+        raise RuntimeError("a user's network reads a value")
+
+    monkeypatch.setattr(step_time, "count_work", needs_values)
+    assert step_time.expected_step(toy_config, build_objective(toy_config), CPU) is None
+
+
 def test_a_run_of_seconds_has_no_estimate(toy_config: Config, said: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(View, "num_steps", 40)
     steps(Estimate(toy_config, LONG_RUN, CPU), [9.0, 1.0, 1.0, 1.0], monkeypatch)
@@ -74,7 +135,7 @@ def test_another_recipe_is_measured_only_if_it_can_take_the_place_and_is_much_sh
 
 
 def test_a_run_is_the_same_bits_with_an_estimate_and_a_measured_alternative(
-    toy_config: Config, two_folders: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    toy_config: Config, two_folders: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, said: list[str]
 ) -> None:
     settings = {
         "data.root": str(two_folders),
@@ -90,10 +151,12 @@ def test_a_run_is_the_same_bits_with_an_estimate_and_a_measured_alternative(
         measured.append(timed_step(replace(config, schedule=ScheduleConfig(num_steps=1)), device))
         return 0.0
 
-    for name, value in {"MEASURED": 0.0, "LEAST": 0.0, "LONG": 0.0, "timed_step": timed}.items():
+    changed = {"MEASURED": 0.0, "LEAST": 0.0, "LONG": 0.0, "OFF": 0.0, "LEAST_PIXELS": 0, "timed_step": timed}
+    for name, value in changed.items():
         monkeypatch.setattr(estimate, name, value)
     assert train(config, out=tmp_path / "estimated", quiet=True).state_sha256 == plain.state_sha256
     assert len(measured) == 1
+    assert [sentence.split(" ")[0] for sentence in said if " a step" in sentence] == ["About", "The"]
     assert measured[0] > 0
 
 

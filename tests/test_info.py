@@ -160,6 +160,21 @@ def test_a_new_run_and_a_finished_one_need_no_log(toy_config: Config, tmp_path: 
     assert (done.state, done.seconds_left, done.finished) == ("finished", 0.0, True)
 
 
+def test_a_damaged_newest_manifest_is_named_and_the_one_before_is_used(
+    tmp_path: Path, toy_config: Config, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = fabricated(tmp_path / "run", toy_config)
+    newest = folder / "checkpoints" / "step-00000060"
+    newest.mkdir()
+    (newest / MANIFEST).write_text("{")
+    code, printed, err = run(capsys, "info", folder, "--json")
+    assert code == 0
+    assert json.loads(printed)["step"] == 40
+    assert f"{newest / MANIFEST} cannot be read" in err
+    assert "Continuing the run sets this checkpoint aside." in err
+    assert run(capsys, "info", tmp_path)[0] == 0
+
+
 @pytest.mark.parametrize("damage", ["[1, 2]", "data: 3", "schema: 99", "schedule: {num_steps: -1}", "{", "data: [1"])
 def test_damaged_settings_are_one_sentence(
     toy_config: Config, tmp_path: Path, capsys: pytest.CaptureFixture[str], damage: str
@@ -338,15 +353,26 @@ def test_info_of_a_log_of_a_million_lines_imports_no_torch_and_takes_no_memory(
 def test_a_dry_run_imports_no_torch_and_prints_the_same_as_with_it(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    command = ["train", tmp_path, "--dry-run", "--recipe", "pix2pix", "--out", tmp_path / "run", "--steps", 9]
-    printed, heavy, peak = alone(*command)
-    assert heavy == []
-    assert peak < 60_000
-    assert printed == run(capsys, *command)[1]
+    for recipe in ("pix2pix", "fast"):
+        command = ["train", tmp_path, "--dry-run", "--recipe", recipe, "--out", tmp_path / "run", "--steps", 9]
+        printed, heavy, peak = alone(*command)
+        assert heavy == []
+        assert peak < 60_000
+        _, again, said = run(capsys, *command)
+        assert printed == again
+        assert f"`unpaired data check {tmp_path}` reads them" in said
+        assert ("precision: auto" in printed) == ("The precision auto becomes bf16 if" in said) == (recipe == "fast")
+
+
+def test_a_dry_run_names_a_folder_that_does_not_exist(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    code, _, said = run(capsys, "train", tmp_path / "nowhere", "--dry-run")
+    assert code == 0
+    assert said == f"There is no folder {tmp_path / 'nowhere'}.\n"
 
 
 def test_a_dry_run_that_needs_torch_starts_again_with_it(tmp_path: Path) -> None:
-    tokens = ["train", str(tmp_path), "--dry-run", "--recipe", "cyclegan", "--set", "run.precision=auto"]
+    tokens = ["train", str(tmp_path), "--dry-run", "--recipe", "cyclegan", "--config", str(tmp_path / "mine.yaml")]
+    (tmp_path / "mine.yaml").write_text("schema: 1\nrun:\n  memory: 6GB\n")
     done = subprocess.run([sys.executable, "-c", ALONE, *tokens], capture_output=True, text=True, check=False)
     assert "started again" in done.stderr
     assert done.returncode == 99

@@ -20,9 +20,14 @@ from unpaired import live_line
 from unpaired.cli.output import ByteLines, print_below
 from unpaired.config import override, to_yaml
 from unpaired.headway import Headway, followed
+from unpaired.interop import EXPORTERS
+from unpaired.interop.running import run_exporter
 from unpaired.live_line import erase, has_live_line, live_line_on, rewrite
+from unpaired.networks import ResNetGenerator
 from unpaired.recipes import Config
+from unpaired.runs.verify import verify
 from unpaired.training.terminal import sentences_printed
+from unpaired.translate import DirectionInfo, ModelInfo, TrainingInfo, write_model
 
 if sys.platform != "win32":
     import fcntl
@@ -63,6 +68,23 @@ def test_a_line_is_rewritten_in_place_and_erased_at_the_end() -> None:
         rewrite("one")
         rewrite("two")
     assert terminal.getvalue() == f"{ERASED}one{ERASED}two{ERASED}"
+
+
+def test_verifying_and_exporting_name_what_they_are_at(tmp_path: Path) -> None:
+    info = ModelInfo(
+        directions={"AtoB": DirectionInfo(generator=ResNetGenerator(base_channels=4, num_blocks=6))},
+        domains={"A": "summer", "B": "winter"},
+        training=TrainingInfo(step=None, seed=None, load_size=None, crop_size=None, objective="cyclegan"),
+    )
+    write_model(tmp_path / "model", info, {"AtoB": info.directions["AtoB"].generator.build(3, 3)})
+    with on_terminal() as terminal, live_line_on("stdout"):
+        verify(tmp_path / "model")
+        run_exporter(EXPORTERS, "official", "--format", tmp_path / "model", tmp_path / "out")
+        print("done")
+    shown = terminal.getvalue().split(ERASED)
+    assert shown[1] == "Verifying model"
+    assert shown[2].startswith("Exporting ")
+    assert terminal.lines == ["done", ""]
 
 
 @pytest.mark.parametrize(

@@ -25,8 +25,8 @@ from unpaired.runs import train
 from unpaired.runs.earlier import translator_of_step
 from unpaired.translate import DirectionInfo, Job, ModelInfo, TrainingInfo, Translator, translate_files
 from unpaired.translate.far_scale import far_scale
-from unpaired.translate.resizing import parse_resize
-from unpaired.trust.score import Reference, Scorer
+from unpaired.translate.resizing import parse_resize, resizing_of
+from unpaired.trust.score import Reference, Scorer, reference_size
 
 SMALL = ResNetGenerator(base_channels=4, num_blocks=1)
 SQUARE = ScaleInfo(preprocess="resize_and_crop", load_size=40, crop_size=32, size_a=(160, 120), size_b=(160, 160))
@@ -213,6 +213,14 @@ def test_scores_are_measured_at_the_size_of_translation() -> None:
 def test_the_record_of_results_tells_sizes_apart() -> None:
     prints = {negative(size)[0].fingerprint("AtoB") for size in ("native", "trained", 48)}
     assert len(prints) == 3
+
+
+def test_an_image_is_compared_with_training_images_at_their_scale_which_is_that_of_the_crops() -> None:
+    assert reference_size(resizing_of(info(), "trained"), 96, 128) == (32, 32)
+    assert reference_size(resizing_of(info(), "native"), 96, 128) == (96, 128)
+    assert reference_size(resizing_of(info(), 48), 96, 128) == (48, 64)
+    wide = replace(SQUARE, preprocess="scale_width")
+    assert reference_size(resizing_of(info(wide), "trained"), 96, 128) == (24, 32)
 
 
 def test_a_model_without_the_record_translates_and_refuses_trained() -> None:

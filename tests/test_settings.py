@@ -235,6 +235,7 @@ def test_a_recipe_is_the_source_of_what_it_sets_apart_from_the_defaults() -> Non
         *("data.load_size", "data.crop_size", "objective.kind", "generator.kind", "generator.base_channels"),
         *("generator.num_blocks", "generator.num_downs", "discriminator.kind", "discriminator.base_channels"),
         *("discriminator.num_layers", "optimizer.learning_rate", "optimizer.ema_decay", "schedule.num_steps"),
+        "run.held_out_every",
         *("run.sample_every", "run.checkpoint_every"),
     }
     assert set(found.values()) == {"recipe demo", DEFAULT}

@@ -86,6 +86,17 @@ def test_the_evaluation_of_another_data_set_is_kept(tmp_path: Path) -> None:
     )
 
 
+def test_the_evaluation_of_other_weights_on_the_same_images_is_kept(tmp_path: Path) -> None:
+    facts = {"data": "data/one", "data_sha256": "1" * 64, "model_sha256": "a" * 64, "step": 40}
+    (tmp_path / "evaluation.json").write_text(json.dumps(facts))
+    assert free_stem(tmp_path, facts) == ("evaluation", "")
+    stem, sentence = free_stem(tmp_path, {**facts, "model_sha256": "b" * 64, "step": 80})
+    assert stem == "evaluation-bbbbbbbb"
+    assert sentence.endswith("is of other weights (step 40) and is kept; this one is evaluation-bbbbbbbb.json.")
+    (tmp_path / "evaluation.json").write_text(json.dumps({"data": "data/one", "data_sha256": "1" * 64}))
+    assert free_stem(tmp_path, facts) == ("evaluation", "")  # an earlier version wrote it, so its weights are unknown
+
+
 @pytest.mark.parametrize("content", ["no JSON", "[1]"])
 def test_a_file_of_another_kind_is_kept(content: str, tmp_path: Path) -> None:
     (tmp_path / "evaluation.json").write_text(content)

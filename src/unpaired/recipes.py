@@ -180,7 +180,7 @@ def demo() -> Config:
         discriminator=PatchGAN(base_channels=32, num_layers=2),
         optimizer=OptimizerConfig(learning_rate=4e-4, ema_decay=0.995),
         schedule=ScheduleConfig(num_steps=1900),
-        run=RunConfig(log_every=20, sample_every=475, checkpoint_every=475),
+        run=RunConfig(log_every=20, sample_every=475, checkpoint_every=475, held_out_every=475),
     )
 
 
@@ -196,7 +196,7 @@ def fast() -> Config:
         objective=CycleGAN(cycle_weight_a=3, cycle_weight_b=3),
         optimizer=OptimizerConfig(learning_rate=4e-4, ema_decay=0.998),
         schedule=ScheduleConfig(num_steps=12_000),
-        run=RunConfig(precision="auto", log_every=100, sample_every=1000, checkpoint_every=1000),
+        run=RunConfig(precision="auto", log_every=100, sample_every=1000, checkpoint_every=1000, held_out_every=1000),
     )
 
 

@@ -128,9 +128,12 @@ def train(
     if dry_run or explain:
         from unpaired.runs.configure import default_out
         from unpaired.runs.resolvers import dry_run as resolve_alone
+        from unpaired.runs.resolvers import note_unread
 
         with sentences_printed("stderr"):
-            resolved = resolve_alone(resolved, out if out is not None else default_out(resolved.data), made)
+            note_unread(resolved.data)
+            folder = out if out is not None else default_out(resolved.data)
+            resolved = resolve_alone(resolved, folder, made, keeps_auto=not explain)
         text = explained(resolved, made.sources) if explain else to_yaml(resolved)
         if not launched().rank:
             print(text, end="")

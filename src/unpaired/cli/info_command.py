@@ -17,7 +17,7 @@ from unpaired.cli.output import console
 from unpaired.cli.own_parts import load_parts
 from unpaired.config import require
 from unpaired.storage import shown
-from unpaired.training.terminal import print_sentence
+from unpaired.training.terminal import print_sentence, sentences_printed
 from unpaired.words import duration
 
 if TYPE_CHECKING:
@@ -48,14 +48,15 @@ def info(
     """
     load_parts(recipe)
     require(len(runs) in (1, 2), "info takes a run, a model or a folder of runs, or two runs to compare.")
-    if len(runs) == 2:
-        _print_comparison(*runs, as_json=json_)
-    elif (runs[0] / "model.json").is_file():
-        _print_model(runs[0], as_json=json_)
-    elif not runs[0].is_dir() or any((runs[0] / name).exists() for name in ("config.yaml", "checkpoints", "model")):
-        _print_run(runs[0], as_json=json_)
-    else:
-        _print_runs(runs[0], as_json=json_)
+    with sentences_printed("stderr" if json_ else "stdout"):
+        if len(runs) == 2:
+            _print_comparison(*runs, as_json=json_)
+        elif (runs[0] / "model.json").is_file():
+            _print_model(runs[0], as_json=json_)
+        elif not runs[0].is_dir() or any((runs[0] / name).exists() for name in ("config.yaml", "checkpoints", "model")):
+            _print_run(runs[0], as_json=json_)
+        else:
+            _print_runs(runs[0], as_json=json_)
 
 
 def _print_run(path: Path, *, as_json: bool) -> None:

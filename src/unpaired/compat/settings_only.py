@@ -87,7 +87,7 @@ def suits(tokens: Sequence[str]) -> bool:
     return (
         tokens[:1] == ["train"]
         and "--dry-run" in tokens
-        and not any(word in words for word in (".py", "memory", "explain", "fast", "bf16", "cuda", "mps"))
+        and not any(word in words for word in (".py", "memory", "explain", "bf16", "cuda", "mps"))
         and not any(name in sys.modules for name in _REPLACED)
         and _FULL not in os.environ
         and "WORLD_SIZE" not in os.environ

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import logging
 import math
@@ -269,6 +270,12 @@ def evaluate(
     return found
 
 
+def _digest(translator: Translator) -> str:
+    """Return a SHA-256 of everything that translations depend on, such as the weights and the size."""
+    every = "".join(translator.fingerprint(direction) for direction in translator.directions)
+    return hashlib.sha256(every.encode()).hexdigest()
+
+
 def _facts(translator: Translator, tests: TestSet, settings: Settings) -> dict[str, Any]:
     """Return what the figures depend on, besides the names and numbers that `evaluate` adds."""
     facts: dict[str, Any] = {
@@ -277,6 +284,7 @@ def _facts(translator: Translator, tests: TestSet, settings: Settings) -> dict[s
         "truth": tests.truth,
         "domains": dict(translator.info.domains),
         "step": translator.info.training.step,
+        "model_sha256": _digest(translator),
         "weights": translator.info.training.weights,
         "objective": translator.info.training.objective,
         "unpaired": __version__,

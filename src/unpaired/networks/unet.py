@@ -87,8 +87,8 @@ class UNetGenerator:
 
     @property
     def bytes_per_pixel(self) -> int:
-        """Peak bytes per pixel in float32, measured on a CPU."""
-        return 27 + 7 * self.base_channels
+        """Peak bytes per pixel in float32, measured on a CPU, where the same image varies by 20 % between processes."""
+        return 62 + 7 * self.base_channels
 
     @property
     def bf16_bytes_per_pixel(self) -> int:

@@ -58,14 +58,14 @@ def figures(path: Path, found: RunInfo) -> dict[str, str]:
     """Return the figures of a run as text by name: the last losses, the last validation, and evaluations.
 
     An evaluation has its interval, and the name and the fingerprint of its data set in its name, so that only equal
-    data sets are compared.
+    data sets are compared; of several models on the same data the last evaluation counts.
     """
     table = {f"loss {name}": _text(value) for name, value in found.losses.items()}
     evaluations = read_evaluations(path / "held_out.jsonl")
     if evaluations:
         last = evaluations[-1]
         table |= {f"validation {name}": _text(value) for name, value in {"step": last.step, **last.figures}.items()}
-    for file in sorted(path.glob("evaluation*/*.json")):
+    for file in sorted(path.glob("evaluation*/*.json"), key=lambda file: (file.stat().st_mtime_ns, file.name)):
         table |= _evaluated(file)
     return {name: text for name, text in table.items() if text}
 

@@ -1,4 +1,4 @@
-"""The estimate of a run's time, after its first steps, with that of a recipe that takes much less."""
+"""The estimate of a run's time, before its first step, with that of a recipe that takes much less."""
 
 from __future__ import annotations
 
@@ -6,14 +6,18 @@ import logging
 import statistics
 import time
 from dataclasses import replace
+from pathlib import Path
 
 import torch
 
 from unpaired import ranks
 from unpaired.data.datasets import Batch
+from unpaired.live_line import erase, rewrite
 from unpaired.objectives.cyclegan import CycleGAN
 from unpaired.randomness import torch_seeded
 from unpaired.recipes import Config, at_size, build_objective, fast
+from unpaired.runs.standing import logged_speed
+from unpaired.runs.step_time import expected_step
 from unpaired.training.autocast import precision_on
 from unpaired.training.callbacks import StepView
 from unpaired.training.schedule import Schedule
@@ -22,7 +26,13 @@ from unpaired.training.step import train_step
 from unpaired.words import rough_duration
 
 MEASURED = 2.0
-"""Seconds of whole steps, after the first one, that the estimate rests on."""
+"""Seconds of whole steps, after the first one, that correct the estimate."""
+
+OFF = 1 / 3
+"""Relative error of the estimate from which on it is corrected."""
+
+LEAST_PIXELS = 20 * 2**16
+"""Pixels that the rest of a run trains on below which it is too short for an estimate before its first step."""
 
 LEAST = 60.0
 """Seconds left below which there is no estimate: the time left beside each step is enough."""
@@ -39,21 +49,45 @@ _log = logging.getLogger("unpaired")
 
 
 class Estimate:
-    """Logs once, after the first steps of this process, how long a step takes and how long the run will take.
+    """Logs before the first step of this process how long a step takes and how long the run will take.
 
-    A watcher of `fit`. The first step is not counted, since it also selects kernels and fills caches, and the median
-    leaves out pauses. A trial step before the run would say no more, in the time and the memory of the first one.
+    A watcher of `fit` as well, which corrects the estimate after the first steps if it was off by more than a third, or
+    gives one if there was none. The first step is not counted, since it also selects kernels and fills caches, and the
+    median leaves out pauses.
     """
 
     def __init__(self, config: Config, schedule: Schedule, device: torch.device) -> None:
         self._config, self._schedule, self._device = config, schedule, device
+        self._expected: float | None = None
         self._last: float | None = None
         self._seconds: list[float] = []
         self._calls = 0
         self._done = False
 
+    def announce(self, state: TrainingState, log: Path) -> None:
+        """Log the estimate: by the speed in the log of a run that continues, else by timed passes of the networks."""
+        left = self._schedule.num_steps - state.step
+        if state.step:
+            speed = logged_speed(log)
+            step = self._config.data.batch_size / speed if speed else None
+        else:
+            step = self._timed_passes(state, left)
+        if step is not None and step * left >= LEAST:
+            self._expected = step
+            _log.info(self._sentence(step, left))
+
+    def _timed_passes(self, state: TrainingState, left: int) -> float | None:
+        data = self._config.data
+        short = left * data.batch_size * data.crop_size**2 < LEAST_PIXELS
+        if short or self._device.type != "cpu" or ranks.world_size() > 1:
+            return None
+        rewrite("Estimating the time of the run")
+        step = expected_step(self._config, state.objective, self._device)
+        erase()
+        return step
+
     def __call__(self, view: StepView) -> None:
-        """Measure the step, and log the estimate as soon as the steps suffice."""
+        """Measure the step; once the steps suffice, log an estimate if there is none, or a better one."""
         if self._done:
             return
         self._calls += 1
@@ -64,8 +98,10 @@ class Estimate:
         if self._seconds and sum(self._seconds) >= MEASURED:
             self._done = True
             step, left = statistics.median(self._seconds), view.num_steps - view.step
-            if step * left >= LEAST:
+            if self._expected is None and step * left >= LEAST:
                 _log.info(self._sentence(step, left))
+            elif self._expected is not None and abs(step / self._expected - 1) > OFF:
+                _log.info(f"The first steps took {per_step(step)}, so {rough_duration(step * left)} are left.")
 
     def _sentence(self, step: float, left: int) -> str:
         other = shorter_alternative(self._config, self._schedule, self._device, step * left)

@@ -95,7 +95,7 @@ def planned(config: Config, domains: Domains, before: Config | None, device: tor
     num_images = sum(len(source) for source in (domains.train_a, domains.train_b) if source is not None)
     images = decoded(config.data, num_images) if on_processor else 0.0
     most = max(max_validation_images(choice.data) for size in choices for choice in size)
-    held_out = held_out_images(domains, config.data, most) if config.run.held_out_every else None
+    held_out = held_out_images(domains, config.data, most) if config.run.validation_every else None
     there = 0 if held_out is None else len(held_out.a)
 
     @cache

@@ -7,6 +7,7 @@ A resolver takes a Config and the facts about the run, and returns a Config. `RE
 from __future__ import annotations
 
 import logging
+import shlex
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -18,12 +19,13 @@ from unpaired.artifacts.run_records import read_data
 from unpaired.config import require_rebuildable
 from unpaired.provenance import Provenance
 from unpaired.recipes import Config
-from unpaired.storage import printable
+from unpaired.storage import printable, shown
 
 # The modules that a resolver needs are imported in it, so that a dry run imports only those of its own settings.
 if TYPE_CHECKING:
     import torch
 
+    from unpaired.data.datasets import DataConfig
     from unpaired.data.domains import Domains
     from unpaired.runs.context import RunContext
 
@@ -39,6 +41,7 @@ class Known:
     started: the settings that it was started with, None for a new run.
     domains: the images, None in a dry run that needs none of them.
     scanned: whether the images of a new run were decoded.
+    keeps_auto: whether the precision auto of a new run stays, for a dry run, which need not import torch then.
     """
 
     device: Callable[[], torch.device]
@@ -46,6 +49,7 @@ class Known:
     started: Config | None
     domains: Domains | None
     scanned: bool = True
+    keeps_auto: bool = False
 
 
 Resolver = Callable[[Config, Known], Config]
@@ -73,7 +77,7 @@ def read_values(config: Config, known: Known) -> Config:
 def choose_precision(config: Config, known: Known) -> Config:
     """Resolve the precision auto to that of the device, or that of the run to continue."""
     before = known.started.run if known.started is not None else None
-    if config.run.precision == "fp32":
+    if config.run.precision == "fp32" or (config.run.precision == "auto" and before is None and known.keeps_auto):
         return config
     from unpaired.training.autocast import resolve_precision
 
@@ -139,13 +143,15 @@ def scanned(config: Config, domains: Domains) -> Domains:
     return usable
 
 
-def dry_run(config: Config, out: Path, made: Provenance[Config] | None = None) -> Config:
+def dry_run(config: Config, out: Path, made: Provenance[Config] | None = None, *, keeps_auto: bool = False) -> Config:
     """Return the settings that training in the run folder `out` would start with, without decoding an image.
 
     Only `run.memory` needs the images, to count them. Changes no file. made: records the source of each setting.
-    Raises ConfigError, DataError, DeviceError.
+    keeps_auto: leave the precision auto of a new run without a memory limit to the start of training, and log its
+    meaning, so that torch is not needed. Raises ConfigError, DataError, DeviceError.
     """
     require_rebuildable(config)
+    keeps_auto = keeps_auto and config.run.precision == "auto" and not config.run.memory
 
     def device() -> torch.device:
         from unpaired.devices import resolve_device
@@ -159,7 +165,24 @@ def dry_run(config: Config, out: Path, made: Provenance[Config] | None = None) -
         from unpaired.data.domains import open_domains
 
         domains = open_domains(config.data)
-    return resolved(config, Known(device, *_standing(RunFolder(out)), domains, scanned=False), made)
+    known = Known(device, *_standing(RunFolder(out)), domains, scanned=False, keeps_auto=keeps_auto)
+    if keeps_auto and known.started is None:
+        _log.info(
+            "The precision auto becomes bf16 if the device of the run has instructions for it, else fp32, when "
+            "training starts."
+        )
+    return resolved(config, known, made)
+
+
+def note_unread(data: DataConfig) -> None:
+    """Log that no image was read, and which of the folders do not exist."""
+    folders = [Path(folder) for folder in (data.root, data.a, data.b) if folder]
+    missing = [shown(folder) for folder in folders if not folder.is_dir()]
+    for folder in missing:
+        _log.warning(f"There is no folder {folder}.")
+    if folders and not missing:
+        words = " ".join(shlex.quote(str(folder)) for folder in folders) if data.root else "--a DIR --b DIR"
+        _log.info(f"The images were not read; `unpaired data check {words}` reads them.")
 
 
 def _standing(folder: RunFolder) -> tuple[Sequence[Mapping[str, Any]], Config | None]:

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable
-from contextlib import ExitStack, suppress
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
 
 from unpaired import ranks
 from unpaired.artifacts.rank_recorder import RankRecorder
+from unpaired.artifacts.recorder import RunRecorder
 from unpaired.artifacts.run_folder import RunFolder
 from unpaired.config import flatten
+from unpaired.data.datasets import StepDataset
 from unpaired.errors import Interrupted, UnpairedError
 from unpaired.monitoring.guardian import Guardian
 from unpaired.monitoring.rewind import go_back
@@ -72,32 +74,7 @@ def _fit(start: Start, context: RunContext) -> bool:
     if recorder is None or ranks.world_size() > 1:
         recorder = RankRecorder(recorder)
     try:
-        try:
-            request = fit(
-                start.state,
-                dataset,
-                schedule,
-                config.run,
-                context.device,
-                recorder,
-                num_workers=config.data.num_workers,
-                worker_retries=config.data.worker_retries,
-                callbacks=[*_own_callbacks(start), *context.callbacks],
-                watch=_watch(start, context),
-            )
-        finally:  # no file is written behind a rewind, or once the folder is not locked any more
-            if start.recorder is not None:
-                start.recorder.finish()
-    except Interrupted:
-        with ranks.on_rank_zero():
-            if start.recorder is not None:
-                start.recorder.report("stopped; the same command continues it")
-        raise
-    except UnpairedError:
-        if start.recorder is not None:
-            with suppress(UnpairedError):  # such as a full disk, which the first error is about
-                start.recorder.report("stopped by an error")
-        raise
+        request = _trained(start, context, dataset, recorder)
     except GoBack as wish:
         with ranks.on_rank_zero():
             if start.guardian is not None:
@@ -111,11 +88,57 @@ def _fit(start: Start, context: RunContext) -> bool:
     return request is not Request.RESTART
 
 
+def _trained(start: Start, context: RunContext, dataset: StepDataset, recorder: Recorder) -> Request:
+    """Take the steps, and report the state of a run that is interrupted or fails. Raises as `fit` does."""
+    config = start.config
+    with _reported(start.recorder), _finished(start.recorder):
+        return fit(
+            start.state,
+            dataset,
+            start.schedule,
+            config.run,
+            context.device,
+            recorder,
+            num_workers=config.data.num_workers,
+            worker_retries=config.data.worker_retries,
+            callbacks=[*_own_callbacks(start), *context.callbacks],
+            watch=_watch(start, context),
+        )
+
+
+@contextmanager
+def _finished(recorder: RunRecorder | None) -> Iterator[None]:
+    """Wait for the recorder at the end of the block: it writes nothing behind a rewind, or in an unlocked folder."""
+    try:
+        yield
+    finally:
+        if recorder is not None:
+            recorder.finish()
+
+
+@contextmanager
+def _reported(recorder: RunRecorder | None) -> Iterator[None]:
+    """Write the state into the report if the block is interrupted or fails."""
+    try:
+        yield
+    except Interrupted:
+        with ranks.on_rank_zero():
+            if recorder is not None:
+                recorder.report("stopped; the same command continues it")
+        raise
+    except UnpairedError:
+        if recorder is not None:
+            with suppress(UnpairedError):  # such as a full disk, which the first error is about
+                recorder.report("stopped by an error")
+        raise
+
+
 def _watch(start: Start, context: RunContext) -> Callable[[StepView], None]:
-    """Return what watches the steps: the live display and the estimate of the run's time, on rank 0 only."""
+    """Log the estimate of the run's time, and return what watches the steps: it and the live display. Rank 0 only."""
     if ranks.rank():
         return lambda view: None
     estimate = Estimate(start.config, start.schedule, context.device)
+    estimate.announce(start.state, context.folder.log)
     if not isinstance(context.listener, ProgressLines):
         return estimate
     pace = Pace(context.listener.pace, start.config.data.batch_size)
@@ -132,7 +155,7 @@ def _own_callbacks(start: Start) -> list[Callback]:
     run = start.config.run
     return [
         OnFirstRank(start.guardian, run.guardian_every if run.guardian != "off" else 0, at_end=False),
-        OnFirstRank(start.validation, run.held_out_every, at_end=run.held_out_every > 0),
+        OnFirstRank(start.validation, run.validation_every, at_end=run.validation_every > 0),
     ]
 
 

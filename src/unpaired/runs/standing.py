@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import statistics
 import time
 from collections.abc import Mapping, Sequence
@@ -17,10 +18,12 @@ from unpaired.artifacts.manifests import list_checkpoints, read_manifest
 from unpaired.artifacts.run_folder import RunFolder
 from unpaired.artifacts.run_records import read_data
 from unpaired.artifacts.settings_file import read_settings, recorded_recipe, schedule_in
-from unpaired.errors import DataError
+from unpaired.errors import CheckpointError, DataError
 from unpaired.selection.early_stopping import early_stopping_reason, with_early_stopping
-from unpaired.storage import at_home, shown
+from unpaired.storage import at_home, printable, shown
 from unpaired.training.schedule import Schedule
+
+_log = logging.getLogger("unpaired")
 
 State = Literal["new", "training", "stopped", "finished", "finished early"]
 
@@ -102,8 +105,7 @@ def info(path: str | Path) -> RunInfo:
     _require_parts(folder)
     settings, data = read_settings(folder), read_data(folder)
     length = max(facts["images"] for facts in data.values())
-    checkpoints = list_checkpoints(folder.checkpoints)
-    manifest: dict[str, Any] = read_manifest(checkpoints[0]) if checkpoints else {"step": 0, "state_sha256": ""}
+    manifest = _newest_manifest(folder)
     entries = History(folder.path).up_to(manifest["step"])
     config, batch = schedule_in(settings)
     schedule = with_early_stopping(Schedule(config, length, batch), entries)
@@ -141,6 +143,17 @@ def info(path: str | Path) -> RunInfo:
     )
 
 
+def _newest_manifest(folder: RunFolder) -> dict[str, Any]:
+    """Return the manifest of the newest checkpoint that has an undamaged one; log a warning for each damaged one."""
+    for checkpoint in list_checkpoints(folder.checkpoints):
+        try:
+            return read_manifest(checkpoint)
+        except CheckpointError as error:
+            if checkpoint.exists():  # not deleted meanwhile by a run that trains
+                _log.warning(printable(f"{error} Continuing the run sets this checkpoint aside."))
+    return {"step": 0, "state_sha256": ""}
+
+
 def _require_parts(folder: RunFolder) -> None:
     """Raise MissingPartError if the run has parts of its user or of a package that are not installed here.
 
@@ -169,6 +182,11 @@ def _state(folder: RunFolder, last: Sequence[Mapping[str, Any]], step: int) -> S
     if locked:
         return "training"
     return "stopped" if last or step else "new"
+
+
+def logged_speed(log: Path) -> float:
+    """Return the images per second of the last steps in a log.jsonl, 0 if unknown. Raises StorageError."""
+    return _speed(log_ends(log)[1])
 
 
 def _speed(records: Sequence[Mapping[str, Any]]) -> float:

@@ -33,7 +33,7 @@ from unpaired.training.state import TrainingState
 _log = logging.getLogger("unpaired")
 
 _MOST = 32
-"""Largest number of validation images of a domain: with 500 steps between two validations 1 to 2 % of the training."""
+"""Largest number of validation images of a domain: at 1500 steps between two validations at most 1 % of training."""
 
 _MOST_BYTES = 64 << 20
 """Bytes of a domain's validation images as floats, unless they would be fewer than validation needs."""
@@ -74,7 +74,7 @@ def open_selection(
     training: whether the run continues; a finished one needs no images. Raises ImageError for an image that cannot be
     read, ConfigError if early stopping is on and there are no validation images.
     """
-    if not config.run.held_out_every:
+    if not config.run.validation_every:
         return None
     listing, measure = _listed(folder), None
     if training:
@@ -109,7 +109,7 @@ class Validation:
 
     def __init__(self, selection: CheckpointSelection, schedule: Schedule, run: RunConfig, folder: Path) -> None:
         self._selection, self._schedule, self._folder = selection, schedule, folder
-        self._ends, self.every, self.at_end = run.stop_when_flat, run.held_out_every, run.held_out_every > 0
+        self._ends, self.every, self.at_end = run.stop_when_flat, run.validation_every, run.validation_every > 0
 
     def after_step(self, view: StepView) -> Request:
         """Evaluate a step; request a restart with a shorter schedule on a plateau."""

@@ -12,6 +12,7 @@ from unpaired.artifacts.history import History
 from unpaired.artifacts.part_records import read_config, read_origins
 from unpaired.artifacts.run_folder import RunFolder
 from unpaired.errors import DataError, MissingPartError, UnpairedError
+from unpaired.live_line import rewrite
 from unpaired.models.model_folder import find_model, read_description, read_model
 from unpaired.selection.best_weights import NAME
 from unpaired.storage import at_home, shown
@@ -68,7 +69,11 @@ def verify(path: str | Path) -> list[Finding]:
 
 
 def _inspected(part: str, inspect: Callable[[], str]) -> Finding:
-    """Inspect a part; a damaged one a second time, since training may have replaced it meanwhile."""
+    """Inspect a part; a damaged one a second time, since training may have replaced it meanwhile.
+
+    The live line of a terminal names it, as hashing large files takes a while.
+    """
+    rewrite(f"Verifying {part}")
     for _ in range(2):
         try:
             return Finding(part=part, fact=inspect())

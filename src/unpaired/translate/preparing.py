@@ -19,6 +19,11 @@ def batch_of(images: Sequence[Image], spec: InputSpec, size: tuple[int, int]) ->
     return torch.stack([spec.tensor(spec.resized(spec.opaque(image), size)) for image in images])
 
 
+def padded_side(side: int, multiple: int, min_size: int) -> int:
+    """Return the length of a side in pixels after padding: a multiple, and at least `min_size`."""
+    return -(-max(side, min_size) // multiple) * multiple
+
+
 def padded(images: Tensor, multiple: int, min_size: int) -> Tensor:
     """Pad n c h w by reflection to the right and below, until both sides are multiples and at least `min_size`.
 
@@ -27,7 +32,7 @@ def padded(images: Tensor, multiple: int, min_size: int) -> Tensor:
     """
     for axis in (-2, -1):
         size = images.shape[axis]
-        target = -(-max(size, min_size) // multiple) * multiple
+        target = padded_side(size, multiple, min_size)
         if target != size:
             period = max(2 * size - 2, 1)
             index = torch.arange(target, device=images.device) % period

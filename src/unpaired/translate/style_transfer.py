@@ -25,8 +25,8 @@ from unpaired.networks.gram import content_distance, style_distance, total_varia
 from unpaired.networks.perceptual import FeatureNetwork
 from unpaired.translate.backends.backend_protocol import Batch, Capabilities, RunOptions
 from unpaired.translate.lbfgs import minimise
-from unpaired.translate.pixel_limit import pixels_that_fit
-from unpaired.translate.precision import PrecisionPolicy
+from unpaired.translate.pixel_limit import expected_bytes, pixels_that_fit
+from unpaired.translate.precision import Computed, PrecisionPolicy
 from unpaired.translate.style_images import StyleImages
 from unpaired.translate.translator import Translator
 
@@ -111,7 +111,11 @@ class StyleGenerator:
                 raise
             raise MemoryError from None
 
-    def pixels_that_fit(self) -> int | None:
+    def expected_bytes(self, pixels: int, precision: Computed = "fp32") -> int:
+        """Return the approximate memory of an image with this many pixels."""
+        return expected_bytes(self.settings, pixels)
+
+    def pixels_that_fit(self, precision: Computed = "fp32") -> int | None:
         """Return the pixels of an image for which there is free memory; None if unknown."""
         return pixels_that_fit(self.settings, self.torch_device)
 

@@ -6,6 +6,7 @@ import copy
 import hashlib
 import itertools
 import json
+import math
 import os
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -27,10 +28,11 @@ from unpaired.images import Image
 from unpaired.models.domain_values import DomainValues
 from unpaired.models.input_specs import source_spec, target_spec
 from unpaired.models.model_folder import DirectionInfo, ModelInfo, description_sha256, find_model, read_info
-from unpaired.networks.protocols import HasMask, makes_from_noise, translates_by_search
+from unpaired.networks.protocols import makes_from_noise, translates_by_search
 from unpaired.storage import shown
 from unpaired.suggestions import unknown
-from unpaired.translate.backends import BACKENDS, LoadedGenerator, RunOptions
+from unpaired.translate.backends import BACKENDS, ComputesMasks, LoadedGenerator, RunOptions
+from unpaired.translate.backends.backend_protocol import expected_bytes, pixels_that_fit
 from unpaired.translate.backends.torch_backend import TorchGenerator
 from unpaired.translate.blending import (
     FEATHER,
@@ -44,7 +46,7 @@ from unpaired.translate.blending import (
 from unpaired.translate.finishing import finished, result_dtype
 from unpaired.translate.given_kinds import as_given, as_image
 from unpaired.translate.precision import Choice, Computed, Precision, PrecisionPolicy, compared
-from unpaired.translate.preparing import batch_of, padded
+from unpaired.translate.preparing import batch_of, padded, padded_side
 from unpaired.translate.resizing import Resize, resized, resizing_of
 
 if TYPE_CHECKING:
@@ -486,7 +488,7 @@ class Translator:
         """Return whether the generator of a direction has masks. Raises ConfigError for an unknown direction."""
         self._info(direction)
         loaded = self._loaded[direction]
-        return isinstance(loaded, TorchGenerator) and isinstance(loaded.network, HasMask)
+        return loaded.capabilities.masks and isinstance(loaded, ComputesMasks)
 
     def require_masks(self, direction: str) -> None:
         """Raise ConfigError unless the generator of a direction has masks."""
@@ -624,8 +626,8 @@ class Translator:
     def _run_masks(self, images: Tensor, direction: str, options: RunOptions) -> Tensor:
         """Return the masks n 1 h w of padded images n c h w."""
         loaded = self._loaded[direction]
-        assert isinstance(loaded, TorchGenerator)
-        return loaded.run_masks(images)
+        assert isinstance(loaded, ComputesMasks)
+        return torch.tensor(loaded.run_masks(images.detach().cpu().numpy()))
 
     def _run_batch(self, images: Tensor, direction: str, options: RunOptions) -> Tensor:
         """Run the backend on padded images n c h w: on tensors if it supports them, else on arrays."""
@@ -661,20 +663,33 @@ class Translator:
             decided = self.policy.decided(direction)
             precision = "fp32" if decided is None else decided.precision
         pixels = count * height * width
-        if isinstance(loaded, TorchGenerator):
-            limit = loaded.pixels_that_fit(precision) if limit is None else limit
-            need = loaded.expected_bytes(pixels, precision) / 1e9
-        else:
-            limit = getattr(loaded, "pixels_that_fit", lambda: None)() if limit is None else limit
-            need = pixels * loaded.capabilities.bytes_per_pixel / 1e9
-        if limit is not None and pixels > limit:
-            smaller = "give a smaller resize" if isinstance(self.resizing.resize, int) else _smaller(count)
+        taken = pixels
+        if limit is None:  # memory is that of the padded images
+            limit = pixels_that_fit(loaded, precision)
+            generator = self._info(direction).generator
+            sides = (padded_side(side, generator.multiple, generator.min_size) for side in (height, width))
+            taken = count * math.prod(sides)
+        if limit is not None and taken > limit:
+            need = expected_bytes(loaded, taken, precision) / 1e9
             raise ImageError(
                 f"{count} x {width} x {height} pixels are more than the limit of {limit:,} per forward pass (they need "
-                f"about {need:.1f} GB); {smaller} or "
+                f"about {need:.1f} GB); {self._smaller(count, height, width, limit)} or "
                 f"{'free some memory' if self.max_pixels is None else 'raise max_pixels'}.",
                 setting="max_pixels",
             )
+
+    def _smaller(self, count: int, height: int, width: int, limit: int) -> str:
+        """Return the advice for images that exceed the limit."""
+        if isinstance(self.resizing.resize, int):
+            return "give a smaller resize"
+        scale = self.info.scale
+        if self.resizing.resize == "native" and scale is not None and scale.resizes:
+            high, wide = scale.trained(height, width)
+            if count * high * wide <= limit:
+                return (
+                    f"{_smaller(count)}, translate it at the scale of training ({wide} x {high}) with --resize trained"
+                )
+        return _smaller(count)
 
     def _as_image(self, given: Any, direction: str) -> Image:
         """Return an input that is no tensor as an `Image`; a file too large to translate is not decoded."""

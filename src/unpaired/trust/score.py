@@ -14,7 +14,7 @@ of the same distribution as those. Whether a symptom indicates a bad translation
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 import torch.nn.functional as F
@@ -24,6 +24,7 @@ from unpaired.headway import Headway
 from unpaired.images import Image
 from unpaired.images.tensors import as_files
 from unpaired.models.input_specs import source_spec, target_spec
+from unpaired.translate.resizing import Resizing
 from unpaired.translate.translator import Translator
 from unpaired.trust.ood import LEAST, DistanceDistribution, OODScore, large_enough
 
@@ -86,17 +87,24 @@ class Scorer:
         return self.of_symptoms(self.symptoms(given, made, keep_icc=keep_icc))
 
     def symptoms(self, given: Image, made: Image, *, keep_icc: bool = False) -> dict[str, float]:
-        """Measure the symptoms of a translation, rounded as in a file, at the size at which it was made."""
+        """Measure the symptoms of a translation, rounded as in a file, at the size at which it was made.
+
+        At the scale of training, typicality is measured at that of the reference: training enlarges images before it
+        crops them, and the reference does not.
+        """
         source, target = (
             source_spec(self.translator.info, self.direction),
             target_spec(self.translator.info, self.direction),
         )
         size = self.translator.resizing.size_of(given.height, given.width)
-        before = source.tensor(source.resized(source.opaque(source.accept(given, keep_icc=keep_icc)), size))[None]
+        opaque = source.opaque(source.accept(given, keep_icc=keep_icc))
+        before = source.tensor(source.resized(opaque, size))[None]
         after = target.tensor(target.resized(target.opaque(made), size))[None]
         found = {name: float(value) for name, value in self._instruments(before, after).items()}
         if self._typical is not None:
-            found["typicality"] = self._typical.distance(before[0])
+            near = reference_size(self.translator.resizing, given.height, given.width)
+            alike = before[0] if near == size else source.tensor(source.resized(opaque, near))
+            found["typicality"] = self._typical.distance(alike)
         return {name: found[name] for name in COMPONENTS if name in found and name in self.known}
 
     def of_symptoms(self, symptoms: Mapping[str, float]) -> Trust:
@@ -110,6 +118,16 @@ class Scorer:
             else (self._spread.spreads(distance), self._spread.out_of_distribution(distance))
         )
         return Trust(float(score), {name: float(part) for name, part in parts.items()}, dict(symptoms), *known)
+
+
+def reference_size(resizing: Resizing, height: int, width: int) -> tuple[int, int]:
+    """Return the size (h, w) at which an image is compared with the training images of the reference.
+
+    These were resized to the side of the crops (`unpaired.trust.fitting`), not to the load size.
+    """
+    if resizing.resize == "trained" and resizing.scale is not None:
+        return replace(resizing.scale, load_size=resizing.scale.crop_size).trained(height, width)
+    return resizing.size_of(height, width)
 
 
 class Instruments:

@@ -22,6 +22,7 @@ from unpaired.interop.official.options import FILES, Options, read_options
 from unpaired.interop.official.recognising import recognise
 from unpaired.interop.official.weight_names import Network, describe, from_official
 from unpaired.interop.official.wrapped import Part, chosen, domains, parts
+from unpaired.live_line import rewrite
 from unpaired.models.bounds import MAX_SIDE
 from unpaired.models.model_folder import DirectionInfo, GeneratorMode, ModelInfo, TrainingInfo, write_model
 from unpaired.models.scale_info import ScaleInfo
@@ -74,6 +75,7 @@ def import_official(path: Path, out: Path, network: str | None = None) -> Import
     generators: dict[str, nn.Module] = {}
     named = _domains(files, options)
     for name, file in files.items():
+        rewrite(f"Reading {file.name}")
         loaded = load(file)
         found, left_out = parts(loaded)
         those, choice = chosen(loaded.name, found, network)
@@ -102,6 +104,7 @@ def import_official(path: Path, out: Path, network: str | None = None) -> Import
         objective=method,
     )
     info = ModelInfo(directions=directions, domains=named, training=training, scale=_scale(options))
+    rewrite("Writing the model")
     write_model(out, info, generators)
     return Imported(out, info, tuple(notes))
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -28,6 +28,7 @@ class Capabilities:
         one_by_one: precisions in which the last bits of a result depend on its neighbours in the batch, so that images
             are translated one at a time unless the user requests batches.
         bytes_per_pixel: the approximate memory of `run` for each pixel of a batch; 0 if unknown.
+        masks: whether it has masks, which `ComputesMasks` returns.
     """
 
     device: str = "cpu"
@@ -37,6 +38,7 @@ class Capabilities:
     pixels_at_once: int = 1
     one_by_one: tuple[Computed, ...] = ()
     bytes_per_pixel: int = 0
+    masks: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,9 +59,9 @@ class RunOptions:
 class LoadedGenerator(Protocol):
     """The generator of one direction, loaded by a backend.
 
-    Optional: `pixels_that_fit() -> int | None`, the pixels of a batch for which there is free memory, None if unknown;
-    without it every size is tried. Optional, for backends that compute with torch: `torch_device` and
-    `run_tensor(images: Tensor, options: RunOptions) -> Tensor`, which avoid the conversion to NumPy.
+    Optional capabilities, each with its own protocol: `EstimatesMemory`, `ComputesMasks`. Optional, for backends that
+    compute with torch: `torch_device` and `run_tensor(images: Tensor, options: RunOptions) -> Tensor`, which avoid the
+    conversion to NumPy.
     """
 
     @property
@@ -78,6 +80,37 @@ class LoadedGenerator(Protocol):
 
         If it differs, `--resume` translates all images again.
         """
+
+
+@runtime_checkable
+class EstimatesMemory(Protocol):
+    """A generator that knows its memory by precision. Others are tried with images of every size."""
+
+    def expected_bytes(self, pixels: int, precision: Computed) -> int:
+        """Return the approximate memory of a batch with this many pixels, in bytes and without weights."""
+
+    def pixels_that_fit(self, precision: Computed) -> int | None:
+        """Return the pixels of a batch for which there is free memory now; None if unknown."""
+
+
+@runtime_checkable
+class ComputesMasks(Protocol):
+    """A generator with masks, if its capabilities say so."""
+
+    def run_masks(self, images: Batch) -> Batch:
+        """Return the masks n 1 h w in [0, 1] of images n c h w as for `run`: 0 keeps a pixel, 1 translates it."""
+
+
+def expected_bytes(loaded: LoadedGenerator, pixels: int, precision: Computed) -> int:
+    """Return the approximate memory of a batch with this many pixels, 0 if unknown."""
+    if isinstance(loaded, EstimatesMemory):
+        return loaded.expected_bytes(pixels, precision)
+    return pixels * loaded.capabilities.bytes_per_pixel
+
+
+def pixels_that_fit(loaded: LoadedGenerator, precision: Computed) -> int | None:
+    """Return the pixels of a batch for which there is free memory now; None if unknown."""
+    return loaded.pixels_that_fit(precision) if isinstance(loaded, EstimatesMemory) else None
 
 
 class Backend(Protocol):

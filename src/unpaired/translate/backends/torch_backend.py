@@ -50,6 +50,7 @@ class TorchGenerator:
             pixels_at_once=_PIXELS_AT_ONCE.get(device.type, 1),
             one_by_one=("fp32",) if device.type == "cpu" else (),
             bytes_per_pixel=bytes_per_pixel(info.generator),
+            masks=isinstance(network, HasMask),
         )
 
     def run(self, images: Batch, options: RunOptions) -> Batch:
@@ -71,11 +72,12 @@ class TorchGenerator:
                 return self._forward(images, self.network)
             return self._forward(images.to(fast, memory_format=torch.channels_last), self._fast_network(fast))
 
-    def run_masks(self, images: Tensor) -> Tensor:
-        """Return the masks n 1 h w in [0, 1] of images n c h w, in float32; the network has `mask(image)`."""
+    def run_masks(self, images: Batch) -> Batch:
+        """Return the masks n 1 h w, as documented in `ComputesMasks`; the network has `mask(image)`."""
         assert isinstance(self.network, HasMask)
         with _memory_errors(), torch.inference_mode():
-            return self.network.mask(images.to(self.torch_device))
+            masks: Batch = self.network.mask(torch.from_numpy(images).to(self.torch_device)).cpu().numpy()
+        return masks
 
     def pixels_that_fit(self, precision: Computed = "fp32") -> int | None:
         """Return the pixels of a batch for which there is free memory; None if unknown."""
