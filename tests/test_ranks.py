@@ -478,7 +478,8 @@ def test_where_a_rank_is_lost_the_other_ends_and_the_run_goes_on_from_a_whole_ch
     company = Company(2, train_for_long, long, run)
     deadline = time.monotonic() + 240
     while time.monotonic() < deadline and not (run.exists() and len(list_checkpoints(run / "checkpoints")) >= 2):
-        time.sleep(0.05)
+        assert all(process.is_alive() for process in company.processes)
+        time.sleep(0.01)
     os.kill(company.processes[lost].pid, signum)
     survivor = company.processes[1 - lost]
     survivor.join(60)
