@@ -15,6 +15,7 @@ import pytest
 import torch
 from hypothesis import settings
 
+import spare_server
 from unpaired.data.datasets import DataConfig
 from unpaired.networks import PatchGAN, ResNetGenerator
 from unpaired.objectives import CycleGAN
@@ -45,6 +46,11 @@ COUNTS = {"trainA": 6, "trainB": 5, "testA": 2, "testB": 2}
 STYLES = {"A": "summer", "B": "winter"}
 
 
+def pytest_configure() -> None:
+    """Have the servers of loader processes and ranks at hand."""
+    spare_server.prepare(4)
+
+
 @pytest.fixture
 def clean_registries() -> Iterator[None]:
     """Undo the registrations of a test after it."""
@@ -61,7 +67,7 @@ def toy_config() -> Config:
     return Config(
         data=DataConfig(load_size=36, crop_size=32, cache_mb=16),
         objective=CycleGAN(pool_size=3),
-        generator=ResNetGenerator(base_channels=4, num_blocks=2),
+        generator=ResNetGenerator(base_channels=4, num_blocks=1, num_downs=1),
         discriminator=PatchGAN(base_channels=4, num_layers=1),
         schedule=ScheduleConfig(num_steps=8),
         run=RunConfig(

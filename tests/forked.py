@@ -31,6 +31,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import spare_server
+
 Word = str | os.PathLike[str]
 
 PRELOADED = ("unpaired.cli.commands", "unpaired.runs.run", "unpaired.runs.verify", "unpaired.evaluation.evaluating")
@@ -100,7 +102,13 @@ class Forked(subprocess.Popen[Any]):
     """A process that is no child of this one; the server reports its end.
 
     What is overridden is private to subprocess, see POSSIBLE.
+
+    loaders: the process will start loader processes, and their server is a fork as well (spare_server.py).
     """
+
+    def __init__(self, command: Sequence[Word], *, loaders: bool = False, **options: Any) -> None:
+        self._loaders = loaders
+        super().__init__(command, **options)
 
     def _execute_child(self, args: Sequence[Word], *rest: Any) -> None:
         cwd, env, pipes = rest[4], rest[5], rest[9:15]
@@ -109,6 +117,7 @@ class Forked(subprocess.Popen[Any]):
             "command": [os.fspath(word) for word in args[1:]],
             "env": dict(os.environ if env is None else env),
             "cwd": str(Path(cwd or "").absolute()),
+            "loaders": self._loaders,
         }
         try:
             self._status = server().fork(request, own)
@@ -132,8 +141,11 @@ class Forked(subprocess.Popen[Any]):
 
 
 def Popen(command: Sequence[Word], **options: Any) -> subprocess.Popen[Any]:  # noqa: N802
-    """Return what subprocess.Popen returns; options: stdin, stdout, stderr, text, env and cwd."""
-    return (Forked if forkable(command, options.get("env")) else subprocess.Popen)(command, **options)
+    """Return what subprocess.Popen returns; options: stdin, stdout, stderr, text, env and cwd, loaders of `Forked`."""
+    if forkable(command, options.get("env")):
+        return Forked(command, **options)
+    options.pop("loaders", None)
+    return subprocess.Popen(command, **options)
 
 
 def run(
@@ -225,6 +237,8 @@ def become(request: dict[str, Any]) -> None:
         stream.mode = mode
         setattr(sys, name, stream)
         setattr(sys, f"__{name}__", stream)
+    if request["loaders"]:
+        spare_server.prepare()
     option, word, *rest = request["command"]
     sys.orig_argv = [sys.executable, *request["command"]]
     if option == "-m":

@@ -324,11 +324,12 @@ def test_a_run_interrupted_at_any_step_chooses_as_one_that_was_not(
     config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     scripted(monkeypatch, bowl)
+    config = override(config, {"run.trust_images": 0})
     train(config, out=tmp_path / "whole")
-    for step in range(1, STEPS):
-        run = tmp_path / f"stopped-at-{step}"
+    for step in range(1, STEPS):  # each copy is continued to the end, the run itself to its next interruption
         with pytest.raises(Interrupted):
-            train(config, out=run, listener=stop_at(step))
+            train(config, out=tmp_path / "run", listener=stop_at(step))
+        run = shutil.copytree(tmp_path / "run", tmp_path / f"stopped-at-{step}")
         train(config, out=run)
         assert info(run).state_sha256 == info(tmp_path / "whole").state_sha256
         assert (run / "held_out.jsonl").read_bytes() == (tmp_path / "whole" / "held_out.jsonl").read_bytes()
@@ -550,10 +551,10 @@ def test_a_flat_run_ends_early_says_why_and_is_not_started_again_unless_asked(
 def test_a_flat_run_interrupted_anywhere_ends_at_the_same_step_in_the_same_state(flat: Config, tmp_path: Path) -> None:
     flat = override(flat, {"run.sample_every": 0, "run.trust_images": 0})
     whole = train(flat, out=tmp_path / "whole")
-    for step in (4, 15, 16, 17, 24):
-        run = tmp_path / f"stopped-at-{step}"
+    for step in (4, 15, 16, 17, 24):  # each copy is continued to the end, the run itself to its next interruption
         with pytest.raises(Interrupted):
-            train(flat, out=run, listener=stop_at(step))
+            train(flat, out=tmp_path / "run", listener=stop_at(step))
+        run = shutil.copytree(tmp_path / "run", tmp_path / f"stopped-at-{step}")
         assert train(flat, out=run).state_sha256 == whole.state_sha256
         assert History(run).entries() == History(tmp_path / "whole").entries()
 

@@ -14,6 +14,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -113,19 +114,32 @@ def test_a_system_call_that_fails_anywhere_in_a_save_is_told_and_costs_nothing(
             assert_holds(checkpoint, checkpoint.step)
 
 
+@pytest.fixture(scope="module")
+def cases(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], system_calls.Case]:
+    """The save of a method, prepared once for several faults; each trial works on a copy of its folder."""
+
+    @cache
+    def prepared(method: str) -> system_calls.Case:
+        return system_calls.prepare(tmp_path_factory.mktemp(method), "save", method)
+
+    return prepared
+
+
 @needs_strace
 @pytest.mark.parametrize("method", METHODS)
-def test_a_training_killed_in_its_last_save_ends_like_one_that_was_not(tmp_path: Path, method: str) -> None:
-    case = system_calls.prepare(tmp_path, "save", method)
-    result = system_calls.run_case(case, "KILL", 3, print)
+def test_a_training_killed_in_its_last_save_ends_like_one_that_was_not(
+    cases: Callable[[str], system_calls.Case], method: str
+) -> None:
+    result = system_calls.run_case(cases(method), "KILL", 3, print)
     assert result.problems == []
     assert result.tried == 3
 
 
 @needs_strace
-def test_a_training_whose_disk_fails_in_its_last_save_says_so_and_can_go_on(tmp_path: Path) -> None:
-    case = system_calls.prepare(tmp_path, "save", "cyclegan")
-    result = system_calls.run_case(case, "EIO", 3, print)
+def test_a_training_whose_disk_fails_in_its_last_save_says_so_and_can_go_on(
+    cases: Callable[[str], system_calls.Case],
+) -> None:
+    result = system_calls.run_case(cases("cyclegan"), "EIO", 3, print)
     assert result.problems == []
     assert result.tried == 3
     assert result.refused >= 1
@@ -408,9 +422,9 @@ def test_a_second_trainer_leaves_before_it_opens_an_image(config: Config, two_fo
     run, file = tmp_path / "run", tmp_path / "toy.yaml"
     file.write_text(to_yaml(override(config, {"schedule.num_steps": 1})))
     line = [sys.executable, "-c", LEAVES, str(two_folders), "train", "--config", str(file), "--out", str(run)]
-    for begun in (False, True):
+    for begun, starting in ((False, subprocess), (True, forked)):  # the first of them imports all it needs in its time
         with RunFolder(run).lock():
-            second = subprocess.run(line, capture_output=True, text=True, timeout=120, check=False)
+            second = starting.run(line, capture_output=True, text=True, timeout=120, check=False)
         assert second.returncode == 73, second.stderr
         assert second.stderr == f"unpaired: {run} is in use by another training; wait for it or choose --out.\n"
         num_opened, seconds = second.stdout.split()
@@ -418,7 +432,7 @@ def test_a_second_trainer_leaves_before_it_opens_an_image(config: Config, two_fo
         assert float(seconds) <= 1
         assert run.exists() == begun
         if not begun:
-            first = subprocess.run(line, capture_output=True, text=True, timeout=120, check=True)
+            first = forked.run(line, capture_output=True, text=True, timeout=120, check=True)
             assert int(first.stdout.splitlines()[-1].split()[0]) >= 11  # only files that training opens are counted
 
 
@@ -436,7 +450,7 @@ def test_a_second_trainer_leaves_and_a_second_signal_stops_at_once(config: Confi
     run, file = tmp_path / "run", tmp_path / "toy.yaml"
     file.write_text(to_yaml(override(config, {"schedule.num_steps": 100_000, "data.num_workers": 2})))
     line = [sys.executable, "-m", "unpaired", "train", "--config", str(file), "--out", str(run)]
-    first = forked.Popen(line, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    first = forked.Popen(line, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, loaders=True)
     while not (run / "model").exists() and first.poll() is None:
         time.sleep(0.05)
     second = forked.run(line, capture_output=True, text=True, timeout=120, check=False)
@@ -500,10 +514,10 @@ def test_a_second_signal_ends_a_training_in_the_middle_of_a_call_that_takes_long
     config: Config, tmp_path: Path
 ) -> None:
     run, file = tmp_path / "run", tmp_path / "toy.yaml"
-    config = override(config, {"schedule.num_steps": 40})  # so many that the loader processes are not done
+    config = override(config, {"schedule.num_steps": 24})  # so many that the loader processes are not done
     file.write_text(to_yaml(override(config, {"data.num_workers": 2})))
     line = [sys.executable, "-c", BUSY, "train", "--config", str(file), "--out", str(run)]
-    process = forked.Popen(line, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    process = forked.Popen(line, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, loaders=True)
     with process:
         assert process.stdout is not None
         assert "busy\n" in iter(process.stdout.readline, "")

@@ -21,7 +21,7 @@ import pytest
 import forked
 from test_values import write_dicom, write_nifti
 from unpaired import cli
-from unpaired.config import to_yaml
+from unpaired.config import override, to_yaml
 from unpaired.data.datasets import DataConfig
 from unpaired.data.domains import open_domains
 from unpaired.doctor.checkup import Checkup, check_data
@@ -552,7 +552,7 @@ def test_fifty_bad_images_of_a_thousand_are_all_named_before_step_one_or_skipped
     toy_config: Config, tmp_path: Path, said: list[str]
 ) -> None:
     bad = thousand(tmp_path / "data")
-    config = replace(toy_config, data=replace(toy_config.data, root=str(tmp_path / "data")))
+    config = override(toy_config, {"data.root": str(tmp_path / "data"), "run.trust_images": 0})
     with pytest.raises(DataError) as error:
         train(config, out=tmp_path / "run")
     named = set(re.findall(r"\d{3}\.png", str(error.value)))

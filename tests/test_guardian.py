@@ -23,7 +23,7 @@ from unpaired.monitoring.rewind import remedied
 from unpaired.networks.resnet import ResNetModule
 from unpaired.objectives.cyclegan import CycleGANObjective
 from unpaired.recipes import Config
-from unpaired.runs import info, train
+from unpaired.runs import RunInfo, info, train
 from unpaired.selection.validation import StepEvaluation, read_evaluations
 
 SETTINGS = flatten(Config())
@@ -33,10 +33,13 @@ ONSET = 6
 Patch = Callable[[pytest.MonkeyPatch], None]
 
 
+SHORT = {"run.guardian_every": 1, "schedule.num_steps": 14}
+
+
 @pytest.fixture
 def config(toy_config: Config, two_folders: Path) -> Config:
     """A run that is looked at after every step."""
-    return override(toy_config, {"data.root": str(two_folders), "run.guardian_every": 1, "schedule.num_steps": 14})
+    return override(toy_config, {"data.root": str(two_folders), **SHORT})
 
 
 def checks(name: str, *values: float) -> list[StepEvaluation]:
@@ -262,10 +265,25 @@ def losing(config: Config, monkeypatch: pytest.MonkeyPatch) -> Config:
     return override(config, {"run.guardian": "rewind"})
 
 
-def test_the_run_goes_back_to_the_last_good_checkpoint_once_and_then_only_warns(losing: Config, tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def rewound(
+    toy_config: Config, drawn_folders: Path, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[RunInfo, list[int]]:
+    """The run of `losing`, never interrupted, made once, and the steps that it took."""
     steps: list[int] = []
-    run = tmp_path / "run"
-    assert train(losing, out=run, listener=lambda progress: steps.append(progress.step)).finished
+    with pytest.MonkeyPatch.context() as patch:
+        scaled("discriminator_losses", 1e-4, onset=ONSET)(patch)
+        losing = override(toy_config, {"data.root": str(drawn_folders), **SHORT, "run.guardian": "rewind"})
+        out = tmp_path_factory.mktemp("rewound") / "whole"
+        return train(losing, out=out, listener=lambda progress: steps.append(progress.step)), steps
+
+
+def test_the_run_goes_back_to_the_last_good_checkpoint_once_and_then_only_warns(
+    rewound: tuple[RunInfo, list[int]],
+) -> None:
+    whole, steps = rewound
+    run = whole.path
+    assert whole.finished
     assert steps == [*range(1, 10), *range(5, 15)]
     entries = History(run).entries()
     assert [entry["kind"] for entry in entries] == ["remedy", "guardian"]
@@ -278,9 +296,10 @@ def test_the_run_goes_back_to_the_last_good_checkpoint_once_and_then_only_warns(
     ]
 
 
-def test_a_run_that_went_back_continues_with_the_same_command_in_the_same_state(losing: Config, tmp_path: Path) -> None:
-    train(losing, out=tmp_path / "whole")
-    run = tmp_path / "parts"
+def test_a_run_that_went_back_continues_with_the_same_command_in_the_same_state(
+    losing: Config, rewound: tuple[RunInfo, list[int]], tmp_path: Path
+) -> None:
+    whole, run = rewound[0], tmp_path / "parts"
     for step in (5, 8):
         with pytest.raises(Interrupted):
             train(losing, out=run, listener=stop_at(step))
@@ -289,12 +308,12 @@ def test_a_run_that_went_back_continues_with_the_same_command_in_the_same_state(
     with pytest.raises(Interrupted):
         train(losing, out=run, listener=stop_at(7))  # which comes only after it went back
     assert [entry["kind"] for entry in History(run).entries()] == ["remedy"]
-    assert train(losing, out=run).state_sha256 == info(tmp_path / "whole").state_sha256
-    assert History(run).entries() == History(tmp_path / "whole").entries()
+    assert train(losing, out=run).state_sha256 == whole.state_sha256
+    assert History(run).entries() == History(whole.path).entries()
 
 
 def test_a_crash_while_going_back_leaves_a_run_that_goes_back_again(
-    losing: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    losing: Config, rewound: tuple[RunInfo, list[int]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     class CrashError(Exception):
         pass
@@ -311,8 +330,7 @@ def test_a_crash_while_going_back_leaves_a_run_that_goes_back_again(
         with pytest.raises(CrashError):
             train(losing, out=tmp_path / "crashed")
     assert info(tmp_path / "crashed").step == 4
-    train(losing, out=tmp_path / "whole")
-    assert train(losing, out=tmp_path / "crashed").state_sha256 == info(tmp_path / "whole").state_sha256
+    assert train(losing, out=tmp_path / "crashed").state_sha256 == rewound[0].state_sha256
 
 
 def test_without_a_checkpoint_from_before_the_run_begins_again(

@@ -782,6 +782,7 @@ def test_a_run_is_exported_with_its_discriminators_and_comes_back_the_same(
 ) -> None:
     small = {
         "generator.num_blocks": 6,
+        "generator.num_downs": 2,
         "schedule.num_steps": 2,
         "data.root": str(two_folders),
         "discriminator.norm": "batch",

@@ -65,7 +65,7 @@ def test_checking_evaluating_verifying_and_exporting_from_python(
 ) -> None:
     found = unpaired.check(two_folders, size=32)
     assert found.count("error") == 0
-    config = override(toy_config, {"data.root": str(two_folders), "generator.num_blocks": 6})
+    config = override(toy_config, {"data.root": str(two_folders), "generator.num_blocks": 6, "generator.num_downs": 2})
     run = unpaired.train(config, out=tmp_path / "run")
     assert not [part for part in unpaired.verify(run.path) if part.problem]
     evaluated = unpaired.evaluate(run.path, two_folders, device="cpu")

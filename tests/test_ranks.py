@@ -478,7 +478,8 @@ def test_where_a_rank_is_lost_the_other_ends_and_the_run_goes_on_from_a_whole_ch
     company = Company(2, train_for_long, long, run)
     deadline = time.monotonic() + 240
     while time.monotonic() < deadline and not (run.exists() and len(list_checkpoints(run / "checkpoints")) >= 2):
-        time.sleep(0.05)
+        assert all(process.is_alive() for process in company.processes)
+        time.sleep(0.01)
     os.kill(company.processes[lost].pid, signum)
     survivor = company.processes[1 - lost]
     survivor.join(60)
@@ -493,15 +494,14 @@ def test_where_a_rank_is_lost_the_other_ends_and_the_run_goes_on_from_a_whole_ch
 # --- translating -----------------------------------------------------------------------------------
 
 
-def test_translating_is_shared_and_one_bad_image_is_everybodys_exit_code(config: Config, tmp_path: Path) -> None:
-    run, images = tmp_path / "run", tmp_path / "images"
-    train(override(config, {"schedule.num_steps": 1}), out=run)
+def test_translating_is_shared_and_one_bad_image_is_everybodys_exit_code(one_step: Path, tmp_path: Path) -> None:
+    images = tmp_path / "images"
     images.mkdir()
     for number in range(5):
         PIL.Image.new("RGB", (32 + number, 40), (40 * number, 9, 9)).save(images / f"{number}.png")
     (images / "5.png").write_bytes(b"no image")
     one, two = tmp_path / "one", tmp_path / "two"
-    arguments = ["translate", str(run), str(images), "--device", "cpu", "--out"]
+    arguments = ["translate", str(one_step), str(images), "--device", "cpu", "--out"]
     assert codes([*arguments, str(one)]) == 65
     reported = together(2, told_by_main, [*arguments, str(two)])
     assert [code for code, _ in reported] == [65, 65]
@@ -528,24 +528,39 @@ def matched(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.mark.parametrize("count", [2, 4])
-def test_evaluating_is_shared_and_finds_what_one_process_finds(
-    count: int, config: Config, matched: Path, tmp_path: Path
-) -> None:
-    run = tmp_path / "run"
-    train(override(config, {"schedule.num_steps": 1}), out=run)
-    arguments = ["evaluate", str(run), str(matched), "--device", "cpu", "--batch", "4", "--out"]
+@pytest.fixture(scope="module")
+def one_step(toy_config: Config, drawn_folders: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of one step, which tests only read."""
+    settings = {"data.root": str(drawn_folders), "schedule.num_steps": 1, "generator.dropout": True}
+    return train(override(toy_config, settings), out=tmp_path_factory.mktemp("one_step") / "run").path
+
+
+def evaluation(run: Path, data: Path, out: Path) -> list[str]:
+    return ["evaluate", str(run), str(data), "--device", "cpu", "--batch", "4", "--out", str(out)]
+
+
+@pytest.fixture(scope="module")
+def evaluated(one_step: Path, matched: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The files of an evaluation by one process."""
+    out = tmp_path_factory.mktemp("evaluated") / "one"
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
-    assert codes([*arguments, str(tmp_path / "one")]) == 0
+    assert codes(evaluation(one_step, matched, out)) == 0
     torch.set_num_threads(threads)
-    reported = together(count, told_by_main, [*arguments, str(tmp_path / "several")])
+    return out
+
+
+@pytest.mark.parametrize("count", [2, 4])
+def test_evaluating_is_shared_and_finds_what_one_process_finds(
+    count: int, one_step: Path, evaluated: Path, matched: Path, tmp_path: Path
+) -> None:
+    reported = together(count, told_by_main, evaluation(one_step, matched, tmp_path / "several"))
     assert [code for code, _ in reported] == [0] * count
     assert "14 images" in reported[0][1]
     assert {text for _, text in reported[1:]} == {""}
-    assert len(json.loads((tmp_path / "one" / "evaluation.json").read_text())["directions"]["AtoB"]["images"]) == 14
+    assert len(json.loads((evaluated / "evaluation.json").read_text())["directions"]["AtoB"]["images"]) == 14
     for name in ("evaluation.json", "evaluation.html"):  # the order of the figures, too
-        assert (tmp_path / "several" / name).read_text() == (tmp_path / "one" / name).read_text()
+        assert (tmp_path / "several" / name).read_text() == (evaluated / name).read_text()
 
 
 def batches_evaluated(run: Path, data: Path) -> int:
@@ -563,10 +578,9 @@ def batches_evaluated(run: Path, data: Path) -> int:
     return len(seen)
 
 
-def test_each_process_translates_its_share_of_a_test_set(config: Config, matched: Path, tmp_path: Path) -> None:
-    train(override(config, {"schedule.num_steps": 1}), out=tmp_path / "run")
+def test_each_process_translates_its_share_of_a_test_set(one_step: Path, matched: Path) -> None:
     # There and back, in both directions: 16 calls for 4 batches, which 3 ranks share as 2, 1 and 1.
-    assert together(3, batches_evaluated, tmp_path / "run", matched) == [8, 4, 4]
+    assert together(3, batches_evaluated, one_step, matched) == [8, 4, 4]
 
 
 def refused_to_evaluate(run: Path, datas: list[Path]) -> str:
@@ -578,11 +592,10 @@ def refused_to_evaluate(run: Path, datas: list[Path]) -> str:
 
 
 def test_processes_that_see_other_images_do_not_evaluate_together(
-    config: Config, matched: Path, tmp_path: Path
+    one_step: Path, matched: Path, tmp_path: Path
 ) -> None:
-    train(override(config, {"schedule.num_steps": 1}), out=tmp_path / "run")
     draw_dataset(tmp_path / "other", a="summer", b="winter", count=2, size=32, num_test=14, seed=1)
-    for reported in together(2, refused_to_evaluate, tmp_path / "run", [matched, tmp_path / "other"]):
+    for reported in together(2, refused_to_evaluate, one_step, [matched, tmp_path / "other"]):
         assert "The test set or the model differs between rank 0 and rank 1" in reported
         assert "give all processes the same images and the same model." in reported
 

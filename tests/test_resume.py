@@ -6,6 +6,7 @@ import dataclasses
 import errno
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -54,10 +55,9 @@ def uninterrupted(toy_config: Config, drawn_folders: Path, tmp_path_factory: pyt
 
 
 @pytest.fixture
-def own(config: Config, tmp_path: Path) -> Path:
+def own(uninterrupted: Path, tmp_path: Path) -> Path:
     """A run of `config` that a test may change or continue."""
-    train(config, out=tmp_path / "whole")
-    return tmp_path / "whole"
+    return shutil.copytree(uninterrupted, tmp_path / "whole")
 
 
 def stop_at(step: int, signum: int = signal.SIGTERM) -> Any:
@@ -75,10 +75,10 @@ def losses(run: Path) -> list[tuple[int, dict[str, float]]]:
 def test_a_run_interrupted_at_any_step_ends_in_the_same_state_and_log(
     config: Config, uninterrupted: Path, tmp_path: Path
 ) -> None:
-    for step in range(1, STEPS):
-        run = tmp_path / f"stopped-at-{step}"
+    for step in range(1, STEPS):  # each copy is continued to the end, the run itself to its next interruption
         with pytest.raises(Interrupted) as stopped:
-            train(config, out=run, listener=stop_at(step))
+            train(config, out=tmp_path / "run", listener=stop_at(step))
+        run = shutil.copytree(tmp_path / "run", tmp_path / f"stopped-at-{step}")
         assert stopped.value.signum == signal.SIGTERM
         page = (run / "report.html").read_text()
         assert "<dd>stopped; the same command continues it</dd>" in page
@@ -228,8 +228,9 @@ def test_a_gradient_that_is_no_number_stops_before_anything_is_updated(
         train(config, out=tmp_path / "nan")
 
 
-def test_the_run_folder_holds_what_the_manual_says(config: Config, own: Path) -> None:
-    reported = override(config, {"data.dtype_a": "uint8", "data.dtype_b": "uint8"})  # looked up in the images
+def test_the_run_folder_holds_what_the_manual_says(config: Config, drawn_folders: Path, own: Path) -> None:
+    from_images = {"data.dtype_a": "uint8", "data.dtype_b": "uint8"}
+    reported = override(config, {"data.root": str(drawn_folders), **from_images})
     assert (own / "config.yaml").read_text() == to_yaml(reported)
     assert [record["step"] for record in RunFolder(own).records()] == list(range(1, STEPS + 1))
     assert [path.name for path in RunFolder(own).sample_paths()] == [f"step-{step:08d}.png" for step in (0, 4, 8)]
@@ -319,10 +320,11 @@ def test_a_signalled_process_leaves_with_its_code_and_the_same_command_continues
     config: Config, long_state: str, tmp_path: Path, signum: int, code: int
 ) -> None:
     long = override(config, LONG)
-    starting = subprocess if signum == signal.SIGINT else forked  # one of them is started as users do
-    process = starting.Popen(
-        command(long, tmp_path / "run", tmp_path), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
+    line = command(long, tmp_path / "run", tmp_path)
+    if signum == signal.SIGINT:  # one of them is started as users do
+        process = subprocess.Popen(line, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    else:
+        process = forked.Popen(line, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, loaders=True)
     wait_for_step(tmp_path / "run", 10)
     process.send_signal(signum)
     _, errors = process.communicate(timeout=60)
@@ -331,6 +333,6 @@ def test_a_signalled_process_leaves_with_its_code_and_the_same_command_continues
         assert errors.startswith("unpaired: Stopped at step ")
         assert errors.count("\n") == 1
     assert info(tmp_path / "run").step < LONG["schedule.num_steps"]
-    again = starting.run(command(long, tmp_path / "run", tmp_path), capture_output=True, text=True, timeout=120)
+    again = forked.run(line, capture_output=True, text=True, timeout=120, loaders=True)
     assert again.returncode == 0, again.stderr
     assert info(tmp_path / "run").state_sha256 == long_state

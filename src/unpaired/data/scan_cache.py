@@ -78,8 +78,11 @@ def recall(source: FolderSource, background: tuple[int, ...]) -> None:
 
 def remember(source: FolderSource, background: tuple[int, ...]) -> None:
     """Write the facts about a source to the cache, if there are new ones. A cache that cannot be written is none."""
-    known, path = source.known, _path(source, background)
-    if path is None or len(source) < _LEAST or not known.changed:
+    known = source.known
+    if len(source) < _LEAST or not known.changed:
+        return
+    path = _path(source, background)
+    if path is None:
         return
     kept = np.flatnonzero(known.has_digest & known.settled)
     rows = np.zeros(len(kept), _dtype())

@@ -123,9 +123,12 @@ class Objective(nn.Module, ABC, Generic[ImagesT]):
 
     def changing_buffers(self) -> list[Tensor]:
         """Return the buffers that a step may change: all but those of feature networks, whose weights are fixed."""
+        buffers = list(self.buffers())
+        if not buffers:
+            return []
         features = (module for module in self.modules() if isinstance(module, FeatureNetwork))
         fixed = {id(buffer) for network in features for buffer in network.buffers()}
-        return [buffer for buffer in self.buffers() if id(buffer) not in fixed]
+        return [buffer for buffer in buffers if id(buffer) not in fixed]
 
     def players(self) -> dict[Player, nn.ModuleDict]:
         """Return the networks that each player's optimizer updates."""

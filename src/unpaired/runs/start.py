@@ -91,11 +91,12 @@ def first_start(config: Config, context: RunContext, held: ExitStack) -> Start:
         changes += ranks_change(str(folder.path), before, now, allowed=allowed.ranks)
         changes += machine_change(before, now)
     folder.rewind(newest.log_lines if newest is not None else 0, state.step)
+    settings = to_yaml(config)
     if unfinished:
-        _record(config, domains, images, folder, state, changes, context.recipe)
+        _record(config, settings, domains, images, folder, state, changes, context.recipe)
     opened = open_selection(config, domains, folder, state, newest, device, training=unfinished)
     start = Start(config, domains, state, schedule)
-    recorder = _recorder(start, context, opened)
+    recorder = _recorder(start, settings, context, opened)
     recorder.guardian = _guardian(start, context, recorder) if unfinished else None
     validation = Validation(opened[0], schedule, config.run, folder.path) if opened else None
     return replace(start, recorder=recorder, guardian=recorder.guardian, validation=validation)
@@ -177,6 +178,7 @@ def _restore(folder: RunFolder, state: TrainingState, strict: bool, changes: lis
 
 def _record(
     config: Config,
+    settings: str,
     domains: Domains,
     images: dict[str, ImageList],
     folder: RunFolder,
@@ -184,7 +186,10 @@ def _record(
     changes: list[Change],
     recipe: str,
 ) -> None:
-    """Write the settings and images of the run; its history keeps the changes to those before."""
+    """Write the settings and images of the run; its history keeps the changes to those before.
+
+    settings: those of `config`, as YAML.
+    """
     history = History(folder.path)
     history.rewind(state.step)
     for change in changes:
@@ -193,11 +198,11 @@ def _record(
     write_bytes(folder.images, encoded_images(images), sync=True)
     write_bytes(folder.data, (json.dumps(domains.facts(), indent=1) + "\n").encode(), sync=True)
     write_origins(folder, config)
-    write_bytes(folder.config, (recipe_line(recipe) + to_yaml(config)).encode(), sync=True)
+    write_bytes(folder.config, (recipe_line(recipe) + settings).encode(), sync=True)
 
 
 def _recorder(
-    start: Start, context: RunContext, opened: tuple[CheckpointSelection, ValidationSet] | None
+    start: Start, settings: str, context: RunContext, opened: tuple[CheckpointSelection, ValidationSet] | None
 ) -> RunRecorder:
     """Return the recorder of the folder, which is locked and rewound to the state; log the step of the state."""
     config, domains, state, schedule = start.config, start.domains, start.state, start.schedule
@@ -214,7 +219,7 @@ def _recorder(
     preview = domains.previews(config.data, config.run.seed)
     scale = training_scale(config, domains)
     facts = {
-        "config": to_yaml(config),
+        "config": settings,
         "data": domains.facts(),
         "machine": made_with(device, config.run),
         "scale": grid_scale(scale),

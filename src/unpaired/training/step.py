@@ -61,7 +61,8 @@ def both_players(state: TrainingState, batch: Batch, precision: Precision, check
         if not terms:  # an ablation without this player, or a step of the other one alone
             continue
         # Every term is a mean over images, so from here on all values are those of the whole batch, equal on all ranks.
-        ranks.all_reduce_mean([*terms.values(), *gradients_of(objective.players()[player]).values()])
+        if ranks.world_size() > 1:
+            ranks.all_reduce_mean([*terms.values(), *gradients_of(objective.players()[player]).values()])
         check(player, terms)
         seen.update(terms)
         updated.append(player)
@@ -70,7 +71,8 @@ def both_players(state: TrainingState, batch: Batch, precision: Precision, check
     # The discriminators' loss does not depend on the generators' step, so in either order this one comes last.
     if "generator" in updated:
         state.optimizers["generator"].step()
-    ranks.all_reduce_mean([buffer for buffer in objective.changing_buffers() if buffer.is_floating_point()])
+    if ranks.world_size() > 1:
+        ranks.all_reduce_mean([buffer for buffer in objective.changing_buffers() if buffer.is_floating_point()])
     return seen
 
 

@@ -57,10 +57,12 @@ def _measure(folder: RunFolder, most: int) -> None:
         return
     domains = open_domains(config.data).without(read_data(folder), config.data)
     images = _images(domains, config.data, most)
-    newest, _ = load_newest(folder.checkpoints, strict=True)
-    info, networks = read_model(folder.model)
-    if newest is None or not images:
+    if not images:
         return
+    newest, _ = load_newest(folder.checkpoints, strict=True)
+    if newest is None:
+        return
+    info, networks = read_model(folder.model)
     if info.training.step != newest.step and (info.training.step != newest.best_step or not newest.best):
         return
     _log.info(
