@@ -39,6 +39,7 @@ PAPER = {
     "objective.cycle_weight_a": 10.0,
     "objective.cycle_weight_b": 10.0,
     "objective.identity_weight": 0.5,
+    "objective.identity_every": 1,
     "objective.adversarial_weight": 1.0,
     "objective.adversarial": "lsgan",
     "objective.pool_size": 50,
