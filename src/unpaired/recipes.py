@@ -38,6 +38,7 @@ from unpaired.storage import at_home, shown
 from unpaired.suggestions import unknown
 from unpaired.training.run_config import RunConfig
 from unpaired.training.schedule import ScheduleConfig
+from unpaired.training.start_config import StartConfig
 from unpaired.training.state import OptimizerConfig
 
 
@@ -59,6 +60,8 @@ class Config:
     """Length of the run and decay of its learning rate."""
     run: RunConfig = field(default_factory=RunConfig)
     """Execution: seed, device, precision, memory, checkpoints, logging, monitoring."""
+    start: StartConfig = field(default_factory=StartConfig)
+    """Weights that a new run starts from, instead of new ones."""
 
     def __post_init__(self) -> None:
         for name, sides in (

@@ -31,7 +31,10 @@ def train(
     a: Path | None = None,
     b: Path | None = None,
     out: Path | None = None,
-    recipe: str = "paper",
+    recipe: str | None = None,
+    from_: Annotated[Path | None, Parameter(name="--from")] = None,
+    from_step: int | None = None,
+    from_warmup: int | None = None,
     config: Path | None = None,
     steps: int | None = None,
     epochs: int | None = None,
@@ -67,9 +70,15 @@ def train(
     out
         The run folder (default: runs/NAME OF DATA).
     recipe
-        paper (CycleGAN as published), demo, fast, geometry, cyclegan, cycle-alone, gan-alone, gan-forward,
+        paper (CycleGAN as published; the default), demo, fast, geometry, cyclegan, cycle-alone, gan-alone, gan-forward,
         gan-backward, attention, pix2pix, pix2pix-l1, pix2pix-l1-gan, pix2pix-cgan, cut, fastcut, simgan, feature-gan,
-        bigan, cogan, style, gan, cgan, or your own as FILE.py:FUNCTION.
+        bigan, cogan, style, gan, cgan, or your own as FILE.py:FUNCTION. With --from RUN the default is that run's.
+    from_
+        Start from existing weights: a run (all its networks), a model folder or an official .pth file (generators).
+    from_step
+        With --from RUN, the step to start from, one of its checkpoints (default: the newest).
+    from_warmup
+        With --from, first steps in which only new networks and layers learn (default: 100).
     config
         YAML file of settings that override those of the recipe.
     steps
@@ -121,9 +130,12 @@ def train(
         "run.memory": memory,
         "run.checkpoint_every": checkpoint_every,
         "run.stop_when_flat": stop_when_flat,
+        "start.weights": from_,
+        "start.step": from_step,
+        "start.warmup": from_warmup,
     }
     given = {key: str(value) if isinstance(value, Path) else value for key, value in quick.items() if value is not None}
-    made = resolve(recipe, config, size, steps, epochs, given, set_)
+    made = resolve(recipe, out, config, size, steps, epochs, given, set_)
     resolved = made.config
     if dry_run or explain:
         from unpaired.runs.configure import default_out
@@ -138,6 +150,7 @@ def train(
     from unpaired.runs.context import Allowed
     from unpaired.runs.entry import train_config
 
+    recipe = recipe or ("paper" if from_ is None else "")
     run = train_config(
         resolved,
         recipe=recipe,

@@ -47,7 +47,8 @@ def train(
     *,
     a: str | Path | None = None,
     b: str | Path | None = None,
-    recipe: str = "paper",
+    recipe: str | None = None,
+    start_from: str | Path | None = None,
     size: int | None = None,
     steps: int | None = None,
     epochs: int | None = None,
@@ -71,6 +72,7 @@ def train(
     a: str | Path | None = None,
     b: str | Path | None = None,
     recipe: str | None = None,
+    start_from: str | Path | None = None,
     size: int | None = None,
     steps: int | None = None,
     epochs: int | None = None,
@@ -104,7 +106,10 @@ def train(
             room for the parameters up to `settings`.
         a: The folder of domain A, instead of `data`.
         b: The folder of domain B, instead of `data`.
-        recipe: A name of `unpaired.recipes.RECIPES` (default: paper), or FILE.py:FUNCTION.
+        recipe: A name of `unpaired.recipes.RECIPES` (default: paper, or that of the run `start_from`), or
+            FILE.py:FUNCTION.
+        start_from: Run folder, model folder or official .pth file whose weights the run starts from; `settings` takes
+            start.step, start.parts, start.exchange and start.warmup.
         size: Side of the training crops in pixels.
         steps: Length of the run in steps, half of it with a decaying learning rate.
         epochs: Length of the run in epochs, instead of `steps`.
@@ -127,11 +132,20 @@ def train(
     in it), StorageError, NonFiniteError, WorkerError, OutOfMemoryError, RankError (another process was lost),
     Interrupted.
     """
-    given = {"a": a, "b": b, "recipe": recipe, "size": size, "steps": steps, "epochs": epochs, "settings": settings}
-    config = _configured(data, {name: value for name, value in given.items() if value is not None})
+    given = {
+        "a": a,
+        "b": b,
+        "recipe": recipe,
+        "start_from": start_from,
+        "size": size,
+        "steps": steps,
+        "epochs": epochs,
+        "settings": settings,
+    }
+    config = _configured(data, {name: value for name, value in given.items() if value is not None}, out)
     return train_config(
         config,
-        recipe=recipe or ("paper" if not isinstance(data, Config) else ""),
+        recipe=recipe or ("paper" if not isinstance(data, Config) and start_from is None else ""),
         out=out,
         callbacks=callbacks,
         listener=listener,
@@ -174,7 +188,7 @@ def train_config(
         return carry_out(config, context)
 
 
-def _configured(data: Config | str | Path | None, given: dict[str, Any]) -> Config:
+def _configured(data: Config | str | Path | None, given: dict[str, Any], out: str | Path | None) -> Config:
     """Return the configuration that `train` was called with; raises TypeError for parameters beside a Config."""
     if isinstance(data, Config):
         if given:
@@ -183,6 +197,11 @@ def _configured(data: Config | str | Path | None, given: dict[str, Any]) -> Conf
     settings = given.get("settings", {})
     named = isinstance(settings, Mapping)
     require(named, f"settings must map dotted paths of settings to values, not be {type(settings).__name__}.")
-    places = {"data.root": data, "data.a": given.pop("a", None), "data.b": given.pop("b", None)}
+    places = {
+        "data.root": data,
+        "data.a": given.pop("a", None),
+        "data.b": given.pop("b", None),
+        "start.weights": given.pop("start_from", None),
+    }
     paths = {key: str(at_home(place)) for key, place in places.items() if place is not None}
-    return configured(**{**given, "settings": {**paths, **settings}}).config
+    return configured(**{**given, "out": out, "settings": {**paths, **settings}}).config

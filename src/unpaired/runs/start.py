@@ -33,6 +33,7 @@ from unpaired.monitoring.guardian import PROBE, Guardian
 from unpaired.objectives.base import Direction
 from unpaired.recipes import Config, build_objective
 from unpaired.runs.agreement import agree, image_lists
+from unpaired.runs.beginning import Beginning
 from unpaired.runs.context import RunContext
 from unpaired.runs.publish import grid_scale, publish_model, training_scale
 from unpaired.runs.resolvers import inspected, resolved, scanned
@@ -81,8 +82,12 @@ def first_start(config: Config, context: RunContext, held: ExitStack) -> Start:
     if not list_checkpoints(folder.checkpoints):
         try_own_parts(config, device)
     state = TrainingState(build_objective(config).to(device), config.optimizer)
+    begun = Beginning(config) if config.start.weights and not list_checkpoints(folder.checkpoints) else None
     folder.create()
     newest = _restore(folder, state, allowed.strict, changes)
+    if newest is None and config.start.weights:
+        begun = begun or Beginning(config)
+        begun.apply(state)
     schedule = with_early_stopping(schedule_of(config, domains), _history_so_far(folder, config, state))
     unfinished = state.step < schedule.num_steps
     if unfinished and newest is not None:
@@ -93,6 +98,8 @@ def first_start(config: Config, context: RunContext, held: ExitStack) -> Start:
     folder.rewind(newest.log_lines if newest is not None else 0, state.step)
     if unfinished:
         _record(config, domains, images, folder, state, changes, context.recipe)
+        if begun is not None:
+            begun.record(folder, state, made_with(device, config.run))
     opened = open_selection(config, domains, folder, state, newest, device, training=unfinished)
     start = Start(config, domains, state, schedule)
     recorder = _recorder(start, context, opened)

@@ -67,6 +67,16 @@ def import_official(path: Path, out: Path, network: str | None = None) -> Import
     """
     if out.exists() and not (out.is_dir() and not any(out.iterdir())):
         raise OutputError(f"{shown(out)} exists already; give another --out, or remove it first.")
+    info, generators, notes = read_official(path, network)
+    write_model(out, info, generators)
+    return Imported(out, info, notes)
+
+
+def read_official(path: Path, network: str | None = None) -> tuple[ModelInfo, dict[str, nn.Module], tuple[str, ...]]:
+    """Return the description, the generators by direction and the notes that `import_official` makes a model of.
+
+    Raises ModelError with the file and the first mismatch.
+    """
     files = find_files(path)
     options = read_options(next(iter(files.values())).parent)
     notes = [_about_options(options)]
@@ -102,8 +112,7 @@ def import_official(path: Path, out: Path, network: str | None = None) -> Import
         objective=method,
     )
     info = ModelInfo(directions=directions, domains=named, training=training, scale=_scale(options))
-    write_model(out, info, generators)
-    return Imported(out, info, tuple(notes))
+    return info, generators, tuple(notes)
 
 
 def find_files(path: Path) -> dict[str, Path]:
