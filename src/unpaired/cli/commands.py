@@ -74,11 +74,12 @@ def train(
         gan-backward, attention, pix2pix, pix2pix-l1, pix2pix-l1-gan, pix2pix-cgan, cut, fastcut, simgan, feature-gan,
         bigan, cogan, style, gan, cgan, or your own as FILE.py:FUNCTION. With --from RUN the default is that run's.
     from_
-        Start from existing weights: a run (all its networks), a model folder or an official .pth file (generators).
+        Run folder, model folder or official .pth file whose weights a new run starts from, the generators' and those of
+        other networks if it has them. Empty: new weights.
     from_step
-        With --from RUN, the step to start from, one of its checkpoints (default: the newest).
+        Step of the run to start from, one of its checkpoints. none: the newest, resolved when a run starts.
     from_warmup
-        With --from, first steps in which only new networks and layers learn (default: 100).
+        First steps in which only networks and layers learn that the source does not have; 0 for none.
     config
         YAML file of settings that override those of the recipe.
     steps
@@ -135,7 +136,7 @@ def train(
         "start.warmup": from_warmup,
     }
     given = {key: str(value) if isinstance(value, Path) else value for key, value in quick.items() if value is not None}
-    made = resolve(recipe, out, config, size, steps, epochs, given, set_)
+    made = resolve(recipe, config, size, steps, epochs, given, set_, out=out)
     resolved = made.config
     if dry_run or explain:
         from unpaired.runs.configure import default_out

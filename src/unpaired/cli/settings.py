@@ -50,13 +50,14 @@ def dotted_settings(tokens: Sequence[str]) -> list[str]:
 
 def resolve(
     recipe: str | None,
-    out: Path | None,
     file: Path | None,
     size: int | None,
     steps: int | None,
     epochs: int | None,
     quick: dict[str, Any],
     settings: Sequence[str],
+    *,
+    out: Path | None = None,
 ) -> Provenance[Config]:
     """Return the configuration: the recipe, overridden by the file, the short options and the dotted settings.
 

@@ -42,6 +42,7 @@ from unpaired.models.domain_values import DomainValues, values_from_json, values
 from unpaired.models.rebuilding import Build, shapes, with_weights
 from unpaired.models.scale_info import ScaleInfo
 from unpaired.models.selection_info import ChoiceInfo, SheetInfo
+from unpaired.models.start_info import StartInfo
 from unpaired.networks import GENERATORS, GeneratorConfig
 from unpaired.networks.layers import MAX_CHANNELS, require_count
 from unpaired.registry import LOADER, Registry, not_installed, origin_from_json
@@ -87,6 +88,7 @@ class ModelInfo:
     choice: checkpoint selection, None without validation images.
     sheets: of training on A and B side by side.
     scale: how training resized its images, None if it is not recorded.
+    start: the weights that training started from, None for new ones.
     version: version of the package.
     """
 
@@ -100,6 +102,7 @@ class ModelInfo:
     choice: ChoiceInfo | None = None
     sheets: SheetInfo | None = None
     scale: ScaleInfo | None = None
+    start: StartInfo | None = None
     version: str = __version__
 
 
@@ -248,6 +251,7 @@ def _to_json(info: ModelInfo, digests: Mapping[str, str]) -> dict[str, Any]:
         **({"choice": to_dict(info.choice)} if info.choice else {}),
         **({"side_by_side": to_dict(info.sheets)} if info.sheets else {}),
         **({"scale": to_dict(info.scale)} if info.scale else {}),
+        **({"started_from": to_dict(info.start)} if info.start else {}),
         **_requirements(info),
     }
 
@@ -291,6 +295,7 @@ def _from_json(data: dict[str, Any], folder: Path) -> ModelInfo:
             choice=from_dict(ChoiceInfo, data["choice"], "choice") if "choice" in data else None,
             sheets=from_dict(SheetInfo, data["side_by_side"], "side_by_side") if "side_by_side" in data else None,
             scale=from_dict(ScaleInfo, data["scale"], "scale") if "scale" in data else None,
+            start=from_dict(StartInfo, data["started_from"], "started_from") if "started_from" in data else None,
             version=checked.text(data["package"], "package").removeprefix("unpaired "),
         )
     except UnknownKindError as error:

@@ -54,7 +54,7 @@ class Estimate:
 
     def __call__(self, view: StepView) -> None:
         """Measure the step, and log the estimate as soon as the steps suffice."""
-        if self._done:
+        if self._done or view.state.step < view.state.warm_up:  # whose steps are shorter
             return
         self._calls += 1
         now = time.monotonic()

@@ -4,24 +4,24 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from unpaired.artifacts.checkpoint import Checkpoint, list_checkpoints, load_checkpoint
 from unpaired.artifacts.part_records import read_config
 from unpaired.artifacts.run_folder import RunFolder
 from unpaired.errors import ConfigError
-from unpaired.interop.official import read_official
+from unpaired.interop.official import read_judges, read_official
 from unpaired.models.description import find_model
 from unpaired.models.model_folder import ModelInfo, read_model
 from unpaired.networks.protocols import DiscriminatorConfig, GeneratorConfig
 from unpaired.recipes import Config
 from unpaired.storage import at_home, shown
 from unpaired.training.inference_weights import TRANSLATORS
-from unpaired.training.start_config import StartConfig
+from unpaired.training.start_config import StartConfig, source_name
 from unpaired.training.state import Parts, state_sha256
 
 _OFFICIAL = (".pth", ".pt", ".ckpt")
@@ -67,7 +67,7 @@ def read_source(start: StartConfig) -> Source:
         if start.step is not None or start.parts == "all":
             name = "start.step (--from-step)" if start.step is not None else "start.parts all"
             raise ConfigError(f"{name} needs a run folder with checkpoints, which {shown(path)} is not; remove it.")
-        source = _of_official(path) if _is_official(path) else _of_model(path)
+        source = _of_official(path, start.parts) if _is_official(path) else _of_model(path)
     if start.sha256 and source.sha256 != start.sha256:
         raise ConfigError(
             f"The weights of {shown(path)} are others: their SHA-256 is {source.sha256}, not {shown(start.sha256)[:80]}"
@@ -86,7 +86,7 @@ def _of_run(path: Path, start: StartConfig) -> Source:
     if start.parts == "generators":
         weights = {name: value for name, value in weights.items() if name.startswith(TRANSLATORS)}
     return Source(
-        words=f"the run {shown(path.resolve().name)} at step {saved.step}",
+        words=f"the run {shown(source_name(str(path)))} at step {saved.step}",
         weights=weights,
         generator=config.generator,
         sha256=_sha256(saved),
@@ -115,8 +115,7 @@ def _sha256(saved: Checkpoint) -> str:
 def _of_model(path: Path) -> Source:
     folder = find_model(path)
     info, networks = read_model(folder)
-    name = path.resolve().name
-    return _of_generators(f"the model {shown(name)}", info, {key: net.state_dict() for key, net in networks.items()})
+    return _of_generators(f"the model of {shown(source_name(str(path)))}", info, _states(networks))
 
 
 def _is_official(path: Path) -> bool:
@@ -128,10 +127,25 @@ def _is_official(path: Path) -> bool:
     return any(file.suffix.lower() in _OFFICIAL for file in path.iterdir())
 
 
-def _of_official(path: Path) -> Source:
+def _of_official(path: Path, parts: str) -> Source:
+    """Return the source of official generators, and of the discriminators beside them unless `parts` is generators."""
     info, networks, _ = read_official(path)
-    states = {key: network.state_dict() for key, network in networks.items()}
-    return _of_generators(f"the weights {shown(path.resolve().name)}", info, states)
+    source = _of_generators(f"the weights {shown(source_name(str(path)))}", info, _states(networks))
+    judges = read_judges(path) if parts == "networks" else {}
+    if not judges:
+        return source
+    states = {
+        f"discriminators.{domain}.{name}": value
+        for domain, (_, state) in judges.items()
+        for name, value in state.items()
+    }
+    weights = {**source.weights, **states}
+    config = next(iter(judges.values()))[0]
+    return replace(source, weights=weights, discriminator=config, sha256=state_sha256({"weights": weights}, {}))
+
+
+def _states(networks: Mapping[str, nn.Module]) -> dict[str, dict[str, Tensor]]:
+    return {direction: network.state_dict() for direction, network in networks.items()}
 
 
 def _of_generators(words: str, info: ModelInfo, states: Mapping[str, Mapping[str, Tensor]]) -> Source:

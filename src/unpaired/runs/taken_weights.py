@@ -40,18 +40,18 @@ class Taken:
         """Return what was taken, what starts new, and the warm-up, for the log, the history and a dry run."""
         taken = {network_of(name) for name in self.weights}
         whole = {network_of(name) for name in self.new} - taken
-        layers = [layer_of(name) for name in self.new if network_of(name) not in whole]
-        found = f"Starting from {self.source.words}: {_listed(sorted(taken), _noun)}"
-        if self.source.kept:
-            found += ", with Adam's moments and the EMA weights"
-        found += "."
-        beginners = [*map(_noun, sorted(whole)), *dict.fromkeys(layers)]
+        layers = list(dict.fromkeys(layer_of(name) for name in self.new if network_of(name) not in whole))
+        found = f"Starting from {self.source.words}: {networks_named(taken)}"
+        found += ", with Adam's moments and the EMA weights." if self.source.kept else "."
+        beginners = [networks_named(whole)] if whole else []
+        if layers:
+            more = f" and {len(layers) - _LISTED} more" if len(layers) > _LISTED else ""
+            beginners.append(f"layers of other shapes ({', '.join(layers[:_LISTED])}{more})")
         if beginners:
-            more = f" and {len(beginners) - _LISTED} more" if len(beginners) > _LISTED else ""
-            found += f" New: {', '.join(beginners[:_LISTED])}{more}"
-            found += f"; these alone learn for the first {self.warm_up} steps." if self.warm_up else "."
+            found += f" New: {' and '.join(beginners)}"
+            found += f"; these alone learn in the first {self.warm_up} steps." if self.warm_up else "."
         if self.left_out:
-            found += f" Left out: {_listed(self.left_out, _noun)}."
+            found += f" Left out: {networks_named(self.left_out)}."
         return found
 
 
@@ -75,14 +75,20 @@ def taken_weights(config: Config, objective: Objective[Any], source: Source | No
     if start.parts == "all":
         _require_all(source, new, weights, wanted, config)
     if not any(name.startswith("translators.") for name in taken):
-        have, need = sorted(map(network_of, weights)), sorted({network_of(name) for name in wanted})
+        have, need = ({network_of(name) for name in names} for names in (weights, wanted))
         raise ConfigError(
-            f"Nothing of {source.words} fits: it has {_listed(dict.fromkeys(have), _noun)}, and this run trains "
-            f"{_listed(need, _noun)}; give weights of such networks, or exchange the domains with --start.exchange."
+            f"No generator of {source.words} fits: it has {networks_named(have)}, and this run trains "
+            f"{networks_named(need)}; give weights of such networks, or exchange its domains with --start.exchange."
         )
     left_out = sorted({network_of(name) for name in weights} - {network_of(name) for name in wanted})
     trained = {name for name, _ in objective.named_parameters()}
     warm_up = start.warmup if any(name in trained for name in new) else 0
+    steps = config.schedule.num_steps
+    if warm_up and steps is not None and warm_up >= steps:
+        raise ConfigError(
+            f"start.warmup (--from-warmup) is {warm_up} and the run has {steps} steps, in which only new layers would "
+            "learn; give a shorter warm-up."
+        )
     return Taken(source, taken, new, warm_up, tuple(left_out))
 
 
@@ -162,14 +168,15 @@ def _require_all(
         )
 
 
-def _noun(network: str) -> str:
-    """Return a network in words."""
-    if network in _NOUNS:
-        return _NOUNS[network]
-    group, _, name = network.partition(".")
-    return f"the {'discriminator' if group == 'discriminators' else 'generator'} {name}"
-
-
-def _listed(names: Iterable[str], noun: Any) -> str:
-    words = [noun(name) for name in names]
-    return " and ".join([", ".join(words[:-1]), words[-1]]) if len(words) > 1 else "".join(words)
+def networks_named(networks: Iterable[str]) -> str:
+    """Return networks in words: "the generators AtoB and BtoA, the discriminator B"."""
+    found: dict[str, list[str]] = {"generator": [], "discriminator": []}
+    others = []
+    for network in sorted(networks):
+        group, _, name = network.partition(".")
+        if network in _NOUNS:
+            others.append(_NOUNS[network])
+        else:
+            found["discriminator" if group == "discriminators" else "generator"].append(name)
+    named = [f"the {noun}{'s' * (len(names) > 1)} {' and '.join(names)}" for noun, names in found.items() if names]
+    return ", ".join([*named, *others])

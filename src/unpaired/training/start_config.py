@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 from unpaired.config import require
@@ -16,10 +17,11 @@ class StartConfig:
     """
 
     weights: str = ""
-    """Run folder, model folder, or official .pth file with weights to start from (--from). Empty: new weights."""
-    step: int | None = None
-    """Step of a run to start from, one of its checkpoints (--from-step). none: the newest, resolved when a run starts.
+    """Run folder, model folder or official .pth file whose weights a new run starts from, the generators' and those of
+    other networks if it has them. Empty: new weights.
     """
+    step: int | None = None
+    """Step of the run to start from, one of its checkpoints. none: the newest, resolved when a run starts."""
     parts: Literal["networks", "generators", "all"] = "networks"
     """Parts to take from a run. networks: generators (EMA weights if there are any), discriminators and other networks;
     generators: these alone; all: raw weights, EMA weights and Adam's moments, for the same method and networks only.
@@ -29,9 +31,7 @@ class StartConfig:
     B.
     """
     warmup: int = 100
-    """First steps in which only the networks and layers learn that the source does not have (--from-warmup); 0 for
-    none.
-    """
+    """First steps in which only networks and layers learn that the source does not have; 0 for none."""
     sha256: str = ""
     """SHA-256 of the source's weights. Resolved when a run starts; leave it empty, or give one to require it."""
 
@@ -44,3 +44,9 @@ class StartConfig:
             "start.step, start.parts, start.exchange and start.sha256 need weights to start from (start.weights, "
             "--from).",
         )
+
+
+def source_name(weights: str) -> str:
+    """Return the name of a source without its place: that of the run for RUN/model."""
+    path = Path(weights).absolute()
+    return path.parent.name if path.name == "model" else path.name
