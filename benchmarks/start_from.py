@@ -1,5 +1,6 @@
-"""Steps to the same score: new weights beside those of another run, at 64 x 64 with the demo's thin networks.
+"""Steps to the same score: new weights beside those of another run, at 64 x 64 with networks thinner than the demo's.
 
+    python benchmarks/start_from.py source RUN --data DATA [--steps 1000]
     python benchmarks/start_from.py run OUT --task blossom --source RUN --data DATA [--seeds 0 1 2] [--steps 600]
     python benchmarks/start_from.py table OUT --task blossom
 
@@ -8,6 +9,7 @@ way: `new` from new weights, `run` from all networks of the source, `model-K` fr
 of K steps. Every 50 steps the test images are translated with the EMA weights and compared with the truth; a line of
 OUT/TASK.jsonl has the PSNR of both directions. Runs whose line of the last step exists are not repeated.
 
+source trains the run that the others start from.
 table prints the mean final score of `new` and the first scored step at which each other way reaches it.
 """
 
@@ -32,8 +34,11 @@ WAYS = ("new", "run", "model-0", "model-100", "model-300")
 
 
 def config_of(way: str, source: Path, data: Path, seed: int, steps: int) -> Config:
-    """Return the demo's recipe from new weights, or from those of the source."""
+    """Return the demo's recipe with thin networks from new weights, or from those of the source."""
     settings: dict[str, Any] = {
+        "generator.base_channels": 8,
+        "generator.num_blocks": 4,
+        "discriminator.base_channels": 16,
         "data.root": str(data),
         "schedule.num_steps": steps,
         "run.seed": seed,
@@ -111,16 +116,18 @@ def table(file: Path) -> None:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("verb", choices=("run", "table"))
+    parser.add_argument("verb", choices=("source", "run", "table"))
     parser.add_argument("out", type=Path)
-    parser.add_argument("--task", required=True)
+    parser.add_argument("--task", default="")
     parser.add_argument("--source", type=Path, default=Path())
     parser.add_argument("--data", type=Path, default=Path())
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--steps", type=int, default=600)
     parser.add_argument("--ways", nargs="+", choices=WAYS, default=list(WAYS))
     given = parser.parse_args()
-    if given.verb == "run":
+    if given.verb == "source":
+        train(config_of("new", Path(), given.data, 100, given.steps), out=given.out, quiet=True)
+    elif given.verb == "run":
         run(given.out, given.task, given.source, given.data, given.seeds, given.steps, given.ways)
     else:
         table(given.out / f"{given.task}.jsonl")

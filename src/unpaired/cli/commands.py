@@ -50,6 +50,7 @@ def train(
     allow_data_change: Annotated[bool, Parameter(negative=(), show_default=False)] = False,
     allow_config_change: Annotated[bool, Parameter(negative=(), show_default=False)] = False,
     allow_rank_change: Annotated[bool, Parameter(negative=(), show_default=False)] = False,
+    extend: Literal["keep", "restart"] | None = None,
     dry_run: Annotated[bool, Parameter(negative=(), show_default=False)] = False,
     explain: Annotated[bool, Parameter(negative=(), show_default=False)] = False,
     set_: Annotated[tuple[str, ...], Parameter(name="--set", show=False, negative=())] = (),
@@ -113,6 +114,9 @@ def train(
         Continue a run with other settings, the networks' excepted; the run keeps a record of that.
     allow_rank_change
         Continue a run with another number of processes (torchrun); the run keeps a record of that.
+    extend
+        Make a finished run longer, to the whole length in --steps or --epochs. keep: with the rate that the longer
+        schedule has there; restart: with a new schedule for the new steps.
     dry_run
         Print the resolved configuration and stop.
     explain
@@ -156,7 +160,7 @@ def train(
         resolved,
         recipe=recipe,
         out=out,
-        allowed=Allowed(strict, allow_data_change, allow_config_change, allow_rank_change),
+        allowed=Allowed(strict, allow_data_change, allow_config_change, allow_rank_change, extend or ""),
         verify_data=verify_data,
         listener=ProgressLines(),
     )

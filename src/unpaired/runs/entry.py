@@ -15,6 +15,7 @@ from unpaired.devices import resolve_device
 from unpaired.recipes import Config
 from unpaired.runs.configure import configured, default_out
 from unpaired.runs.context import Allowed, RunContext
+from unpaired.runs.extending import Extension
 from unpaired.runs.run import carry_out
 from unpaired.runs.standing import RunInfo
 from unpaired.storage import at_home
@@ -37,6 +38,7 @@ def train(
     allow_data_change: bool = False,
     allow_config_change: bool = False,
     allow_rank_change: bool = False,
+    extend: Extension = "",
 ) -> RunInfo: ...
 
 
@@ -62,6 +64,7 @@ def train(
     allow_data_change: bool = False,
     allow_config_change: bool = False,
     allow_rank_change: bool = False,
+    extend: Extension = "",
 ) -> RunInfo: ...
 
 
@@ -86,6 +89,7 @@ def train(
     allow_data_change: bool = False,
     allow_config_change: bool = False,
     allow_rank_change: bool = False,
+    extend: Extension = "",
 ) -> RunInfo:
     """Train on a folder of images, or with a whole configuration; the same call continues an interrupted run.
 
@@ -123,6 +127,8 @@ def train(
         allow_data_change: Continue although the images changed; history.jsonl records this and the next two changes.
         allow_config_change: Continue with other settings, except those of the networks.
         allow_rank_change: Continue with another number of processes.
+        extend: Make a finished run longer, to the whole length in `steps` or `epochs`. "keep": with the rate of the
+            longer schedule; "restart": with a new schedule for the new steps.
 
     Returns:
         The RunInfo of the run at the end.
@@ -150,7 +156,7 @@ def train(
         callbacks=callbacks,
         listener=listener,
         quiet=quiet,
-        allowed=Allowed(strict, allow_data_change, allow_config_change, allow_rank_change),
+        allowed=Allowed(strict, allow_data_change, allow_config_change, allow_rank_change, extend),
         verify_data=verify_data,
     )
 

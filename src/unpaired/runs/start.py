@@ -35,6 +35,7 @@ from unpaired.recipes import Config, build_objective
 from unpaired.runs.agreement import agree, image_lists
 from unpaired.runs.beginning import Beginning
 from unpaired.runs.context import RunContext
+from unpaired.runs.extending import with_restart
 from unpaired.runs.publish import grid_scale, publish_model, training_scale
 from unpaired.runs.resolvers import inspected, resolved, scanned
 from unpaired.runs.trial_step import try_own_parts
@@ -70,10 +71,13 @@ def first_start(config: Config, context: RunContext, held: ExitStack) -> Start:
     folder, device, allowed = context.folder, context.device, context.allowed
     held.enter_context(folder.lock())
     known = inspected(config, context)
+    config = with_restart(config, known.started, folder, allowed.extend)
     config, domains = resolved(config, known), known.domains
     assert domains is not None
     images = image_lists(domains)
-    changes = agree(folder, config, domains, images, data=allowed.data, settings=allowed.settings)
+    changes = agree(
+        folder, config, domains, images, data=allowed.data, settings=allowed.settings, extend=allowed.extend
+    )
     if any(change.kind == "data" for change in changes):
         domains = scanned(config, domains)
         images = image_lists(domains)
@@ -88,7 +92,9 @@ def first_start(config: Config, context: RunContext, held: ExitStack) -> Start:
     if newest is None and config.start.weights:
         begun = begun or Beginning(config)
         begun.apply(state)
-    schedule = with_early_stopping(schedule_of(config, domains), _history_so_far(folder, config, state))
+    entries = _history_so_far(folder, config, state)
+    entries += [{"kind": change.kind} for change in changes]  # noted below, once nothing can fail any more
+    schedule = with_early_stopping(schedule_of(config, domains), entries)
     unfinished = state.step < schedule.num_steps
     if unfinished and newest is not None:
         before = read_manifest(list_checkpoints(folder.checkpoints)[0])["made_with"]
