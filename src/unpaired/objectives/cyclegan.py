@@ -14,6 +14,7 @@ from unpaired.config import require
 from unpaired.data.datasets import Batch
 from unpaired.networks import winograd
 from unpaired.networks.protocols import DiscriminatorConfig, GeneratorConfig
+from unpaired.objectives.adaptive import UNDECIDED, AdaptiveProbability
 from unpaired.objectives.augmentation import CHANGES, augmented
 from unpaired.objectives.base import Objective, Samples, initialised
 from unpaired.objectives.losses import AdversarialKind, adversarial_loss, generator_adversarial, l1
@@ -77,6 +78,10 @@ class CycleGAN:
     """
     augmentation_probability: float = 1.0
     """Probability in (0, 1] of each change for each image; below 1 keeps generated colours from drifting."""
+    augmentation_target: float = 0.0
+    """Adapts the probability of each discriminator, from 0 to augmentation_probability: it rises while the mean sign of
+    the scores on training images is above this (Karras et al. 2020: 0.6). 0 keeps it fixed.
+    """
 
     def __post_init__(self) -> None:
         adversarial_loss(self.adversarial)
@@ -89,6 +94,17 @@ class CycleGAN:
         )
         probability = self.augmentation_probability
         require(0 < probability <= 1, f"objective.augmentation_probability must be in (0, 1], not {probability}.")
+        target = self.augmentation_target
+        require(0 <= target < 1, f"objective.augmentation_target must be in [0, 1), not {target}.")
+        require(
+            target == 0 or bool(self.augmentation),
+            "objective.augmentation_target adapts objective.augmentation, which is empty; add translation,cutout.",
+        )
+        require(
+            target == 0 or self.adversarial in UNDECIDED,
+            f"objective.augmentation_target needs objective.adversarial {', '.join(UNDECIDED)}, not "
+            f"{self.adversarial}.",
+        )
         for name in self.augmentation:
             require(name in CHANGES, f"objective.augmentation may name {', '.join(CHANGES)}, not {name!r}.")
 
@@ -144,6 +160,11 @@ class CycleGANObjective(Objective[CycleGANImages]):
         for domain, channels in (("A", a), ("B", b)):
             self.discriminators[domain] = initialised(discriminator.build(channels), seed, f"discriminator {domain}")
             self.pools[domain] = ImagePool(config.pool_size, seed=seed, name=domain)
+        self.adaptive = nn.ModuleDict()
+        if config.augmentation_target > 0:
+            for domain in ("A", "B"):
+                most = config.augmentation_probability
+                self.adaptive[domain] = AdaptiveProbability(config.augmentation_target, most)
 
     @property
     def a_to_b(self) -> nn.Module:
@@ -180,7 +201,7 @@ class CycleGANObjective(Objective[CycleGANImages]):
         terms = {}
         if c.adversarial_weight > 0:
             # Augmented here, because concurrent functions must not use the random generator.
-            seen_b, seen_a = self._augmented(images.fake_b), self._augmented(images.fake_a)
+            seen_b, seen_a = self._augmented("B", images.fake_b), self._augmented("A", images.fake_a)
             scores_b, scores_a = self._both(
                 batch, lambda: self.discriminators["B"](seen_b), lambda: self.discriminators["A"](seen_a)
             )
@@ -200,8 +221,8 @@ class CycleGANObjective(Objective[CycleGANImages]):
         if self.config.adversarial_weight == 0:
             return {}
         fake_a, fake_b = self.pools["A"].query(images.fake_a), self.pools["B"].query(images.fake_b)
-        seen_a = self._augmented(batch.a), self._augmented(fake_a)
-        seen_b = self._augmented(batch.b), self._augmented(fake_b)
+        seen_a = self._augmented("A", batch.a), self._augmented("A", fake_a)
+        seen_b = self._augmented("B", batch.b), self._augmented("B", fake_b)
         of_a, of_b = self._both(
             batch,
             lambda: self.discriminator_terms("A", *seen_a, self.config.adversarial),
@@ -235,9 +256,27 @@ class CycleGANObjective(Objective[CycleGANImages]):
         )
         return not shared and not adversarial_loss(self.config.adversarial).penalised
 
-    def _augmented(self, images: Tensor) -> Tensor:
-        """Return the images after augmentation, as passed to a discriminator."""
-        return augmented(images, self.config.augmentation, self.config.augmentation_probability)
+    def _augmented(self, domain: str, images: Tensor) -> Tensor:
+        """Return images of a domain after augmentation, as passed to its discriminator."""
+        c = self.config
+        probability = self._probabilities().get(domain, c.augmentation_probability)
+        return augmented(images, c.augmentation, probability)
+
+    def _probabilities(self) -> dict[str, Tensor]:
+        """Return the adapted probabilities by domain, none if the probability is fixed."""
+        found = ((domain, module) for domain, module in self.adaptive.items())
+        return {domain: module.probability for domain, module in found if isinstance(module, AdaptiveProbability)}
+
+    def observe(self, domain: str, real_scores: Tensor) -> None:
+        """Adapt the augmentation of a discriminator to its scores on training images."""
+        if domain in self.adaptive and self.training:
+            adaptive = self.adaptive[domain]
+            assert isinstance(adaptive, AdaptiveProbability)
+            adaptive.update(real_scores, UNDECIDED[self.config.adversarial])
+
+    def shown(self) -> dict[str, Tensor]:
+        """Return the adapted probabilities of augmentation."""
+        return {f"augmentation_{domain.lower()}": value for domain, value in self._probabilities().items()}
 
     @torch.no_grad()
     def samples(self, batch: Batch) -> Samples:

@@ -63,8 +63,9 @@ def taken_weights(config: Config, objective: Objective[Any], source: Source | No
     """
     start = config.start
     source = source or read_source(start)
-    weights = exchanged(source.weights) if start.exchange else source.weights
-    wanted = objective.state_dict()
+    whole = start.parts == "all"
+    weights = _networks_alone(exchanged(source.weights) if start.exchange else source.weights, whole=whole)
+    wanted = _networks_alone(objective.state_dict(), whole=whole)
     _check_kind(config.generator, source, wanted, weights)
     judges_alike = type(source.discriminator) is type(config.discriminator)
     weights = {name: value for name, value in weights.items() if judges_alike or not _judges(name)}
@@ -126,6 +127,11 @@ def network_of(name: str) -> str:
 def layer_of(name: str) -> str:
     """Return the layer of a tensor, its name without "weight" or "bias", as in AtoB.stem.1."""
     return name.partition(".")[2].rpartition(".")[0]
+
+
+def _networks_alone(tensors: Mapping[str, Tensor], *, whole: bool) -> dict[str, Tensor]:
+    """Return the tensors of networks that learn, or all of them."""
+    return {name: value for name, value in tensors.items() if whole or name.startswith(("translators.", "discrim"))}
 
 
 def _judges(name: str) -> bool:
