@@ -30,7 +30,7 @@ from unpaired.runs import train
 from unpaired.training.callbacks import StepView
 
 EVERY = 50
-WAYS = ("new", "run", "model-0", "model-100", "model-300")
+WAYS = ("new", "run", "model-0", "model-20", "model-100")
 
 
 def config_of(way: str, source: Path, data: Path, seed: int, steps: int) -> Config:
