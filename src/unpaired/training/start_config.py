@@ -30,7 +30,7 @@ class StartConfig:
     """Exchange the domains of the source: its generator of A to B starts that of B to A, its discriminator of A that of
     B.
     """
-    warmup: int = 100
+    warmup: int = 20
     """First steps in which only networks and layers learn that the source does not have; 0 for none."""
     sha256: str = ""
     """SHA-256 of the source's weights. Resolved when a run starts; leave it empty, or give one to require it."""
