@@ -103,6 +103,7 @@ def test_every_resolver_says_what_it_is_for() -> None:
         "read_values",
         "choose_precision",
         "fit_memory",
+        "pin_start",
     ]
     assert all(resolver.__doc__ and source for resolver, source in RESOLVERS.items())
 

@@ -77,7 +77,7 @@ def test_the_classes_are_those_of_every_recipe() -> None:
 
 def test_the_help_of_a_short_option_is_the_docstring_of_its_setting() -> None:
     documented = dict(re.findall(r"^(\w+)\n((?: {4}.+\n?)+)", inspect.getdoc(cli.commands.train) or "", re.MULTILINE))
-    named = {"DATA": "data", "--range": "range_"}
+    named = {"DATA": "data", "--range": "range_", "--from": "from_"}
     for setting, option in OPTIONS.items():
         part, name = setting.split(".")
         (cls,) = parts(own=True)[part]

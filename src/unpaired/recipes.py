@@ -39,6 +39,7 @@ from unpaired.storage import at_home, shown
 from unpaired.suggestions import unknown
 from unpaired.training.run_config import RunConfig
 from unpaired.training.schedule import ScheduleConfig
+from unpaired.training.start_config import StartConfig
 from unpaired.training.state import OptimizerConfig
 
 
@@ -60,6 +61,8 @@ class Config:
     """Length of the run and decay of its learning rate."""
     run: RunConfig = field(default_factory=RunConfig)
     """Execution: seed, device, precision, memory, checkpoints, logging, monitoring."""
+    start: StartConfig = field(default_factory=StartConfig)
+    """Weights that a new run starts from, instead of new ones."""
 
     def __post_init__(self) -> None:
         for name, sides in (
@@ -204,8 +207,8 @@ def fast() -> Config:
 def photo() -> Config:
     """A CycleGAN for photographs at 128 x 128 on a CPU: thin generators that change their input where they must.
 
-    Measured on horses and zebras (benchmarks/photographs.md): the trunk works on unshuffled pixels, the generators start
-    as the identity, cycle weights are 4, and identity terms take part in every other step.
+    Measured on horses and zebras (benchmarks/photographs.md): the trunk works on unshuffled pixels, and the generators
+    start as the identity; cycle weights are 4, and identity terms take part in every other step.
     """
     return Config(
         data=DataConfig(load_size=143, crop_size=128),

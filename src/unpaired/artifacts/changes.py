@@ -40,6 +40,8 @@ def settings_change(run: str, different: Sequence[Difference], *, allowed: bool)
             if allowed
             else "give the same ones to continue it, --allow-config-change to continue with these"
         )
+        if not allowed and all(each.key.startswith("schedule.") for each in refused):
+            way += ", --extend keep or restart to make it longer if it is finished"
         table = "".join(f"\n  {difference}" for difference in refused)
         raise ConfigError(f"{run} holds a run with other settings; {way}, or another --out to start afresh:{table}")
     if not different:

@@ -16,6 +16,10 @@ ALARMS = ("skipped", "loader", "guardian", "remedy", "graph")
 """The kinds of entries about failures; the others are about what was asked for or planned."""
 
 
+STARTED = "start"
+"""The kind of the entry about the weights that a run started from."""
+
+
 class History:
     """RUN/history.jsonl, a line an entry: step, kind, sentence, and details of that kind. Few lines, or none."""
 

@@ -31,7 +31,10 @@ def train(
     a: Path | None = None,
     b: Path | None = None,
     out: Path | None = None,
-    recipe: str = "paper",
+    recipe: str | None = None,
+    from_: Annotated[Path | None, Parameter(name="--from")] = None,
+    from_step: int | None = None,
+    from_warmup: int | None = None,
     config: Path | None = None,
     steps: int | None = None,
     epochs: int | None = None,
@@ -47,6 +50,7 @@ def train(
     allow_data_change: Annotated[bool, Parameter(negative=(), show_default=False)] = False,
     allow_config_change: Annotated[bool, Parameter(negative=(), show_default=False)] = False,
     allow_rank_change: Annotated[bool, Parameter(negative=(), show_default=False)] = False,
+    extend: Literal["keep", "restart"] | None = None,
     dry_run: Annotated[bool, Parameter(negative=(), show_default=False)] = False,
     explain: Annotated[bool, Parameter(negative=(), show_default=False)] = False,
     set_: Annotated[tuple[str, ...], Parameter(name="--set", show=False, negative=())] = (),
@@ -67,9 +71,16 @@ def train(
     out
         The run folder (default: runs/NAME OF DATA).
     recipe
-        paper (CycleGAN as published), demo, fast, geometry, cyclegan, cycle-alone, gan-alone, gan-forward,
+        paper (CycleGAN as published; the default), demo, fast, geometry, cyclegan, cycle-alone, gan-alone, gan-forward,
         gan-backward, attention, pix2pix, pix2pix-l1, pix2pix-l1-gan, pix2pix-cgan, cut, fastcut, simgan, feature-gan,
-        bigan, cogan, style, gan, cgan, or your own as FILE.py:FUNCTION.
+        bigan, cogan, style, gan, cgan, or your own as FILE.py:FUNCTION. With --from RUN the default is that run's.
+    from_
+        Run folder, model folder or official .pth file whose weights a new run starts from, the generators' and those of
+        other networks if it has them. Empty: new weights.
+    from_step
+        Step of the run to start from, one of its checkpoints. none: the newest, resolved when a run starts.
+    from_warmup
+        First steps in which only networks and layers learn that the source does not have; 0 for none.
     config
         YAML file of settings that override those of the recipe.
     steps
@@ -103,6 +114,9 @@ def train(
         Continue a run with other settings, the networks' excepted; the run keeps a record of that.
     allow_rank_change
         Continue a run with another number of processes (torchrun); the run keeps a record of that.
+    extend
+        Make a finished run longer, to the whole length in --steps or --epochs. keep: with the rate that the longer
+        schedule has there; restart: with a new schedule for the new steps.
     dry_run
         Print the resolved configuration and stop.
     explain
@@ -121,9 +135,12 @@ def train(
         "run.memory": memory,
         "run.checkpoint_every": checkpoint_every,
         "run.stop_when_flat": stop_when_flat,
+        "start.weights": from_,
+        "start.step": from_step,
+        "start.warmup": from_warmup,
     }
     given = {key: str(value) if isinstance(value, Path) else value for key, value in quick.items() if value is not None}
-    made = resolve(recipe, config, size, steps, epochs, given, set_)
+    made = resolve(recipe, config, size, steps, epochs, given, set_, out=out)
     resolved = made.config
     if dry_run or explain:
         from unpaired.runs.configure import default_out
@@ -141,11 +158,12 @@ def train(
     from unpaired.runs.context import Allowed
     from unpaired.runs.entry import train_config
 
+    recipe = recipe or ("paper" if from_ is None else "")
     run = train_config(
         resolved,
         recipe=recipe,
         out=out,
-        allowed=Allowed(strict, allow_data_change, allow_config_change, allow_rank_change),
+        allowed=Allowed(strict, allow_data_change, allow_config_change, allow_rank_change, extend or ""),
         verify_data=verify_data,
         listener=ProgressLines(),
     )

@@ -23,6 +23,9 @@ OPTIONS = {
     "run.checkpoint_every": "--checkpoint-every",
     "run.stop_when_flat": "--stop-when-flat",
     "schedule.num_steps": "--steps",
+    "start.weights": "--from",
+    "start.step": "--from-step",
+    "start.warmup": "--from-warmup",
 }
 """Settings that have a short option of `unpaired train`; its help is the docstring of the setting."""
 
@@ -46,13 +49,15 @@ def dotted_settings(tokens: Sequence[str]) -> list[str]:
 
 
 def resolve(
-    recipe: str,
+    recipe: str | None,
     file: Path | None,
     size: int | None,
     steps: int | None,
     epochs: int | None,
     quick: dict[str, Any],
     settings: Sequence[str],
+    *,
+    out: Path | None = None,
 ) -> Provenance[Config]:
     """Return the configuration: the recipe, overridden by the file, the short options and the dotted settings.
 
@@ -66,6 +71,7 @@ def resolve(
     sources.update({key.replace("-", "_"): f"--{shown(key)}" for key in pairs})
     return configured(
         recipe,
+        out=out,
         file=file,
         size=size,
         steps=steps,

@@ -18,7 +18,10 @@ TRAIN = {
     "beta2 beta_2 b2": "use --optimizer.beta2 X",
     "optim weight_decay wd": "omit it: the optimizer is Adam without weight decay",
     "ema ema_decay": "use --optimizer.ema-decay X",
-    "resume continue continue_train restart load_checkpoint checkpoint ckpt resume_from load_iter "
+    "continue_train":
+        "--from RUN starts a new run from existing weights; omit both to continue: the same command with the same "
+        "--out continues an interrupted run",
+    "resume continue restart load_checkpoint checkpoint ckpt resume_from load_iter "
     "epoch_count start_epoch continue_from last":
         "omit it: the same command with the same --out continues an interrupted run",
     "gpu gpus gpu_id gpu_ids cuda cpu no_cuda use_cuda": f"{_DEVICE}; several GPUs: {_TORCHRUN}",
@@ -42,8 +45,8 @@ TRAIN = {
     "name run_name exp_name experiment output output_dir outdir save_dir checkpoints_dir logdir log_dir results "
     "output_path output_folder result_dir results_dir out_dir o":
         _OUT,
-    "pretrained weights init_from from finetune load_weights":
-        "a run starts from new weights; `unpaired import` makes a model of existing ones for translating",
+    "pretrained weights init_from init finetune load_weights start_from initial_weights pretrained_path":
+        "use --from PATH, a run, a model folder or an official .pth file",
     "model method mode arch trainer cut_mode": "use --recipe NAME, such as cyclegan, pix2pix, cut or fastcut",
     "netg generator net_g backbone which_model_netg": "use --generator.kind resnet or unet",
     "netd discriminator net_d which_model_netd": "use --discriminator.kind patchgan, pixelgan or imagegan",
@@ -184,6 +187,7 @@ COMMANDS = {
     "convert onnx": "to write a model for other programs: unpaired export RUN --out FOLDER; to read weights: unpaired "
         "import FILE --out FOLDER.",
     "load": "to read weights of other programs: unpaired import FILE --out FOLDER.",
+    "finetune fine-tune": "to train from existing weights: unpaired train DATA --from RUN.",
 }  # fmt: skip
 """Commands of other programs, by the advice that replaces them."""
 

@@ -240,7 +240,7 @@ _ALL = (
         "warning",
         "few images in a domain",
         "The discriminator memorises them and is no longer useful; published sets have 400 to 6,000.",
-        "Find more; below a hundred expect copies of the training images.",
+        "Find more. Below a hundred start from a model of similar images: unpaired train DATA --from RUN.",
     ),
     Fault(
         "unequal_counts",

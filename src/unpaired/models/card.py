@@ -78,6 +78,7 @@ def model_card(model: Mapping[str, Any]) -> str:
     )
     rows = {
         "training steps": f"{known['step']}{chosen}",
+        **({"started from": _start(model["started_from"])} if "started_from" in model else {}),
         "size in training": f"{known['load_size']} pixels, cropped to {known['crop_size']}",
         "seed": known["seed"],
         "weights": training["weights"],
@@ -112,6 +113,12 @@ def model_card(model: Mapping[str, Any]) -> str:
         use=_use(model),
         facts="\n".join(f"| {key} | {_cell(value)} |" for key, value in rows.items()),
     )
+
+
+def _start(entry: Mapping[str, Any]) -> str:
+    """Return the source of the first weights, with its step and its SHA-256."""
+    step = "" if entry["step"] is None else f", step {entry['step']}"
+    return f"{_text(entry['source'])}{step} (SHA-256 of its weights `{entry['sha256']}`)"
 
 
 def _use(model: Mapping[str, Any]) -> str:

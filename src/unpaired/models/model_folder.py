@@ -42,6 +42,7 @@ from unpaired.models.domain_values import DomainValues, values_from_json, values
 from unpaired.models.rebuilding import Build, shapes, with_weights
 from unpaired.models.scale_info import ScaleInfo
 from unpaired.models.selection_info import ChoiceInfo, SheetInfo
+from unpaired.models.start_info import StartInfo
 from unpaired.networks import GENERATORS, GeneratorConfig
 from unpaired.networks.layers import MAX_CHANNELS, require_count
 from unpaired.registry import LOADER, Registry, not_installed, origin_from_json
@@ -88,6 +89,7 @@ class ModelInfo:
     sheets: of training on A and B side by side.
     scale: how training resized its images, None if it is not recorded.
     masked: whether training used masks, so that pixels outside of one are translated arbitrarily.
+    start: the weights that training started from, None for new ones.
     version: version of the package.
     """
 
@@ -102,6 +104,7 @@ class ModelInfo:
     sheets: SheetInfo | None = None
     scale: ScaleInfo | None = None
     masked: bool = False
+    start: StartInfo | None = None
     version: str = __version__
 
 
@@ -251,6 +254,7 @@ def _to_json(info: ModelInfo, digests: Mapping[str, str]) -> dict[str, Any]:
         **({"side_by_side": to_dict(info.sheets)} if info.sheets else {}),
         **({"scale": to_dict(info.scale)} if info.scale else {}),
         **({"masked": True} if info.masked else {}),
+        **({"started_from": to_dict(info.start)} if info.start else {}),
         **_requirements(info),
     }
 
@@ -295,6 +299,7 @@ def _from_json(data: dict[str, Any], folder: Path) -> ModelInfo:
             sheets=from_dict(SheetInfo, data["side_by_side"], "side_by_side") if "side_by_side" in data else None,
             scale=from_dict(ScaleInfo, data["scale"], "scale") if "scale" in data else None,
             masked=data.get("masked") is True,
+            start=from_dict(StartInfo, data["started_from"], "started_from") if "started_from" in data else None,
             version=checked.text(data["package"], "package").removeprefix("unpaired "),
         )
     except UnknownKindError as error:

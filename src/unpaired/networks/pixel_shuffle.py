@@ -29,11 +29,11 @@ class PixelShuffleGenerator:
     """Settings of the thin generator: an image in, an image of the same size and channel count out."""
 
     kind: ClassVar[str] = "pixel_shuffle"
-    base_channels: int = 64
+    base_channels: int = 32
     """Channels of the trunk, 1 to 1024."""
     num_blocks: int = 6
     """Residual blocks of the trunk, 1 to 64."""
-    factor: int = 4
+    factor: int = 2
     """Side of the blocks of pixels that become channels: 1, 2, 4 or 8. The trunk works at this fraction of the
     resolution, and sides must be multiples of it.
     """

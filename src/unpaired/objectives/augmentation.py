@@ -23,17 +23,22 @@ CUT_OUT = 1 / 2
 """Side of the cutout square, as a fraction of the image's side."""
 
 
-def augmented(images: Tensor, names: tuple[str, ...], probability: float = 1.0) -> Tensor:
+def augmented(images: Tensor, names: tuple[str, ...], probability: float | Tensor = 1.0) -> Tensor:
     """Apply the named augmentations of CHANGES to images n c h w in [-1, 1], with random numbers per image.
 
     probability: probability of applying an augmentation to an image (Karras et al., "Training generative adversarial
-    networks with limited data", 2020); below 1 the unchanged images prevent a colour drift.
+    networks with limited data", 2020); below 1 the unchanged images prevent a colour drift. It may be a
+    tensor of one value, which is not read.
 
     Colours may leave the range; padding is 0. Uses torch's global generator, without synchronising with the device.
     """
     for name in names:
         changed = CHANGES[name](images)
-        images = changed if probability == 1 else torch.where(_uniform(images) < probability, changed, images)
+        images = (
+            changed
+            if isinstance(probability, float) and probability == 1
+            else torch.where(_uniform(images) < probability, changed, images)
+        )
     return images
 
 

@@ -87,15 +87,24 @@ class Objective(nn.Module, ABC, Generic[ImagesT]):
         generated images, n 1 h w; patches are weighted by them.
         """
         judge, name = self.discriminators[domain], domain.lower()
+        real_scores = judge(real)
+        self.observe(domain, real_scores)
         if masks is not None:
-            return {f"discriminator_{name}": masked_discriminator_adversarial(kind, judge(real), judge(fake), *masks)}
+            return {f"discriminator_{name}": masked_discriminator_adversarial(kind, real_scores, judge(fake), *masks)}
         terms = {
-            f"discriminator_{name}": discriminator_adversarial(kind, judge(real), judge(fake), real_label=real_label)
+            f"discriminator_{name}": discriminator_adversarial(kind, real_scores, judge(fake), real_label=real_label)
         }
         if adversarial_loss(kind).penalised:
             alpha = draw_for_own_images(lambda count: torch.rand(count, 1, 1, 1, device=real.device), len(real))
             terms[f"penalty_{name}"] = PENALTY_WEIGHT * gradient_penalty(judge, real, fake, alpha)
         return terms
+
+    def observe(self, domain: str, real_scores: Tensor) -> None:
+        """Take note of a discriminator's scores on training images, for methods that adapt to them."""
+
+    def shown(self) -> dict[str, Tensor]:
+        """Return values to log beside the losses, by name; scalars on the device."""
+        return {}
 
     def generators(self) -> dict[Direction, nn.Module]:
         """Return the generators to publish, by direction."""

@@ -14,6 +14,7 @@ from unpaired.config import require
 from unpaired.data.datasets import Batch
 from unpaired.networks import winograd
 from unpaired.networks.protocols import DiscriminatorConfig, GeneratorConfig
+from unpaired.objectives.adaptive import UNDECIDED, AdaptiveProbability
 from unpaired.objectives.augmentation import CHANGES, augmented
 from unpaired.objectives.base import Objective, Samples, initialised
 from unpaired.objectives.losses import AdversarialKind, adversarial_loss
@@ -90,6 +91,10 @@ class CycleGAN:
     """
     augmentation_probability: float = 1.0
     """Probability in (0, 1] of each change for each image; below 1 keeps generated colours from drifting."""
+    augmentation_target: float = 0.0
+    """Adapts the probability of each discriminator, from 0 to augmentation_probability: it rises while the mean sign of
+    the scores on training images is above this (Karras et al. 2020: 0.6). 0 keeps it fixed.
+    """
 
     def __post_init__(self) -> None:
         adversarial_loss(self.adversarial)
@@ -103,6 +108,17 @@ class CycleGAN:
         require(self.identity_every >= 1, f"objective.identity_every must be at least 1, not {self.identity_every}.")
         probability = self.augmentation_probability
         require(0 < probability <= 1, f"objective.augmentation_probability must be in (0, 1], not {probability}.")
+        target = self.augmentation_target
+        require(0 <= target < 1, f"objective.augmentation_target must be in [0, 1), not {target}.")
+        require(
+            target == 0 or bool(self.augmentation),
+            "objective.augmentation_target adapts objective.augmentation, which is empty; add translation,cutout.",
+        )
+        require(
+            target == 0 or self.adversarial in UNDECIDED,
+            f"objective.augmentation_target needs objective.adversarial {', '.join(UNDECIDED)}, not "
+            f"{self.adversarial}.",
+        )
         for name in self.augmentation:
             require(name in CHANGES, f"objective.augmentation may name {', '.join(CHANGES)}, not {name!r}.")
 
@@ -158,6 +174,11 @@ class CycleGANObjective(Objective[CycleGANImages]):
         for domain, channels in (("A", a), ("B", b)):
             self.discriminators[domain] = initialised(discriminator.build(channels), seed, f"discriminator {domain}")
             self.pools[domain] = ImagePool(config.pool_size, seed=seed, name=domain)
+        self.adaptive = nn.ModuleDict()
+        if config.augmentation_target > 0:
+            for domain in ("A", "B"):
+                most = config.augmentation_probability
+                self.adaptive[domain] = AdaptiveProbability(config.augmentation_target, most)
 
     @property
     def a_to_b(self) -> nn.Module:
@@ -199,8 +220,8 @@ class CycleGANObjective(Objective[CycleGANImages]):
         terms = {}
         if c.adversarial_weight > 0:
             # Augmented here, because concurrent functions must not use the random generator.
-            seen_b = self._augmented(attended(images.fake_b, batch.mask_a))
-            seen_a = self._augmented(attended(images.fake_a, batch.mask_b))
+            seen_b = self._augmented("B", attended(images.fake_b, batch.mask_a))
+            seen_a = self._augmented("A", attended(images.fake_a, batch.mask_b))
             scores_b, scores_a = self._both(
                 batch, lambda: self.discriminators["B"](seen_b), lambda: self.discriminators["A"](seen_a)
             )
@@ -227,8 +248,8 @@ class CycleGANObjective(Objective[CycleGANImages]):
         fake_b, mask_b = self._pooled("B", images.fake_b, batch.mask_a)
         masks_a = None if batch.mask_a is None or mask_a is None else (batch.mask_a, mask_a)
         masks_b = None if batch.mask_b is None or mask_b is None else (batch.mask_b, mask_b)
-        seen_a = self._augmented(attended(batch.a, batch.mask_a)), self._augmented(attended(fake_a, mask_a))
-        seen_b = self._augmented(attended(batch.b, batch.mask_b)), self._augmented(attended(fake_b, mask_b))
+        seen_a = self._augmented("A", attended(batch.a, batch.mask_a)), self._augmented("A", attended(fake_a, mask_a))
+        seen_b = self._augmented("B", attended(batch.b, batch.mask_b)), self._augmented("B", attended(fake_b, mask_b))
         of_a, of_b = self._both(
             batch,
             lambda: self.discriminator_terms("A", *seen_a, self.config.adversarial, masks=masks_a),
@@ -276,9 +297,27 @@ class CycleGANObjective(Objective[CycleGANImages]):
         )
         return not shared and not adversarial_loss(self.config.adversarial).penalised
 
-    def _augmented(self, images: Tensor) -> Tensor:
-        """Return the images after augmentation, as passed to a discriminator."""
-        return augmented(images, self.config.augmentation, self.config.augmentation_probability)
+    def _augmented(self, domain: str, images: Tensor) -> Tensor:
+        """Return images of a domain after augmentation, as passed to its discriminator."""
+        c = self.config
+        probability = self._probabilities().get(domain, c.augmentation_probability)
+        return augmented(images, c.augmentation, probability)
+
+    def _probabilities(self) -> dict[str, Tensor]:
+        """Return the adapted probabilities by domain, none if the probability is fixed."""
+        found = ((domain, module) for domain, module in self.adaptive.items())
+        return {domain: module.probability for domain, module in found if isinstance(module, AdaptiveProbability)}
+
+    def observe(self, domain: str, real_scores: Tensor) -> None:
+        """Adapt the augmentation of a discriminator to its scores on training images."""
+        if domain in self.adaptive and self.training:
+            adaptive = self.adaptive[domain]
+            assert isinstance(adaptive, AdaptiveProbability)
+            adaptive.update(real_scores, UNDECIDED[self.config.adversarial])
+
+    def shown(self) -> dict[str, Tensor]:
+        """Return the adapted probabilities of augmentation."""
+        return {f"augmentation_{domain.lower()}": value for domain, value in self._probabilities().items()}
 
     @torch.no_grad()
     def samples(self, batch: Batch) -> Samples:

@@ -13,7 +13,10 @@ from unpaired.data.sources import ImageList, image_list
 from unpaired.monitoring.rewind import remedied
 from unpaired.recipe_files import origins_of
 from unpaired.recipes import Config
+from unpaired.runs.extending import Extension, extension_change, split
+from unpaired.selection.early_stopping import with_early_stopping
 from unpaired.storage import shown
+from unpaired.training.schedule import Schedule
 
 
 def image_lists(domains: Domains) -> dict[str, ImageList]:
@@ -33,17 +36,26 @@ def agree(
     *,
     data: bool = False,
     settings: bool = False,
+    extend: Extension = "",
 ) -> list[Change]:
     """Return the allowed changes since the run in `folder` was started.
 
-    Raises ConfigError if the settings changed and `settings` does not allow it, DataError if the images changed and
-    `data` does not allow it.
+    Raises ConfigError if the settings changed and neither `settings` nor `extend` allows it, DataError if the images
+    changed and `data` does not allow it.
     """
     if not folder.config.exists():
         return []
     run = shown(folder.path)
     before = remedied(read_config(folder), History(folder.path).entries())
-    changes = settings_change(run, differences(before, config), allowed=settings)
+    longer, others = split(differences(before, config), extend)
+    if extend:
+        length = domains.dataset(config.data, config.run.seed).length
+        schedules = (Schedule(each.schedule, length, each.data.batch_size) for each in (before, config))
+        old = with_early_stopping(next(schedules), History(folder.path).entries())
+        changes = extension_change(folder, longer, old, next(schedules))
+    else:
+        changes = []
+    changes += settings_change(run, others, allowed=settings)
     changes += parts_change(run, read_origins(folder), origins_of(config), allowed=settings)
     if domains.masks is not None and folder.data.exists():
         changes += masks_change(run, read_data(folder), domains.facts(), allowed=data)

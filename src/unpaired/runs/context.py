@@ -8,18 +8,23 @@ from dataclasses import dataclass
 import torch
 
 from unpaired.artifacts.run_folder import RunFolder
+from unpaired.runs.extending import Extension
 from unpaired.training.callbacks import Callback
 from unpaired.training.progress import Progress
 
 
 @dataclass(frozen=True)
 class Allowed:
-    """Changes that a run may continue with: a damaged checkpoint (not `strict`), other images, settings, processes."""
+    """Changes that a run may continue with: a damaged checkpoint (not `strict`), other images, settings, processes.
+
+    extend: make a finished run longer. keep: with the rate of the longer schedule; restart: with a new schedule.
+    """
 
     strict: bool = False
     data: bool = False
     settings: bool = False
     ranks: bool = False
+    extend: Extension = ""
 
 
 def _ignore(progress: Progress) -> None:

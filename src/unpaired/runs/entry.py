@@ -15,6 +15,7 @@ from unpaired.devices import resolve_device
 from unpaired.recipes import Config
 from unpaired.runs.configure import configured, default_out
 from unpaired.runs.context import Allowed, RunContext
+from unpaired.runs.extending import Extension
 from unpaired.runs.run import carry_out
 from unpaired.runs.standing import RunInfo
 from unpaired.storage import at_home
@@ -37,6 +38,7 @@ def train(
     allow_data_change: bool = False,
     allow_config_change: bool = False,
     allow_rank_change: bool = False,
+    extend: Extension = "",
 ) -> RunInfo: ...
 
 
@@ -47,7 +49,8 @@ def train(
     *,
     a: str | Path | None = None,
     b: str | Path | None = None,
-    recipe: str = "paper",
+    recipe: str | None = None,
+    start_from: str | Path | None = None,
     size: int | None = None,
     steps: int | None = None,
     epochs: int | None = None,
@@ -61,6 +64,7 @@ def train(
     allow_data_change: bool = False,
     allow_config_change: bool = False,
     allow_rank_change: bool = False,
+    extend: Extension = "",
 ) -> RunInfo: ...
 
 
@@ -71,6 +75,7 @@ def train(
     a: str | Path | None = None,
     b: str | Path | None = None,
     recipe: str | None = None,
+    start_from: str | Path | None = None,
     size: int | None = None,
     steps: int | None = None,
     epochs: int | None = None,
@@ -84,6 +89,7 @@ def train(
     allow_data_change: bool = False,
     allow_config_change: bool = False,
     allow_rank_change: bool = False,
+    extend: Extension = "",
 ) -> RunInfo:
     """Train on a folder of images, or with a whole configuration; the same call continues an interrupted run.
 
@@ -104,7 +110,10 @@ def train(
             room for the parameters up to `settings`.
         a: The folder of domain A, instead of `data`.
         b: The folder of domain B, instead of `data`.
-        recipe: A name of `unpaired.recipes.RECIPES` (default: paper), or FILE.py:FUNCTION.
+        recipe: A name of `unpaired.recipes.RECIPES` (default: paper, or that of the run `start_from`), or
+            FILE.py:FUNCTION.
+        start_from: Run folder, model folder or official .pth file whose weights the run starts from; `settings` takes
+            start.step, start.parts, start.exchange and start.warmup.
         size: Side of the training crops in pixels.
         steps: Length of the run in steps, half of it with a decaying learning rate.
         epochs: Length of the run in epochs, instead of `steps`.
@@ -118,6 +127,8 @@ def train(
         allow_data_change: Continue although the images changed; history.jsonl records this and the next two changes.
         allow_config_change: Continue with other settings, except those of the networks.
         allow_rank_change: Continue with another number of processes.
+        extend: Make a finished run longer, to the whole length in `steps` or `epochs`. "keep": with the rate of the
+            longer schedule; "restart": with a new schedule for the new steps.
 
     Returns:
         The RunInfo of the run at the end.
@@ -127,16 +138,25 @@ def train(
     in it), StorageError, NonFiniteError, WorkerError, OutOfMemoryError, RankError (another process was lost),
     Interrupted.
     """
-    given = {"a": a, "b": b, "recipe": recipe, "size": size, "steps": steps, "epochs": epochs, "settings": settings}
-    config = _configured(data, {name: value for name, value in given.items() if value is not None})
+    given = {
+        "a": a,
+        "b": b,
+        "recipe": recipe,
+        "start_from": start_from,
+        "size": size,
+        "steps": steps,
+        "epochs": epochs,
+        "settings": settings,
+    }
+    config = _configured(data, {name: value for name, value in given.items() if value is not None}, out)
     return train_config(
         config,
-        recipe=recipe or ("paper" if not isinstance(data, Config) else ""),
+        recipe=recipe or ("paper" if not isinstance(data, Config) and start_from is None else ""),
         out=out,
         callbacks=callbacks,
         listener=listener,
         quiet=quiet,
-        allowed=Allowed(strict, allow_data_change, allow_config_change, allow_rank_change),
+        allowed=Allowed(strict, allow_data_change, allow_config_change, allow_rank_change, extend),
         verify_data=verify_data,
     )
 
@@ -174,7 +194,7 @@ def train_config(
         return carry_out(config, context)
 
 
-def _configured(data: Config | str | Path | None, given: dict[str, Any]) -> Config:
+def _configured(data: Config | str | Path | None, given: dict[str, Any], out: str | Path | None) -> Config:
     """Return the configuration that `train` was called with; raises TypeError for parameters beside a Config."""
     if isinstance(data, Config):
         if given:
@@ -183,6 +203,11 @@ def _configured(data: Config | str | Path | None, given: dict[str, Any]) -> Conf
     settings = given.get("settings", {})
     named = isinstance(settings, Mapping)
     require(named, f"settings must map dotted paths of settings to values, not be {type(settings).__name__}.")
-    places = {"data.root": data, "data.a": given.pop("a", None), "data.b": given.pop("b", None)}
+    places = {
+        "data.root": data,
+        "data.a": given.pop("a", None),
+        "data.b": given.pop("b", None),
+        "start.weights": given.pop("start_from", None),
+    }
     paths = {key: str(at_home(place)) for key, place in places.items() if place is not None}
-    return configured(**{**given, "settings": {**paths, **settings}}).config
+    return configured(**{**given, "out": out, "settings": {**paths, **settings}}).config

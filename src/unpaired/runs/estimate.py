@@ -88,7 +88,7 @@ class Estimate:
 
     def __call__(self, view: StepView) -> None:
         """Measure the step; once the steps suffice, log an estimate if there is none, or a better one."""
-        if self._done:
+        if self._done or view.state.step < view.state.warm_up:  # whose steps are shorter
             return
         self._calls += 1
         now = time.monotonic()

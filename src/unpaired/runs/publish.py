@@ -20,9 +20,11 @@ from unpaired.models.domain_values import DomainValues
 from unpaired.models.model_folder import DirectionInfo, GeneratorMode, ModelInfo, TrainingInfo, write_model
 from unpaired.models.scale_info import ScaleInfo
 from unpaired.models.selection_info import ChoiceInfo, SheetInfo
+from unpaired.models.start_info import StartInfo
 from unpaired.objectives.base import Direction
 from unpaired.objectives.method import described
 from unpaired.recipes import Config
+from unpaired.training.start_config import source_name
 
 _MOST_HEADERS = 64  # largest number of training images whose headers are read for their shape
 
@@ -74,8 +76,15 @@ def publish_model(
         sheets=_sheets(domains),
         scale=scale,
         masked=domains.masks is not None,
+        start=_start(config),
     )
     write_model(folder, info, {str(name): weights for name, weights in generators.items()})
+
+
+def _start(config: Config) -> StartInfo | None:
+    """Return the weights that training started from, by name and not by place, as models are shared."""
+    start = config.start
+    return StartInfo(source=source_name(start.weights), step=start.step, sha256=start.sha256) if start.weights else None
 
 
 def _sheets(domains: Domains) -> SheetInfo | None:

@@ -66,6 +66,26 @@ def pin_files(config: Config, known: Known) -> Config:
     return config if pinned is None else replace(config, objective=pinned(config))
 
 
+def pin_start(config: Config, known: Known) -> Config:
+    """Record the step and the SHA-256 of the weights that a new run starts from; a run that continues has them."""
+    start, before = config.start, known.started
+    if not start.weights:
+        return config
+    if before is not None and before.start.weights == start.weights and before.start.sha256:
+        pinned = replace(start, sha256=start.sha256 or before.start.sha256)
+        if start.step is None:
+            pinned = replace(pinned, step=before.start.step)
+        return replace(config, start=pinned)
+    from unpaired.recipes import build_objective
+    from unpaired.runs.start_source import read_source
+    from unpaired.runs.taken_weights import taken_weights
+
+    source = read_source(start)
+    _log.info(printable(taken_weights(config, build_objective(config), source).sentence()))
+    step = source.step if source.config is not None else None
+    return replace(config, start=replace(start, sha256=source.sha256, step=step))
+
+
 def read_values(config: Config, known: Known) -> Config:
     """Set what depends on the images, if they were decoded: their types, and the values of percentiles."""
     if known.domains is None or not known.scanned:
@@ -101,6 +121,7 @@ RESOLVERS: dict[Resolver, str] = {
     read_values: "the images",
     choose_precision: "this machine",
     fit_memory: "memory plan",
+    pin_start: "the weights to start from",
 }
 """The resolvers in order, with the name of each as the source of a setting."""
 

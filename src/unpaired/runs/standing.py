@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Literal
 
-from unpaired.artifacts.history import OF_STEPS, History
+from unpaired.artifacts.history import OF_STEPS, STARTED, History
 from unpaired.artifacts.locks import is_locked
 from unpaired.artifacts.log_ends import log_ends
 from unpaired.artifacts.manifests import list_checkpoints, read_manifest
@@ -129,7 +129,7 @@ def info(path: str | Path) -> RunInfo:
         num_images={domain: facts["images"] for domain, facts in data.items()},
         losses=last[-1].get("losses", {}) if last else {},
         has_model=folder.model.is_dir(),
-        bit_exact=all(entry["kind"] in OF_STEPS for entry in entries),
+        bit_exact=all(entry["kind"] in (*OF_STEPS, STARTED) for entry in entries),
         ended=ended,
         state=state,
         recipe=recorded_recipe(folder),

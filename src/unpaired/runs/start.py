@@ -33,7 +33,9 @@ from unpaired.monitoring.guardian import PROBE, Guardian
 from unpaired.objectives.base import Direction
 from unpaired.recipes import Config, build_objective
 from unpaired.runs.agreement import agree, image_lists
+from unpaired.runs.beginning import Beginning
 from unpaired.runs.context import RunContext
+from unpaired.runs.extending import with_restart
 from unpaired.runs.publish import grid_scale, publish_model, training_scale
 from unpaired.runs.resolvers import inspected, resolved, scanned
 from unpaired.runs.trial_step import try_own_parts
@@ -69,10 +71,13 @@ def first_start(config: Config, context: RunContext, held: ExitStack) -> Start:
     folder, device, allowed = context.folder, context.device, context.allowed
     held.enter_context(folder.lock())
     known = inspected(config, context)
+    config = with_restart(config, known.started, folder, allowed.extend)
     config, domains = resolved(config, known), known.domains
     assert domains is not None
     images = image_lists(domains)
-    changes = agree(folder, config, domains, images, data=allowed.data, settings=allowed.settings)
+    changes = agree(
+        folder, config, domains, images, data=allowed.data, settings=allowed.settings, extend=allowed.extend
+    )
     if any(change.kind == "data" for change in changes):
         domains = scanned(config, domains)
         images = image_lists(domains)
@@ -81,9 +86,15 @@ def first_start(config: Config, context: RunContext, held: ExitStack) -> Start:
     if not list_checkpoints(folder.checkpoints):
         try_own_parts(config, device)
     state = TrainingState(build_objective(config).to(device), config.optimizer)
+    begun = Beginning(config) if config.start.weights and not list_checkpoints(folder.checkpoints) else None
     folder.create()
     newest = _restore(folder, state, allowed.strict, changes)
-    schedule = with_early_stopping(schedule_of(config, domains), _history_so_far(folder, config, state))
+    if newest is None and config.start.weights:
+        begun = begun or Beginning(config)
+        begun.apply(state)
+    entries = _history_so_far(folder, config, state)
+    entries += [{"kind": change.kind} for change in changes]  # noted below, once nothing can fail any more
+    schedule = with_early_stopping(schedule_of(config, domains), entries)
     unfinished = state.step < schedule.num_steps
     if unfinished and newest is not None:
         before = read_manifest(list_checkpoints(folder.checkpoints)[0])["made_with"]
@@ -94,6 +105,8 @@ def first_start(config: Config, context: RunContext, held: ExitStack) -> Start:
     settings = to_yaml(config)
     if unfinished:
         _record(config, settings, domains, images, folder, state, changes, context.recipe)
+        if begun is not None:
+            begun.record(folder, state, made_with(device, config.run))
     opened = open_selection(config, domains, folder, state, newest, device, training=unfinished)
     start = Start(config, domains, state, schedule)
     recorder = _recorder(start, settings, context, opened)

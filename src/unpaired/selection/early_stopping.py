@@ -20,6 +20,9 @@ from unpaired.training.schedule import Schedule
 PLATEAU, RESUMED = "flat", "went on"
 """Kinds of entries in history.jsonl: a plateau shortened the run; the run continued after early stopping."""
 
+EXTENDED = "extended"
+"""The kind of the entry about a finished run that was made longer, which ends what a plateau did to its schedule."""
+
 STOPPING_RULE = "ending the run, or its full learning rate, once they no longer improved"
 """The influence of the validation images on a run that early stopping shortened and whose last step is published."""
 
@@ -96,12 +99,15 @@ def with_early_stopping(schedule: Schedule, entries: Entries) -> Schedule:
             )
         elif entry["kind"] == RESUMED:
             schedule = replace(schedule, end=None)
+        elif entry["kind"] == EXTENDED:
+            schedule = replace(schedule, decay_from=None, end=None)
     return schedule
 
 
 def had_plateau(entries: Entries) -> bool:
-    """Return whether a plateau has shortened the run."""
-    return any(entry["kind"] == PLATEAU for entry in entries)
+    """Return whether a plateau has shortened the run, or the steps by which it was extended last."""
+    kinds = [entry["kind"] for entry in entries if entry["kind"] in (PLATEAU, EXTENDED)]
+    return kinds[-1:] == [PLATEAU]
 
 
 def early_stopping_reason(entries: Entries) -> str:
@@ -110,6 +116,6 @@ def early_stopping_reason(entries: Entries) -> str:
     for entry in entries:
         if entry["kind"] == PLATEAU and "end" in entry:
             sentence = str(entry["sentence"])
-        elif entry["kind"] == RESUMED:
+        elif entry["kind"] in (RESUMED, EXTENDED):
             sentence = ""
     return sentence

@@ -168,7 +168,9 @@ class Samples:
 
 
 def learn(state: TrainingState, batch: Batch, take_step: Take, seed: int, dataset: StepDataset) -> dict[str, Tensor]:
-    """Train on the batch of the step after `state.step` and update the EMA weights; return the losses by name.
+    """Train on the batch of the step after `state.step` and update the EMA weights.
+
+    Returns the losses by name, and what the method shows beside them.
 
     The random draws of the networks, such as dropout, are indexed by the step.
     """
@@ -177,7 +179,7 @@ def learn(state: TrainingState, batch: Batch, take_step: Take, seed: int, datase
         terms = take_step(batch, lambda: dataset.names_of(step))
     if state.ema is not None:
         state.ema.update(state.objective.translators, step)
-    return terms
+    return {**terms, **{name: value.clone() for name, value in state.objective.shown().items()}}
 
 
 def raise_if_interrupted(signum: int, step: int, schedule: Schedule) -> None:

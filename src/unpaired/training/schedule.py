@@ -24,6 +24,11 @@ class ScheduleConfig:
     num_steps: int | None = None
     """Length of the run in steps instead of epochs; both phases keep their proportion (the paper's: half each)."""
 
+    restart_after: int | None = None
+    """Step after which the schedule begins anew for the steps that are left, both phases in their proportion (--extend
+    restart). none: one schedule from the first step.
+    """
+
     def __post_init__(self) -> None:
         ok = min(self.num_epochs_constant, self.num_epochs_decay) >= 0
         require(
@@ -31,6 +36,8 @@ class ScheduleConfig:
             "schedule.num_epochs_constant and schedule.num_epochs_decay must add up to at least one epoch.",
         )
         steps = self.num_steps
+        after = self.restart_after
+        require(after is None or after >= 1, f"schedule.restart_after must be at least 1, not {after}.")
         require(steps is None or steps >= 1, f"The number of steps (--steps) must be at least 1, not {steps}.")
 
 
@@ -51,12 +58,11 @@ class Schedule:
     @property
     def num_steps(self) -> int:
         """Steps of the whole run."""
-        c = self.config
         if self.end is not None:
             return self.end
         if self.decay_from is not None:
             return self.decay_from + self._early_decay_steps
-        return self._steps_of(c.num_epochs_constant + c.num_epochs_decay) if c.num_steps is None else c.num_steps
+        return self._configured_steps
 
     @property
     def decays_after(self) -> int:
@@ -72,23 +78,35 @@ class Schedule:
         c = self.config
         if self.decay_from is not None:
             return decayed(step, self.decay_from, self._early_decay_steps)
+        if c.restart_after is not None and step > c.restart_after:
+            return decayed(step, self._constant_steps, self._configured_steps - self._constant_steps)
         if c.num_steps is None:
             return decayed(self.epoch(step), c.num_epochs_constant, c.num_epochs_decay)
         return decayed(step, self._constant_steps, c.num_steps - self._constant_steps)
 
     @property
+    def _configured_steps(self) -> int:
+        """Steps of the whole run, as configured."""
+        c = self.config
+        return self._steps_of(c.num_epochs_constant + c.num_epochs_decay) if c.num_steps is None else c.num_steps
+
+    @property
     def _constant_steps(self) -> int:
         """Steps at the full rate, as configured."""
         c = self.config
+        share = c.num_epochs_constant / (c.num_epochs_constant + c.num_epochs_decay)
+        if c.restart_after is not None:
+            return c.restart_after + round(share * max(self._configured_steps - c.restart_after, 0))
         if c.num_steps is None:
             return self._steps_of(c.num_epochs_constant)
-        return round(c.num_epochs_constant / (c.num_epochs_constant + c.num_epochs_decay) * c.num_steps)
+        return round(share * c.num_steps)
 
     @property
     def _early_decay_steps(self) -> int:
         """Steps of an early decay."""
         assert self.decay_from is not None
-        return round(self.decay_from * self.config.num_epochs_decay / max(self.config.num_epochs_constant, 1))
+        constant = self.decay_from - (self.config.restart_after or 0)
+        return round(constant * self.config.num_epochs_decay / max(self.config.num_epochs_constant, 1))
 
     def _steps_of(self, epochs: int) -> int:
         return math.ceil(epochs * self.epoch_length / self.batch_size)

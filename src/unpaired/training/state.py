@@ -77,16 +77,23 @@ class WeightEMA:
                 self.weights[name].copy_(value)
 
 
+_NEW = "new."
+"""Prefix of the counters that name the weights which a warm-up trains."""
+
+
 class TrainingState:
     """The objective with its optimizers, its EMA weights and the number of steps taken.
 
     skipped: number of steps that were skipped because a loss or gradient was NaN or infinite.
+    warm_up: number of first steps in which only the weights `new` learn, as the others are from another run.
+    new: names of these weights in the objective.
     """
 
     def __init__(self, objective: Objective[Any], config: OptimizerConfig) -> None:
         self.objective = objective
         self.config = config
-        self.step = self.skipped = 0
+        self.step = self.skipped = self.warm_up = 0
+        self.new: frozenset[str] = frozenset()
         self.optimizers: dict[Player, torch.optim.Adam] = {}
         device = self._device()
         for player, networks in objective.players().items():
@@ -126,7 +133,25 @@ class TrainingState:
     def counters(self) -> dict[str, int]:
         """Return every number of the state that is not a tensor."""
         seen = {f"pool.{domain}.num_seen": pool.num_seen for domain, pool in self.objective.pools.items()}
-        return {"step": self.step, "skipped": self.skipped, **seen}
+        new = {f"{_NEW}{name}": 1 for name in sorted(self.new)} if self.step < self.warm_up else {}
+        return {"step": self.step, "skipped": self.skipped, **seen, **({"warm_up": self.warm_up} if new else {}), **new}
+
+    def rests(self, player: Player) -> bool:
+        """Return whether a player does not learn in the step at hand: in a warm-up without a new weight of its own."""
+        return self.step < self.warm_up and len(self._held(player)) == len(list(self._weights_of(player)))
+
+    def hold(self, player: Player) -> None:
+        """Drop the gradients of a player's weights that a warm-up does not train, so that its update leaves them."""
+        if self.step < self.warm_up:
+            for weight in self._held(player):
+                weight.grad = None
+
+    def _held(self, player: Player) -> list[nn.Parameter]:
+        new = {id(weight) for name, weight in self.objective.named_parameters() if name in self.new}
+        return [weight for weight in self._weights_of(player) if id(weight) not in new]
+
+    def _weights_of(self, player: Player) -> Iterator[nn.Parameter]:
+        return self.objective.players()[player].parameters()
 
     def keep(self, player: Player) -> Callable[[], None]:
         """Copy a player's weights and moments; return the function that restores them."""
@@ -158,6 +183,8 @@ class TrainingState:
                     value.copy_(parts["average"][name])
             self._restore_optimizers(parts["optim"])
             self.step, self.skipped = counters["step"], counters.get("skipped", 0)
+            self.warm_up = counters.get("warm_up", 0)
+            self.new = frozenset(name.removeprefix(_NEW) for name in counters if name.startswith(_NEW))
         except (KeyError, RuntimeError) as error:
             reason = str(error).splitlines()[0]
             raise CheckpointError(f"The checkpoint does not fit this configuration ({reason}).") from None

@@ -57,6 +57,8 @@ def both_players(state: TrainingState, batch: Batch, precision: Precision, check
     parts = batch.parts(objective.num_micro_batches)
     made = {0: generated(objective, batch, precision)} if len(parts) == 1 else {}
     for player in objective.order:
+        if state.rests(player):
+            continue
         terms = accumulated(state, player, parts, made, precision)
         if not terms:  # an ablation without this player, or a step of the other one alone
             continue
@@ -64,6 +66,7 @@ def both_players(state: TrainingState, batch: Batch, precision: Precision, check
         if ranks.world_size() > 1:
             ranks.all_reduce_mean([*terms.values(), *gradients_of(objective.players()[player]).values()])
         check(player, terms)
+        state.hold(player)
         seen.update(terms)
         updated.append(player)
         if player == "discriminator":

@@ -117,7 +117,8 @@ class CapturedSteps:
             self._captured = None
 
     def _begin(self, batch: Batch) -> None:
-        reason = obstacle(self._state.objective)
+        warming = self._state.step < self._state.warm_up
+        reason = "the first steps train new networks alone" if warming else obstacle(self._state.objective)
         if reason:
             self._note(f"{_EAGER}: {reason}.")
             return

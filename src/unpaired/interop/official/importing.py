@@ -68,6 +68,17 @@ def import_official(path: Path, out: Path, network: str | None = None) -> Import
     """
     if out.exists() and not (out.is_dir() and not any(out.iterdir())):
         raise OutputError(f"{shown(out)} exists already; give another --out, or remove it first.")
+    info, generators, notes = read_official(path, network)
+    rewrite("Writing the model")
+    write_model(out, info, generators)
+    return Imported(out, info, notes)
+
+
+def read_official(path: Path, network: str | None = None) -> tuple[ModelInfo, dict[str, nn.Module], tuple[str, ...]]:
+    """Return the description, the generators by direction and the notes that `import_official` makes a model of.
+
+    Raises ModelError with the file and the first mismatch.
+    """
     files = find_files(path)
     options = read_options(next(iter(files.values())).parent)
     notes = [_about_options(options)]
@@ -83,7 +94,7 @@ def import_official(path: Path, out: Path, network: str | None = None) -> Import
             raise ModelError(f"{loaded.name} holds both directions, and so does its name; give another name to it.")
         named = domains(those) or named
         for inside, part in those.items():
-            direction = _direction("G_B" if inside == "BtoA" and name == "G" else name, options)
+            direction = direction_of("G_B" if inside == "BtoA" and name == "G" else name, options)
             networks[direction], generators[direction], said = _read_generator(loaded, part, options)
             where = f"{part.name} in {shown(file.name)}" if part.name else shown(file.name)
             notes += [f"{shown(where)} is {direction}: {describe(networks[direction])}.", *said]
@@ -104,9 +115,7 @@ def import_official(path: Path, out: Path, network: str | None = None) -> Import
         objective=method,
     )
     info = ModelInfo(directions=directions, domains=named, training=training, scale=_scale(options))
-    rewrite("Writing the model")
-    write_model(out, info, generators)
-    return Imported(out, info, tuple(notes))
+    return info, generators, tuple(notes)
 
 
 def find_files(path: Path) -> dict[str, Path]:
@@ -193,7 +202,8 @@ def official_name(config: ResNetGenerator | UNetGenerator) -> str:
     return f"resnet_{config.num_blocks}blocks" if isinstance(config, ResNetGenerator) else f"unet_{config.multiple}"
 
 
-def _direction(name: str, options: Options) -> str:
+def direction_of(name: str, options: Options) -> str:
+    """Return the direction of the official generator "G", "G_A" or "G_B" with these options."""
     forward = options.choice("direction", "AtoB", "BtoA") or "AtoB"
     return _BACK[forward] if name == "G_B" else forward
 
@@ -222,7 +232,7 @@ def _scale(options: Options) -> ScaleInfo | None:
 def _about_options(options: Options) -> str:
     if not options.file:
         return f"No {FILES[0]} beside it: the direction of a single generator is taken to be AtoB."
-    return f"{options.file} beside it was read: direction {_direction('G', options)}."
+    return f"{options.file} beside it was read: direction {direction_of('G', options)}."
 
 
 def _domains(files: Mapping[str, Path], options: Options) -> dict[str, str]:
