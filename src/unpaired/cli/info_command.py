@@ -16,6 +16,7 @@ from unpaired.cli.app import app
 from unpaired.cli.output import console
 from unpaired.cli.own_parts import load_parts
 from unpaired.config import require
+from unpaired.models.by_name import located
 from unpaired.storage import shown
 from unpaired.training.terminal import print_sentence
 from unpaired.words import duration
@@ -47,6 +48,7 @@ def info(
         Your own FILE.py with the parts that this needs, such as a network, a format or a metric; it is executed.
     """
     load_parts(recipe)
+    runs = tuple(map(located, runs))
     require(len(runs) in (1, 2), "info takes a run, a model or a folder of runs, or two runs to compare.")
     if len(runs) == 2:
         _print_comparison(*runs, as_json=json_)

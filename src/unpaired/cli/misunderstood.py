@@ -34,6 +34,8 @@ _USAGE = {
     "study make": "unpaired study make RUN DATA --out FOLDER",
     "data draw": "unpaired data draw FOLDER",
     "data download": "unpaired data download NAME",
+    "models get": "unpaired models get NAME",
+    "models remove": "unpaired models remove NAME",
 }
 _PLAIN = re.compile(r"Use (--[a-z][a-z0-9.-]*) [A-Z]+(?:,.*)?\.")
 _EXACT = re.compile(r"Use ((?:--[a-z][a-z0-9.-]* \w*[a-z0-9:_]\w* ?)+)(?:,.*)?\.")

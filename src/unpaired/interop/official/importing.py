@@ -56,12 +56,15 @@ class Imported:
     notes: tuple[str, ...]
 
 
-def import_official(path: Path, out: Path, network: str | None = None) -> Imported:
+def import_official(
+    path: Path, out: Path, network: str | None = None, *, domain_names: Mapping[str, str] | None = None
+) -> Imported:
     """Convert a file of the official code, or the newest generators of a folder, to the model folder `out`.
 
     G_A and G_B of one epoch are imported together, whichever is named, as are both directions in one file.
 
     network: name of a generator in a file with several.
+    domain_names: by A and B, instead of those that the names of files suggest.
 
     Raises ModelError with the file and the first mismatch, OutputError if `out` exists, StorageError.
     """
@@ -101,7 +104,7 @@ def import_official(path: Path, out: Path, network: str | None = None) -> Import
         crop_size=options.number("crop_size"),
         objective=method,
     )
-    info = ModelInfo(directions=directions, domains=named, training=training, scale=_scale(options))
+    info = ModelInfo(directions=directions, domains=domain_names or named, training=training, scale=_scale(options))
     write_model(out, info, generators)
     return Imported(out, info, tuple(notes))
 
