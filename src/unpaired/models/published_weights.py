@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 LICENCE = "not stated"
-"""The licence of the official code (BSD) does not mention the weights, and the scripts state none for them."""
+"""The licence of the weights: the download scripts state none."""
 
 
 @dataclass(frozen=True, kw_only=True)
