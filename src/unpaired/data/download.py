@@ -71,10 +71,10 @@ _RECORD = "download.json"
 
 @dataclass(frozen=True, kw_only=True)
 class Expected:
-    """Limits of a download. noun: for messages. most: largest size in bytes. careful: see `web`."""
+    """Limits of a download. most: largest size in bytes. noun: for messages. careful: see `web`."""
 
+    most: int
     noun: str = "data set"
-    most: int = MOST
     careful: bool = False
 
 
@@ -160,7 +160,7 @@ class Part:
 
     def __init__(self, path: Path, expected: Expected | None = None) -> None:
         self.path, self._note = path, path.with_name(f"{path.name}.json")
-        self.expected = expected or Expected()
+        self.expected = expected or Expected(most=MOST)
         self.facts: dict[str, Any] = {}
 
     @property
@@ -272,6 +272,8 @@ def fetch(url: str, part: Part, listener: Callable[[int, int], None]) -> None:
             listener(received, part.total)
     if part.total and not part.whole:
         raise _cut(url, part)
+    if not part.received:
+        raise DownloadError(f"{_host(url)} sends an empty file for {url}; try --url with a copy.")
 
 
 class _Speed:
