@@ -22,12 +22,14 @@ import unpaired
 from unpaired import cli
 from unpaired.data import download as downloading
 from unpaired.errors import ConfigError, DownloadError, ModelError, OutputError, StorageError
+from unpaired.interop import official
 from unpaired.interop.official import export_official
 from unpaired.models.by_name import data_folder, located
 from unpaired.models.model_folder import DirectionInfo, ModelInfo, TrainingInfo, read_model, write_model
 from unpaired.models.published_weights import PUBLISHED_WEIGHTS
 from unpaired.networks import ResNetGenerator
 from unpaired.objectives.base import initialised
+from unpaired.storage import alone
 from unpaired.zoo import fetching, first_seen
 from unpaired.zoo.fetching import Fetched, fetch_model, remove_model
 
@@ -181,7 +183,7 @@ def test_a_process_killed_while_importing_asks_for_nothing_again(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:
-        patched.setattr(fetching, "import_official", killed)
+        patched.setattr(official, "import_official", killed)
         patched.setattr(shutil, "rmtree", lambda *_, **__: None)
         with pytest.raises(KeyboardInterrupt):
             get(server)
@@ -299,6 +301,20 @@ def test_a_full_disk_is_reported_and_the_bytes_are_kept(server: Served, monkeypa
     assert left() == [f".{NAME}.pth.part", f".{NAME}.pth.part.json"]
     get(server)
     assert len(server.asked) == 2
+
+
+def test_two_processes_do_not_fetch_the_same_model(server: Served) -> None:
+    data_folder().mkdir(parents=True)
+    with alone(data_folder() / f".{NAME}.lock", ""), pytest.raises(OutputError, match="fetched by another process"):
+        get(server)
+    assert server.asked == []
+
+
+def test_a_part_left_by_a_process_that_was_killed_at_the_end_is_removed(server: Served) -> None:
+    part = get(server).path.parent / f".{NAME}.pth.part"
+    part.write_bytes(server.content)
+    get(server)
+    assert left() == ["first-seen.json", NAME]
 
 
 def test_another_folder_is_taken_or_refused(server: Served, tmp_path: Path) -> None:

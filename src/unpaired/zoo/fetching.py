@@ -18,7 +18,6 @@ from unpaired.config import require
 from unpaired.data.download import PUBLISHED_AT, Expected, Part, fetch
 from unpaired.data.web import is_http
 from unpaired.errors import ConfigError, DownloadError, ModelError, OutputError, StorageError
-from unpaired.interop.official import import_official
 from unpaired.models.by_name import BUNDLED, data_folder, models_in
 from unpaired.models.published_weights import LICENCE, PUBLISHED_WEIGHTS, PublishedWeights
 from unpaired.storage import alone, at_home, make_folder, shown, storage_error, write_bytes
@@ -67,6 +66,7 @@ def fetch_model(
     weights = PUBLISHED_WEIGHTS[name]
     folder = at_home(out) if out is not None else data_folder() / name
     if _is_there(folder, weights):
+        part_of(folder).remove()  # of a process that was killed after the model was complete
         _log.info(f"{shown(folder)} is there already.")
         return Fetched(folder)
     try:
@@ -115,10 +115,14 @@ def _imported(weights: PublishedWeights, source: str, sha256: str, part: Part, t
 
     Raises DownloadError for other weights than before or none, OSError.
     """
+    from unpaired.interop import official  # with torch, which the download does not wait for
+
     file = temporary / f"{weights.name}.pth"
     _linked(part.path, file)
     try:
-        made = import_official(file, temporary / "model", domain_names=dict(zip("AB", weights.domains, strict=True)))
+        made = official.import_official(
+            file, temporary / "model", domain_names=dict(zip("AB", weights.domains, strict=True))
+        )
     except ModelError as error:
         reason = str(error).replace(f"{shown(file)} ", "it ").rstrip(".")
         raise DownloadError(f"{source} does not hold the weights of {weights.name}: {reason}.") from None
