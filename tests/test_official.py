@@ -916,8 +916,8 @@ def test_the_page_for_those_who_come_from_the_official_code_names_settings_that_
     dotted = {name.replace("-", "_") for name in re.findall(r"`(?:--)?((?:data|generator|objective)\.[\w-]+)", text)}
     assert {"objective.l1_weight", "generator.num_downs"} <= dotted
     assert dotted <= {*flatten(RECIPES["paper"]()), *flatten(RECIPES["pix2pix"]())}
-    verbs = set(re.findall(r"unpaired ((?:data )?[a-z]+) ", text))
-    assert verbs == {"train", "translate", "import", "export", "data download"}
+    verbs = set(re.findall(r"unpaired ((?:data |models )?[a-z]+) ", text))
+    assert verbs == {"train", "translate", "import", "export", "data download", "models get"}
     assert set(re.findall(r"--recipe (\w+)", text)) <= set(RECIPES)
 
 

@@ -18,6 +18,7 @@ from unpaired.cli import (  # noqa: F401 - each adds its verbs
     help_command,
     info_command,
     interop,
+    models_command,
     reproduce,
     sample,
     settings_help,

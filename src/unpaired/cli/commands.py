@@ -19,6 +19,7 @@ from unpaired.cli.quick import importing, without_shapes
 from unpaired.cli.settings import resolve
 from unpaired.errors import DataError
 from unpaired.launch import launched
+from unpaired.models.by_name import results_folder
 from unpaired.storage import left_out
 from unpaired.training.terminal import ProgressLines, print_sentence, sentences_printed
 
@@ -220,13 +221,14 @@ def translate(
     Parameters
     ----------
     model
-        A run folder, or the model folder in it; with --style the first input.
+        A run folder, the model folder in it, or a model by name (`unpaired models`); with --style the first input.
     inputs
         Images, folders (searched through) and globs.
     direction
         AtoB or BtoA, or the names of the domains, as in summer2winter.
     out
-        Folder for the results (default: MODEL/translated/DIRECTION; translated/style with --style).
+        Folder for the results (default: MODEL/translated/DIRECTION, for a model by name translated/NAME/DIRECTION;
+        translated/style with --style).
     format
         File format of the results, e.g. png (default: that of each input).
     batch
@@ -327,8 +329,8 @@ def translate(
         translator = Translator.load(model, resize=parse_resize(resize), **how)  # type: ignore[arg-type]
     direction = direction_named(direction, translator.directions, translator.info.domains)
     options = replace(options, direction=direction)
-    own = Path("translated") if step is None else Path(f"translated/step-{step:08d}")
-    default = Path("translated/style") if style is not None else model / own / direction
+    own = () if step is None else (f"step-{step:08d}",)
+    default = Path("translated/style") if style is not None else results_folder(model, "translated", *own, direction)
     folder = out if out is not None else default
     plan = plan_outputs(
         given,

@@ -16,6 +16,7 @@ from unpaired.cli.app import app
 from unpaired.cli.output import console
 from unpaired.cli.own_parts import load_parts
 from unpaired.launch import launched
+from unpaired.models.by_name import results_folder
 from unpaired.storage import shown
 from unpaired.training.terminal import print_sentence
 from unpaired.words import counted
@@ -58,11 +59,11 @@ def evaluate(
     Parameters
     ----------
     model
-        A run folder, or the model folder in it.
+        A run folder, the model folder in it, or a model by name (`unpaired models`).
     data
         Folder that holds testA and testB, or test (or val) of pairs.
     out
-        Folder for the results (default: MODEL/evaluation).
+        Folder for the results (default: MODEL/evaluation, for a model by name evaluation/NAME).
     size
         Side that images are resized to (default: that of the training crops).
     count
@@ -120,7 +121,7 @@ def evaluate(
         lpips=LPIPS.load(*lpips, trunk=lpips_trunk) if lpips else None,
         baseline=beside,
     )
-    folder = out if out is not None else model / "evaluation"
+    folder = out if out is not None else results_folder(model, "evaluation")
     first = not launched().rank
     found = measure(
         model, data, settings=settings, device=device, listener=print_evaluation if first else lambda part: None

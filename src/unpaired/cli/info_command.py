@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -16,6 +17,8 @@ from unpaired.cli.app import app
 from unpaired.cli.output import console
 from unpaired.cli.own_parts import load_parts
 from unpaired.config import require
+from unpaired.errors import ModelError
+from unpaired.models.by_name import hint, located
 from unpaired.storage import shown
 from unpaired.training.terminal import print_sentence, sentences_printed
 from unpaired.words import duration
@@ -40,17 +43,21 @@ def info(
     Parameters
     ----------
     runs
-        A run folder, a model folder, or a folder of runs, which are listed; two run folders are compared.
+        A run folder, a model folder, a model by name (`unpaired models`), or a folder of runs, which are listed; two
+        run folders are compared.
     json_
         Print JSON instead of a table.
     recipe
         Your own FILE.py with the parts that this needs, such as a network, a format or a metric; it is executed.
     """
     load_parts(recipe)
+    runs = tuple(map(located, runs))
     require(len(runs) in (1, 2), "info takes a run, a model or a folder of runs, or two runs to compare.")
     with sentences_printed("stderr" if json_ else "stdout"):
         if len(runs) == 2:
             _print_comparison(*runs, as_json=json_)
+        elif (sentence := hint(runs[0])) and not os.path.lexists(runs[0]):
+            raise ModelError(sentence)
         elif (runs[0] / "model.json").is_file():
             _print_model(runs[0], as_json=json_)
         elif not runs[0].is_dir() or any((runs[0] / name).exists() for name in ("config.yaml", "checkpoints", "model")):

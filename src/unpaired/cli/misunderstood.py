@@ -20,7 +20,7 @@ from cyclopts import (
 )
 
 from unpaired.cli.app import app
-from unpaired.cli.synonyms import COMMANDS, DATA_COMMANDS, advice
+from unpaired.cli.synonyms import COMMANDS, DATA_COMMANDS, MODELS_COMMANDS, advice
 from unpaired.storage import at_home
 
 _USAGE = {
@@ -34,6 +34,8 @@ _USAGE = {
     "study make": "unpaired study make RUN DATA --out FOLDER",
     "data draw": "unpaired data draw FOLDER",
     "data download": "unpaired data download NAME",
+    "models get": "unpaired models get NAME",
+    "models remove": "unpaired models remove NAME",
 }
 _PLAIN = re.compile(r"Use (--[a-z][a-z0-9.-]*) [A-Z]+(?:,.*)?\.")
 _EXACT = re.compile(r"Use ((?:--[a-z][a-z0-9.-]* \w*[a-z0-9:_]\w* ?)+)(?:,.*)?\.")
@@ -144,13 +146,17 @@ def _unknown_command(error: UnknownCommandError, tokens: Sequence[str]) -> str:
     """Return the command for an unknown one: that of another name, the nearest one, or all of them."""
     assert error.unused_tokens
     word, inside = error.unused_tokens[0], tokens[:1] == ["data"]
+    known, table = _names(app["data"] if inside else app), DATA_COMMANDS if inside else COMMANDS
+    return _choice(f"{'data ' if inside else ''}{word}", word, known, table)
+
+
+def _choice(command: str, word: str, known: Sequence[str], table: Mapping[str, str]) -> str:
+    """Return the sentence for an unknown command: that of another name, the nearest one, or all of them."""
     asked = word.lower().replace("_", "-").removesuffix(".py")
-    known = _names(app["data"] if inside else app)
-    table = DATA_COMMANDS if inside else COMMANDS
     found = next((text for names, text in table.items() if asked in names.split()), "")
     near = difflib.get_close_matches(asked, known, n=1, cutoff=0.6)
     hint = found or (f"did you mean {near[0]}?" if near else f"choose from: {', '.join(known)}.")
-    return f"Unknown command {'data ' if inside else ''}{word}; {hint}"
+    return f"Unknown command {command}; {hint}"
 
 
 def _names(parent: App) -> list[str]:
@@ -164,6 +170,8 @@ def _unused(error: UnusedCliTokensError, tokens: Sequence[str]) -> str:
     if before.startswith("--") and "=" not in before:
         return f"{before} takes no value; remove {shlex.quote(unused[0])}."
     command = _command(tokens)
+    if command == "unpaired models":  # which lists them, so that another word is an argument too many
+        return _choice(f"models {unused[0]}", unused[0], _names(app["models"]), MODELS_COMMANDS)
     halves = {Path(word).name for word in tokens if not _is_option(word)} & {"trainA", "trainB"}
     if tokens[0] == "train" and len(halves) == 2:
         whole = next(Path(word).parent for word in tokens if Path(word).name == "trainA")

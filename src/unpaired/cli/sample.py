@@ -9,6 +9,7 @@ from cyclopts import Parameter
 
 from unpaired.cli.app import app
 from unpaired.cli.own_parts import load_parts
+from unpaired.models.by_name import results_folder
 from unpaired.storage import shown
 from unpaired.training.terminal import print_sentence
 from unpaired.words import counted
@@ -32,9 +33,9 @@ def sample(
     Parameters
     ----------
     model
-        A run folder, or the model folder in it.
+        A run folder, the model folder in it, or a model by name (`unpaired models`).
     out
-        Folder for the images (default: MODEL/sampled).
+        Folder for the images (default: MODEL/sampled, for a model by name sampled/NAME).
     count
         Number of images.
     class_
@@ -51,7 +52,7 @@ def sample(
     load_parts(recipe)
     from unpaired.translate.sampling import Sampler, sample_files
 
-    folder = out if out is not None else model / "sampled"
+    folder = out if out is not None else results_folder(model, "sampled")
     sampler = Sampler.load(model, device=device)
     for path in sample_files(sampler, folder, count, seed=seed, class_name=class_, overwrite=overwrite):
         print(shown(path), flush=True)

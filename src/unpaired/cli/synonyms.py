@@ -182,7 +182,7 @@ COMMANDS = {
     "check validate doctor lint": "to check a folder of images: unpaired data check DATA.",
     "draw scenes": "to draw a data set: unpaired data draw FOLDER.",
     "list ls status progress report show runs visualize visdom": "for the state of a run: unpaired info RUN.",
-    "recipes methods models": "`unpaired train --help` lists the recipes.",
+    "recipes methods": "`unpaired train --help` lists the recipes.",
     "config options params": "`unpaired settings` lists the settings, `unpaired train --dry-run` prints them.",
     "convert onnx": "to write a model for other programs: unpaired export RUN --out FOLDER; to read weights: unpaired "
         "import FILE --out FOLDER.",
@@ -197,6 +197,13 @@ DATA_COMMANDS = {
     "info verify validate stats show list": "to check a folder of images: unpaired data check DATA.",
 }
 """The same for the commands under `unpaired data`."""
+
+MODELS_COMMANDS = {
+    "fetch download pull install add": "to fetch a model: unpaired models get NAME.",
+    "ls show all": "to list the models: unpaired models list.",
+    "rm delete del uninstall": "to remove a fetched model: unpaired models remove NAME.",
+}
+"""The same for the commands under `unpaired models`."""
 
 _NETWORKS = {
     "resnet_9blocks": "use --generator.kind resnet --generator.num-blocks 9",

@@ -11,6 +11,7 @@ import json
 import logging
 import secrets
 import shutil
+import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator, Mapping
@@ -58,8 +59,23 @@ TIMEOUT = 30.0
 MOST = 2**40
 """Largest archive in bytes; the largest published one has 8 GB."""
 
+SLOWEST = 1000
+"""Bytes a second, over `WINDOW`, below which a connection counts as lost."""
+
+WINDOW = 60.0
+"""Seconds over which the speed of a connection is measured."""
+
 _CHUNK = 2**20
 _RECORD = "download.json"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Expected:
+    """Limits of a download. most: largest size in bytes. noun: for messages. careful: see `web`."""
+
+    most: int
+    noun: str = "data set"
+    careful: bool = False
 
 
 @dataclass(frozen=True)
@@ -142,8 +158,9 @@ def default_folder(name: str, paired: bool) -> Path:
 class Part:
     """A partial download: the received bytes and, in a file beside them, their address and version."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, expected: Expected | None = None) -> None:
         self.path, self._note = path, path.with_name(f"{path.name}.json")
+        self.expected = expected or Expected(most=MOST)
         self.facts: dict[str, Any] = {}
 
     @property
@@ -177,7 +194,11 @@ class Part:
         if not validator or validator.startswith("W/"):  # weak tags do not promise equal bytes
             validator = headers.get("Last-Modified", "")
         sendable = validator.isascii() and validator.isprintable()
-        self.facts = {"url": url, "total": _length(url, headers), "validator": validator if sendable else ""}
+        self.facts = {
+            "url": url,
+            "total": _length(url, headers, self.expected),
+            "validator": validator if sendable else "",
+        }
         write_bytes(self._note, json.dumps(self.facts).encode())
 
     def _is_of(self, url: str) -> bool:
@@ -209,14 +230,16 @@ class Part:
             return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _length(url: str, headers: Mapping[str, str]) -> int:
+def _length(url: str, headers: Mapping[str, str], expected: Expected) -> int:
     """Return the size that the server sends, 0 without one; raises DownloadError for an impossible one."""
     length = headers.get("Content-Length", "")
     if not (length.isascii() and length.isdecimal()):
         return 0
-    if len(length) > len(str(MOST)) or int(length) > MOST:
+    if len(length) > len(str(expected.most)) or int(length) > expected.most:
         size = f"{int(length):,}" if len(length) <= 20 else f"a number of {len(length)} digits of"
-        raise DownloadError(f"{_host(url)} gives {url} {size} bytes, which no data set has; try --url with a copy.")
+        raise DownloadError(
+            f"{_host(url)} gives {url} {size} bytes, which no {expected.noun} has; try --url with a copy."
+        )
     return int(length)
 
 
@@ -238,15 +261,40 @@ def fetch(url: str, part: Part, listener: Callable[[int, int], None]) -> None:
         _check_room(part)
         received = part.received
         listener(received, part.total)
-        while chunk := response.read(_CHUNK):
+        speed = _Speed(url)
+        while chunk := response.read1(_CHUNK):  # unlike read, it returns what is there
             received += len(chunk)
-            if received > (part.total or MOST):
+            if received > (part.total or part.expected.most):
                 part.remove()
                 raise DownloadError(f"{_host(url)} sends more of {url} than it announced; try --url with a copy.")
             part.append(chunk)
+            speed.check(received)
             listener(received, part.total)
     if part.total and not part.whole:
         raise _cut(url, part)
+    if not part.received:
+        raise DownloadError(f"{_host(url)} sends an empty file for {url}; try --url with a copy.")
+
+
+class _Speed:
+    """Ends a download whose server sends almost nothing, but often enough to avoid the timeout."""
+
+    def __init__(self, url: str) -> None:
+        self._url, self._start, self._received = url, time.monotonic(), -1
+
+    def check(self, received: int) -> None:
+        """Raise DownloadError if the last window brought too little; received: all bytes so far."""
+        now = time.monotonic()
+        if self._received < 0:
+            self._received = received
+        if now - self._start < WINDOW:
+            return
+        if received - self._received < SLOWEST * (now - self._start):
+            raise DownloadError(
+                f"{_host(self._url)} sends less than {SLOWEST:,} bytes a second; the {received:,} bytes so far are "
+                "kept, so run the same again later, or try --url with a copy."
+            )
+        self._start, self._received = now, received
 
 
 def _request(url: str, part: Part) -> Any:
@@ -256,7 +304,7 @@ def _request(url: str, part: Part) -> Any:
     """
     asked = part.received
     try:
-        response = web().open(_request_for(url, part), timeout=TIMEOUT)
+        response = web(careful=part.expected.careful).open(_request_for(url, part), timeout=TIMEOUT)
     except urllib.error.HTTPError as error:
         if error.code != 416 or not asked:
             raise
@@ -292,8 +340,9 @@ def _failures(url: str, part: Part) -> Iterator[None]:
     except urllib.error.HTTPError as error:
         error.close()
         if 300 <= error.code < 400:
+            which = "of another host without https" if part.expected.careful else "that is not http or https"
             raise DownloadError(
-                f"{host} redirects {url} in a circle or to an address that is not http or https; try --url with a copy."
+                f"{host} redirects {url} in a circle or to an address {which}; try --url with a copy."
             ) from None
         reason = shown(" ".join(str(error.reason).split()))[:200]
         raise DownloadError(f"{host} answers {error.code} ({reason}) for {url}; try --url with a copy.") from None

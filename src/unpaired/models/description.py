@@ -10,6 +10,7 @@ from typing import Any, Literal
 from unpaired.config import from_dict, require
 from unpaired.errors import ConfigError, ModelError
 from unpaired.models import bounds as checked
+from unpaired.models.by_name import located
 from unpaired.models.scale_info import ScaleInfo
 from unpaired.models.selection_info import ChoiceInfo
 from unpaired.storage import at_home, shown
@@ -91,8 +92,8 @@ def _generator(name: str, entry: Any) -> tuple[str, int, int]:
 
 
 def find_model(path: Path) -> Path:
-    """Return the model folder for `path`, a model folder or a run folder. Raises ModelError."""
-    path = at_home(path)
+    """Return the model folder for `path`: a model folder, a run folder, or the name of a model. Raises ModelError."""
+    path = located(at_home(path))
     for folder in (path, path / "model"):
         for candidate in (folder, beside(folder, "old")):
             if (candidate / "model.json").is_file():

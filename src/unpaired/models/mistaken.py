@@ -6,6 +6,7 @@ from pathlib import Path
 
 from unpaired.errors import ModelError
 from unpaired.images import is_image_name
+from unpaired.models.by_name import hidden, hint
 from unpaired.storage import shown
 
 _WEIGHTS = (".pth", ".pt", ".ckpt")
@@ -16,7 +17,12 @@ def no_model(path: Path) -> ModelError:
     """Return the error for a path that is neither a run nor a model folder."""
     name = shown(path)
     if not path.exists():
-        return ModelError(f"There is no run or model folder {name}; check the name.")
+        return ModelError(hint(path) or f"There is no run or model folder {name}; check the name.")
+    behind = hidden(path)
+    if behind is not None and not (path / "config.yaml").exists():
+        return ModelError(
+            f"{name} here is neither a run nor a model, and hides the model of that name; give {shown(behind)}"
+        )
     run = next((folder for folder in path.absolute().parents if (folder / "checkpoints").is_dir()), None)
     if (path.parent / "model.json").is_file():
         return ModelError(f"{name} is a file of a model; give its folder: {shown(path.parent)}")

@@ -25,6 +25,7 @@ from unpaired.devices import resolve_device
 from unpaired.errors import ConfigError, ImageError, ModelError
 from unpaired.headway import Headway
 from unpaired.images import Image
+from unpaired.models.by_name import located
 from unpaired.models.domain_values import DomainValues
 from unpaired.models.input_specs import source_spec, target_spec
 from unpaired.models.model_folder import DirectionInfo, ModelInfo, description_sha256, find_model, read_info
@@ -124,12 +125,12 @@ class Translator:
         backend: str = "torch",
         resize: Resize = "native",
     ) -> Translator:
-        """Return the translator of a run folder or a model folder.
+        """Return the translator of a run folder, a model folder, or a model by name (`unpaired models` lists them).
 
         Raises ModelError, DeviceError, and ConfigError for an unknown backend or a `resize` that the model lacks.
 
         Args:
-            path: the folder.
+            path: the folder or the name; a folder of that name precedes a model.
             device: "auto", "cpu", "cuda", "cuda:N" or "mps", or another name of the backend.
             precision: "fp32"; "bf16", which is faster on hardware with such instructions and off by some grey levels;
                 or "auto", which is bf16 if its results are close enough, see `choose`. Images with results of more than
@@ -140,10 +141,11 @@ class Translator:
                 their own; "trained": as training resized its images; or the length of the shorter side in pixels.
         """
         part = BACKENDS.get(backend, "backend")
-        folder = find_model(Path(path))
+        path = located(Path(path))
+        folder = find_model(path)
         info = read_info(folder)
         sha256 = description_sha256(folder)
-        origin = Origin(os.fspath(Path(path).absolute()), sha256, device, max_pixels, backend, resize)
+        origin = Origin(os.fspath(path.absolute()), sha256, device, max_pixels, backend, resize)
         with ThreadPoolExecutor(
             max(len(info.directions), 1)
         ) as pool:  # most of the time is hashing, which releases the GIL

@@ -57,18 +57,22 @@ class Imported:
     notes: tuple[str, ...]
 
 
-def import_official(path: Path, out: Path, network: str | None = None) -> Imported:
+def import_official(
+    path: Path, out: Path, network: str | None = None, *, domain_names: Mapping[str, str] | None = None
+) -> Imported:
     """Convert a file of the official code, or the newest generators of a folder, to the model folder `out`.
 
     G_A and G_B of one epoch are imported together, whichever is named, as are both directions in one file.
 
     network: name of a generator in a file with several.
+    domain_names: by A and B, instead of those that the names of files suggest.
 
     Raises ModelError with the file and the first mismatch, OutputError if `out` exists, StorageError.
     """
     if out.exists() and not (out.is_dir() and not any(out.iterdir())):
         raise OutputError(f"{shown(out)} exists already; give another --out, or remove it first.")
     info, generators, notes = read_official(path, network)
+    info = replace(info, domains=domain_names or info.domains)
     rewrite("Writing the model")
     write_model(out, info, generators)
     return Imported(out, info, notes)
