@@ -83,7 +83,11 @@ def test_every_setting_that_can_change_the_result_has_a_published_value() -> Non
     # The paper has none of them.
     own = {"run.seed", "data.background", "data.noise_channels"}
     own |= {"data.nodata_fill", "data.nodata_fill_a", "data.nodata_fill_b", "data.masks"}
-    own |= {path for path in flatten(paper()) if path.startswith(("start.", "objective.augmentation_target", "schedule.restart_after"))}
+    own |= {
+        path
+        for path in flatten(paper())
+        if path.startswith(("start.", "objective.augmentation_target", "schedule.restart_after"))
+    }
     assert set(flatten(paper(), without_free=True)) - own == set(PAPER)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import shutil
 from dataclasses import replace
@@ -163,6 +164,38 @@ def test_an_image_of_the_size_of_training_is_translated_as_it_is() -> None:
     first, second = translator.translate_images([image, image], batch=2)
     assert (first.pixels == negative("native")[0](image).pixels).all()
     assert (second.pixels == first.pixels).all()
+
+
+def test_detail_that_resizing_took_comes_back() -> None:
+    network = nn.Identity()
+    identity = Translator(info(), {"AtoB": network, "BtoA": network}, device="cpu", resize=24, detail=True)
+    image = Image(np.random.default_rng(3).integers(0, 256, (96, 128, 3), np.uint8))
+    assert np.array_equal(identity(image).pixels, image.pixels)
+    tensor = torch.from_numpy(image.pixels.copy()).permute(2, 0, 1).float() / 127.5 - 1
+    assert identity(tensor).allclose(tensor, rtol=0, atol=1e-6)
+
+
+def test_detail_is_added_to_the_change_of_the_model() -> None:
+    trained, _ = negative("trained")
+    detailed = copy.copy(trained)
+    detailed.resizing = resizing_of(trained.info, "trained", detail=True)
+    image = Image(np.random.default_rng(3).integers(96, 160, (96, 128, 3), np.uint8))
+    small = resize(image, (40, 40))
+    kept = image.pixels.astype(int) - resize(small, (96, 128)).pixels
+    assert np.abs(detailed(image).pixels.astype(int) - trained(image).pixels - kept).max() <= 2
+    assert detailed.fingerprint("AtoB") != trained.fingerprint("AtoB")
+
+
+@pytest.mark.parametrize("detail_of", ["native", "channels"])
+def test_detail_is_refused_where_nothing_can_be_added(detail_of: str) -> None:
+    if detail_of == "native":
+        with pytest.raises(ConfigError, match="give a resize"):
+            resizing_of(info(), "native", detail=True)
+        return
+    one = info()
+    directions = {name: replace(part, out_channels=1) for name, part in one.directions.items()}
+    with pytest.raises(ConfigError, match="needs as many channels in both, not 3 and 1"):
+        resizing_of(replace(one, directions=directions), 40, detail=True)
 
 
 def test_a_large_number_is_refused_before_anything_is_resized() -> None:

@@ -202,6 +202,7 @@ def translate(
     mask: Path | None = None,
     feather: int = 4,
     resize: str = "native",
+    detail: Annotated[bool, Parameter(negative=(), show_default=False)] = False,
     step: int | None = None,
     max_pixels: int | None = None,
     device: str = "auto",
@@ -255,6 +256,8 @@ def translate(
         Pixels over which the translation fades towards the kept pixels, inside of the mask.
     resize
         Size at which images are translated: native, trained (as in training) or the shorter side in pixels.
+    detail
+        Add to each result the detail that --resize took from its image.
     step
         Translate with an earlier step of the run, one of its checkpoints.
     max_pixels
@@ -318,7 +321,7 @@ def translate(
         resize=resize,
         step=step,
     )
-    how = {"device": device, "precision": precision, "max_pixels": max_pixels, "backend": backend}
+    how = {"device": device, "precision": precision, "max_pixels": max_pixels, "backend": backend, "detail": detail}
     if style is not None:
         translator = open_style(chosen, device=device, max_pixels=max_pixels)
     elif step is not None:

@@ -25,10 +25,14 @@ _MAX_SHORTER = 2**15
 
 @dataclass(frozen=True)
 class Resizing:
-    """The size at which a model translates an image. scale: of the training images, needed for "trained"."""
+    """The size at which a model translates an image.
+
+    scale: of the training images, needed for "trained". detail: whether results get back what resizing took.
+    """
 
     resize: Resize
     scale: ScaleInfo | None = None
+    detail: bool = False
 
     def size_of(self, height: int, width: int) -> tuple[int, int]:
         """Return the size (h, w) at which an image of `height` x `width` pixels is translated."""
@@ -40,14 +44,25 @@ class Resizing:
         return height, width
 
 
-def resizing_of(info: ModelInfo, resize: Resize) -> Resizing:
+def resizing_of(info: ModelInfo, resize: Resize, *, detail: bool = False) -> Resizing:
     """Return the resizing for a model.
 
-    Raises ConfigError for another value, and for "trained" if model.json does not record how training resized.
+    Raises ConfigError for another value, for "trained" if model.json does not record how training resized, and for
+    `detail` without resizing or with domains of different channels.
     """
+    require(
+        not detail or resize != "native",
+        "detail adds to results what resizing took from their images; give a resize (--resize trained) too.",
+    )
+    for one in info.directions.values():
+        require(
+            not detail or one.in_channels == one.out_channels,
+            f"detail adds what the image shows to its translation and needs as many channels in both, not "
+            f"{one.in_channels} and {one.out_channels}; leave it out.",
+        )
     if isinstance(resize, int) and not isinstance(resize, bool):
         require(1 <= resize <= _MAX_SHORTER, f"resize must be 1 to {_MAX_SHORTER} pixels, not {resize}.")
-        return Resizing(resize)
+        return Resizing(resize, detail=detail)
     require(resize in ("native", "trained"), f"resize must be native, trained or a number of pixels, not {resize!r}.")
     if resize == "trained" and info.scale is None:
         side = info.training.load_size
@@ -55,7 +70,17 @@ def resizing_of(info: ModelInfo, resize: Resize) -> Resizing:
         raise ConfigError(
             f"This model does not record how training resized its images; give {number} instead of trained."
         )
-    return Resizing(resize, info.scale)
+    return Resizing(resize, info.scale, detail)
+
+
+def with_detail(made: Tensor, full: Tensor, small: Tensor, how: Resampling) -> Tensor:
+    """Return translations with the detail of their images that is missing at the size of translation; in [-1, 1].
+
+    made: translations brought back to the size of the images `full`. small: the images as they were translated. So the
+    change that the model makes is brought to full size, and not the image. All are n c h w on the processor.
+    """
+    kept = full.float() - resized(small, (full.shape[-2], full.shape[-1]), how)
+    return (made.float() + kept).clamp(-1, 1)
 
 
 def parse_resize(text: str) -> Resize:

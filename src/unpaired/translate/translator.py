@@ -48,7 +48,7 @@ from unpaired.translate.finishing import finished, result_dtype
 from unpaired.translate.given_kinds import as_given, as_image
 from unpaired.translate.precision import Choice, Computed, Precision, PrecisionPolicy, compared
 from unpaired.translate.preparing import batch_of, padded, padded_side
-from unpaired.translate.resizing import Resize, resized, resizing_of
+from unpaired.translate.resizing import Resize, resized, resizing_of, with_detail
 
 if TYPE_CHECKING:
     from torch import nn
@@ -71,6 +71,7 @@ class Origin:
     max_pixels: int | None
     backend: str
     resize: Resize
+    detail: bool
 
 
 class Translator:
@@ -91,6 +92,7 @@ class Translator:
         max_pixels: int | None = None,
         backend: str = "torch",
         resize: Resize = "native",
+        detail: bool = False,
     ) -> None:
         """networks: by direction, torch modules, which are moved to `device`, or generators loaded by a backend."""
         self.policy = PrecisionPolicy(precision)
@@ -98,7 +100,7 @@ class Translator:
         if any(makes_from_noise(direction.generator) for direction in info.directions.values()):
             raise ConfigError("This model generates images from noise and cannot translate; use `unpaired sample`.")
         self.info, self.backend = info, backend
-        self.resizing = resizing_of(info, resize)
+        self.resizing = resizing_of(info, resize, detail=detail)
         self.directions = tuple(info.directions)
         self.max_pixels = max_pixels
         self._origin: Origin | None = None
@@ -124,6 +126,7 @@ class Translator:
         max_pixels: int | None = None,
         backend: str = "torch",
         resize: Resize = "native",
+        detail: bool = False,
     ) -> Translator:
         """Return the translator of a run folder, a model folder, or a model by name (`unpaired models` lists them).
 
@@ -139,13 +142,15 @@ class Translator:
             backend: the kind of the runtime, one of `BACKENDS`.
             resize: the size at which images are translated; results are brought back to that of their image. "native":
                 their own; "trained": as training resized its images; or the length of the shorter side in pixels.
+            detail: add to each result the detail that resizing took from its image; needs a `resize`, and as many
+                channels in B as in A.
         """
         part = BACKENDS.get(backend, "backend")
         path = located(Path(path))
         folder = find_model(path)
         info = read_info(folder)
         sha256 = description_sha256(folder)
-        origin = Origin(os.fspath(path.absolute()), sha256, device, max_pixels, backend, resize)
+        origin = Origin(os.fspath(path.absolute()), sha256, device, max_pixels, backend, resize, detail)
         with ThreadPoolExecutor(
             max(len(info.directions), 1)
         ) as pool:  # most of the time is hashing, which releases the GIL
@@ -154,7 +159,9 @@ class Translator:
                 for name in info.directions
             }
             loaded = {name: future.result() for name, future in loading.items()}
-        made = cls(info, loaded, precision=precision, max_pixels=max_pixels, backend=backend, resize=resize)
+        made = cls(
+            info, loaded, precision=precision, max_pixels=max_pixels, backend=backend, resize=resize, detail=detail
+        )
         made._origin = origin
         return made
 
@@ -212,6 +219,7 @@ class Translator:
         )
         about += () if self.backend == "torch" else (self.backend,)
         about += () if self.resizing.resize == "native" else ("resize", self.resizing.resize)
+        about += ("detail",) if self.resizing.detail else ()
         digest = hashlib.sha256(json.dumps([about, self.info.background, self.info.icc]).encode())
         self._loaded[direction].hash_into(digest.update)
         return digest.hexdigest()
@@ -545,6 +553,9 @@ class Translator:
         given = self._given(taken, direction)
         made = self._run(given, direction, precision, eight_bit=eight_bit).cpu()
         made = resized(made, (images[0].height, images[0].width), target_spec(self.info, direction).resize)
+        if self.resizing.detail:
+            full = batch_of(taken, spec, (images[0].height, images[0].width))
+            made = with_detail(made, full, given.cpu(), spec.resize)
         values = self._values(direction)
         return [
             finished(before, after, image, *values, keep_icc=keep_icc)
@@ -582,6 +593,9 @@ class Translator:
         batch = self._at_size(given if given.ndim == 4 else given[None], direction)
         made = self._run(batch, direction, self.policy.for_tensors)
         made = resized(made, (given.shape[-2], given.shape[-1]), target_spec(self.info, direction).resize)
+        if self.resizing.detail:
+            full = given if given.ndim == 4 else given[None]
+            made = with_detail(made.cpu(), full.cpu(), batch.cpu(), source_spec(self.info, direction).resize)
         return (made if tensor.ndim == 4 else made[0]).to(tensor.device)
 
     def _checked(self, tensor: Tensor, direction: str) -> Tensor:
@@ -713,6 +727,7 @@ def _reloaded(origin: Origin, policy: PrecisionPolicy) -> Translator:
         max_pixels=origin.max_pixels,
         backend=origin.backend,
         resize=origin.resize,
+        detail=origin.detail,
     )
     assert made._origin is not None
     if made._origin.sha256 != origin.sha256:
