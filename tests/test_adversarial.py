@@ -261,7 +261,7 @@ def test_every_pair_survives_a_configuration_file(
 def test_a_kind_on_the_command_line_makes_the_part_another_one() -> None:
     made = override(Config(), {"generator.kind": "unet", "generator.num-downs": "7", "discriminator.kind": "imagegan"})
     assert (made.generator, made.discriminator) == (UNetGenerator(num_downs=7), ImageGAN())
-    with pytest.raises(ConfigError, match="choose from: resnet, unet, attention, dcgan, coupled"):
+    with pytest.raises(ConfigError, match="choose from: resnet, unet, attention, pixel_shuffle, dcgan, coupled"):
         override(Config(), {"generator.kind": "perceptron"})
 
 

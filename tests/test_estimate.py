@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -29,6 +30,7 @@ class View:
 
     def __init__(self, step: int) -> None:
         self.step = step
+        self.state = SimpleNamespace(step=step, warm_up=0)
 
 
 def steps(watch: Estimate, durations: list[float], monkeypatch: pytest.MonkeyPatch) -> None:

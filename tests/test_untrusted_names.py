@@ -166,7 +166,7 @@ def options_of(*verbs: str) -> set[str]:
     return {name for argument in parsed for name in argument.names}
 
 
-SETTING = re.compile(r"--(data|generator|objective|optimizer|schedule|run|discriminator)\.[a-z-]+")
+SETTING = re.compile(r"--(data|start|generator|objective|optimizer|schedule|run|discriminator)\.[a-z-]+")
 OTHERS = {"--nproc-per-node", "--width"}  # of torchrun, and of a style sheet
 
 

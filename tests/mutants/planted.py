@@ -72,8 +72,8 @@ CYCLEGAN = (
         "identity-weight-absolute",
         "The identity term weighs 0.5 instead of 5, so colours drift as if it were switched off.",
         "objectives/cyclegan.py",
-        "c.identity_weight * c.cycle_weight_a * same_a",
-        "c.identity_weight * same_a",
+        "weight * c.cycle_weight_a * same_a",
+        "weight * same_a",
         ("test_cyclegan.py::test_the_identity_weight_is_relative_to_the_cycle_weight_of_its_domain",),
     ),
     Mutant(
@@ -1109,8 +1109,8 @@ TRANSLATING = (
         "redirects-anywhere",
         "A server sends a download on to ftp.",
         "data/web.py",
-        "newurl) if is_http(newurl) else None",
-        "newurl)",
+        "allowed = is_http(newurl) and not",
+        "allowed = not",
         ("test_download_hostile.py::test_nothing_but_http_is_opened_wherever_a_server_sends_one",),
     ),
     Mutant(

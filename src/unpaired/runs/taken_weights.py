@@ -18,6 +18,9 @@ from unpaired.runs.start_source import Source, exchanged, read_source
 from unpaired.storage import shown
 from unpaired.training.state import TrainingState
 
+_GROUP = "generator"
+"""The settings that a sentence advises."""
+
 _LISTED = 4  # maximum number of layers in a sentence
 
 _NOUNS = {"translators.heads": "the projection heads", "translators.couple": "the coupled generators"}
@@ -149,7 +152,7 @@ def _check_kind(
     theirs = source.generator
     give = [] if config.kind == theirs.kind else [f"--generator.kind {theirs.kind}"]
     give += [
-        f"--generator.{each.name.replace('_', '-')} {getattr(theirs, each.name)}"
+        f"--{_GROUP}.{each.name.replace('_', '-')} {getattr(theirs, each.name)}"
         for each in fields(theirs)  # type: ignore[arg-type]
         if getattr(theirs, each.name) != getattr(config, each.name, None)
     ]
