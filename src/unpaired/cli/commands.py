@@ -319,6 +319,7 @@ def translate(
         precision=precision,
         backend=backend,
         resize=resize,
+        detail=detail,
         step=step,
     )
     how = {"device": device, "precision": precision, "max_pixels": max_pixels, "backend": backend, "detail": detail}
