@@ -151,7 +151,7 @@ def train(
         with sentences_printed("stderr"):
             note_unread(resolved.data)
             folder = out if out is not None else default_out(resolved.data)
-            resolved = resolve_alone(resolved, folder, made, keeps_auto=not explain)
+            resolved = resolve_alone(resolved, folder, made, keeps_auto=not explain, extend=extend or "")
         text = explained(resolved, made.sources) if explain else to_yaml(resolved)
         if not launched().rank:
             print(text, end="")
