@@ -102,7 +102,9 @@ def test_the_work_of_a_step_is_counted_in_passes_of_its_networks(toy_config: Con
     # A mean over the steps with and without the terms that only every second one has.
     never, always = (count_work(override(toy_config, {"objective.identity_weight": weight})) for weight in (0, 0.5))
     lazy = count_work(override(toy_config, {"objective.identity_every": 2}))
-    assert never is not None and always is not None and lazy is not None
+    assert never is not None
+    assert always is not None
+    assert lazy is not None
     assert lazy.operations == pytest.approx((never.operations + always.operations) / 2)
 
 

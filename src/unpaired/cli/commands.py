@@ -284,7 +284,14 @@ def translate(
     load_parts(recipe)
     without_shapes()
     with importing():
-        from unpaired.cli.strengths import UNMASKED, parse_strengths, parse_style_strength, refuse_scores, with_halves
+        from unpaired.cli.strengths import (
+            UNMASKED,
+            parse_strengths,
+            parse_style_strength,
+            refuse_feather,
+            refuse_scores,
+            with_halves,
+        )
         from unpaired.cli.style_options import StyleOptions, open_style, refuse_unsuitable
         from unpaired.cli.translation import TranslateOptions, translate_all
         from unpaired.images.foreign import passed_over
@@ -309,6 +316,7 @@ def translate(
     style_strength = None if style is None else parse_style_strength(strength)
     strengths = (1.0,) if style is not None else parse_strengths(strength)
     refuse_scores(strengths, scores or keep_best is not None)
+    refuse_feather(feather, mask)
     chosen = StyleOptions(style=style, features=features, strength=style_strength, iterations=iterations)
     given = refuse_unsuitable(
         chosen,

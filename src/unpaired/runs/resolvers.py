@@ -177,7 +177,8 @@ def dry_run(
 
     Only `run.memory` needs the images, to count them. Changes no file. made: records the source of each setting.
     keeps_auto: leave the precision auto of a new run without a memory limit to the start of training, and log its
-    meaning, so that torch is not needed. extend: how a finished run becomes longer, "" for not. Raises ConfigError, DataError, DeviceError.
+    meaning, so that torch is not needed. extend: how a finished run becomes longer, "" for not.
+    Raises ConfigError, DataError, DeviceError.
     """
     require_rebuildable(config)
     keeps_auto = keeps_auto and config.run.precision == "auto" and not config.run.memory
