@@ -101,6 +101,13 @@ def test_the_work_of_a_step_is_counted_in_passes_of_its_networks(toy_config: Con
     assert shape == [3, 32, 32]
     # The generators translate six images, and those made from images need the gradients of these as well.
     assert 5 / together < work.operations / work.operations_timed < 7
+    # A mean over the steps with and without the terms that only every second one has.
+    never, always = (count_work(override(toy_config, {"objective.identity_weight": weight})) for weight in (0, 0.5))
+    lazy = count_work(override(toy_config, {"objective.identity_every": 2}))
+    assert never is not None
+    assert always is not None
+    assert lazy is not None
+    assert lazy.operations == pytest.approx((never.operations + always.operations) / 2)
 
 
 def test_a_network_that_cannot_be_counted_has_no_estimate(toy_config: Config, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -17,6 +17,7 @@ from unpaired.errors import ConfigError, Interrupted
 from unpaired.recipes import Config
 from unpaired.runs import info, train
 from unpaired.runs.extending import Extension
+from unpaired.runs.resolvers import dry_run
 from unpaired.selection.early_stopping import PLATEAU, with_early_stopping
 from unpaired.training.progress import Progress
 from unpaired.training.schedule import Schedule, ScheduleConfig
@@ -38,6 +39,16 @@ def settings(config: Config, data: Path, steps: int) -> Config:
 
 def rates(run: Path) -> list[float]:
     return [round(record["learning_rate"] / 2e-4, 3) for record in RunFolder(run).records()]
+
+
+def test_a_dry_run_has_the_step_after_which_the_schedule_begins_anew(
+    toy_config: Config, drawn_folders: Path, finished: Path, tmp_path: Path
+) -> None:
+    longer = settings(toy_config, drawn_folders, 8)
+    assert dry_run(longer, finished, extend="restart").schedule.restart_after == 4
+    assert dry_run(longer, finished, extend="keep").schedule.restart_after is None
+    with pytest.raises(ConfigError, match="--extend makes a finished run longer"):
+        dry_run(longer, tmp_path / "none", extend="keep")
 
 
 @pytest.mark.parametrize(

@@ -102,6 +102,8 @@ def test_what_takes_more_memory_is_counted_as_more() -> None:
     whole = footprint(config).step
     assert footprint(override(config, {"data.batch_size": 4})).step > 1.5 * whole
     assert footprint(at_size(config, 128)).step > 2 * whole
+    lazy = {"objective.identity_every": 3}
+    assert footprint(override(config, lazy)).step == whole  # the steps with the identity terms decide
     assert footprint(override(config, {"run.recompute": True})).step < 0.8 * whole
     assert footprint(override(config, {"run.precision": "bf16"})).step < 0.95 * whole
 

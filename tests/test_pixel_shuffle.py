@@ -7,11 +7,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from unpaired.config import from_dict, to_dict
+from unpaired.config import from_dict, override, to_dict
 from unpaired.errors import ConfigError
 from unpaired.networks import PixelShuffleGenerator, UNetGenerator
 from unpaired.networks.pixel_shuffle import PixelShuffleModule, moved
 from unpaired.objectives.base import initialised
+from unpaired.recipes import photo
 
 SMALL = PixelShuffleGenerator(base_channels=8, num_blocks=2, factor=4, head_channels=4)
 
@@ -91,6 +92,9 @@ def test_features_are_the_encoders() -> None:
 def test_channels_must_agree() -> None:
     with pytest.raises(ConfigError, match=r"equal channels in both domains, not 3 and 1; use generator\.kind resnet"):
         SMALL.build(3, 1)
+    assert override(photo(), {"data.channels_a": 1, "data.channels_b": 1}).data.channels_b == 1
+    with pytest.raises(ConfigError, match="not 1 and 3"):  # before images are read, and in a dry run
+        override(photo(), {"data.channels_a": 1})
 
 
 @pytest.mark.parametrize(

@@ -171,6 +171,7 @@ def test_detail_that_resizing_took_comes_back() -> None:
     identity = Translator(info(), {"AtoB": network, "BtoA": network}, device="cpu", resize=24, detail=True)
     image = Image(np.random.default_rng(3).integers(0, 256, (96, 128, 3), np.uint8))
     assert np.array_equal(identity(image).pixels, image.pixels)
+    assert "resized to 24, with detail" in repr(identity)
     tensor = torch.from_numpy(image.pixels.copy()).permute(2, 0, 1).float() / 127.5 - 1
     assert identity(tensor).allclose(tensor, rtol=0, atol=1e-6)
 

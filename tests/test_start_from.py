@@ -154,7 +154,7 @@ def test_cut_starts_from_cyclegan_and_cyclegan_from_cut(config: Config, source: 
     cut = dataclasses.replace(config, objective=CUT(num_patches=16, head_channels=8))
     cut = override(cut, {"start.warmup": 1})
     assert sentence(cut).endswith(
-        "the generator AtoB, the discriminator B. New: the projection heads; these alone learn in the first 1 steps. "
+        "the generator AtoB, the discriminator B. New: the projection heads; these alone learn in the first step. "
         "Left out: the generator BtoA, the discriminator A."
     )
     train(cut, out=tmp_path / "cut")

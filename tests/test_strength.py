@@ -380,6 +380,7 @@ def test_the_command_takes_a_mask_and_a_changed_mask_is_translated_again(
         (["--strength", "30"], 78, "--strength takes numbers from 0 (the input) to 1.5 (1 is the translation), not 30"),
         (["--strength", "0", "1", "--scores"], 78, "give one --strength"),
         (["--mask", "nowhere"], 65, "There is no mask nowhere; give a file, or a folder"),
+        (["--feather", "2"], 78, "--feather fades a translation towards the pixels that a mask keeps; add --mask"),
         (["--mask", "{image}", "--feather", "-1"], 78, "feather must be 0 to 256 pixels, not -1"),
     ],
 )
@@ -390,6 +391,17 @@ def test_mistakes_are_one_sentence(
     found = run(capsys, "translate", model, image, *(word.format(image=image) for word in words))
     assert found[0] == code
     assert sentence in found[2]
+
+
+def test_a_failure_is_one_line_whatever_the_number_of_strengths(
+    model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "a.png").write_bytes(b"no image")
+    code, printed, _ = run(
+        capsys, "translate", model, tmp_path / "a.png", "--strength", "0", "1", "--out", tmp_path / "out"
+    )
+    assert (code, printed.count("failed:")) == (65, 1)
+    assert "Translated 0 of 2 results" in printed
 
 
 def test_strengths_may_be_separated_by_spaces(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

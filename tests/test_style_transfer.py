@@ -192,6 +192,7 @@ def test_the_verb_writes_results_and_resumes(
         (["{image}", "--style", "{empty}"], 65, "There is no style image in"),
         (["{image}", "--style", "{winter}", "--features", "vgg"], 78, "source of features 'vgg'"),
         (["{image}", "--style", "{winter}", "--features", "vgg19:none.pth"], 65, "Cannot read none.pth"),
+        (["{image}", "--style", "{winter}", "--detail"], 78, "--detail cannot be combined with --style"),
         (["{image}"], 64, "Give images to translate after the model"),
     ],
 )

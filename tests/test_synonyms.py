@@ -43,6 +43,7 @@ def test_names_of_the_official_code_and_of_habit_are_advised(capsys: pytest.Capt
     for words, expected in {
         ("train", "x", "--batch-size", "4"): "Unknown option: --batch-size. Use --data.batch-size N.\n",
         ("train", "x", "--continue_train"): "the same command with the same --out continues an interrupted run.\n",
+        ("train", "x", "--from_pretrained", "y"): "Use --from PATH, a run",
         ("translate", "m", "x.png", "--gpu_ids", "0"): "Use --device cuda, cuda:N, cpu or mps.\n",
         ("evaluate", "m", "d", "--fid"): "Use --inception FILE",
         ("train", "x", "--outt", "y"): "Unknown option: --outt. Did you mean --out?\n",

@@ -152,7 +152,7 @@ def train(
         with sentences_printed("stderr"):
             note_unread(resolved.data)
             folder = out if out is not None else default_out(resolved.data)
-            resolved = resolve_alone(resolved, folder, made, keeps_auto=not explain)
+            resolved = resolve_alone(resolved, folder, made, keeps_auto=not explain, extend=extend or "")
         text = explained(resolved, made.sources) if explain else to_yaml(resolved)
         if not launched().rank:
             print(text, end="")
@@ -285,7 +285,14 @@ def translate(
     load_parts(recipe)
     without_shapes()
     with importing():
-        from unpaired.cli.strengths import UNMASKED, parse_strengths, parse_style_strength, refuse_scores, with_halves
+        from unpaired.cli.strengths import (
+            UNMASKED,
+            parse_strengths,
+            parse_style_strength,
+            refuse_feather,
+            refuse_scores,
+            with_halves,
+        )
         from unpaired.cli.style_options import StyleOptions, open_style, refuse_unsuitable
         from unpaired.cli.translation import TranslateOptions, translate_all
         from unpaired.images.foreign import passed_over
@@ -310,6 +317,7 @@ def translate(
     style_strength = None if style is None else parse_style_strength(strength)
     strengths = (1.0,) if style is not None else parse_strengths(strength)
     refuse_scores(strengths, scores or keep_best is not None)
+    refuse_feather(feather, mask)
     chosen = StyleOptions(style=style, features=features, strength=style_strength, iterations=iterations)
     given = refuse_unsuitable(
         chosen,
@@ -320,6 +328,7 @@ def translate(
         precision=precision,
         backend=backend,
         resize=resize,
+        detail=detail,
         step=step,
     )
     how = {"device": device, "precision": precision, "max_pixels": max_pixels, "backend": backend, "detail": detail}

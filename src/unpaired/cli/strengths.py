@@ -72,6 +72,16 @@ def refuse_scores(strengths: Sequence[float], scores: bool) -> None:
     )
 
 
+def refuse_feather(feather: int, mask: Path | None) -> None:
+    """Raise ConfigError for another feather than the default without a mask, as it would change nothing."""
+    from unpaired.translate.blending import FEATHER
+
+    require(
+        mask is not None or feather == FEATHER,
+        "--feather fades a translation towards the pixels that a mask keeps; add --mask, or leave it out.",
+    )
+
+
 def _is_number(text: str) -> bool:
     try:
         return abs(float(text)) < float("inf")

@@ -54,6 +54,7 @@ def refuse_unsuitable(
     precision: str,
     backend: str,
     resize: str,
+    detail: bool,
     step: int | None,
 ) -> tuple[str, ...]:
     """Return the inputs to translate: with a style, MODEL is the first of them.
@@ -85,6 +86,7 @@ def refuse_unsuitable(
         "--masks": options.masks is not None,
         "--precision bf16": precision == "bf16",
         f"--resize {resize}": resize != "native",
+        "--detail": detail,
         f"--step {step}": step is not None,
         f"--backend {backend}": backend != "torch",
     }

@@ -45,7 +45,8 @@ TRAIN = {
     "name run_name exp_name experiment output output_dir outdir save_dir checkpoints_dir logdir log_dir results "
     "output_path output_folder result_dir results_dir out_dir o":
         _OUT,
-    "pretrained weights init_from init finetune load_weights start_from initial_weights pretrained_path":
+    "pretrained weights init_from init finetune load_weights start_from initial_weights pretrained_path "
+    "from_pretrained from_run from_model from_weights init_weights pretrained_model":
         "use --from PATH, a run, a model folder or an official .pth file",
     "model method mode arch trainer cut_mode": "use --recipe NAME, such as cyclegan, pix2pix, cut or fastcut",
     "netg generator net_g backbone which_model_netg": "use --generator.kind resnet or unet",

@@ -124,6 +124,7 @@ class _Report:
     def __init__(self, record: Record, finished: set[Job], headway: Headway | None) -> None:
         self.finished, self.lost = finished, LostMetadata()
         self.num_made = self.num_failed = 0
+        self._failed = ""  # the last failure, which other strengths of the image share
         self._record, self._headway = record, headway
 
     def count_finished(self, kept: Collection[Job], num_all: int) -> None:
@@ -143,7 +144,10 @@ class _Report:
             print(f"{shown(job.source)} -> {shown(job.target)}", flush=True)
         elif job not in self.finished:  # else only its score was needed
             self.num_failed += 1
-            print(f"failed: {failure.sentence(advice_of(failure.error))}", flush=True)
+            sentence = f"failed: {failure.sentence(advice_of(failure.error))}"
+            if sentence != self._failed:
+                print(sentence, flush=True)
+            self._failed = sentence
         if self._headway is not None:
             self._headway.advance()
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -60,17 +60,24 @@ class PixelShuffleGenerator:
         """Smallest side of an input: instance norm needs more than one value at the trunk's resolution."""
         return max(4, 2 * self.factor)
 
+    def validate(self, config: Any) -> None:
+        """Raise ConfigError if the domains differ in channels."""
+        self._require_equal(config.data.channels_a, config.data.channels_b)
+
     def build(self, in_channels: int, out_channels: int) -> PixelShuffleModule:
         """Return the untrained network for images with the given channel counts.
 
         Raises ConfigError if the counts differ, since the values of the input are changed and not replaced.
         """
+        self._require_equal(in_channels, out_channels)
+        return PixelShuffleModule(self, in_channels)
+
+    def _require_equal(self, in_channels: int, out_channels: int) -> None:
         require(
             in_channels == out_channels,
             f"generator.kind {self.kind} changes the values of its input and needs equal channels in both domains, not "
             f"{in_channels} and {out_channels}; use generator.kind resnet.",
         )
-        return PixelShuffleModule(self, in_channels)
 
 
 class PixelShuffleModule(Recomputing):

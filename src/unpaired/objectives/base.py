@@ -111,6 +111,10 @@ class Objective(nn.Module, ABC, Generic[ImagesT]):
         directions: tuple[Direction, ...] = ("AtoB", "BtoA")
         return {name: self.translators[name] for name in directions if name in self.translators}
 
+    def steps_to_all_terms(self) -> int:
+        """Return the steps from one that has all terms to the next, whose number is a multiple of it; usually 1."""
+        return 1
+
     def prevents_capture(self) -> str:
         """Return the setting that prevents CUDA graph capture because operations differ between steps, else ""."""
         return "data.masks" if self.masked else ""

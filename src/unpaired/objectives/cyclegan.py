@@ -257,9 +257,13 @@ class CycleGANObjective(Objective[CycleGANImages]):
         )
         return {**of_a, **of_b}
 
+    def steps_to_all_terms(self) -> int:
+        """Return the steps from one with the identity terms to the next."""
+        return self.config.identity_every if self.config.identity_weight > 0 else 1
+
     def prevents_capture(self) -> str:
         """Return the setting with which the terms differ between steps, "" if they do not."""
-        lazy = self.config.identity_weight > 0 and self.config.identity_every > 1
+        lazy = self.steps_to_all_terms() > 1
         return super().prevents_capture() or ("objective.identity_every" if lazy else "")
 
     def prevents_accumulation(self) -> str:

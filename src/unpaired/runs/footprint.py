@@ -51,6 +51,7 @@ def footprint(config: Config) -> Footprint:
     with in_this_thread(), FakeTensorMode(), _Counting() as count:
         state = TrainingState(build_objective(config), config.optimizer)
         fill_state(state, config)
+        state.step = state.objective.steps_to_all_terms() - 1
         batch = images(config, config.data.batch_size // ranks.world_size())
         with all_or_nothing(state):
             both_players(state, batch, precision_on(batch.a.device, config.run), lambda player, terms: None)

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from unpaired.data.datasets import DataConfig
     from unpaired.data.domains import Domains
     from unpaired.runs.context import RunContext
+    from unpaired.runs.extending import Extension
 
 _log = logging.getLogger("unpaired")
 
@@ -164,12 +165,20 @@ def scanned(config: Config, domains: Domains) -> Domains:
     return usable
 
 
-def dry_run(config: Config, out: Path, made: Provenance[Config] | None = None, *, keeps_auto: bool = False) -> Config:
+def dry_run(
+    config: Config,
+    out: Path,
+    made: Provenance[Config] | None = None,
+    *,
+    keeps_auto: bool = False,
+    extend: Extension = "",
+) -> Config:
     """Return the settings that training in the run folder `out` would start with, without decoding an image.
 
     Only `run.memory` needs the images, to count them. Changes no file. made: records the source of each setting.
     keeps_auto: leave the precision auto of a new run without a memory limit to the start of training, and log its
-    meaning, so that torch is not needed. Raises ConfigError, DataError, DeviceError.
+    meaning, so that torch is not needed. extend: how a finished run becomes longer, "" for not.
+    Raises ConfigError, DataError, DeviceError.
     """
     require_rebuildable(config)
     keeps_auto = keeps_auto and config.run.precision == "auto" and not config.run.memory
@@ -187,6 +196,12 @@ def dry_run(config: Config, out: Path, made: Provenance[Config] | None = None, *
 
         domains = open_domains(config.data)
     known = Known(device, *_standing(RunFolder(out)), domains, scanned=False, keeps_auto=keeps_auto)
+    if extend:
+        from unpaired.runs.extending import with_restart
+
+        config = with_restart(config, known.started, RunFolder(out), extend)
+        if made is not None:
+            made.stage(config, f"--extend {extend}")
     if keeps_auto and known.started is None:
         _log.info(
             "The precision auto becomes bf16 if the device of the run has instructions for it, else fp32, when "

@@ -48,7 +48,7 @@ class Work:
 
     calls: shapes of the inputs of a call, by name of the network in the objective; one generator and one discriminator,
     or two of each if the step computes two halves concurrently.
-    operations, operations_timed: floating-point operations of a step, and of one pass of these networks.
+    operations, operations_timed: floating-point operations of a step, on average, and of one pass of these networks.
     """
 
     calls: Mapping[str, Shapes]
@@ -83,8 +83,13 @@ def count_work(config: Config) -> Work | None:
         state = TrainingState(build_objective(config), config.optimizer)
         objective = state.objective.train()
         batch = images(config, config.data.batch_size)
-        with _noted_calls(objective) as calls, FlopCounterMode(display=False) as step, all_or_nothing(state):
-            terms = both_players(state, batch, precision_on(batch.a.device, config.run), lambda player, terms: None)
+        precision, every = precision_on(batch.a.device, config.run), objective.steps_to_all_terms()
+        operations = []
+        for state.step in dict.fromkeys((0, every - 1)):  # without the terms that only some steps have, and with them
+            with _noted_calls(objective) as calls, FlopCounterMode(display=False) as step, all_or_nothing(state):
+                terms = both_players(state, batch, precision, lambda player, terms: None)
+            operations.append(step.get_total_flops())
+        mean = round((operations[0] * (every - 1) + operations[-1]) / every)
         concurrent = len(objective.independent_terms(batch, terms)) == 2
         chosen = [
             name
@@ -96,7 +101,7 @@ def count_work(config: Config) -> Work | None:
         with FlopCounterMode(display=False) as passes:
             for name in chosen:
                 _pass(objective.get_submodule(name), [torch.zeros(shape) for shape in calls[name]])
-    return Work({name: calls[name] for name in chosen}, step.get_total_flops(), passes.get_total_flops(), concurrent)
+    return Work({name: calls[name] for name in chosen}, mean, passes.get_total_flops(), concurrent)
 
 
 class _noted_calls:  # noqa: N801 - used like a function

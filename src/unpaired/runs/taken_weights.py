@@ -52,7 +52,8 @@ class Taken:
             beginners.append(f"layers of other shapes ({', '.join(layers[:_LISTED])}{more})")
         if beginners:
             found += f" New: {' and '.join(beginners)}"
-            found += f"; these alone learn in the first {self.warm_up} steps." if self.warm_up else "."
+            first = "step" if self.warm_up == 1 else f"{self.warm_up} steps"
+            found += f"; these alone learn in the first {first}." if self.warm_up else "."
         if self.left_out:
             found += f" Left out: {networks_named(self.left_out)}."
         return found

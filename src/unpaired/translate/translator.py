@@ -204,6 +204,7 @@ class Translator:
         step = "unknown step" if training.step is None else f"step {training.step}"
         able = next(iter(self._loaded.values())).capabilities
         sized = "" if self.resizing.resize == "native" else f", resized to {self.resizing.resize}"
+        sized += ", with detail" if self.resizing.detail else ""
         return shown(
             f"Translator({arrows}; {', '.join(kinds)}, trained at {size}, {step}; {self.backend} on {able.device}, "
             f"precision {self.precision}{sized})"
