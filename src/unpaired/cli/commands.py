@@ -74,8 +74,8 @@ def train(
     recipe
         paper (CycleGAN as published; the default), demo, fast, photo, geometry, cyclegan, cycle-alone, gan-alone,
         gan-forward, gan-backward, attention, pix2pix, pix2pix-l1, pix2pix-l1-gan, pix2pix-cgan, cut, fastcut, simgan,
-        feature-gan, bigan, cogan, style, gan, cgan, or your own as FILE.py:FUNCTION. With --from RUN the default is
-        that run's.
+        feature-gan, bigan, cogan, style, gan, cgan, or your own as FILE.py:FUNCTION. With --from RUN the default
+        is that run's.
     from_
         Run folder, model folder or official .pth file whose weights a new run starts from, the generators' and those of
         other networks if it has them. Empty: new weights.
