@@ -159,6 +159,11 @@ def _with(config: T, settings: Mapping[str, Any]) -> T:
     return result
 
 
+def option_name(path: str) -> str:
+    """Return the command-line option of a setting by its dotted path: --generator.num-blocks."""
+    return "--" + path.replace("_", "-")
+
+
 def flatten(config: Any, prefix: str = "", *, without_free: bool = False) -> dict[str, Any]:
     """Return all settings by dotted path, e.g. {"optimizer.learning_rate": 0.0002, ...}."""
     left_out = {field.name for field in dataclasses.fields(config) if without_free and field.metadata.get("free")}

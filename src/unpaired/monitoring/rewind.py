@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 
 from unpaired.artifacts.checkpoint import list_checkpoints, sweep
 from unpaired.artifacts.history import History
-from unpaired.config import flatten, override
+from unpaired.config import flatten, option_name, override
 from unpaired.storage import storage_error, sync_folder, write_bytes
 
 T = TypeVar("T")
@@ -36,7 +36,7 @@ class Finding:
 
     def sentence(self, step: int) -> str:
         """Return the sentence to report: name, measurement, remedy."""
-        settings = " ".join(f"--{key.replace('_', '-')} {value}" for key, value in self.remedy.items())
+        settings = " ".join(f"{option_name(key)} {value}" for key, value in self.remedy.items())
         return f"At step {step}, {self.ailment}: {self.figure}; remedy: {self.advice}{settings and f' ({settings})'}."
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from unpaired.config import flatten, override
+from unpaired.config import flatten, option_name, override
 from unpaired.errors import ConfigError
 from unpaired.networks.protocols import GeneratorConfig
 from unpaired.objectives.base import Objective
@@ -17,9 +17,6 @@ from unpaired.recipes import Config
 from unpaired.runs.start_source import Source, exchanged, read_source
 from unpaired.storage import shown
 from unpaired.training.state import TrainingState
-
-_GROUP = "generator"
-"""The settings that a sentence advises."""
 
 _LISTED = 4  # maximum number of layers in a sentence
 
@@ -153,7 +150,7 @@ def _check_kind(
     theirs = source.generator
     give = [] if config.kind == theirs.kind else [f"--generator.kind {theirs.kind}"]
     give += [
-        f"--{_GROUP}.{each.name.replace('_', '-')} {getattr(theirs, each.name)}"
+        f"{option_name('generator.' + each.name)} {getattr(theirs, each.name)}"
         for each in fields(theirs)  # type: ignore[arg-type]
         if getattr(theirs, each.name) != getattr(config, each.name, None)
     ]
